@@ -1,0 +1,1 @@
+"""Where the time went: questions to a Nsight Systems report."""

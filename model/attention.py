@@ -1,0 +1,109 @@
+"""Causal multi-head self-attention, written out so that each part can be timed.
+
+b batch, h head, t query position, s key position, d head width
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from model import flops
+from model.config import ModelConfig
+from profiling import names
+from profiling.spans import span
+
+
+@lru_cache(maxsize=8)
+def causal_mask(context: int, device: torch.device) -> Tensor:
+    """Return the ``(t, s)`` mask that is true where a query must not look: at later keys."""
+    with torch.inference_mode(False):  # an inference tensor could not be used in training later
+        return torch.ones(context, context, dtype=torch.bool, device=device).triu(1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention: the reference that every faster variant is tested against.
+
+    Args:
+        q: ``(b, h, t, d)``, and likewise ``k`` and ``v``; self-attention, so as many keys as
+            queries.
+
+    Returns:
+        ``(b, h, t, d)``.
+    """
+    b, h, t, d = q.shape
+    size = q.element_size()
+    with span(
+        names.ATTENTION_SCORES, cost=lambda: flops.attention_scores(b, h, t, t, d, size)
+    ) as mark:
+        scores = q @ k.transpose(-2, -1) / math.sqrt(d)
+        scores = scores.masked_fill(causal_mask(t, q.device), -torch.inf)
+        mark.output(scores)
+    with span(names.SOFTMAX, cost=lambda: flops.softmax(b * h * t * t, size)) as mark:
+        weights = mark.output(torch.softmax(scores, dim=-1))
+    with span(names.FINAL_MATMUL, cost=lambda: flops.final_matmul(b, h, t, t, d, size)) as mark:
+        return mark.output(weights @ v)
+
+
+class RotaryEmbedding(nn.Module):
+    """Rotary position embedding (arXiv 2104.09864), on halves: channel i pairs with i + d/2."""
+
+    def __init__(self, width: int, theta: float) -> None:
+        super().__init__()
+        self.width = width
+        self.theta = theta
+        self._tables: tuple[Tensor, Tensor] | None = None
+
+    def tables(self, positions: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cosines and sines of the first ``positions``, each ``(t, d)``."""
+        kept = self._tables
+        if kept is None or kept[0].device != like.device or kept[0].dtype != like.dtype:
+            kept = None
+        if kept is None or len(kept[0]) < positions:
+            with torch.inference_mode(False):
+                exponents = torch.arange(0, self.width, 2, device=like.device).float() / self.width
+                steps = torch.arange(positions, device=like.device).float()
+                angles = torch.outer(steps, self.theta**-exponents).repeat(1, 2)
+                kept = self._tables = angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+        return kept[0][:positions], kept[1][:positions]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rotate ``(b, h, t, d)`` by position."""
+        cos, sin = self.tables(x.shape[-2], x)
+        left, right = x.chunk(2, dim=-1)
+        return x * cos + torch.cat((-right, left), dim=-1) * sin
+
+
+class Attention(nn.Module):
+    """Three projections, rotary embedding, causal attention, output projection; no biases."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.d_model
+        self.num_heads = config.num_heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self.rope = RotaryEmbedding(config.head_width, config.rope_theta)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(b, t, d_model)`` to the same shape."""
+        b, t, width = x.shape
+        tokens, size = b * t, x.element_size()
+        with span(
+            names.QKV_PROJECTION, cost=lambda: flops.linear(tokens, width, 3 * width, size)
+        ) as mark:
+            q, k, v = mark.output(self.query(x), self.key(x), self.value(x))
+        q, k, v = (  # each (b, h, t, d)
+            part.view(b, t, self.num_heads, -1).transpose(1, 2) for part in (q, k, v)
+        )
+        with span(names.ROPE, cost=lambda: flops.rope(2 * tokens * width, size)) as mark:
+            q, k = mark.output(self.rope(q), self.rope(k))
+        joined = attend(q, k, v).transpose(1, 2).reshape(b, t, width)
+        with span(
+            names.OUTPUT_PROJECTION, cost=lambda: flops.linear(tokens, width, width, size)
+        ) as mark:
+            output: Tensor = mark.output(self.output(joined))
+            return output

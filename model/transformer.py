@@ -1,0 +1,118 @@
+"""The decoder of CS336: pre-norm blocks of causal attention and SwiGLU, untied LM head, no biases.
+
+Every part stands in a range of its own (`profiling.names`), which costs nothing measurable while
+nobody records.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model import flops
+from model.attention import Attention
+from model.config import ModelConfig
+from profiling import names
+from profiling.spans import span
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation (arXiv 1910.07467), in a range called ``name``."""
+
+    def __init__(self, width: int, name: str = names.NORM, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.name = name
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis of ``(..., width)``, in float32 inside."""
+        width = x.shape[-1]
+        with span(
+            self.name, cost=lambda: flops.rmsnorm(x.numel() // width, width, x.element_size())
+        ) as mark:
+            wide = x.float()
+            scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.epsilon)
+            normal: Tensor = (wide * scale).to(x.dtype) * self.weight
+            return mark.output(normal)
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (arXiv 2002.05202): ``down(silu(gate(x)) * up(x))``."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(width, hidden, bias=False)
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(b, t, d_model)`` to the same shape."""
+        tokens, (hidden, width) = x.numel() // x.shape[-1], self.gate.weight.shape
+        with span(
+            names.FFN, cost=lambda: flops.ffn(tokens, width, hidden, x.element_size())
+        ) as mark:
+            result: Tensor = self.down(functional.silu(self.gate(x)) * self.up(x))
+            return mark.output(result)
+
+
+class Block(nn.Module):
+    """One layer: attention, then the feed-forward network, each on a normalised residual."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.d_model)
+        self.attention = Attention(config)
+        self.ffn_norm = RMSNorm(config.d_model)
+        self.ffn = FeedForward(config.d_model, config.d_ff)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(b, t, d_model)`` to the same shape."""
+        with span(names.BLOCK):
+            normal = self.attention_norm(x)
+            with span(names.ATTENTION):
+                attended = self.attention(normal)
+            x = x + attended
+            result: Tensor = x + self.ffn(self.ffn_norm(x))
+            return result
+
+
+class TransformerLM(nn.Module):
+    """A language model with random weights: ``TransformerLM(SIZES["small"])``.
+
+    Built under ``torch.device("meta")`` it takes no memory.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.final_norm = RMSNorm(config.d_model, name=names.FINAL_NORM)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the logits ``(b, t, vocabulary)`` of token ids ``(b, t)``."""
+        count, width, size = tokens.numel(), self.config.d_model, self.lm_head.weight.itemsize
+        with span(names.EMBEDDING, cost=lambda: flops.embedding(count, width, size)) as mark:
+            x = mark.output(self.embedding(tokens))
+        for block in self.blocks:
+            x = block(x)
+        x = self.final_norm(x)
+        with span(
+            names.LM_HEAD, cost=lambda: flops.linear(count, width, self.config.vocab_size, size)
+        ) as mark:
+            logits: Tensor = self.lm_head(x)
+            return mark.output(logits)
+
+
+def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits ``(b, t, v)`` against token ids ``(b, t)``."""
+    vocabulary = logits.shape[-1]
+    with span(
+        names.LOSS,
+        cost=lambda: flops.cross_entropy(targets.numel(), vocabulary, logits.element_size()),
+    ) as mark:
+        return mark.output(
+            functional.cross_entropy(logits.reshape(-1, vocabulary), targets.reshape(-1))
+        )

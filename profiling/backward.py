@@ -1,0 +1,205 @@
+"""The range around the backward pass of what a span computed.
+
+Autograd runs on a thread of its own (on a GPU), long after the span is over, node by node, the
+youngest first. The nodes a span created are those its results can be traced back to whose
+sequence number is not below the one at which the span began. The range opens before the first
+node of a result and closes after the last node that leads out of the span. Nothing is added to
+the graph, so results may be modified in place and the same kernels run.
+
+A node can fail to come: ``backward(inputs=…)`` leaves some out, an exception ends the pass. So a
+range also closes when a range that is not part of it opens, when the pass ends, and, after an
+exception, when the next pass begins or the span around ``backward()`` ends.
+"""
+
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any, Final
+
+import torch
+from torch.autograd import Variable
+from torch.autograd.graph import Node
+
+from profiling.recorders import Recorder
+from profiling.stack import OpenRange, stack
+
+_ACCUMULATES: Final = 2**64 - 1
+"""The sequence number of the nodes that add a gradient to a parameter; they belong to no span."""
+
+
+def graph_task_id() -> int:
+    """Return the number of the backward pass that runs on this thread, or -1."""
+    return torch._C._current_graph_task_id()
+
+
+class _Pass:
+    """One backward pass; alive exactly as long as the engine keeps its callback.
+
+    The engine calls back only after success, but drops the callback after a failure too.
+    """
+
+    def finish(self) -> None:
+        """Close what is still open on the thread the pass ended on."""
+        open_ranges = stack()
+        while open_ranges and _belongs(open_ranges[-1], self):
+            open_ranges.pop().close()
+
+
+_passes: weakref.WeakValueDictionary[int, _Pass] = weakref.WeakValueDictionary()
+_passes_lock = threading.Lock()
+
+
+def _current_pass() -> _Pass:
+    number = graph_task_id()
+    with _passes_lock:
+        current = _passes.get(number)
+        if current is None:
+            current = _passes[number] = _Pass()
+            Variable._execution_engine.queue_callback(current.finish)
+    return current
+
+
+def _belongs(entry: OpenRange, running: _Pass) -> bool:
+    return isinstance(entry, BackwardRange) and entry.running() is running
+
+
+def _is_left_over(entry: OpenRange) -> bool:
+    return isinstance(entry, BackwardRange) and entry.running() is None
+
+
+class BackwardRange:
+    """The range of one span's backward pass; the same object serves every pass over its graph."""
+
+    __slots__ = (
+        "_finished",
+        "_flops",
+        "_parent",
+        "_pass",
+        "_pending",
+        "_recorder",
+        "_since",
+        "_sinks",
+        "name",
+        "results",
+    )
+
+    def __init__(self, recorder: Recorder, name: str, flops: int | None) -> None:
+        self.name = name
+        self.results: list[Node] = []
+        self._recorder = recorder
+        self._flops = flops
+        self._parent: BackwardRange | None = None
+        self._since = 0
+        self._sinks = 0
+        self._pending = 0
+        self._finished = False
+        self._pass: weakref.ref[_Pass] | None = None
+
+    @property
+    def backward(self) -> "BackwardRange":
+        """Itself."""
+        return self
+
+    def running(self) -> _Pass | None:
+        """Return the backward pass in which the range is open; nothing once that is over."""
+        return None if self._pass is None else self._pass()
+
+    def enter(self, open_ranges: list[OpenRange]) -> None:
+        """Remember where in the graph, and inside what, the span begins."""
+        while open_ranges and _is_left_over(open_ranges[-1]):
+            open_ranges.pop().close()
+        self._since = torch._C._autograd._get_sequence_nr()
+        self._parent = open_ranges[-1].backward if open_ranges else None
+
+    def attach(self) -> None:
+        """Hook into the nodes of the results, at the end of the span."""
+        results, self.results = self.results, []
+        inside, sinks = self._trace(results)
+        self._sinks = len(sinks)
+        for sink in sinks:
+            sink.register_hook(self._after_sink)
+        for result in dict.fromkeys(results):
+            if result in inside:
+                result.register_prehook(self._before_result)
+
+    def close(self) -> None:
+        """Pop the range."""
+        self._recorder.pop()
+        self._pending = 0
+        self._finished = True
+
+    def _trace(self, results: list[Node]) -> tuple[set[Node], list[Node]]:
+        """Return the nodes the span created, and those of them that lead only out of it."""
+        inside: set[Node] = set()
+        sinks = []
+        waiting = [node for node in results if self._created(node)]
+        while waiting:
+            node = waiting.pop()
+            if node in inside:
+                continue
+            inside.add(node)
+            following = [
+                next_ for next_, _ in node.next_functions if next_ and self._created(next_)
+            ]
+            waiting.extend(following)
+            if not following:
+                sinks.append(node)
+        return inside, sinks
+
+    def _created(self, node: Node) -> bool:
+        return self._since <= node._sequence_nr() < _ACCUMULATES
+
+    def _before_result(self, _gradients: Any) -> None:
+        if not self._pending:
+            self._open(_current_pass())
+
+    def _open(self, current: _Pass) -> None:
+        parent = self._parent
+        if parent is not None and parent._is_due(current):
+            parent._open(current)
+        open_ranges = stack()
+        while open_ranges and self._outlives(open_ranges[-1], current):
+            open_ranges.pop().close()
+        self._pass = weakref.ref(current)
+        self._pending = self._sinks
+        self._finished = False
+        self._recorder.push(self.name, self._flops)
+        open_ranges.append(self)
+
+    def _is_due(self, current: _Pass) -> bool:
+        """Return whether this pass has reached the range's work but not its first node yet."""
+        return bool(self._sinks) and not self._pending and self.running() is not current
+
+    def _outlives(self, entry: OpenRange, current: _Pass) -> bool:
+        """Return whether an open range must be over, now that this one opens."""
+        if not isinstance(entry, BackwardRange):
+            return False  # a span around the pass, or around work that runs again inside it
+        running = entry.running()
+        if running is None or entry._finished:
+            return True
+        # A pass of its own inside a node of another pass leaves that one's ranges open.
+        return running is current and entry not in self._ancestors()
+
+    def _after_sink(self, _inputs: Any, _outputs: Any) -> None:
+        if self._pending:
+            self._pending -= 1
+            if not self._pending:
+                self._finish()
+
+    def _finish(self) -> None:
+        """Close, unless a range that is not part of this one is open inside; then it will."""
+        self._finished = True
+        open_ranges = stack()
+        if self in open_ranges:
+            above = open_ranges[open_ranges.index(self) + 1 :]
+            if all(self in entry.backward._ancestors() for entry in above):
+                for _ in above:
+                    open_ranges.pop().close()
+        while open_ranges and open_ranges[-1].backward._finished:
+            open_ranges.pop().close()
+
+    def _ancestors(self) -> "Iterator[BackwardRange]":
+        parent = self._parent
+        while parent is not None:
+            yield parent
+            parent = parent._parent

@@ -1,0 +1,66 @@
+"""The vocabulary: every range name the model pushes and the analysis asks for.
+
+A name never carries a number: a layer is known by its position among its siblings. The tree::
+
+    warmup | step ─┬─ forward ── embedding · block ─┬─ norm · attention ── (ATTENTION_PARTS)
+                   │             final_norm          └─ norm · ffn
+                   │             lm_head · loss
+                   ├─ backward ── <leaf name>.backward, on the thread autograd runs it on
+                   └─ optimizer
+"""
+
+from typing import Final
+
+WARMUP: Final = "warmup"
+STEP: Final = "step"
+FORWARD: Final = "forward"
+BACKWARD: Final = "backward"
+OPTIMIZER: Final = "optimizer"
+PHASES: Final = (FORWARD, BACKWARD, OPTIMIZER)
+
+EMBEDDING: Final = "embedding"
+BLOCK: Final = "block"
+NORM: Final = "norm"
+ATTENTION: Final = "attention"
+QKV_PROJECTION: Final = "qkv_projection"
+ROPE: Final = "rope"
+ATTENTION_SCORES: Final = "attention_scores"
+SOFTMAX: Final = "softmax"
+FINAL_MATMUL: Final = "final_matmul"
+OUTPUT_PROJECTION: Final = "output_projection"
+FFN: Final = "ffn"
+FINAL_NORM: Final = "final_norm"
+LM_HEAD: Final = "lm_head"
+LOSS: Final = "loss"
+
+ATTENTION_PARTS: Final = (ATTENTION_SCORES, SOFTMAX, FINAL_MATMUL)
+LEAVES: Final = (
+    EMBEDDING,
+    NORM,
+    QKV_PROJECTION,
+    ROPE,
+    *ATTENTION_PARTS,
+    OUTPUT_PROJECTION,
+    FFN,
+    FINAL_NORM,
+    LM_HEAD,
+    LOSS,
+)
+
+BACKWARD_SUFFIX: Final = ".backward"
+"""What a leaf's range in the backward pass is called: its own name and this."""
+
+RECOMPUTE_SUFFIX: Final = ".recompute"
+"""A forward range that runs again inside the backward pass (activation checkpointing)."""
+
+OPERATOR_DOMAIN: Final = "aten"
+"""The NVTX domain that holds CPU operators, where nsys records a run without a GPU."""
+
+
+def backward(name: str) -> str:
+    """Return the name of a range's backward pass; that of the whole forward is the phase.
+
+    >>> backward(SOFTMAX), backward(FORWARD)
+    ('softmax.backward', 'backward')
+    """
+    return BACKWARD if name == FORWARD else name + BACKWARD_SUFFIX

@@ -1,0 +1,95 @@
+"""What a span is written to: NVTX, the PyTorch profiler, or a list."""
+
+import os
+import threading
+from collections import defaultdict
+from typing import Final, Protocol
+
+import nvtx
+import torch
+
+INJECTION_VARIABLE: Final = "NVTX_INJECTION64_PATH"
+"""Set by a profiler (nsys does) in the process whose NVTX calls it listens to."""
+
+
+class Recorder(Protocol):
+    """Where ranges go. Ranges of one thread are popped in the reverse order of their pushes."""
+
+    def push(self, name: str, flops: int | None) -> None:
+        """Open a range on this thread; ``flops`` is its payload, where it has one."""
+
+    def pop(self) -> None:
+        """Close the innermost open range of this thread."""
+
+
+class NvtxRecorder:
+    """Ranges for nsys, pushed into NVTX's default domain with the FLOPs as 64-bit payload.
+
+    The package registers every string and keeps it for good, and making an annotation costs three
+    times as much as entering one: so annotations are made once for each name and payload.
+    """
+
+    def __init__(self, domain: str | None = None) -> None:
+        self._domain = domain
+        self._known: dict[tuple[str, int | None], nvtx.annotate] = {}
+        self._open = threading.local()
+
+    def push(self, name: str, flops: int | None) -> None:
+        """Open a range on this thread."""
+        key = name, flops
+        annotation = self._known.get(key)
+        if annotation is None:
+            annotation = nvtx.annotate(name, domain=self._domain, payload=flops)
+            self._known[key] = annotation
+        annotation.__enter__()
+        self._stack().append(annotation)
+
+    def pop(self) -> None:
+        """Close the innermost open range of this thread."""
+        self._stack().pop().__exit__(None, None, None)
+
+    def _stack(self) -> list[nvtx.annotate]:
+        try:
+            stack: list[nvtx.annotate] = self._open.stack
+        except AttributeError:
+            stack = self._open.stack = []
+        return stack
+
+
+class TorchRecorder:
+    """Ranges for the PyTorch profiler.
+
+    Its trace has no room for a payload (the arguments of ``record_function`` do not reach it), so
+    the payloads are kept here, in order of opening per thread and name, for the converter to pair
+    up again: see `profiling.torch_trace`.
+    """
+
+    def __init__(self) -> None:
+        self._open = threading.local()
+        self._payloads: dict[tuple[int, str], list[int | None]] = defaultdict(list)
+
+    def push(self, name: str, flops: int | None) -> None:
+        """Open a range on this thread."""
+        annotation = torch.profiler.record_function(name)
+        annotation.__enter__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._payloads[threading.get_native_id(), name].append(flops)
+        try:
+            self._open.stack.append(annotation)
+        except AttributeError:
+            self._open.stack = [annotation]
+
+    def pop(self) -> None:
+        """Close the innermost open range of this thread."""
+        self._open.stack.pop().__exit__(None, None, None)
+
+    def payloads(self) -> dict[str, dict[str, list[int | None]]]:
+        """Return the payloads in order, by native thread id (as text) and name."""
+        threads: dict[str, dict[str, list[int | None]]] = defaultdict(dict)
+        for (thread, name), values in self._payloads.items():
+            threads[str(thread)][name] = values
+        return dict(threads)
+
+
+def injected() -> Recorder | None:
+    """Return the NVTX recorder where a profiler listens to this process's NVTX, else nothing."""
+    return NvtxRecorder() if os.environ.get(INJECTION_VARIABLE) else None
