@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Final, Protocol
 
 import nvtx
@@ -21,6 +21,9 @@ class Recorder(Protocol):
     def pop(self) -> None:
         """Close the innermost open range of this thread."""
 
+    def pushed(self) -> dict[str, int]:
+        """Return how often each name was pushed."""
+
 
 class NvtxRecorder:
     """Ranges for nsys, pushed into NVTX's default domain with the FLOPs as 64-bit payload.
@@ -32,6 +35,7 @@ class NvtxRecorder:
     def __init__(self, domain: str | None = None) -> None:
         self._domain = domain
         self._known: dict[tuple[str, int | None], nvtx.annotate] = {}
+        self._pushed: Counter[str] = Counter()
         self._open = threading.local()
 
     def push(self, name: str, flops: int | None) -> None:
@@ -42,11 +46,16 @@ class NvtxRecorder:
             annotation = nvtx.annotate(name, domain=self._domain, payload=flops)
             self._known[key] = annotation
         annotation.__enter__()
+        self._pushed[name] += 1
         self._stack().append(annotation)
 
     def pop(self) -> None:
         """Close the innermost open range of this thread."""
         self._stack().pop().__exit__(None, None, None)
+
+    def pushed(self) -> dict[str, int]:
+        """Return how often each name was pushed."""
+        return dict(self._pushed)
 
     def _stack(self) -> list[nvtx.annotate]:
         try:
@@ -81,6 +90,13 @@ class TorchRecorder:
     def pop(self) -> None:
         """Close the innermost open range of this thread."""
         self._open.stack.pop().__exit__(None, None, None)
+
+    def pushed(self) -> dict[str, int]:
+        """Return how often each name was pushed."""
+        counts: Counter[str] = Counter()
+        for (_, name), values in self._payloads.items():
+            counts[name] += len(values)
+        return dict(counts)
 
     def payloads(self) -> dict[str, dict[str, list[int | None]]]:
         """Return the payloads in order, by native thread id (as text) and name."""

@@ -1,0 +1,47 @@
+"""Whether a run fits in memory, said before it starts."""
+
+from typing import Final
+
+from profiling.errors import LaunchError
+from profiling.machine import available_bytes
+from profiling.settings import Settings
+
+_ITEMSIZE: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
+_COPIES: Final = {"forward": 1, "forward_backward": 2, "train": 4}
+"""Numbers kept for each parameter: the weight, its gradient, AdamW's two moments."""
+
+_PROCESS_BYTES: Final = 350 * 2**20
+"""What Python and torch take before there is a model (measured, torch 2.13 on a CPU)."""
+
+
+def needed_bytes(settings: Settings) -> int:
+    """Return about how much memory a run takes at its peak.
+
+    Per layer autograd keeps some 20 vectors of ``d_model`` and 5 of ``d_ff`` for each token, and
+    the attention weights; the logits exist three times. Within 20 % of what was measured for
+    small (batch 4, context 128 and 512) and medium in float32 on a CPU.
+    """
+    config, itemsize = settings.config, _ITEMSIZE[settings.dtype]
+    tokens = settings.batch * settings.context
+    layer = tokens * (20 * config.d_model + 5 * config.d_ff)
+    layer += settings.batch * config.num_heads * settings.context**2
+    layers = 1 if settings.mode == "forward" else config.num_layers
+    logits = 3 * tokens * config.vocab_size
+    numbers = _COPIES[settings.mode] * config.parameter_count + layers * layer + logits
+    return itemsize * numbers + _PROCESS_BYTES
+
+
+def check(settings: Settings) -> None:
+    """Refuse a run that cannot fit.
+
+    Raises:
+        LaunchError: it needs more than is available.
+    """
+    needed, available = needed_bytes(settings), available_bytes(settings.device)
+    if needed > available:
+        raise LaunchError(
+            f"{settings.size} ({settings.mode}, batch {settings.batch}, context "
+            f"{settings.context}, {settings.dtype}) needs about {needed / 2**30:.1f} GiB and "
+            f"{available / 2**30:.1f} GiB are free on {settings.device}; use a smaller SIZE, "
+            "BATCH or CONTEXT, MODE=forward, or DTYPE=bfloat16"
+        )

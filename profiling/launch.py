@@ -1,0 +1,263 @@
+"""Record a run of the model, or of your own script, and say where the time went.
+
+    python -m profiling.launch --size small
+    python -m profiling.launch --script train.py -- --epochs 1
+
+The report lands in nsys_reports/NAME.sqlite. It is recorded by nsys where that is installed and a
+CUDA device is there, else by the PyTorch profiler inside the process.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from profiling import child, fit, machine, options, run_facts
+from profiling.capture import TRACE_NAME
+from profiling.errors import LaunchError, UsageError
+from profiling.nsys import Nsys, check_ranges_arrived
+from profiling.settings import Settings
+from profiling.torch_trace import TraceError, convert
+from profiling.workload import PLAN_NAME, RESULT_NAME, SETTINGS_NAME
+
+REPORTS: Final = Path(__file__).resolve().parent.parent / "nsys_reports"
+_FREE_BYTES: Final = 100 * 2**20
+"""Room a recording is sure to want: traces of a few steps take 10 to 50 MB, twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What to record, how, and where it goes."""
+
+    name: str
+    reports: Path
+    device: str
+    nsys: Nsys | None
+    settings: Settings | None
+    script: Path | None
+    arguments: tuple[str, ...]
+    command: str
+
+    @property
+    def recorder(self) -> str:
+        """``nsys`` or ``torch``."""
+        return "nsys" if self.nsys else "torch"
+
+    @property
+    def report(self) -> Path:
+        """Where the report goes."""
+        return self.reports / f"{self.name}.sqlite"
+
+    @property
+    def recording(self) -> Path:
+        """Where nsys' own file goes."""
+        return self.reports / f"{self.name}.nsys-rep"
+
+
+def choose_nsys(recorder: str, device: str) -> Nsys | None:
+    """Return the nsys to record with, or nothing for the embedded recorder.
+
+    Raises:
+        LaunchError: nsys was asked for and is not there.
+    """
+    found = None if recorder == "torch" else Nsys.find()
+    if recorder == "nsys" and found is None:
+        raise LaunchError(
+            "nsys was asked for and is not on the PATH; install Nsight Systems, name it with "
+            "NSYS=, or use RECORDER=torch"
+        )
+    if recorder == "auto" and not device.startswith("cuda"):
+        return None
+    return found
+
+
+def record(launch: Launch) -> None:
+    """Make the report, or leave everything as it was.
+
+    Raises:
+        LaunchError: the run failed or its report cannot be kept.
+    """
+    with _scratch(launch.reports) as folder:
+        plan = {
+            "recorder": launch.recorder,
+            "script": str(launch.script.resolve()) if launch.script else None,
+        }
+        (folder / PLAN_NAME).write_text(json.dumps(plan))
+        if launch.settings:
+            launch.settings.save(folder / SETTINGS_NAME)
+        command = machine.python_command("profiling.workload", folder, "--", *launch.arguments)
+        made = _under_nsys(launch, command, folder) if launch.nsys else _embedded(command, folder)
+        result = json.loads((folder / RESULT_NAME).read_text())
+        if launch.nsys:
+            nvtx = result["facts"].get("nvtx", "")
+            check_ranges_arrived(made, result["pushed"], launch.nsys, nvtx)
+        run_facts.add(made, _facts(launch, result), result["costs"])
+        _keep(launch, made)
+
+
+def _under_nsys(launch: Launch, command: list[str], folder: Path) -> Path:
+    assert launch.nsys
+    output = folder / "recording"
+    log = None if launch.script else folder / "nsys.log"
+    child.run(launch.nsys.profile_command(output, launch.device, command), folder, log)
+    recording = output.with_suffix(".nsys-rep")
+    if not recording.exists():
+        raise LaunchError(f"nsys {launch.nsys.version} left no recording; use RECORDER=torch")
+    launch.nsys.export(recording, output.with_suffix(".sqlite"))
+    return output.with_suffix(".sqlite")
+
+
+def _embedded(command: list[str], folder: Path) -> Path:
+    child.run(command, folder)
+    report = folder / "recording.sqlite"
+    try:
+        convert(folder / TRACE_NAME, report)
+    except TraceError as error:
+        raise LaunchError(str(error)) from None
+    return report
+
+
+def _facts(launch: Launch, result: dict[str, Any]) -> dict[str, object]:
+    known: dict[str, object] = {
+        "recorder": launch.recorder,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": launch.command,
+        **result["facts"],
+    }
+    if launch.nsys:
+        known["nsys"] = launch.nsys.version
+    if launch.script:
+        known["script"] = launch.script.name
+    if launch.settings:
+        known |= run_facts.of_settings(launch.settings)
+    for key in ("step_ns", "unprofiled_step_ns"):
+        if key in result:
+            known[key] = result[key]
+    return known
+
+
+def _keep(launch: Launch, made: Path) -> None:
+    recording = made.with_suffix(".nsys-rep")
+    if launch.nsys:
+        os.replace(recording, launch.recording)
+    elif launch.recording.exists():
+        launch.recording.unlink()  # of the earlier report, which this one replaces
+    os.replace(made, launch.report)
+
+
+@contextmanager
+def _scratch(reports: Path) -> Iterator[Path]:
+    """Give a folder on the same disk as the reports, gone afterwards."""
+    made = not reports.exists()
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".recording-", dir=reports))
+    except OSError as error:
+        raise LaunchError(
+            f"{reports}: cannot be written to ({error.strerror}); give another with REPORTS="
+        ) from None
+    try:
+        free = shutil.disk_usage(folder).free
+        if free < _FREE_BYTES:
+            raise LaunchError(
+                f"{reports}: {free // 2**20} MiB are free on its disk and a recording wants "
+                f"{_FREE_BYTES // 2**20}; make room, or give another with REPORTS="
+            )
+        yield folder
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise LaunchError(f"{reports}: the report could not be written ({reason})") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if made and not any(reports.iterdir()):
+            reports.rmdir()
+
+
+def check_free(launch: Launch, overwrite: bool) -> None:
+    """Refuse to write over an earlier report.
+
+    Raises:
+        LaunchError: there is one, and ``overwrite`` was not given.
+    """
+    for path in (launch.report, launch.recording):
+        if path.exists() and not overwrite:
+            raise LaunchError(
+                f"{path}: exists; choose another NAME, or set OVERWRITE=1 to replace it"
+            )
+
+
+def prepare(arguments: argparse.Namespace, command: str) -> Launch:
+    """Turn the command line into what is to be done, refusing what cannot be.
+
+    Raises:
+        UsageError: it asks for something that does not exist.
+        LaunchError: it asks for something this machine cannot do.
+    """
+    script: Path | None = arguments.script
+    if script and not script.is_file():
+        raise LaunchError(f"{script}: no such file; give the script to record")
+    config = None if script else options.config(arguments)
+    name = options.name(arguments)
+    device = machine.choose_device(arguments.device)
+    settings = options.settings(arguments, config, device) if config else None
+    launch = Launch(
+        name=name,
+        reports=arguments.reports,
+        device=device,
+        nsys=choose_nsys(arguments.recorder, device),
+        settings=settings,
+        script=script,
+        arguments=tuple(arguments.arguments),
+        command=command,
+    )
+    check_free(launch, arguments.overwrite)
+    if settings:
+        fit.check(settings)
+    return launch
+
+
+def announce(launch: Launch) -> None:
+    """Say on stderr what is recorded, how, and every default."""
+    what = launch.settings.describe() if launch.settings else str(launch.script)
+    if launch.nsys:
+        how = f"nsys {launch.nsys.version}"
+    elif launch.device.startswith("cuda"):
+        how = "the embedded recorder (PyTorch profiler)"
+    else:
+        how = "the embedded recorder (PyTorch profiler) over CPU operators: no CUDA device here"
+    print(f"recording {what}\nwith {how}, into {launch.report}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Record, then print the page of answers; return the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = options.parser(__doc__ or "", REPORTS).parse_args(given)
+    try:
+        launch = prepare(arguments, " ".join(["python -m profiling.launch", *given]))
+        announce(launch)
+        record(launch)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except LaunchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted; no report was made", file=sys.stderr)
+        return 130
+    page = machine.python_command("analysis", launch.report)
+    return subprocess.run(page, env=machine.child_environment(), check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

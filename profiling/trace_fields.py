@@ -1,0 +1,122 @@
+"""The fields of one event of a PyTorch trace, in the types and codes of a report.
+
+Fields come and go between versions of PyTorch: each reader says what stands in for a missing one.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Final, overload
+
+Event = Mapping[str, object]
+Row = tuple[object, ...]
+
+COPY: Final = re.compile(r"Memcpy (\w+)(?: \((.+) -> (.+)\))?")
+FILL: Final = re.compile(r"Memset \((.+)\)")
+COPY_KINDS: Final = (
+    "",
+    "HtoD",
+    "DtoH",
+    "HtoA",
+    "AtoH",
+    "AtoA",
+    "AtoD",
+    "DtoA",
+    "DtoD",
+    "HtoH",
+    "PtoP",
+)
+MEMORY_KINDS: Final = (
+    "Pageable", "Pinned", "Device", "Array", "Managed", "Device Static", "Managed Static", "Unknown"
+)  # fmt: skip
+WAIT_KINDS: Final = ("", "Event Sync", "Stream Wait Event", "Stream Sync", "Context Sync")
+"""Kineto's names, each at the number that nsys gives it (0 and 7 are unknown)."""
+
+
+class Unusable(Exception):
+    """An event lacks what its row needs; the message is what."""
+
+
+def nanoseconds(microseconds: object) -> int:
+    """Convert a trace's decimal microseconds exactly; what is beyond nanoseconds is rounded.
+
+    >>> nanoseconds("6322354305188.13"), nanoseconds(4), nanoseconds("1.5e3")
+    (6322354305188130, 4000, 1500000)
+    """
+    if isinstance(microseconds, int):
+        return microseconds * 1000
+    if not isinstance(microseconds, str):
+        raise Unusable("no times")
+    whole, _, fraction = microseconds.partition(".")
+    try:
+        if fraction.isdecimal() and len(fraction) <= 3:
+            return int(whole + fraction.ljust(3, "0"))
+        return int((Decimal(microseconds) * 1000).to_integral_value())
+    except (ValueError, OverflowError, InvalidOperation) as error:
+        raise Unusable("no times") from error
+
+
+def span(event: Event) -> tuple[int, int]:
+    """Return start and end in nanoseconds from the trace's own base."""
+    start, duration = nanoseconds(event.get("ts")), nanoseconds(event.get("dur"))
+    if duration < 0:
+        raise Unusable("negative duration")
+    if not -(1 << 62) < start < 1 << 62 or duration >= 1 << 62:
+        raise Unusable("no times")
+    return start, start + duration
+
+
+def place(event: Event, args: Event) -> tuple[int, int, int, int | None, int | None]:
+    """Return device, context, stream, correlation and graph node of work on a GPU.
+
+    Kineto gives the device as process and the stream as thread, too; a copy between two devices
+    has no `device`, but the one it ran `in`.
+    """
+    device = args.get("device", args.get("inDevice", event.get("pid")))
+    return (
+        integer(device, 0),
+        integer(args.get("context", args.get("inContext")), 0),
+        integer(args.get("stream", event.get("tid")), 0),
+        integer(args.get("correlation")),
+        integer(args.get("graph node id"), 0) or None,
+    )
+
+
+def name(event: Event) -> str:
+    """Return the event's name, as text that SQLite takes: half a surrogate pair is none."""
+    text = event.get("name")
+    if not isinstance(text, str):
+        raise Unusable("no name")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+@overload
+def integer(value: object) -> int | None: ...
+
+
+@overload
+def integer(value: object, default: int) -> int: ...
+
+
+def integer(value: object, default: int | None = None) -> int | None:
+    """Return a number that SQLite can hold, else ``default``."""
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
+        return int(value)
+    return default
+
+
+def triple(value: object) -> tuple[int, int, int]:
+    """Return the three sizes of a grid or block, 1 for each that is missing."""
+    numbers = list(value)[:3] if isinstance(value, list) else []
+    x, y, z = (integer(number, 1) for number in [*numbers, 1, 1, 1][:3])
+    return x, y, z
+
+
+def index(kinds: Sequence[str], name: object, unknown: int) -> int:
+    """Return the code of a kind, which is its place in ``kinds``."""
+    return kinds.index(name) if isinstance(name, str) and name in kinds else unknown
+
+
+def hashable(value: object) -> object:
+    """Return a process or thread as a key: traces name some by text, and anything may be there."""
+    return value if isinstance(value, int | str) else str(value)

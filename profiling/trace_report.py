@@ -1,0 +1,311 @@
+"""From staged rows to the tables of a report."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from profiling import report_schema
+from profiling.trace_events import HOST, PROCESS_BITS, PROCESS_MASK, SCHEMA, Staging
+from profiling.trace_names import short_name
+from profiling.trace_operators import Operator, self_times
+from profiling.trace_payloads import insert_annotations, insert_costs
+
+GPU_TABLES: Final = ("kernel", "copy", "fill", "wait")
+PRODUCT: Final = "PyTorch profiler, converted by spanlight"
+
+EARLIEST_NS: Final = 1_262_304_000_000_000_000
+LATEST_NS: Final = 4_102_444_800_000_000_000
+"""2010 and 2100: a start outside is a clock that does not count from 1970."""
+
+# Kineto gives a kernel's device in place of its process. A correlation id that only one process
+# has tells which launched it; where several have it, or none, the one that launches most of what
+# runs on the device is taken, and where nothing is known, the trace's main process.
+OWNER: Final = (
+    "coalesce((SELECT process FROM staging.launcher l WHERE l.correlation = s.correlation), "
+    "(SELECT process FROM staging.owner o WHERE o.device = s.device), :process)"
+)
+WORK: Final = f"start - :origin, stop - :origin, device, context, stream, correlation, {OWNER}"
+WORK_COLUMNS: Final = 'start, "end", deviceId, contextId, streamId, correlationId, globalPid'
+
+# Shared memory comes as one figure, static and dynamic together; the grid has no number.
+INSERTS: Final[Mapping[str, tuple[str, str]]] = {
+    "CUPTI_ACTIVITY_KIND_KERNEL": (
+        f"{WORK_COLUMNS}, demangledName, shortName, mangledName, registersPerThread, gridX, gridY, "
+        "gridZ, blockX, blockY, blockZ, staticSharedMemory, dynamicSharedMemory, "
+        "localMemoryPerThread, localMemoryTotal, gridId, graphNodeId",
+        f"SELECT {WORK}, name, (SELECT short FROM staging.short n WHERE n.name = s.name), name, "
+        "registers, grid_x, grid_y, grid_z, block_x, block_y, block_z, 0, shared_bytes, 0, 0, 0, "
+        "graph_node FROM staging.kernel s",
+    ),
+    "CUPTI_ACTIVITY_KIND_MEMCPY": (
+        f"{WORK_COLUMNS}, bytes, copyKind, srcKind, dstKind, srcDeviceId, dstDeviceId, graphNodeId",
+        f"SELECT {WORK}, bytes, kind, source_kind, target_kind, source_device, target_device, "
+        "graph_node FROM staging.copy s",
+    ),
+    "CUPTI_ACTIVITY_KIND_MEMSET": (
+        f"{WORK_COLUMNS}, value, bytes, memKind, graphNodeId",
+        f"SELECT {WORK}, 0, bytes, memory_kind, graph_node FROM staging.fill s",
+    ),
+    "CUPTI_ACTIVITY_KIND_SYNCHRONIZATION": (
+        f"{WORK_COLUMNS}, syncType, eventId",
+        f"SELECT {WORK}, kind, event FROM staging.wait s",
+    ),
+    "CUPTI_ACTIVITY_KIND_RUNTIME": (
+        'start, "end", eventClass, globalTid, correlationId, nameId, returnValue',
+        "SELECT start - :origin, stop - :origin, class, thread, correlation, name, 0 "
+        "FROM staging.call s",
+    ),
+}
+
+ENUMS: Final = (
+    ("NVTX_EVENTS", "ENUM_NSYS_EVENT_TYPE"),
+    ("CUPTI_ACTIVITY_KIND_MEMCPY", "ENUM_CUDA_MEMCPY_OPER"),
+    ("CUPTI_ACTIVITY_KIND_MEMCPY", "ENUM_CUDA_MEM_KIND"),
+    ("CUPTI_ACTIVITY_KIND_MEMSET", "ENUM_CUDA_MEM_KIND"),
+    ("CUPTI_ACTIVITY_KIND_SYNCHRONIZATION", "ENUM_CUPTI_SYNC_TYPE"),
+)
+
+GPU_FIELDS: Final[Mapping[str, str]] = {
+    "id": "id",
+    "name": "name",
+    "totalMemory": "totalGlobalMem",
+    "smCount": "numSms",
+    "cuDevice": "id",
+    "maxRegistersPerBlock": "regsPerBlock",
+    "maxShmemPerBlock": "sharedMemPerBlock",
+    "maxShmemPerBlockOptin": "sharedMemPerBlockOptin",
+    "maxShmemPerSm": "sharedMemPerMultiprocessor",
+    "maxRegistersPerSm": "regsPerMultiprocessor",
+    "threadsPerWarp": "warpSize",
+    "maxThreadsPerBlock": "maxThreadsPerBlock",
+    "computeMajor": "computeMajor",
+    "computeMinor": "computeMinor",
+    "smMajor": "computeMajor",
+    "smMinor": "computeMinor",
+}
+"""Columns of TARGET_INFO_GPU, and PyTorch's names for them."""
+
+
+def write(
+    connection: sqlite3.Connection, staging: Staging, metadata: Mapping[str, object]
+) -> dict[str, int]:
+    """Fill the report from what was staged, and return the rows of each table of events.
+
+    Times in the report are from the trace's earliest event; when that was stands in
+    TARGET_INFO_SESSION_START_TIME, where the trace's clock tells.
+
+    Raises:
+        TraceError: the payloads of the spans do not fit the annotations.
+    """
+    converted: dict[str, int] = {}
+    origin = _origin(connection)
+    _find_owners(connection)
+    _stage_short_names(connection, staging)
+    values = {"origin": origin, "process": _main_process(connection, staging)}
+    for table, (columns, select) in INSERTS.items():
+        if _any(connection, select.rsplit(" ", 2)[1]):
+            report_schema.create(connection, table)
+            done = connection.execute(
+                f"INSERT INTO {table} ({columns}) {select} ORDER BY s.start, s.rowid", values
+            )
+            converted[table] = done.rowcount
+    if _any(connection, "staging.annotation"):
+        converted["NVTX_EVENTS"] = insert_annotations(
+            connection, origin, metadata.get("toolkit_payloads")
+        )
+    if _any(connection, "staging.operator"):
+        rows = _operators(connection, origin)
+        report_schema.insert(connection, "TOOLKIT_OPERATOR", rows)
+        (count,) = connection.execute("SELECT count(*) FROM TOOLKIT_OPERATOR").fetchone()
+        converted["TOOLKIT_OPERATOR"] = count
+        (recorded,) = connection.execute("SELECT count(*) FROM staging.operator").fetchone()
+        if recorded > count:
+            staging.left_out["cpu_op: one call with its caller of the same name"] = recorded - count
+    for table, labels in ENUMS:
+        if table in converted and not _exists(connection, labels):
+            report_schema.insert_labels(connection, labels)
+    _describe(connection, staging, metadata, origin)
+    return converted
+
+
+def _describe(
+    connection: sqlite3.Connection,
+    staging: Staging,
+    metadata: Mapping[str, object],
+    origin: int,
+) -> None:
+    """Write what is said about the recording beside its events."""
+    _insert_thread_names(connection, staging)
+    report_schema.insert(
+        connection, "StringIds", ((at, name) for name, at in staging.names.items())
+    )
+    _insert_gpus(connection, metadata.get("deviceProperties"))
+    insert_costs(connection, metadata.get("toolkit_costs"))
+    base = metadata.get("baseTimeNanoseconds")
+    started = origin + (base if isinstance(base, int) else 0)
+    if EARLIEST_NS < started < LATEST_NS:
+        text = datetime.fromtimestamp(started // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        report_schema.insert(connection, "TARGET_INFO_SESSION_START_TIME", [(started, text, None)])
+    numbers = report_schema.VERSION
+    report_schema.insert(
+        connection,
+        "META_DATA_EXPORT",
+        [
+            ("EXPORT_PRODUCT_NAME", PRODUCT),
+            ("EXPORT_PRODUCT_VERSION", _version()),
+            ("EXPORT_SCHEMA_VERSION", ".".join(map(str, numbers))),
+            ("EXPORT_SCHEMA_VERSION_MAJOR", str(numbers[0])),
+            ("EXPORT_SCHEMA_VERSION_MINOR", str(numbers[1])),
+            ("EXPORT_SCHEMA_VERSION_MICRO", str(numbers[2])),
+        ],
+    )
+
+
+def _origin(connection: sqlite3.Connection) -> int:
+    selects = " UNION ALL ".join(
+        f"SELECT min(start) AS start FROM staging.{name}" for name in SCHEMA
+    )
+    (origin,) = connection.execute(f"SELECT min(start) FROM ({selects})").fetchone()
+    return int(origin)
+
+
+def _find_owners(connection: sqlite3.Connection) -> None:
+    """Fill staging.launcher and staging.owner, where the trace has several processes."""
+    connection.execute("CREATE TABLE staging.launcher (correlation INTEGER PRIMARY KEY, process)")
+    connection.execute("CREATE TABLE staging.owner (device INTEGER PRIMARY KEY, process)")
+    if len(_processes(connection, ("call",))) < 2:
+        return
+    connection.execute(
+        "INSERT INTO staging.launcher "
+        f"SELECT correlation, min(thread & {PROCESS_MASK}) FROM staging.call "
+        "WHERE correlation IS NOT NULL GROUP BY correlation "
+        f"HAVING min(thread & {PROCESS_MASK}) = max(thread & {PROCESS_MASK})"
+    )
+    work = " UNION ALL ".join(f"SELECT device, correlation FROM staging.{t}" for t in GPU_TABLES)
+    # SQLite takes the bare column from the row that has the maximum.
+    connection.execute(
+        "INSERT INTO staging.owner SELECT device, process FROM ("
+        "SELECT device, process, max(works) FROM ("
+        f"SELECT device, process, count(*) AS works FROM ({work}) "
+        "JOIN staging.launcher USING (correlation) GROUP BY device, process) GROUP BY device)"
+    )
+
+
+def _main_process(connection: sqlite3.Connection, staging: Staging) -> int:
+    """Return the global id of the process with the most events, else of the one called CPU."""
+    for table in ("call", "operator", "annotation"):
+        found = _processes(connection, (table,))
+        if found:
+            return found[0]
+    return HOST | (staging.processes[0] if staging.processes else 0) << PROCESS_BITS
+
+
+def _processes(connection: sqlite3.Connection, tables: Iterable[str]) -> list[int]:
+    """Return the processes of events on the CPU, the busiest first."""
+    threads = " UNION ALL ".join(f"SELECT thread FROM staging.{table}" for table in tables)
+    return [
+        process
+        for process, _ in connection.execute(
+            f"SELECT thread & {PROCESS_MASK} AS process, count(*) FROM ({threads}) "
+            "GROUP BY process ORDER BY 2 DESC, 1"
+        )
+    ]
+
+
+def _stage_short_names(connection: sqlite3.Connection, staging: Staging) -> None:
+    connection.execute("CREATE TABLE staging.short (name INTEGER PRIMARY KEY, short INTEGER)")
+    used = {at for (at,) in connection.execute("SELECT DISTINCT name FROM staging.kernel")}
+    kernels = [(name, at) for name, at in staging.names.items() if at in used]
+    connection.executemany(
+        "INSERT INTO staging.short VALUES (?, ?)",
+        [(at, staging.name_id(short_name(name))) for name, at in kernels],
+    )
+
+
+def _operators(connection: sqlite3.Connection, origin: int) -> Iterator[tuple[object, ...]]:
+    ordered = connection.execute(
+        "SELECT thread, start - ?, stop - ?, name, sequence, forward_thread "
+        "FROM staging.operator ORDER BY thread, start, stop DESC, rowid",
+        (origin, origin),
+    )
+    for operator, self_ns in self_times(map(Operator._make, ordered)):
+        yield (
+            operator.start_ns,
+            operator.end_ns,
+            self_ns,
+            operator.name,
+            operator.thread,
+            operator.sequence,
+            operator.forward_thread,
+        )
+
+
+def _insert_thread_names(connection: sqlite3.Connection, staging: Staging) -> None:
+    """Name the threads that have events: Kineto may give several names, ``python`` among them."""
+    rows: list[tuple[int, None, int]] = []
+    for key, thread in staging.threads.items():
+        names = [_thread_name(name, key[1]) for name in staging.thread_names.get(key, ())]
+        if not names and f"{key[0]} {key[1]}" in staging.renumbered:
+            names = [f"thread {key[1]}"]
+        if names:
+            telling = next((name for name in names if name != "python"), names[0])
+            rows.append((staging.name_id(telling), None, thread))
+    if rows:
+        report_schema.insert(connection, "ThreadNames", rows)
+
+
+def _thread_name(name: str, thread: object) -> str:
+    """Return ``pt_autograd_0`` for ``thread 155 (pt_autograd_0)``."""
+    prefix = f"thread {thread} ("
+    name = name[len(prefix) : -1] if name.startswith(prefix) and name.endswith(")") else name
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def _insert_gpus(connection: sqlite3.Connection, devices: object) -> None:
+    rows = (
+        [device for device in devices if isinstance(device, dict)]
+        if isinstance(devices, list)
+        else []
+    )
+    if not rows:
+        return
+    report_schema.create(connection, "TARGET_INFO_GPU")
+    marks = ", ".join("?" * len(GPU_FIELDS))
+    connection.executemany(
+        f"INSERT INTO TARGET_INFO_GPU (vmId, {', '.join(GPU_FIELDS)}) VALUES (0, {marks})",
+        [[device.get(field) for field in GPU_FIELDS.values()] for device in rows],
+    )
+
+
+def _any(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+
+
+def _exists(connection: sqlite3.Connection, table: str) -> bool:
+    found = connection.execute("SELECT 1 FROM main.sqlite_master WHERE name = ?", (table,))
+    return found.fetchone() is not None
+
+
+def _version() -> str:
+    try:
+        return version("spanlight")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def run_rows(
+    trace: str, staging: Staging, metadata: Mapping[str, object], converted: Mapping[str, int]
+) -> list[tuple[str, str]]:
+    """Return what TOOLKIT_RUN says of the recording."""
+    rows: dict[str, object] = {"recorder": "torch", "trace": trace}
+    distributed = metadata.get("distributedInfo")
+    if isinstance(distributed, dict):
+        rows |= {key: distributed[key] for key in ("rank", "world_size") if key in distributed}
+    rows["converted"] = json.dumps(dict(converted))
+    rows["left_out"] = json.dumps(dict(staging.left_out.most_common()))
+    if staging.renumbered:
+        rows["renumbered_threads"] = json.dumps(staging.renumbered)
+    return [(key, str(value)) for key, value in rows.items()]
