@@ -1,1 +1,23 @@
-"""Where the time went: questions to a Nsight Systems report."""
+"""Where the time went: questions to an Nsight Systems report, answered with tables."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.errors import ReportError as ReportError
+    from analysis.report import Report as Report
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import what is asked for only then: a command's ``--help`` should read no report."""
+        if name == "Report":
+            from analysis.report import Report
+
+            return Report
+        if name == "ReportError":
+            from analysis.errors import ReportError
+
+            return ReportError
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["Report", "ReportError"]

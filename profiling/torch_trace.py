@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiling import report_schema
+from profiling.trace_description import run_rows
 from profiling.trace_events import Staging
-from profiling.trace_report import run_rows, write
+from profiling.trace_report import write
 from profiling.trace_source import Progress, TraceError, TraceSource
 
 __all__ = ["TraceError", "TraceSummary", "convert", "main"]
@@ -63,18 +64,20 @@ def convert(
     Raises:
         TraceError: the source is no trace, or the destination cannot be written.
     """
-    _check_destination(source, destination, overwrite)
-    with _beside(destination) as directory:
-        report = directory / "report.sqlite"
-        try:
+    try:
+        _check_destination(source, destination, overwrite)
+        with _beside(destination) as directory:
+            report = directory / "report.sqlite"
             summary = _build(source, report, directory / "staging.sqlite", progress)
             os.replace(report, destination)
-        except sqlite3.Error as error:
-            raise TraceError(
-                f"{destination}: cannot be written ({error}); free some space or write elsewhere"
-            ) from error
-        except OSError as error:
-            raise _unwritable(destination, error) from error
+    except sqlite3.Error as error:
+        raise TraceError(
+            f"{destination}: cannot be written ({error}); free some space or write elsewhere"
+        ) from error
+    except OSError as error:
+        raise TraceError(
+            f"{destination}: cannot be written ({error.strerror}); write to another directory"
+        ) from error
     return summary
 
 
@@ -92,20 +95,11 @@ def _check_destination(source: Path, destination: Path, overwrite: bool) -> None
 @contextmanager
 def _beside(destination: Path) -> Iterator[Path]:
     """Make a directory on the destination's own file system, and take it away in the end."""
-    try:
-        name = tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent)
-    except OSError as error:
-        raise _unwritable(destination, error) from error
+    name = tempfile.mkdtemp(prefix=f".{destination.name[:32]}.", dir=destination.parent)
     try:
         yield Path(name)
     finally:
         shutil.rmtree(name, ignore_errors=True)
-
-
-def _unwritable(destination: Path, error: OSError) -> TraceError:
-    return TraceError(
-        f"{destination}: cannot be written ({error.strerror}); write to another directory"
-    )
 
 
 def _build(source: Path, report: Path, scratch: Path, progress: Progress | None) -> TraceSummary:

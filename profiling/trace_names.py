@@ -1,4 +1,4 @@
-"""The short name of a kernel: what is left without return type, namespaces and arguments."""
+"""Names as a trace holds them: what Kineto lets through, and the short name of a kernel."""
 
 from typing import Final
 
@@ -38,3 +38,20 @@ def short_name(name: str) -> str:
             begin, end = at + 1, -1
         at += 1
     return name
+
+
+def recordable(name: str) -> str:
+    """Return the name for a span that PyTorch's profiler records unchanged.
+
+    Kineto (PyTorch 2.13) writes quotes as they are, which is no JSON; turns a backslash into a
+    slash, in metadata too, which breaks every escape; drops line feeds; and calls a name with other
+    than printable ASCII ``unknown``. Spans must push names that survive, and list their payloads
+    under those.
+
+    >>> recordable("ffn"), recordable('layer "a"'), recordable("größe")
+    ('ffn', "layer 'a'", 'gr??e')
+    """
+    if name.isascii() and name.isprintable() and '"' not in name and "\\" not in name:
+        return name
+    spelled = name.replace('"', "'").replace("\\", "/")
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in spelled)

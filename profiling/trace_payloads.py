@@ -16,12 +16,11 @@ from profiling.trace_source import TraceError
 COLUMNS = 'start, "end", eventType, text, globalTid, domainId, int64Value'
 
 
-def insert_annotations(connection: sqlite3.Connection, origin: int, payloads: object) -> int:
-    """Write NVTX_EVENTS and return how many there are.
+def pair_payloads(connection: sqlite3.Connection, payloads: object) -> None:
+    """Stage the payloads, once it is certain that each has its annotation.
 
     Args:
         connection: of the report, with the staged annotations attached.
-        origin: subtracted from every time.
         payloads: ``{thread: {name: [flops or null, ...]}}``, its JSON text, or nothing. A name that
             is not in it at all has no payloads.
 
@@ -36,6 +35,10 @@ def insert_annotations(connection: sqlite3.Connection, origin: int, payloads: ob
         connection.executemany(
             "INSERT INTO staging.payload VALUES (?, ?, ?, ?)", _entries(connection, payloads)
         )
+
+
+def insert_annotations(connection: sqlite3.Connection, origin: int) -> int:
+    """Write NVTX_EVENTS, each with its payload, and return how many there are."""
     report_schema.create(connection, "NVTX_EVENTS")
     # In order of opening: of two that start together, the one that ends later was opened first.
     done = connection.execute(

@@ -29,7 +29,7 @@ from profiling.machine import facts
 from profiling.progress import steps_bar
 from profiling.recorders import Recorder
 from profiling.settings import Settings
-from profiling.spans import costs, span
+from profiling.spans import costs, recording, span
 
 PLAN_NAME: Final = "plan.json"
 SETTINGS_NAME: Final = "settings.json"
@@ -109,7 +109,8 @@ def run_steps(settings: Settings, recorder: str, folder: Path) -> dict[str, Any]
         with capture(recorder, settings.device, folder) as ranges:
             repeat(warmup, named(names.WARMUP), "warm-up")
             profiled = repeat(measured, named(names.STEP), "recorded")
-        unprofiled = repeat(measured, workload.step, "unrecorded")
+        with recording(None):  # under nsys spans are on by themselves
+            unprofiled = repeat(measured, workload.step, "unrecorded")
     return {"step_ns": profiled, "unprofiled_step_ns": unprofiled, **_pushed(ranges)}
 
 

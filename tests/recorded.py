@@ -1,6 +1,7 @@
 """Watchers: a recorder that keeps ranges in a tree, and a list of the operators dispatched."""
 
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,9 @@ class Recorded:
 
     def all(self, name: str) -> list[Range]:
         return [inner for root in self.roots for inner in root.walk() if inner.name == name]
+
+    def pushed(self) -> dict[str, int]:
+        return Counter(self.names())
 
     def names(self) -> list[str]:
         return [inner.name for root in self.roots for inner in root.walk()]

@@ -1,0 +1,45 @@
+# `make` lists the targets. PYTHON= chooses the interpreter (3.11 to 3.13), NSYS= the nsys program.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+SIZE ?= small
+FLAGS = $(if $(MODE),--mode $(MODE)) $(if $(BATCH),--batch $(BATCH)) \
+	$(if $(CONTEXT),--context $(CONTEXT)) $(if $(DTYPE),--dtype $(DTYPE)) \
+	$(if $(DEVICE),--device $(DEVICE)) $(if $(ATTENTION),--attention $(ATTENTION)) \
+	$(if $(STEPS),--steps $(STEPS)) $(if $(WARMUP),--warmup $(WARMUP)) \
+	$(if $(RECORDER),--recorder $(RECORDER)) $(if $(NAME),--name '$(NAME)') \
+	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0,$(OVERWRITE)),--overwrite)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup profile test check format clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make the environment .venv
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[model,notebook,test,dev]'
+	@touch $@
+
+profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH= CONTEXT= ...
+	@$(BIN)/python -m profiling.launch --size '$(SIZE)' $(FLAGS)
+
+test: $(READY) ## run the tests that take under 20 s each
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: $(READY) ## format check, lint, types, all tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(READY) ## format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean: ## remove the environment and caches; reports stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

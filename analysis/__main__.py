@@ -1,0 +1,62 @@
+"""Where the time went, on one page.
+
+    python -m analysis report.sqlite
+
+The run and how far to trust it; phases; categories with the share of GEMM; the kernels (on a CPU
+run: operators) that took most; attention's parts with time and FLOP ratios, where there are ranges
+around them. Each question has a command of its own: see the README.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis import cli, render
+from analysis.page import Page, page
+from analysis.report import Report
+
+
+def as_text(made: Page, form: str) -> str:
+    """Return the page in one of the formats ``table``, ``markdown`` and ``json``."""
+    if form == "json":
+        answers = {table.name: json.loads(render.as_json(table)) for table in made.tables}
+        return json.dumps({"about": made.lines, **answers}, indent=1, ensure_ascii=False) + "\n"
+    if form == "markdown":
+        above = "".join(f"{render.markdown_cell(render.visible(line))}  \n" for line in made.lines)
+        return "\n".join([above, *(render.as_markdown(table) for table in made.tables)])
+    stream = io.StringIO()
+    stream.write("".join(f"{render.visible(line)}\n" for line in made.lines))
+    for table in made.tables:
+        stream.write("\n")
+        render.text(table, cli.width(), stream)
+    return stream.getvalue()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the page; see the module's docstring."""
+    parser = cli.parser(__doc__, "python -m analysis")
+    args = cli.parse(parser, argv)
+    if args.format == "csv":
+        parser.error("the page is several tables: use json, markdown or sqlite, or ask one command")
+    with Report(args.report) as report:
+        made = page(report)
+    if args.format == "sqlite":
+        for table in made.tables:
+            cli.add_to_database(table, Path(args.output), Path(args.report))
+    elif args.output is not None:
+        with cli.replacing(Path(args.output), Path(args.report)) as draft:
+            draft.write_text(as_text(made, args.format), encoding="utf-8")
+    else:
+        sys.stdout.write(as_text(made, args.format))
+    for table in made.tables:
+        for note in table.notes:
+            print(f"note: {render.visible(note)}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

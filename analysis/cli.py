@@ -1,0 +1,225 @@
+"""What all commands share: arguments, where output goes, and how they end.
+
+Data goes to stdout and everything else to stderr. The exit status is 0 done, 1 could not be done,
+2 wrong usage, 130 interrupted; a pipe that is closed early is no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TextIO
+
+from analysis import render
+from analysis.errors import ReportError
+from analysis.table import Table
+
+FORMATS: Final = ("table", "csv", "json", "markdown", "sqlite")
+TOP_OF_A_TABLE: Final = 20
+WIDTH_WITHOUT_TERMINAL: Final = 100
+
+
+def parser(doc: str | None, prog: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that every command has.
+
+    Args:
+        doc: the module's docstring; it is the help.
+        prog: how the command is called.
+    """
+    made = argparse.ArgumentParser(
+        prog=prog,
+        description=(doc or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "report", metavar="REPORT", help="an nsys export (.sqlite), an .nsys-rep or a PyTorch trace"
+    )
+    made.add_argument(
+        "--format", choices=FORMATS, default="table", help="how to write it (default table)"
+    )
+    made.add_argument(
+        "--top",
+        type=positive,
+        metavar="N",
+        help=f"only the first N rows (default {TOP_OF_A_TABLE} in a table, else all)",
+    )
+    made.add_argument(
+        "--output", metavar="FILE", help="write there, not to stdout; sqlite adds a table to it"
+    )
+    return made
+
+
+def positive(word: str) -> int:
+    """Return a count from the command line; anything below 1 is wrong usage."""
+    try:
+        count = int(word)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a count of 1 or more")
+    return count
+
+
+def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments; those that do not go together end the command with status 2."""
+    args = made.parse_args(argv)
+    if args.format == "sqlite" and args.output is None:
+        made.error("--format sqlite needs --output FILE, the database to add the table to")
+    return args
+
+
+def run(main: Callable[[], int]) -> int:
+    """Return the exit status of a command, with one line on stderr if it fails.
+
+    An error that is not the user's keeps its traceback.
+    """
+    # Where the terminal cannot show a letter, an escape is better than a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = main()
+        sys.stdout.flush()
+    except ReportError as error:
+        return failed(str(error))
+    except KeyboardInterrupt:
+        failed("interrupted")
+        return 130
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return failed(f"{error.filename or 'output'}: {error.strerror or error}")
+    return status
+
+
+def failed(message: str) -> int:
+    """Print one line on stderr and return the exit status of a failure."""
+    print(f"error: {render.visible(message)}", file=sys.stderr)
+    return 1
+
+
+def emit(table: Table, args: argparse.Namespace) -> None:
+    """Write an answer as the arguments ask for: format, how many rows, where to.
+
+    Args:
+        table: the whole answer.
+        args: as `parse` returns them.
+
+    Raises:
+        ReportError: the output cannot be written, or is the report itself.
+    """
+    top = args.top or (TOP_OF_A_TABLE if args.format == "table" else None)
+    shown = table.head(top) if top else table
+    if args.format == "sqlite":
+        add_to_database(shown, Path(args.output), Path(args.report))
+    elif args.output is not None:
+        with (
+            replacing(Path(args.output), Path(args.report)) as draft,
+            draft.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            write(shown, args.format, stream)
+    else:
+        write(shown, args.format, sys.stdout)
+        sys.stdout.flush()
+    left_out = len(table) - len(shown)
+    more = [f"{left_out:,} more rows; --top {len(table)} shows all"] if left_out else []
+    for note in (*table.notes, *more):
+        print(f"note: {render.visible(note)}", file=sys.stderr)
+
+
+def write(table: Table, form: str, stream: TextIO) -> None:
+    """Write a table to a stream in one of `FORMATS` but sqlite."""
+    if form == "table":
+        plain = not stream.isatty() or bool(os.environ.get("NO_COLOR"))
+        render.text(table, width(), stream, plain=plain)
+        return
+    made = {"csv": render.as_csv, "json": render.as_json, "markdown": render.as_markdown}[form]
+    lines = made(table)
+    if stream.isatty():
+        # Values are kept as they are in a file, but a terminal would obey what is in a name.
+        lines = "".join(render.visible(line) + "\n" for line in lines.split("\n")[:-1])
+    stream.write(lines)
+
+
+def width() -> int:
+    """Return how many columns a table may take: COLUMNS, else the terminal's."""
+    return shutil.get_terminal_size((WIDTH_WITHOUT_TERMINAL, 24)).columns
+
+
+@contextmanager
+def replacing(output: Path, source: Path) -> Iterator[Path]:
+    """Yield a path to write to; ``output`` is replaced when all of it has been written.
+
+    Raises:
+        ReportError: ``output`` is the report that is read, or cannot be written.
+    """
+    target = Path(os.path.realpath(output))
+    try:
+        if target.exists() and source.exists() and target.samefile(source):
+            raise ReportError(output, "this is the report itself", "choose another --output")
+        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+            if target.is_dir():
+                raise ReportError(output, "a directory", "name a file for --output")
+            yield target  # a device or a pipe has no other name to be swapped with
+            return
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}-", dir=target.parent)
+        os.close(handle)
+        draft = Path(name)
+        try:
+            draft.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~umask())
+            yield draft
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        problem = f"cannot be written ({(error.strerror or str(error)).lower()})"
+        raise ReportError(output, problem, "choose another --output") from None
+
+
+def umask() -> int:
+    """Return the process's umask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def add_to_database(table: Table, output: Path, source: Path) -> None:
+    """Add a table to a SQLite database, in place of an earlier one of the same name.
+
+    Raises:
+        ReportError: ``output`` is the report that is read, no database, or cannot be written.
+    """
+    import sqlite3
+
+    import sqlite_utils
+
+    with replacing(output, source) as draft:
+        if output.is_file():
+            shutil.copyfile(output, draft)
+        database = sqlite_utils.Database(draft)
+        try:
+            database.table(table.name).drop(ignore=True)
+            columns = {
+                name: str if isinstance(column, list) else column.dtype.type
+                for name, column in table.columns.items()
+            }
+            database.table(table.name).create(columns)
+            database.table(table.name).insert_all(table.rows())
+        except sqlite3.DatabaseError as error:
+            raise ReportError(
+                output, f"not a database to add to ({error})", "name another"
+            ) from None
+        finally:
+            database.close()

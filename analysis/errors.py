@@ -1,0 +1,16 @@
+"""What went wrong with a report, in one line that says what to do."""
+
+import os
+
+
+class ReportError(Exception):
+    """A report cannot be read or cannot answer; the command ends with exit status 1.
+
+    The text is ``<path>: <what is wrong>; <what to do>``, on one line, lower case, no full stop.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], problem: str, remedy: str = "") -> None:
+        self.path = os.fspath(path)
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{self.path}: {problem}" + (f"; {remedy}" if remedy else ""))

@@ -1,0 +1,143 @@
+"""Everything on one page: what a report answers without being asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis import attention, kernels, nvtx, phases
+from analysis.attribution import Attribution
+from analysis.errors import ReportError
+from analysis.render import duration, percent
+from analysis.table import Table
+
+if TYPE_CHECKING:
+    from analysis.report import Report
+
+TOP: Final = 10
+
+RUN_KEYS: Final = (
+    ("size", "mode", "batch", "context", "dtype", "attention", "steps", "warmup", "parameters"),
+    ("recorder", "torch", "nvtx", "nsys", "cuda", "driver", "commit", "date"),
+)
+"""What the page tells of a run, by line."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Lines about the run, then tables."""
+
+    lines: tuple[str, ...]
+    tables: tuple[Table, ...]
+
+
+def page(report: Report) -> Page:
+    """Return the page: the run, how far to trust it, phases, categories, work, attention.
+
+    Warm-up is left out of all of it, and the lines say how much that was.
+
+    Raises:
+        ReportError: the report holds neither work nor ranges.
+    """
+    lines = [report.describe(), *run_lines(report)]
+    try:
+        found = Attribution.of(report)
+    except ReportError:
+        ranges = nvtx.load(report)
+        if not len(ranges):
+            raise
+        lines.append("no GPU kernels and no CPU operators in this report: only its ranges")
+        return Page(tuple(lines), (range_times(ranges),))
+    lines += trust_lines(report, found)
+    kept = ~found.work_in_warmup if len(found.warmup) else np.ones(len(found.work.kind), np.bool_)
+    work = found.work.take(kept)
+    answers = [phases.phase_times(found)]
+    if len(work.kind):
+        what = "CPU operators, by self time" if work.on_cpu else "kernels"
+        by_category = kernels.rank(report, work, by="category")
+        by_name = kernels.rank(report, work)
+        rest = f" (of {len(by_name)})" if len(by_name) > TOP else ""
+        answers += [
+            replace(by_category, name="categories", heading=f"Categories of {what}", notes=()),
+            replace(by_name.head(TOP), heading=f"Top {what}{rest}", notes=by_name.notes),
+        ]
+    answers.append(attention.attention_parts(found))
+    return Page(tuple(lines), tuple(answer for answer in answers if answer is not None))
+
+
+def run_lines(report: Report) -> list[str]:
+    """Return what the launcher noted of the run."""
+    lines = [
+        " · ".join(f"{key} {report.run[key]}" for key in keys if report.run.get(key))
+        for keys in RUN_KEYS
+    ]
+    return [line for line in lines if line]
+
+
+def trust_lines(report: Report, found: Attribution) -> list[str]:
+    """Return how far to trust the rest: coverage, the cost of recording, spread, warm-up."""
+    work = found.work
+    what = (
+        "CPU operators, by self time (no GPU kernels in this report)" if work.on_cpu else "kernels"
+    )
+    total = int(work.duration_ns.sum())
+    lines = [f"ranked: {len(work.kind):,} {what}, {duration(total)} in all"]
+    if len(found.ranges):
+        inside = int(work.duration_ns[found.placed].sum())
+        unknown = int((~found.launches.known).sum())
+        lines[0] += f"; {percent(inside / max(total, 1))} of it launched inside a range"
+        if unknown:
+            lines[0] += f", {unknown:,} without a recorded launch"
+    if len(found.warmup):
+        left_out = int(work.duration_ns[found.work_in_warmup].sum())
+        lines.append(
+            f"warm-up left out below: {len(found.warmup)} steps, {duration(left_out)}, "
+            f"{percent(left_out / max(total, 1))} of the work"
+        )
+    return lines + step_lines(report)
+
+
+def step_lines(report: Report) -> list[str]:
+    """Return the spread of the steps' times, recorded beside not recorded."""
+    recorded = step_times(report, "step_ns")
+    if not len(recorded):
+        return []
+    line = f"step, recorded: {spread(recorded)}"
+    bare = step_times(report, "unprofiled_step_ns")
+    if len(bare):
+        cost = float(np.median(recorded) / np.median(bare)) - 1
+        line += f"; not recorded: {spread(bare)}; recording cost {cost * 100:+.1f} %"
+    return [line]
+
+
+def step_times(report: Report, key: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return step times that the launcher noted; none where it did not or they cannot be read."""
+    try:
+        times = json.loads(report.run.get(key, "[]"))
+    except json.JSONDecodeError:
+        times = []
+    return np.array(times if isinstance(times, list) else [], np.float64)
+
+
+def spread(times: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
+    """Return the median of some times and how far they lie apart."""
+    ends = f"{duration(float(times.min()))} to {duration(float(times.max()))}"
+    return f"median {duration(float(np.median(times)))} ({ends}, {len(times)} steps)"
+
+
+def range_times(ranges: nvtx.Ranges) -> Table:
+    """Return ranges by the time they were open, for a report with nothing else."""
+    count = len(ranges.names)
+    instances = np.bincount(ranges.name, minlength=count).astype(np.int64)
+    wall = np.zeros(count, np.int64)
+    np.add.at(wall, ranges.name, ranges.wall_ns)
+    order = np.argsort(-wall, kind="stable")
+    table = Table(
+        name="ranges",
+        columns={"range": list(ranges.names), "instances": instances, "wall_ns": wall},
+        heading="Ranges, by the time they were open on the host",
+    )
+    return table.take(order[instances[order] > 0]).head(TOP * 2)

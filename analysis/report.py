@@ -1,0 +1,126 @@
+"""A report: one SQLite file in the schema of ``nsys export``, opened so that nothing changes it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from analysis import catalogue, tables
+from analysis.database import Columns, Database
+from analysis.errors import ReportError
+from analysis.opening import opened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Report:
+    """What was recorded, and the questions one can ask of it.
+
+    Every question is a method and returns a DataFrame whose columns are those of the command's
+    csv::
+
+        with Report("run.sqlite") as report:
+            report.kernels()
+
+    Args:
+        path: a SQLite export of any nsys since 2020; an ``.nsys-rep`` or a PyTorch trace is
+            converted into a temporary file, which goes when the report is closed.
+
+    Raises:
+        ReportError: it is none of these, or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        with ExitStack() as stack:
+            self.database = Database(stack.enter_context(opened(self.path)), self.path)
+            stack.callback(self.database.close)
+            self.schema = catalogue.schema(self.database)
+            if not catalogue.is_report(self.schema):
+                hint = "give one that `nsys export --type=sqlite` or `make profile` wrote"
+                raise ReportError(self.path, "a SQLite file, but not an nsys report", hint)
+            self._resources = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and remove the temporary copy, if there is one."""
+        self._resources.close()
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Return whether there is such a table, with these columns (it may still be empty)."""
+        return set(columns) <= set(self.schema.get(table, ())) and table in self.schema
+
+    def require(self, table: str, *columns: str, remedy: str) -> None:
+        """Raise `ReportError` unless `has`; ``remedy`` says what to do."""
+        if table not in self.schema:
+            raise ReportError(self.path, f"no {table} in this report", remedy)
+        for column in columns:
+            if not self.has(table, column):
+                raise ReportError(self.path, f"{table} has no column {column}", remedy)
+
+    def columns(self, sql: str, rows: int = 0) -> Columns:
+        """Return the columns of a query as arrays; see `analysis.database.Database.columns`."""
+        return self.database.columns(sql, rows)
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What the exporter says of itself: product, version, schema; empty before 2021."""
+        return catalogue.metadata(self)
+
+    @cached_property
+    def run(self) -> dict[str, str]:
+        """What this project's launcher noted of the run: size, dtype, steps, …; else empty."""
+        return catalogue.run(self)
+
+    @cached_property
+    def gpus(self) -> list[catalogue.Gpu]:
+        """The GPUs of the machine, which need not be those that were used; may be empty."""
+        return catalogue.gpus(self)
+
+    @cached_property
+    def duration_ns(self) -> int | None:
+        """How long was recorded, or None where the report does not say."""
+        return catalogue.duration_ns(self)
+
+    @property
+    def recorder(self) -> str:
+        """Who recorded it, with its version: ``nsys 2024.6.2``, or ``unknown recorder``."""
+        product = self.metadata.get("EXPORT_PRODUCT_NAME", "unknown recorder")
+        version = ".".join(self.metadata.get("EXPORT_PRODUCT_VERSION", "").split(".")[:3])
+        return f"{product.replace('NVIDIA Nsight Systems', 'nsys')} {version}".strip()
+
+    @property
+    def device(self) -> str:
+        """The device's name: the run's own word, else the GPU whose kernels there are."""
+        noted = self.run.get("device_name") or self.run.get("device")
+        if noted:
+            return noted
+        used = set(tables.devices(self))
+        names = [gpu.name for gpu in self.gpus if gpu.ordinal in used or len(self.gpus) == 1]
+        return ", ".join(sorted(set(names))) if names and used else ""
+
+    def describe(self) -> str:
+        """Return one line that says which report this is: file, recorder, device."""
+        return " · ".join(part for part in (self.path.name, self.recorder, self.device) if part)
+
+    def kernels(
+        self,
+        *,
+        by: str = "name",
+        sort: str = "time",
+        device: int | None = None,
+        process: int | None = None,
+    ) -> pd.DataFrame:
+        """Return `analysis.kernels.ranking` as a DataFrame."""
+        from analysis.kernels import ranking
+
+        return ranking(self, by=by, sort=sort, device=device, process=process).frame()

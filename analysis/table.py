@@ -1,0 +1,75 @@
+"""An answer: named columns of equal length, with what there is to say about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Column = npt.NDArray[Any] | list[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The answer to one question.
+
+    Attributes:
+        name: what it is called as a table of a database.
+        columns: by name, in the order of the csv; numbers as arrays, text as lists. The name ends
+            in the unit: ``_ns``, ``bytes``, ``share`` (of 1), ``flops``, ….
+        heading: what stands above it where a person reads it.
+        notes: lines for stderr: what was left out, and why.
+        unseen: columns that the human table leaves out.
+        spare: columns that it leaves out where the terminal is narrow, the first to go first.
+    """
+
+    name: str
+    columns: dict[str, Column]
+    heading: str = ""
+    notes: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(column) for name, column in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of different lengths: {lengths}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), []))
+
+    def take(self, order: npt.NDArray[np.intp] | npt.NDArray[np.int64]) -> Self:
+        """Return the rows at these positions, in this order."""
+        return replace(
+            self,
+            columns={
+                name: [column[place] for place in order.tolist()]
+                if isinstance(column, list)
+                else column[order]
+                for name, column in self.columns.items()
+            },
+        )
+
+    def head(self, rows: int) -> Self:
+        """Return the first rows."""
+        cut = {name: column[:rows] for name, column in self.columns.items()}
+        return replace(self, columns=cut)
+
+    def rows(self) -> list[dict[str, int | float | str]]:
+        """Return the rows as dictionaries of plain Python values."""
+        lists = [
+            column if isinstance(column, list) else column.tolist()
+            for column in self.columns.values()
+        ]
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(*lists, strict=True)]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the table as a DataFrame with the columns of the csv."""
+        import pandas as pd  # here: it costs half a second, and no command needs it
+
+        return pd.DataFrame(self.columns)

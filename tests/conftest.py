@@ -1,0 +1,30 @@
+"""What tests of the analysis share: a guard over the real reports, and plain output."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.shared import SHARED
+
+
+def fingerprint(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the size and time of every file under a folder."""
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_test_changes_a_real_report() -> Iterator[None]:
+    before = fingerprint(SHARED / "reports")
+    yield
+    assert fingerprint(SHARED / "reports") == before
+
+
+@pytest.fixture(autouse=True)
+def _plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
