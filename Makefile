@@ -21,6 +21,8 @@ help: ## list the targets
 setup: $(READY) ## make the environment .venv
 
 $(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] < (3, 14) or sys.exit( \
+		"error: Python 3.11 to 3.13 is needed; name one: make $@ PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[model,notebook,test,dev]'
 	@touch $@

@@ -93,11 +93,13 @@ class Database:
 def reason_of(error: Exception) -> str:
     r"""Return SQLite's own words out of a driver's error.
 
-    >>> reason_of(OSError("Failed to prepare query: file is not a database\nquery: SELECT 1"))
-    'file is not a database'
+    >>> reason_of(OSError("[SQLite] Failed to prepare query: no such table: t\nquery: SELECT 1"))
+    'no such table: t'
     """
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return first.rpartition("] ")[2].rpartition(": ")[2].strip().rstrip(".").lower()
+    said = first.rpartition("] ")[2]
+    # The driver puts what it was doing before what SQLite said.
+    return said.removeprefix("Failed to prepare query: ").strip().rstrip(".").lower()
 
 
 def to_numpy(name: str, column: pa.ChunkedArray) -> Array:

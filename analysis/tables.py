@@ -241,7 +241,8 @@ def operator_ranges(report: Report) -> Columns:
 
     Returns:
         ``start_ns, end_ns, thread, process, name_id, text`` of each range, in the order of the
-        file; ``end_ns`` is `MISSING` where a range was never closed; empty where no domain is named `profiling.names.OPERATOR_DOMAIN`.
+        file; ``end_ns`` is `MISSING` where a range was never closed. Empty where no domain is named
+        `profiling.names.OPERATOR_DOMAIN`.
     """
     domains = operator_domains(report)
     inside = " OR ".join(

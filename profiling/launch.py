@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -238,6 +239,20 @@ def announce(launch: Launch) -> None:
     print(f"recording {what}\nwith {how}, into {launch.report}", file=sys.stderr)
 
 
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end us like an interruption: the recorded process first, then what it left."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Record, then print the page of answers; return the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
@@ -245,7 +260,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         launch = prepare(arguments, " ".join(["python -m profiling.launch", *given]))
         announce(launch)
-        record(launch)
+        with _ended_by_sigterm():
+            record(launch)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

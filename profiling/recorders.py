@@ -8,6 +8,8 @@ from typing import Final, Protocol
 import nvtx
 import torch
 
+from profiling.trace_names import recordable
+
 INJECTION_VARIABLE: Final = "NVTX_INJECTION64_PATH"
 """Set by a profiler (nsys does) in the process whose NVTX calls it listens to."""
 
@@ -78,7 +80,8 @@ class TorchRecorder:
         self._payloads: dict[tuple[int, str], list[int | None]] = defaultdict(list)
 
     def push(self, name: str, flops: int | None) -> None:
-        """Open a range on this thread."""
+        """Open a range on this thread, by a name that the trace can hold."""
+        name = recordable(name)
         annotation = torch.profiler.record_function(name)
         annotation.__enter__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._payloads[threading.get_native_id(), name].append(flops)

@@ -164,10 +164,10 @@ def test_a_database_that_is_no_report_is_told_from_one(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE StringIds (id, value)")
     connection.close()
-    with pytest.raises(ReportError, match="a SQLite file, but not an nsys report; give one"):
+    with pytest.raises(ReportError, match=r"a SQLite file, but not an nsys report; give one"):
         Report(path)
 
 
 def test_a_git_lfs_pointer_says_what_to_run() -> None:
-    with pytest.raises(ReportError, match="a git-lfs pointer, not the report; .*git lfs pull"):
+    with pytest.raises(ReportError, match=r"a git-lfs pointer, not the report; .*git lfs pull"):
         Report(shared.report("git-lfs-pointer"))
