@@ -5,6 +5,7 @@ that may be NULL in ``coalesce(x, -1)`` and text in ``cast(coalesce(x, '') as bl
 keep bytes that are not UTF-8, which real reports hold.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,9 +98,9 @@ def reason_of(error: Exception) -> str:
     'no such table: t'
     """
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    said = first.rpartition("] ")[2]
     # The driver puts what it was doing before what SQLite said.
-    return said.removeprefix("Failed to prepare query: ").strip().rstrip(".").lower()
+    said = re.sub(r"^.*?\bFailed to \w+ query: ", "", first)
+    return said.strip().rstrip(".").lower()
 
 
 def to_numpy(name: str, column: pa.ChunkedArray) -> Array:

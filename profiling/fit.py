@@ -7,8 +7,11 @@ from profiling.machine import available_bytes
 from profiling.settings import Settings
 
 _ITEMSIZE: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
-_COPIES: Final = {"forward": 1, "forward_backward": 2, "train": 4}
-"""Numbers kept for each parameter: the weight, its gradient, AdamW's two moments."""
+_COPIES: Final = {"forward": 1, "forward_backward": 2, "train": 4.5}
+"""Numbers kept for each parameter: the weight, its gradient, AdamW's two moments.
+
+The half is what the optimizer's temporaries and the allocator's fragments were measured to take.
+"""
 
 _PROCESS_BYTES: Final = 350 * 2**20
 """What Python and torch take before there is a model (measured, torch 2.13 on a CPU)."""
@@ -27,7 +30,7 @@ def needed_bytes(settings: Settings) -> int:
     layer += settings.batch * config.num_heads * settings.context**2
     layers = 1 if settings.mode == "forward" else config.num_layers
     logits = 3 * tokens * config.vocab_size
-    numbers = _COPIES[settings.mode] * config.parameter_count + layers * layer + logits
+    numbers = int(_COPIES[settings.mode] * config.parameter_count) + layers * layer + logits
     return itemsize * numbers + _PROCESS_BYTES
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,7 @@ from typing import Final
 import psutil
 import torch
 
-from profiling.errors import LaunchError
+from profiling.errors import LaunchError, UsageError
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -21,10 +22,13 @@ def choose_device(asked: str | None) -> str:
     """Return ``cuda`` or ``cpu``: what was asked for, or the best there is.
 
     Raises:
+        UsageError: no device is called so.
         LaunchError: CUDA was asked for and there is none.
     """
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", asked):
+        raise UsageError(f"no device is called {asked!r}; there are: cpu, cuda, cuda:N")
     if asked.startswith("cuda"):
         if not torch.cuda.is_available():
             raise LaunchError("CUDA was asked for and no CUDA device is here; use DEVICE=cpu")
