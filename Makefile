@@ -13,7 +13,7 @@ FLAGS = $(if $(MODE),--mode $(MODE)) $(if $(BATCH),--batch $(BATCH)) \
 	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0,$(OVERWRITE)),--overwrite)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup profile test check format clean
+.PHONY: help setup profile test check format docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,15 +33,19 @@ profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH
 test: $(READY) ## run the tests that take under 20 s each
 	$(BIN)/python -m pytest -m 'not slow'
 
-check: $(READY) ## format check, lint, types, all tests
+check: $(READY) ## format check, lint, types, README, all tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/cog --check README.md
 	$(BIN)/python -m pytest
 
 format: $(READY) ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: $(READY) ## renew what the README shows, by running it
+	$(BIN)/cog -r README.md
 
 clean: ## remove the environment and caches; reports stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

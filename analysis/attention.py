@@ -35,9 +35,9 @@ def parts(report: Report, *, exclude_warmup: bool = True) -> Table:
     """Return one row for each of attention's parts that has a range.
 
     Returns:
-        ``part, calls, kernel_ns, flops, bytes, flops_per_s, time_ratio, flop_ratio,
-        backward_ns``: ``calls`` are instances of the range, ``kernel_ns`` is forward, the ratios
-        are to the softmax. What is not known is NaN.
+        ``part, calls, kernel_ns, flops, bytes, flops_per_s, time_ratio, flop_ratio, backward_ns,
+        source``: ``calls`` are instances of the range, ``kernel_ns`` is forward, the ratios are to
+        the softmax. What is not known is NaN.
 
     Raises:
         ReportError: there is no work, or no range of attention's parts.
@@ -77,10 +77,12 @@ def attention_parts(found: Attribution, *, exclude_warmup: bool = True) -> Table
             "time_ratio": ratios(kernel.astype(np.float64), there),
             "flop_ratio": ratios(flops, there),
             "backward_ns": np.array([time_ns[backward[part]].sum() for part in there], np.int64),
+            "source": ["operator" if found.work.on_cpu else "kernel"] * len(there),
         },
         heading=heading(found),
         notes=notes(flops, ranges, there),
-        spare=("bytes",),
+        unseen=("source",),
+        spare=("bytes", "flops_per_s"),
     )
 
 

@@ -177,7 +177,8 @@ def within(instant_ns: Int64, process: Int64, windows: Ranges) -> Bools:
         order = np.argsort(start, kind="stable")
         reach = np.maximum.accumulate(end[order])
         last = np.searchsorted(start[order], instant_ns, side="right") - 1
-        hit = (last >= 0) & (instant_ns <= reach[last.clip(0)]) & (process == number)
+        # Half open: what begins at the very end of a warm-up is not part of it.
+        hit = (last >= 0) & (instant_ns < reach[last.clip(0)]) & (process == number)
         inside |= hit
     return inside
 

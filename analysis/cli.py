@@ -98,7 +98,10 @@ def run(main: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return failed(f"{error.filename or 'output'}: {error.strerror or error}")
+        reason = (error.strerror or str(error)).lower()
+        return failed(
+            f"{error.filename or 'output'}: cannot be written ({reason}); write elsewhere"
+        )
     return status
 
 

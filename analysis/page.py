@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis import attention, kernels, nvtx, phases
 from analysis.attribution import Attribution
@@ -17,10 +18,13 @@ from analysis.table import Table
 if TYPE_CHECKING:
     from analysis.report import Report
 
+Times = npt.NDArray[np.float64]
+
 TOP: Final = 10
 
 RUN_KEYS: Final = (
-    ("size", "mode", "batch", "context", "dtype", "attention", "steps", "warmup", "parameters"),
+    ("size", "num_layers", "d_model", "d_ff", "num_heads", "vocab_size", "parameters"),
+    ("mode", "batch", "context", "dtype", "attention", "steps", "warmup", "script"),
     ("recorder", "torch", "nvtx", "nsys", "cuda", "driver", "commit", "date"),
 )
 """What the page tells of a run, by line."""
@@ -71,10 +75,19 @@ def page(report: Report) -> Page:
 def run_lines(report: Report) -> list[str]:
     """Return what the launcher noted of the run."""
     lines = [
-        " · ".join(f"{key} {report.run[key]}" for key in keys if report.run.get(key))
+        " · ".join(f"{key} {grouped(report.run[key])}" for key in keys if report.run.get(key))
         for keys in RUN_KEYS
     ]
     return [line for line in lines if line]
+
+
+def grouped(value: str) -> str:
+    """Return a whole number with its thousands apart, anything else as it is.
+
+    >>> grouped("128625408"), grouped("2.13.0")
+    ('128,625,408', '2.13.0')
+    """
+    return f"{int(value):,}" if value.isdecimal() else value
 
 
 def trust_lines(report: Report, found: Attribution) -> list[str]:
@@ -94,7 +107,7 @@ def trust_lines(report: Report, found: Attribution) -> list[str]:
     if len(found.warmup):
         left_out = int(work.duration_ns[found.work_in_warmup].sum())
         lines.append(
-            f"warm-up left out below: {len(found.warmup)} steps, {duration(left_out)}, "
+            f"warm-up left out below: {plural(len(found.warmup), 'step')}, {duration(left_out)}, "
             f"{percent(left_out / max(total, 1))} of the work"
         )
     return lines + step_lines(report)
@@ -105,27 +118,46 @@ def step_lines(report: Report) -> list[str]:
     recorded = step_times(report, "step_ns")
     if not len(recorded):
         return []
-    line = f"step, recorded: {spread(recorded)}"
+    lines = [f"step, recorded: {spread(recorded)}"]
     bare = step_times(report, "unprofiled_step_ns")
     if len(bare):
-        cost = float(np.median(recorded) / np.median(bare)) - 1
-        line += f"; not recorded: {spread(bare)}; recording cost {cost * 100:+.1f} %"
-    return [line]
+        lines.append(f"step, not recorded: {spread(bare)}: {cost(recorded, bare)}")
+    return lines
 
 
-def step_times(report: Report, key: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def step_times(report: Report, key: str) -> Times:
     """Return step times that the launcher noted; none where it did not or they cannot be read."""
     try:
         times = json.loads(report.run.get(key, "[]"))
     except json.JSONDecodeError:
         times = []
-    return np.array(times if isinstance(times, list) else [], np.float64)
+    whole = isinstance(times, list) and all(isinstance(time, int | float) for time in times)
+    return np.array(times if whole else [], np.float64)
 
 
-def spread(times: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
+def cost(recorded: Times, bare: Times) -> str:
+    """Return what recording cost a step, and whether that is more than noise."""
+    if min(len(recorded), len(bare)) < 2:
+        return "too few steps to tell what recording costs"
+    more = float(np.median(recorded) / np.median(bare)) - 1
+    line = f"recording cost {more * 100:+.1f} %"
+    overlap = recorded.min() <= bare.max() and bare.min() <= recorded.max()
+    return f"{line}, no more than steps differ among themselves" if overlap else line
+
+
+def spread(times: Times) -> str:
     """Return the median of some times and how far they lie apart."""
     ends = f"{duration(float(times.min()))} to {duration(float(times.max()))}"
-    return f"median {duration(float(np.median(times)))} ({ends}, {len(times)} steps)"
+    return f"median {duration(float(np.median(times)))} ({ends}, {plural(len(times), 'step')})"
+
+
+def plural(count: int, word: str) -> str:
+    """Return a count with its word.
+
+    >>> plural(1, "step"), plural(3, "step")
+    ('1 step', '3 steps')
+    """
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def range_times(ranges: nvtx.Ranges) -> Table:

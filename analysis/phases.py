@@ -6,14 +6,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.attribution import Attribution
+from analysis.errors import ReportError
 from analysis.intervals import NONE, parents
 from analysis.table import Table
 from analysis.vocabulary import canonical
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.attribution import Attribution
     from analysis.nvtx import Ranges
+    from analysis.report import Report
+
+
+def of_report(report: Report) -> Table:
+    """Return `phase_times` of a report.
+
+    Raises:
+        ReportError: there is no work, or no range.
+    """
+    table = phase_times(Attribution.of(report))
+    if table is None:
+        raise ReportError(report.path, "no NVTX range in this report", "record with --trace=nvtx")
+    return table
 
 
 def phase_times(found: Attribution) -> Table | None:

@@ -124,3 +124,22 @@ class Report:
         from analysis.kernels import ranking
 
         return ranking(self, by=by, sort=sort, device=device, process=process).frame()
+
+    def attention(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
+        """Return `analysis.attention.parts` as a DataFrame."""
+        from analysis.attention import parts
+
+        return parts(self, exclude_warmup=exclude_warmup).frame()
+
+    def phases(self) -> pd.DataFrame:
+        """Return `analysis.phases.of_report` as a DataFrame."""
+        from analysis.phases import of_report
+
+        return of_report(self).frame()
+
+    def coverage(self) -> pd.DataFrame:
+        """Return `analysis.coverage.coverage` as a DataFrame."""
+        from analysis.attribution import Attribution
+        from analysis.coverage import coverage
+
+        return coverage(Attribution.of(self)).frame()

@@ -133,7 +133,9 @@ def range_bytes(report: Report) -> dict[tuple[str, int], int]:
 
 
 def process_of(report: Report, table: str, column: str = "globalPid") -> str:
-    """Return SQL for the process id: bits 24 to 47 of a global id."""
+    """Return SQL for the process id, bits 24 to 47 of a global id; MISSING without such a column."""
+    if not report.has(table, column):
+        return str(MISSING)
     return f"(({first(report, table, column)} >> 24) & 16777215)"
 
 
@@ -148,12 +150,12 @@ def processes(report: Report) -> list[int]:
 
 
 def distinct(report: Report, wanted: Mapping[str, str]) -> list[int]:
-    """Return the distinct values of an SQL expression for each of some tables, ascending."""
+    """Return the distinct values, but for MISSING, of an SQL expression a table, ascending."""
     found: set[int] = set()
     for table, sql in wanted.items():
         if report.has(table):
             found.update(report.columns(f"SELECT DISTINCT {sql} AS v FROM {table}")["v"].tolist())
-    return sorted(found)
+    return sorted(found - {MISSING})
 
 
 def strings(report: Report, ids: Iterable[int]) -> dict[int, str]:

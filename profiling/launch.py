@@ -236,7 +236,7 @@ def announce(launch: Launch) -> None:
         how = "the embedded recorder (PyTorch profiler)"
     else:
         how = "the embedded recorder (PyTorch profiler) over CPU operators: no CUDA device here"
-    print(f"recording {what}\nwith {how}, into {launch.report}", file=sys.stderr)
+    print(f"recording {what}\nwith {how}, into {_shown(launch.report)}", file=sys.stderr)
 
 
 @contextmanager
@@ -251,6 +251,12 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _shown(path: Path) -> Path:
+    """Return a path as a person would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -271,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: interrupted; no report was made", file=sys.stderr)
         return 130
-    page = machine.python_command("analysis", launch.report)
+    page = machine.python_command("analysis", _shown(launch.report))
     return subprocess.run(page, env=machine.child_environment(), check=False).returncode
 
 

@@ -233,7 +233,7 @@ def test_the_share_of_gemm_in_the_forward_pass() -> None:
         JOIN NVTX_EVENTS n ON n.globalTid = r.globalTid
             AND n.start <= r.start AND n."end" >= r."end"
         LEFT JOIN StringIds s ON s.id = n.textId
-        WHERE coalesce(s.value, n.text) = 'forward'
+        WHERE coalesce(s.value, n.text) = 'forward pass'
     """
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
         launched = connection.execute(launched_in).fetchall()

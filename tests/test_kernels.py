@@ -161,6 +161,8 @@ def test_the_oldest_schema_has_a_ranking(tmp_path: Path) -> None:
         connection.execute("DROP TABLE META_DATA_EXPORT")
         connection.commit()
     assert ranked(path) == [("mm", 1, 3)]
+    with Report(path) as report, pytest.raises(ReportError, match=r"process 1; .* has: none$"):
+        kernels.ranking(report, process=1)
 
 
 def test_two_names_that_differ_only_in_bytes_that_are_not_utf8_are_one_row(tmp_path: Path) -> None:
@@ -229,6 +231,14 @@ def test_a_report_gives_the_same_as_a_frame(tmp_path: Path) -> None:
     assert ",".join(frame.columns) == HEADER
     assert frame["name"].tolist() == ["a", "b"]
     assert frame["total_ns"].dtype == np.int64
+
+
+def test_a_replay_whose_graph_has_no_number_is_kept(tmp_path: Path) -> None:
+    path = make_report(tmp_path / "r.sqlite", graphs=[Graph(4, 0, 10)])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE CUPTI_ACTIVITY_KIND_GRAPH_TRACE DROP COLUMN graphId")
+        connection.commit()
+    assert ranked(path) == [("[CUDA graph replay] graph -1", 1, 10)]
 
 
 def as_nvidia(value: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from analysis import render
-from analysis.table import Table
+from analysis.table import Column, Table
 
 HOSTILE = [
     "[lambda() (instance 1)]",
@@ -75,14 +75,21 @@ def test_a_long_name_is_cut_in_the_middle() -> None:
 
 
 def test_spare_columns_go_before_the_name_is_cut() -> None:
-    columns = {"name": ["n" * 40], "max_ns": np.array([1]), "total_ns": np.array([2])}
+    columns: dict[str, Column] = {
+        "name": ["n" * 40],
+        "max_ns": np.array([1]),
+        "total_ns": np.array([2]),
+    }
     made = Table("t", columns, spare=("max_ns",))
     assert as_text(made, width=80)[0].split() == ["name", "max", "total"]
     assert as_text(made, width=50)[0].split() == ["name", "total"]
 
 
 def test_a_table_too_wide_for_the_terminal_keeps_its_numbers_whole() -> None:
-    columns = {"name": ["n" * 40], **{f"c{n}_ns": np.array([123_456_789]) for n in range(4)}}
+    columns: dict[str, Column] = {
+        "name": ["n" * 40],
+        **{f"c{n}_ns": np.array([123_456_789]) for n in range(4)},
+    }
     (row,) = as_text(Table("t", columns), width=20)[2:]
     assert row.split()[1:] == ["123.5", "ms"] * 4
 
@@ -106,7 +113,7 @@ def test_csv_keeps_every_digit() -> None:
 
 
 def test_the_whole_markdown() -> None:
-    columns = {
+    columns: dict[str, Column] = {
         "name": ["a_kernel<int>", "b|c"],
         "calls": np.array([1234, 1]),
         "total_ns": np.array([21_023_800, 5]),

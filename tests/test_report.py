@@ -1,4 +1,5 @@
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from analysis import Report, ReportError, tables
 from analysis.database import Database
+from analysis.progress import Bar
 from tests import shared
 from tests.build_report import Kernel, Range, make_report
 
@@ -150,3 +152,20 @@ def test_a_damaged_page_is_one_error_that_names_the_file(small: Path) -> None:
     with pytest.raises(ReportError, match=r"r.sqlite: damaged \(.*no such table.*\)"):
         database.columns("SELECT x FROM nowhere")
     database.close()
+
+
+def test_what_takes_long_shows_a_bar_on_a_terminal_and_only_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Bar("reading [x]", patience_s=0) as bar:
+        bar(1, 2)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Bar("reading [x]", patience_s=60) as bar:
+        bar(1, 2)
+    assert capsys.readouterr().err == ""
+    with Bar("reading [x]", patience_s=0) as bar:
+        bar(1, 2)
+    said = capsys.readouterr()
+    assert "reading [x]" in said.err
+    assert said.out == ""

@@ -1,0 +1,463 @@
+import argparse
+import gzip
+import importlib
+import json
+import os
+import pkgutil
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import analysis
+from analysis import cli, kernels
+from analysis.errors import ReportError
+from analysis.opening import NSYS_MAGIC
+from tests import shared
+from tests.build_report import Kernel, Operator, Range, make_report
+
+
+def commands() -> list[ModuleType]:
+    """Return every module of `analysis` that is a command."""
+    modules = [
+        importlib.import_module(f"analysis.{found.name}")
+        for found in pkgutil.iter_modules(analysis.__path__)
+    ]
+    return [module for module in modules if hasattr(module, "main")]
+
+
+COMMANDS = pytest.mark.parametrize("command", commands(), ids=lambda module: module.__name__)
+
+
+def a_report(path: Path) -> Path:
+    """Write a report that every command can read."""
+    return make_report(
+        path,
+        kernels=[Kernel("sgemm", 10, 30, launch=2), Kernel("softmax", 30, 40, launch=4)],
+        ranges=[Range("forward", 0, 9)],
+    )
+
+
+def text_of(content: bytes) -> Callable[[Path], Path]:
+    """Return what writes these bytes to a file."""
+
+    def write(folder: Path) -> Path:
+        path = folder / "given.sqlite"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def cut_to(size: int) -> Callable[[Path], Path]:
+    """Return what writes a report of which only so many bytes are left."""
+
+    def write(folder: Path) -> Path:
+        path = a_report(folder / "given.sqlite")
+        content = path.read_bytes()
+        path.write_bytes(content[:size])
+        return path
+
+    return write
+
+
+def with_damaged_pages(folder: Path) -> Path:
+    """Write a report whose schema can be read and whose tables cannot."""
+    path = a_report(folder / "given.sqlite")
+    content = bytearray(path.read_bytes())
+    for page in range(4096, len(content), 4096):
+        content[page : page + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    return path
+
+
+def other_database(folder: Path) -> Path:
+    """Write a SQLite file that is no report."""
+    path = folder / "given.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE users (id INTEGER, name TEXT)")
+        connection.commit()
+    return path
+
+
+def unreadable(folder: Path) -> Path:
+    """Write a report that its reader may not read."""
+    path = a_report(folder / "given.sqlite")
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
+    return path
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+CANNOT_BE_READ: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "missing": (lambda folder: folder / "typo.sqlite", "no such file"),
+    "missing folder": (lambda folder: folder / "no" / "typo.sqlite", "no such file"),
+    "inside a file": (lambda folder: text_of(b"x")(folder) / "x", "no such file"),
+    "directory": (lambda folder: folder, "a directory, not a report"),
+    "unreadable": (unreadable, "cannot be read (permission denied)"),
+    "empty": (text_of(b""), "the file is empty"),
+    "text": (text_of(b"name,calls\n"), "a text file, not a report"),
+    "binary": (text_of(b"\x7fELF\x02\x01\x00"), "not a report"),
+    "git-lfs pointer": (text_of(LFS), "git lfs pull"),
+    "other database": (other_database, "a SQLite file, but not an nsys report"),
+    "cut in the magic": (cut_to(7), "truncated"),
+    "cut in the header": (cut_to(80), "truncated"),
+    "cut after a page": (cut_to(4096), "truncated"),
+    "cut in a page": (cut_to(9000), "truncated"),
+    "cut by a byte": (cut_to(-1), "truncated"),
+    "damaged pages": (with_damaged_pages, "damaged"),
+    "nsys report": (text_of(NSYS_MAGIC + b" 2026@1" + bytes(64)), "nsys export --type=sqlite"),
+    "json, no trace": (text_of(b'{"a": 1}'), "given.sqlite"),
+    "json, cut": (text_of(b'{"traceEvents": [{"ph": "X",'), "given.sqlite"),
+    "gzip, no trace": (text_of(gzip.compress(b"hello")), "given.sqlite"),
+    "gzip, cut": (text_of(gzip.compress(b'{"traceEvents": []}')[:12]), "given.sqlite"),
+    "not utf-8": (text_of("отчёт".encode("cp1251")), "not a report"),
+}
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Return the bytes and the time of every file in a folder."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and os.access(path, os.R_OK)
+    }
+
+
+def refused(command: ModuleType, path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that has to fail, and return its line."""
+    before = contents(path.parent) if path.parent.is_dir() else {}
+    assert cli.run(lambda: int(command.main([str(path)]))) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.startswith(f"error: {path}: ")
+    assert said.err.count(str(path)) <= 2  # once more in a command to type
+    if before:
+        assert contents(path.parent) == before
+    return said.err
+
+
+@COMMANDS
+@pytest.mark.parametrize("case", CANNOT_BE_READ)
+def test_what_cannot_be_read_is_one_line_and_changes_nothing(
+    command: ModuleType,
+    case: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("NSYS", "/nowhere/nsys")
+    make, expected = CANNOT_BE_READ[case]
+    line = refused(command, make(tmp_path), capsys)
+    assert expected in line
+    assert "; " in line
+
+
+@COMMANDS
+@pytest.mark.parametrize("name", ["no-cuda-cp1251", "nvtx-only-2022.4"])
+def test_a_real_report_without_kernels_is_answered_or_refused_in_one_line(
+    command: ModuleType, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "given.sqlite"
+    shutil.copyfile(shared.report(name), path)
+    before = contents(tmp_path)
+    status = cli.run(lambda: int(command.main([str(path)])))
+    said = capsys.readouterr()
+    assert contents(tmp_path) == before
+    assert status == (1 if said.err.startswith("error: ") else 0)
+    assert (said.out == "") == (status == 1)
+
+
+@COMMANDS
+def test_every_command_has_help_that_is_its_docstring(
+    command: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--help"])
+    assert ended.value.code == 0
+    assert str(command.__doc__).strip().splitlines()[0] in capsys.readouterr().out
+
+
+@COMMANDS
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        ["r.sqlite", "--top", "0"],
+        ["r.sqlite", "--top", "-3"],
+        ["r.sqlite", "--top", "many"],
+        ["r.sqlite", "--format", "xml"],
+        ["r.sqlite", "--format", "sqlite"],
+        ["r.sqlite", "--no-such-option"],
+    ],
+)
+def test_wrong_usage_ends_with_2(
+    command: ModuleType, wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(wrong)
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("usage: ")
+
+
+def test_a_report_with_neither_kernels_nor_operators_cannot_be_ranked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(tmp_path / "r.sqlite", ranges=[Range("step", 0, 9)])
+    assert "record it again with --trace=cuda,nvtx" in refused(kernels, path, capsys)
+
+
+def test_a_device_that_is_not_there_is_answered_with_those_that_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    assert cli.run(lambda: kernels.main([str(path), "--device", "7"])) == 1
+    assert capsys.readouterr().err.endswith("r.sqlite: no device 7; this report has: 0\n")
+
+
+def many_kernels(path: Path) -> Path:
+    """Write a report of 30 kernels with names of their own."""
+    return make_report(path, kernels=[Kernel(f"k{n:02}", 0, 100 - n) for n in range(30)])
+
+
+def test_a_table_shows_twenty_rows_and_says_how_many_more_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = many_kernels(tmp_path / "r.sqlite")
+    assert kernels.main([str(path)]) == 0
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 5 + 20
+    assert said.err == "note: 10 more rows; --top 30 shows all\n"
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "markdown"])
+def test_other_formats_show_everything_unless_told(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = many_kernels(tmp_path / "r.sqlite")
+    assert kernels.main([str(path), "--format", form]) == 0
+    assert "k29" in capsys.readouterr().out
+    assert kernels.main([str(path), "--format", form, "--top", "2"]) == 0
+    said = capsys.readouterr()
+    assert "k01" in said.out
+    assert "k02" not in said.out
+    assert said.err == "note: 28 more rows; --top 30 shows all\n"
+
+
+def test_a_share_is_of_everything_and_not_of_the_rows_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("a", 0, 75), Kernel("b", 0, 25)])
+    assert kernels.main([str(path), "--format", "json", "--top", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["share"] == 0.75
+
+
+def test_output_goes_to_the_file_and_nothing_to_stdout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    out = tmp_path / "kernels.csv"
+    out.write_text("what was there before")
+    out.chmod(0o640)
+    assert kernels.main([str(path), "--format", "csv", "--output", str(out)]) == 0
+    assert capsys.readouterr().out == ""
+    assert out.read_text().startswith("name,category,calls")
+    assert out.stat().st_mode & 0o777 == 0o640
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["kernels.csv", "r.sqlite"]
+
+
+def test_output_through_a_link_writes_what_the_link_names(tmp_path: Path) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    assert kernels.main([str(path), "--format", "csv", "--output", str(tmp_path / "link.csv")]) == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("name,")
+
+
+@pytest.mark.parametrize("form", ["csv", "sqlite"])
+def test_the_report_itself_is_never_written_to(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    (tmp_path / "alias.sqlite").hardlink_to(path)
+    (tmp_path / "link.sqlite").symlink_to(path)
+    before = contents(tmp_path)
+    for name in ("r.sqlite", "alias.sqlite", "link.sqlite"):
+        options = [str(path), "--format", form, "--output", str(tmp_path / name)]
+        assert cli.run(lambda: kernels.main(options)) == 1  # noqa: B023  (called at once)
+        assert capsys.readouterr().err == (
+            f"error: {tmp_path / name}: this is the report itself; choose another --output\n"
+        )
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("no/such/folder.csv", "cannot be written (no such file or directory)"),
+        (".", "a directory"),
+        ("r.sqlite/x.csv", "cannot be written (not a directory)"),
+        ("x" * 300, "cannot be written (file name too long)"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_one_line(
+    output: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    before = contents(tmp_path)
+    options = [str(path), "--format", "csv", "--output", str(tmp_path / output)]
+    assert cli.run(lambda: kernels.main(options)) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert reason in said.err
+    assert contents(tmp_path) == before
+
+
+def test_a_full_disk_is_one_line() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    with (
+        pytest.raises(ReportError, match=r"/dev/full: cannot be written \(no space left"),
+        cli.replacing(full, Path("r.sqlite")) as draft,
+    ):
+        draft.write_text("x")
+
+
+def rows_of(database: Path) -> list[tuple[object, ...]]:
+    """Return the table that was added."""
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT name, calls, total_ns FROM kernels").fetchall()
+
+
+def test_sqlite_adds_a_table_beside_others_and_replaces_its_own(tmp_path: Path) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    out = other_database(tmp_path).rename(tmp_path / "summary.db")
+    for _ in range(2):
+        assert kernels.main([str(path), "--format", "sqlite", "--output", str(out)]) == 0
+    assert rows_of(out) == [("sgemm", 1, 20), ("softmax", 1, 10)]
+    with closing(sqlite3.connect(out)) as connection:
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == (0,)
+        (ddl,) = connection.execute("SELECT sql FROM sqlite_master WHERE name='kernels'").fetchone()
+    assert '"total_ns" INTEGER' in ddl
+    assert '"mean_ns" REAL' in ddl
+
+
+def test_sqlite_makes_a_new_database_where_there_is_none(tmp_path: Path) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    out = tmp_path / "new.db"
+    assert kernels.main([str(path), "--format", "sqlite", "--output", str(out)]) == 0
+    assert len(rows_of(out)) == 2
+
+
+def test_sqlite_does_not_touch_a_file_that_is_no_database(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    out = tmp_path / "notes.txt"
+    out.write_text("not a database, and longer than a header of SQLite is, by some bytes" * 2)
+    before = contents(tmp_path)
+    options = [str(path), "--format", "sqlite", "--output", str(out)]
+    assert cli.run(lambda: kernels.main(options)) == 1
+    assert "notes.txt: not a database to add to" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+def test_a_terminal_is_not_steered_by_a_name_in_csv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("a\x1b[2Jb", 0, 1)])
+    assert kernels.main([str(path), "--format", "csv"]) == 0
+    assert "a\x1b[2Jb" in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert kernels.main([str(path), "--format", "csv"]) == 0
+    assert "a\\x1b[2Jb" in capsys.readouterr().out
+
+
+def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert cli.run(interrupted) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_an_error_that_is_not_the_users_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        cli.run(lambda: 1 // 0)
+
+
+def test_a_line_that_names_a_hostile_path_stays_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing() -> int:
+        raise ReportError("a\nb\x1b[2J", "no such file")
+
+    assert cli.run(failing) == 1
+    assert capsys.readouterr().err == "error: a\\nb\\x1b[2J: no such file\n"
+
+
+def piped(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a pipe in a shell that says how its first part ended."""
+    shell = f"set -o pipefail; {command}"
+    return subprocess.run(["bash", "-c", shell], cwd=folder, capture_output=True, text=True)
+
+
+def test_a_pipe_that_is_closed_early_is_no_error(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        operators=[Operator(f"aten::op{n}" + "x" * 500, 0, 9, 9) for n in range(2000)],
+    )
+    root = Path(__file__).resolve().parents[1]
+    run = f"{sys.executable} -m analysis.kernels {path} --format csv"
+    done = piped(f"{run} | head -1", root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("name,category")
+    done = piped(f"{run} > /dev/full", root)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: output: cannot be written (no space left on device); write elsewhere\n"
+    )
+
+
+def test_a_stream_that_cannot_show_a_letter_gets_an_escape(tmp_path: Path) -> None:
+    path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("核", 0, 1_500)])
+    root = Path(__file__).resolve().parents[1]
+    run = f"PYTHONIOENCODING=ascii {sys.executable} -m analysis.kernels {path}"
+    done = piped(run, root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u6838" in done.stdout
+
+
+def test_every_command_has_the_same_four_arguments() -> None:
+    made = cli.parser("Ask.\n\nMore.", "prog")
+    args = cli.parse(made, ["r.sqlite", "--format", "json"])
+    assert isinstance(args, argparse.Namespace)
+    assert (args.report, args.format, args.top, args.output) == ("r.sqlite", "json", None, None)
+
+
+def test_a_real_ctrl_c_while_reading_is_one_line_and_130(tmp_path: Path) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    script = (
+        "import os, signal, sys\n"
+        "from analysis import cli, database, kernels\n"
+        "read = database.Database._table\n"
+        "def slow(*args):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return read(*args)\n"
+        "database.Database._table = slow\n"
+        f"sys.exit(cli.run(lambda: kernels.main([{str(path)!r}])))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
