@@ -157,7 +157,10 @@ def load(report: Report, device: int | None = None, process: int | None = None) 
     )
     names, kind = tables.named(report, kernels["name_id"])
     numbers, graph = tables.compact(graphs["graph"])
-    replays = [f"[CUDA graph replay] graph {number}" for number in numbers.tolist()]
+    replays = [
+        f"[CUDA graph replay] graph {'unknown' if number == tables.MISSING else number}"
+        for number in numbers.tolist()
+    ]
     notes: tuple[str, ...] = ()
     if replays:
         time = duration(int(graphs["duration_ns"].sum()))

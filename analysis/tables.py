@@ -133,7 +133,7 @@ def range_bytes(report: Report) -> dict[tuple[str, int], int]:
 
 
 def process_of(report: Report, table: str, column: str = "globalPid") -> str:
-    """Return SQL for the process id, bits 24 to 47 of a global id; MISSING without such a column."""
+    """Return SQL for the process id, bits 24 to 47 of a global id; MISSING without the column."""
     if not report.has(table, column):
         return str(MISSING)
     return f"(({first(report, table, column)} >> 24) & 16777215)"

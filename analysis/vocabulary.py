@@ -1,5 +1,6 @@
 """What ranges are called: our own names, and those other people use for the same thing."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -34,10 +35,24 @@ _CANONICAL: Final = {
 }
 
 
+_NUMBERED: Final = re.compile(r", (?:op_id|seq|sizes|input_op_ids) = .*")
+"""What ``torch.autograd.profiler.emit_nvtx`` adds to an operator's name; different every time."""
+
+
+def clean(name: str) -> str:
+    """Return a name without what tells one call of it from the next.
+
+    >>> clean("aten::mul, op_id = 314339"), clean("AddmmBackward0, seq = 7, op_id = 9")
+    ('aten::mul', 'AddmmBackward0')
+    """
+    return _NUMBERED.sub("", name) if ", " in name else name
+
+
 def canonical(name: str) -> str:
-    """Return our name for a range, or the name itself.
+    """Return our name for a range, or else its own, cleaned.
 
     >>> canonical("computing softmax"), canonical("my_range")
     ('softmax', 'my_range')
     """
+    name = clean(name)
     return _CANONICAL.get(name, name)

@@ -238,7 +238,7 @@ def test_a_replay_whose_graph_has_no_number_is_kept(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("ALTER TABLE CUPTI_ACTIVITY_KIND_GRAPH_TRACE DROP COLUMN graphId")
         connection.commit()
-    assert ranked(path) == [("[CUDA graph replay] graph -1", 1, 10)]
+    assert ranked(path) == [("[CUDA graph replay] graph unknown", 1, 10)]
 
 
 def as_nvidia(value: float) -> str:

@@ -141,7 +141,7 @@ def test_the_page_follows_on_stdout_and_the_settings_on_stderr(made: Made) -> No
     ratio = f"{2 * CONFIG.head_width / 3:.2f}"
     for words in ("no GPU kernels", "Phases", "gemm", "aten::mm", "final_matmul", ratio):
         assert words in made.stdout
-    assert "warm-up left out below: 1 steps" in made.stdout
+    assert "warm-up left out below: 1 step," in made.stdout
     assert (
         f"tiny ({CONFIG.parameter_count:,} parameters), train, batch 2, context 16" in made.stderr
     )

@@ -20,7 +20,7 @@ def test_a_notebook_runs_and_draws_two_pictures(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.fspath(ROOT))
     monkeypatch.setenv("MPLCONFIGDIR", os.fspath(tmp_path))
-    notebook = nbformat.read(path, as_version=4)
+    notebook = opened(path)
     resources = {"metadata": {"path": os.fspath(path.parent)}}
     NotebookClient(notebook, timeout=120, resources=resources).execute()
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
@@ -30,9 +30,13 @@ def test_a_notebook_runs_and_draws_two_pictures(
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
-    for cell in code_cells(nbformat.read(path, as_version=4)):
+    for cell in code_cells(opened(path)):
         assert cell.outputs == []
         assert cell.execution_count is None
+
+
+def opened(path: Path) -> Any:
+    return nbformat.reads(path.read_text(), as_version=4)  # type: ignore[no-untyped-call]
 
 
 def code_cells(notebook: Any) -> list[Any]:

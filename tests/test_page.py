@@ -85,7 +85,7 @@ def test_without_phase_ranges_the_outermost_stand_in(tmp_path: Path) -> None:
     )
     with Report(path) as report:
         (phases, *_) = page(report).tables
-    assert phases.columns["phase"] == ["load", "run"]
+    assert phases.columns["phase"] == ["run", "load"]
     assert phases.notes == (
         "no range is called forward, backward or optimizer: the outermost are shown",
     )
