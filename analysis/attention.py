@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import cli, tables
-from analysis.attribution import Attribution
+from analysis.attribution import Attribution, placed
 from analysis.errors import ReportError
+from analysis.origin import origin
 from analysis.report import Report
 from analysis.table import Table
 from profiling import names
@@ -60,7 +61,8 @@ def attention_parts(found: Attribution, *, exclude_warmup: bool = True) -> Table
     there = [part for part in names.ATTENTION_PARTS if forward[part].any()]
     if not there:
         return None
-    backward = {part: kept & ranges.called(names.backward(part)) for part in there}
+    came_from = origin(found).place
+    backward = {part: placed(ranges.take(forward[part]), came_from) for part in there}
     kernel = np.array([time_ns[forward[part]].sum() for part in there], np.int64)
     flops = np.array([payloads(ranges, forward[part]) for part in there])
     moved = np.array([least_bytes(found, forward[part]) for part in there])
@@ -76,8 +78,10 @@ def attention_parts(found: Attribution, *, exclude_warmup: bool = True) -> Table
             "flops_per_s": rate,
             "time_ratio": ratios(kernel.astype(np.float64), there),
             "flop_ratio": ratios(flops, there),
-            "backward_ns": np.array([time_ns[backward[part]].sum() for part in there], np.int64),
-            "source": ["operator" if found.work.on_cpu else "kernel"] * len(there),
+            "backward_ns": np.array(
+                [found.work.duration_ns[backward[part]].sum() for part in there], np.int64
+            ),
+            "source": [found.work.source] * len(there),
         },
         heading=heading(found),
         notes=notes(flops, ranges, there),
@@ -137,9 +141,7 @@ def whole(values: Float64) -> npt.NDArray[np.int64] | Float64:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the parts; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.attention")
-    parser.add_argument(
-        "--exclude", choices=("warmup", "none"), default="warmup", help="(default warmup)"
-    )
+    cli.add_exclude(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
         table = parts(report, exclude_warmup=args.exclude == "warmup")

@@ -111,17 +111,28 @@ def failed(message: str) -> int:
     return 1
 
 
-def emit(table: Table, args: argparse.Namespace) -> None:
+def add_exclude(made: argparse.ArgumentParser) -> None:
+    """Add the option of the commands that leave warm-up out unless told otherwise."""
+    made.add_argument(
+        "--exclude",
+        choices=("warmup", "none"),
+        default="warmup",
+        help="what to leave out (default %(default)s)",
+    )
+
+
+def emit(table: Table, args: argparse.Namespace, most: int | None = TOP_OF_A_TABLE) -> None:
     """Write an answer as the arguments ask for: format, how many rows, where to.
 
     Args:
         table: the whole answer.
         args: as `parse` returns them.
+        most: how many rows a table has where ``--top`` does not say; None for all.
 
     Raises:
         ReportError: the output cannot be written, or is the report itself.
     """
-    top = args.top or (TOP_OF_A_TABLE if args.format == "table" else None)
+    top = args.top or (most if args.format == "table" else None)
     shown = table.head(top) if top else table
     if args.format == "sqlite":
         add_to_database(shown, Path(args.output), Path(args.report))

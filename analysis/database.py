@@ -66,6 +66,14 @@ class Database:
         table = self._table(sql, rows)
         return {name: to_numpy(name, table.column(name)) for name in table.column_names}
 
+    def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """Return the distinct texts of a query's only column, and for each row its text's position.
+
+        Many rows with few texts need no object for each row; see `columns` for the rest.
+        """
+        (column,) = self._table(sql, rows).columns
+        return coded(column)
+
     def _table(self, sql: str, rows: int) -> pa.Table:
         with self._failures(), adbc.AdbcStatement(self._connection) as statement:
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
@@ -113,16 +121,31 @@ def to_numpy(name: str, column: pa.ChunkedArray) -> Array:
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         dtype = np.dtype(column.type.to_pandas_dtype())
         return concatenated([numbers(chunk, dtype) for chunk in column.chunks], dtype)
+    distinct, code = coded(column)
+    return objects(distinct)[code]
+
+
+def coded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Return the distinct texts of a column, and ``(N,)`` positions among them."""
+    place: dict[str, int] = {}
     if len(column) <= FEW_ROWS:
-        decoded = {}
-        for word in (words := column.to_pylist()):
-            if word not in decoded:
-                decoded[word] = text(word)
-        return objects([decoded[word] for word in words])
-    coded = column.dictionary_encode().unify_dictionaries()
-    distinct = objects([text(word) for word in coded.chunk(0).dictionary.to_pylist()])
-    codes = [numbers(chunk.indices, np.dtype(np.int32)) for chunk in coded.chunks]
-    return concatenated([distinct[code] for code in codes], np.dtype(object))
+        seen: dict[bytes | str, int] = {}
+        rows = [
+            seen[word] if word in seen else seen.setdefault(word, place_of(place, word))
+            for word in column.to_pylist()
+        ]
+        return list(place), np.array(rows, np.int64)
+    encoded = column.dictionary_encode().unify_dictionaries()
+    words = encoded.chunk(0).dictionary.to_pylist()
+    # Two that differ only in bytes that are not UTF-8 become one.
+    merged = np.array([place_of(place, word) for word in words], np.int64)
+    codes = [numbers(chunk.indices, np.dtype(np.int32)) for chunk in encoded.chunks]
+    return list(place), merged[concatenated(codes, np.dtype(np.int32))]
+
+
+def place_of(place: dict[str, int], word: bytes | str) -> int:
+    """Return the number of a text, the next one where it is new."""
+    return place.setdefault(text(word), len(place))
 
 
 def numbers(chunk: pa.Array, dtype: np.dtype[Any]) -> Array:

@@ -60,6 +60,11 @@ class Work:
         """Whether operators stand in for kernels."""
         return self.calls is not None
 
+    @property
+    def source(self) -> str:
+        """``operator`` where operators stand in for kernels, else ``kernel``."""
+        return "operator" if self.on_cpu else "kernel"
+
     def take(self, kept: npt.NDArray[np.bool_]) -> Work:
         """Return some of the calls; the kinds stay as they are."""
         calls = self.calls.take(kept) if self.calls else None
@@ -98,11 +103,7 @@ def ranking(
 
 def rank(report: Report, work: Work, *, by: str = "name", sort: str = "time") -> Table:
     """Return the same for some of a report's work."""
-    labels = classify.categories(work.names)
-    labels = [
-        classify.OTHER if source == "graph" else label
-        for label, source in zip(labels, work.sources, strict=True)
-    ]
+    labels = labels_of(work)
     names, sources, kind = work.names, work.sources, work.kind
     if by == "category":
         names = [label for label in classify.CATEGORIES if label in set(labels)]
@@ -137,6 +138,14 @@ def rank(report: Report, work: Work, *, by: str = "name", sort: str = "time") ->
         keys = [alphabet, -found.total_ns, -found.calls]
     order = np.lexsort(keys)
     return table.take(order[found.calls[order] > 0])
+
+
+def labels_of(work: Work) -> list[str]:
+    """Return the category of each kind of work; of a graph's kernels none is known."""
+    return [
+        classify.OTHER if source == "graph" else label
+        for label, source in zip(classify.categories(work.names), work.sources, strict=True)
+    ]
 
 
 def load(report: Report, device: int | None = None, process: int | None = None) -> Work:

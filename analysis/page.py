@@ -58,7 +58,7 @@ def page(report: Report) -> Page:
     lines += trust_lines(report, found)
     kept = ~found.work_in_warmup if len(found.warmup) else np.ones(len(found.work.kind), np.bool_)
     work = found.work.take(kept)
-    answers = [phases.phase_times(found)]
+    answers = [phases.overview(found)]
     if len(work.kind):
         what = "CPU operators, by self time" if work.on_cpu else "kernels"
         by_category = kernels.rank(report, work, by="category")

@@ -1,107 +1,147 @@
-"""Forward, backward, optimizer: how long each was open on the host, in all steps together."""
+"""What each phase spent its time on: the share of GEMM and every other category in each.
+
+    python -m analysis.phases report.sqlite
+
+Forward, backward and optimizer by the ranges around the launches; what the engine of autograd
+launches on its own thread counts where the main thread waits for it. `other` was launched outside
+any phase, `all` is the whole. `share` is of the phase. Where a report has no phase range, the
+outermost ranges stand in. Warm-up is left out; `--exclude none` includes it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from analysis import classify, cli, placement, warmup
 from analysis.attribution import Attribution
-from analysis.errors import ReportError
-from analysis.intervals import NONE, parents
+from analysis.kernels import labels_of
+from analysis.report import Report
 from analysis.table import Table
 from analysis.vocabulary import canonical
-from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.nvtx import Ranges
-    from analysis.report import Report
+    from analysis.placement import Phases
 
 Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
-EMPTY: Final = np.empty(0, np.int64)
-MOST: Final = 10
-"""How many outermost ranges stand in for phases where there are none."""
-
-
-def of_report(report: Report) -> Table:
-    """Return `phase_times` of a report.
-
-    Raises:
-        ReportError: there is no work, or no range.
-    """
-    table = phase_times(Attribution.of(report))
-    if table is None:
-        raise ReportError(report.path, "no NVTX range in this report", "record with --trace=nvtx")
-    return table
+ALL: Final = "all"
 
 
-def phase_times(found: Attribution) -> Table | None:
-    """Return the wall time of each phase, warm-up left out.
-
-    Where a report has no phase range at all, the outermost ranges stand in, and a note says so.
+def by_category(report: Report, *, exclude_warmup: bool = True) -> Table:
+    """Return one row per phase and category, the phases as they run, categories by time.
 
     Returns:
-        ``phase, instances, wall_ns, mean_ns, share``; the share is of what is listed, and the rest
-        of each step, where there are steps, is a row of its own. None without any range.
+        ``phase, category, calls, kernel_ns, share, source``; the share is of the phase's time.
+
+    Raises:
+        ReportError: there are neither kernels nor operators.
     """
-    ranges = found.ranges.take(~found.ranges_in_warmup)
-    phases = ranges.take(ranges.where(lambda name: name in names.PHASES))
-    if len(phases):
-        return _table(*_in_order(*by_name(phases)), steps=ranges.wall_ns[ranges.called(names.STEP)])
-    others = outermost(ranges)
-    if not len(others):
-        return None
-    note = "no range is called forward, backward or optimizer: the outermost are shown"
-    labels, instances, wall = by_name(others)
-    order = np.argsort(-wall, kind="stable")
-    table = _table([labels[place] for place in order], instances[order], wall[order])
-    return replace(table.head(MOST), notes=(note, *_left_out(table)))
-
-
-def _left_out(table: Table) -> tuple[str, ...]:
-    rest = len(table) - MOST
-    return (f"{rest:,} more outermost ranges, shorter in all; not shown",) if rest > 0 else ()
-
-
-def by_name(ranges: Ranges) -> tuple[list[str], Int64, Int64]:
-    """Return the distinct canonical names, ascending, with instances and wall time of each."""
-    called = [canonical(name) for name in ranges.names]
-    known = sorted({called[number] for number in np.unique(ranges.name).tolist()})
-    position = {name: place for place, name in enumerate(known)}
-    place = np.array([position.get(name, 0) for name in called], np.int64)[ranges.name]
-    instances = np.bincount(place, minlength=len(known)).astype(np.int64)
-    wall = np.zeros(len(known), np.int64)
-    np.add.at(wall, place, ranges.wall_ns)
-    return known, instances, wall
-
-
-def _in_order(labels: list[str], instances: Int64, wall: Int64) -> tuple[list[str], Int64, Int64]:
-    order = sorted(range(len(labels)), key=lambda place: names.PHASES.index(labels[place]))
-    return [labels[place] for place in order], instances[order], wall[order]
-
-
-def _table(labels: list[str], instances: Int64, wall: Int64, steps: Int64 = EMPTY) -> Table:
-    """Return the table; of steps, what no phase covers is a row of its own."""
-    rest = int(steps.sum()) - int(wall.sum())
-    if rest >= 0 and len(steps):
-        labels = [*labels, "other"]
-        instances, wall = np.append(instances, len(steps)), np.append(wall, rest)
+    found = Attribution.of(report)
+    phases = placement.phases(found)
+    kept = warmup.counted(found, exclude_warmup=exclude_warmup)
+    labels = labels_of(found.work)
+    category = np.array([classify.CATEGORIES.index(label) for label in labels], np.int64)
+    count = len(classify.CATEGORIES)
+    group = phases.phase[kept] * count + category[found.work.kind[kept]]
+    size = len(phases.labels) * count
+    calls = np.bincount(group, minlength=size).reshape(-1, count)
+    summed = np.zeros(size, np.int64)
+    np.add.at(summed, group, found.work.duration_ns[kept])
+    time = summed.reshape(-1, count)
+    phase_labels = [*phases.labels, ALL]
+    calls, time = (np.vstack([part, part.sum(0)]) for part in (calls, time))
+    # By phase, then the most time first; categories that do not occur have no row.
+    row, column = np.nonzero(calls)
+    order = np.lexsort((column, -time[row, column], row))
+    row, column = row[order], column[order]
+    of_phase = np.maximum(time.sum(1), 1)
     return Table(
         name="phases",
         columns={
-            "phase": labels,
-            "instances": instances,
-            "wall_ns": wall,
-            "mean_ns": wall / instances,
-            "share": wall / max(int(wall.sum()), 1),
+            "phase": [phase_labels[place] for place in row],
+            "category": [classify.CATEGORIES[place] for place in column],
+            "calls": calls[row, column].astype(np.int64),
+            "kernel_ns": time[row, column],
+            "share": time[row, column] / of_phase[row],
+            "source": [found.work.source] * len(row),
         },
-        heading="Phases, by the time their ranges were open on the host",
+        heading="\n".join((report.describe(), _heading(found, phases, kept))),
+        notes=(*phases.notes, *warmup.note(found, excluded=exclude_warmup)),
+        unseen=("source",),
     )
 
 
-def outermost(ranges: Ranges) -> Ranges:
-    """Return the ranges that no other range of their thread contains."""
-    return ranges.take(parents(ranges.start_ns, ranges.end_ns, ranges.thread) == NONE)
+def _heading(found: Attribution, phases: Phases, kept: Bools) -> str:
+    what = "CPU operators' self time" if found.work.on_cpu else "kernel time"
+    helped = int((phases.by_caller & kept).sum())
+    line = f"Phases by {what}"
+    return f"{line}; {helped:,} launches placed by the thread that waited" if helped else line
+
+
+def overview(found: Attribution) -> Table | None:
+    """Return each phase's time on the host and on the device, warm-up left out.
+
+    Returns:
+        ``phase, instances, wall_ns, kernel_ns, share, gemm_share``: the share is of all kernel
+        time, ``gemm_share`` is GEMM's of the phase's. None without any range.
+    """
+    if not len(found.ranges):
+        return None
+    phases = placement.phases(found)
+    kept = warmup.counted(found)
+    ranges = phases.ranges.take(warmup.outside(found, phases.ranges))
+    called = [canonical(name) for name in ranges.names]
+    of_range = [called[number] for number in ranges.name.tolist()]
+    wall = dict.fromkeys(phases.labels, 0)
+    instances = dict(wall)
+    for label, time in zip(of_range, ranges.wall_ns.tolist(), strict=True):
+        if label in wall:
+            wall[label], instances[label] = wall[label] + time, instances[label] + 1
+    gemm = np.array([label == "gemm" for label in labels_of(found.work)], np.bool_)
+    duration = found.work.duration_ns
+    kernel = _sums(phases, kept, duration)
+    in_gemm = _sums(phases, kept & gemm[found.work.kind], duration)
+    opened = np.array([instances[label] for label in phases.labels], np.int64)
+    table = Table(
+        name="phases",
+        columns={
+            "phase": phases.labels,
+            "instances": opened,
+            "wall_ns": np.array([wall[label] for label in phases.labels], np.int64),
+            "kernel_ns": kernel,
+            "share": kernel / max(int(kernel.sum()), 1),
+            "gemm_share": in_gemm / np.maximum(kernel, 1),
+            "source": [found.work.source] * len(kernel),
+        },
+        heading="Phases: time open on the host, and what they launched",
+        notes=phases.notes,
+        unseen=("source",),
+    )
+    return table.take(np.flatnonzero((kernel > 0) | (opened > 0)))
+
+
+def _sums(phases: Phases, kept: Bools, duration_ns: Int64) -> Int64:
+    result = np.zeros(len(phases.labels), np.int64)
+    np.add.at(result, phases.phase[kept], duration_ns[kept])
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the phases; see the module's docstring."""
+    parser = cli.parser(__doc__, "python -m analysis.phases")
+    cli.add_exclude(parser)
+    args = cli.parse(parser, argv)
+    with Report(args.report) as report:
+        table = by_category(report, exclude_warmup=args.exclude == "warmup")
+    cli.emit(table, args, most=None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

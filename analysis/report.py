@@ -14,6 +14,8 @@ from analysis.errors import ReportError
 from analysis.opening import opened
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 
@@ -70,6 +72,10 @@ class Report:
     def columns(self, sql: str, rows: int = 0) -> Columns:
         """Return the columns of a query as arrays; see `analysis.database.Database.columns`."""
         return self.database.columns(sql, rows)
+
+    def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """Return a column of text in codes; see `analysis.database.Database.coded`."""
+        return self.database.coded(sql, rows)
 
     @cached_property
     def metadata(self) -> dict[str, str]:
@@ -131,11 +137,11 @@ class Report:
 
         return parts(self, exclude_warmup=exclude_warmup).frame()
 
-    def phases(self) -> pd.DataFrame:
-        """Return `analysis.phases.of_report` as a DataFrame."""
-        from analysis.phases import of_report
+    def phases(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
+        """Return `analysis.phases.by_category` as a DataFrame."""
+        from analysis.phases import by_category
 
-        return of_report(self).frame()
+        return by_category(self, exclude_warmup=exclude_warmup).frame()
 
     def coverage(self) -> pd.DataFrame:
         """Return `analysis.coverage.coverage` as a DataFrame."""

@@ -161,7 +161,13 @@ def distinct(report: Report, wanted: Mapping[str, str]) -> list[int]:
 def strings(report: Report, ids: Iterable[int]) -> dict[int, str]:
     """Return the text of these string ids, and of no others; one that is not there is named so."""
     wanted = sorted({int(number) for number in ids})
-    found = {number: f"[no string {number}]" for number in wanted}
+    return {number: f"[no string {number}]" for number in wanted} | known_strings(report, wanted)
+
+
+def known_strings(report: Report, ids: Iterable[int]) -> dict[int, str]:
+    """Return the text of those of these string ids that there are."""
+    wanted = sorted({int(number) for number in ids})
+    found: dict[int, str] = {}
     for begin in range(
         0, len(wanted) if report.has("StringIds", "id", "value") else 0, IDS_A_QUERY
     ):
@@ -272,3 +278,23 @@ def operator_rows(report: Report) -> Columns:
         f"{process_of(report, OPERATOR, 'global_tid')} AS process FROM {OPERATOR} ORDER BY rowid",
         count(report, OPERATOR),
     )
+
+
+def operator_nodes(report: Report) -> Columns:
+    """Return every row of `OPERATOR`, autograd's nodes too, with its autograd number.
+
+    Returns:
+        ``start_ns, end_ns, thread, number, name``; the number is MISSING where there is none.
+    """
+    if is_empty(report, OPERATOR):
+        none = np.empty(0, np.int64)
+        fields = ("start_ns", "end_ns", "thread", "number")
+        return {**dict.fromkeys(fields, none), "name": np.empty(0, object)}
+    rows = report.columns(
+        "SELECT start_ns, end_ns, global_tid AS thread, coalesce(sequence, -1) AS number, "
+        f"name_id FROM {OPERATOR} ORDER BY rowid",
+        count(report, OPERATOR),
+    )
+    known, place = named(report, rows.pop("name_id"))
+    rows["name"] = np.array(known, object)[place]
+    return rows

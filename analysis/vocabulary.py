@@ -1,7 +1,8 @@
 """What ranges are called: our own names, and those other people use for the same thing."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Final
 
 from profiling import names
@@ -56,3 +57,25 @@ def canonical(name: str) -> str:
     """
     name = clean(name)
     return _CANONICAL.get(name, name)
+
+
+def matching(known: Iterable[str], wanted: str) -> set[str]:
+    """Return the names that are meant: those equal, else other spellings, else by glob.
+
+    >>> matching(["softmax", "computing softmax"], "softmax")
+    {'softmax'}
+    >>> matching(["computing softmax"], "softmax")
+    {'computing softmax'}
+    >>> sorted(matching(["aten::mm, seq = 1", "aten::mul, seq = 2"], "aten::m*"))
+    ['aten::mm, seq = 1', 'aten::mul, seq = 2']
+    """
+    there = set(known)
+    tests = (
+        lambda name: name == wanted,
+        lambda name: canonical(name) == canonical(wanted),
+        lambda name: fnmatchcase(name, wanted) or fnmatchcase(canonical(name), wanted),
+    )
+    for test in tests:
+        if found := {name for name in there if test(name)}:
+            return found
+    return set()
