@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis import tables
+from analysis.attribution import within
+from analysis.origin import origin
 from analysis.table import Table
 
 if TYPE_CHECKING:
@@ -17,11 +20,24 @@ def coverage(found: Attribution) -> Table:
 
     Returns:
         ``relation, calls, kernel_ns, share``: ``own`` is launched inside a range of the launching
-        thread, ``no_launch`` has no recorded launch, ``unplaced`` is launched outside any range.
-        The calls add up to all there are, the shares (of time) to 1.
+        thread; else ``caller`` while a range of another thread of the process was open; else
+        ``origin`` serves the backward pass of a known operator; ``no_launch`` has no recorded
+        launch, ``unplaced`` is launched outside all that. The calls add up to all there are, the
+        shares (of time) to 1.
     """
-    own, known = found.placed, found.launches.known
-    groups = {"own": own, "no_launch": ~known, "unplaced": known & ~own}
+    launches, ranges = found.launches, found.ranges
+    own, known = found.placed, launches.known
+    process = np.where(known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
+    caller = ~own & within(launches.start_ns, process, ranges)
+    from_forward = ~own & ~caller & origin(found).known
+    placed = own | caller | from_forward
+    groups = {
+        "own": own,
+        "caller": caller,
+        "origin": from_forward,
+        "no_launch": ~known & ~placed,
+        "unplaced": known & ~placed,
+    }
     duration = found.work.duration_ns
     times = np.array([duration[group].sum() for group in groups.values()], np.int64)
     return Table(

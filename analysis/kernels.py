@@ -244,6 +244,8 @@ def heading(report: Report, work: Work, total_ns: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the ranking; see the module's docstring."""
+    from analysis import selection  # it is built on this module
+
     parser = cli.parser(__doc__, "python -m analysis.kernels")
     parser.add_argument(
         "--by", choices=("name", "category"), default="name", help="one row for each (default name)"
@@ -251,13 +253,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sort", choices=("time", "calls"), default="time", help="first the most (default time)"
     )
-    parser.add_argument("--device", type=int, metavar="N", help="only this GPU (default all)")
-    parser.add_argument("--process", type=int, metavar="N", help="only this process (default all)")
+    selection.add_arguments(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = ranking(
-            report, by=args.by, sort=args.sort, device=args.device, process=args.process
-        )
+        work = selection.work(report, selection.of(args))
+        table = rank(report, work, by=args.by, sort=args.sort)
     cli.emit(table, args)
     return 0
 

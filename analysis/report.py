@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -123,13 +124,18 @@ class Report:
         *,
         by: str = "name",
         sort: str = "time",
+        within: str | None = None,
+        exclude: Sequence[str] = (),
+        steps: tuple[int | None, int | None] | None = None,
         device: int | None = None,
         process: int | None = None,
     ) -> pd.DataFrame:
-        """Return `analysis.kernels.ranking` as a DataFrame."""
-        from analysis.kernels import ranking
+        """Return `analysis.kernels.ranking` as a DataFrame, of a `analysis.selection.Selection`."""
+        from analysis.kernels import rank
+        from analysis.selection import Selection, work
 
-        return ranking(self, by=by, sort=sort, device=device, process=process).frame()
+        chosen = work(self, Selection(within, exclude, steps, device, process))
+        return rank(self, chosen, by=by, sort=sort).frame()
 
     def attention(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
         """Return `analysis.attention.parts` as a DataFrame."""

@@ -298,3 +298,18 @@ def operator_nodes(report: Report) -> Columns:
     known, place = named(report, rows.pop("name_id"))
     rows["name"] = np.array(known, object)[place]
     return rows
+
+
+def has_range(report: Report, wanted: Iterable[str]) -> bool:
+    """Return whether an NVTX event has one of these names, without reading them all."""
+    if not report.has(NVTX, "eventType"):
+        return False
+    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in wanted)
+    tests = [f"text IN ({listed})"] if report.has(NVTX, "text") else []
+    if report.has(NVTX, "textId") and report.has("StringIds", "id", "value"):
+        ids = report.columns(f"SELECT id FROM StringIds WHERE value IN ({listed})")["id"]
+        tests += [f"textId IN ({', '.join(map(str, ids.tolist()))})"] if len(ids) else []
+    if not tests:
+        return False
+    sql = f"SELECT 1 AS there FROM {NVTX} WHERE {' OR '.join(tests)} LIMIT 1"
+    return len(report.columns(sql)["there"]) > 0

@@ -1,0 +1,158 @@
+"""Some of a report's work: inside a range, outside others, in some steps, on a device."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import tables, vocabulary, warmup
+from analysis.attribution import Attribution, within
+from analysis.errors import ReportError
+from analysis.kernels import Work, check, load
+from analysis.placement import inside
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.report import Report
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is asked for.
+
+    Attributes:
+        within: the name of a range the work must be inside of, or None.
+        exclude: names of ranges it must not be inside of.
+        steps: the first step and the one after the last, from 0, as in a slice; or None.
+        device: a CUDA ordinal, or None.
+        process: a process id, or None.
+    """
+
+    within: str | None = None
+    exclude: Sequence[str] = ()
+    steps: tuple[int | None, int | None] | None = None
+    device: int | None = None
+    process: int | None = None
+
+    @property
+    def by_range(self) -> bool:
+        """Whether it takes more than reading some rows."""
+        return self.within is not None or bool(self.exclude) or self.steps is not None
+
+
+def work(report: Report, asked: Selection) -> Work:
+    """Return the work that was asked for, with a note on warm-up where it is in it.
+
+    Raises:
+        ReportError: there is no such range, step, device or process, or no work at all.
+    """
+    if not asked.by_range:
+        found = load(report, asked.device, asked.process)
+        noted = warmup_note(report) if tables.has_range(report, WARMUP_NAMES) else ()
+        return replace(found, notes=(*found.notes, *noted))
+    attributed = Attribution.of(report)
+    kept = on(report, attributed.work, asked)
+    if asked.within is not None:
+        kept &= inside(attributed, asked.within)
+    for name in asked.exclude:
+        kept &= ~inside(attributed, name)
+    if asked.steps is not None:
+        kept &= in_steps(attributed, *asked.steps)
+    return attributed.work.take(kept)
+
+
+WARMUP_NAMES = (names.WARMUP, *vocabulary.ALIASES[names.WARMUP])
+
+
+def warmup_note(report: Report) -> tuple[str, ...]:
+    """Return how much of the report's work is warm-up."""
+    return warmup.note(Attribution.of(report), excluded=False)
+
+
+def on(report: Report, found: Work, asked: Selection) -> Bools:
+    """Return which work is on the device and of the process that were asked for."""
+    kept = np.ones(len(found.kind), np.bool_)
+    if found.calls is not None:
+        if asked.device is not None:
+            problem = f"no device {asked.device}: a CPU run"
+            raise ReportError(report.path, problem, "leave --device out")
+        process = found.calls.process
+        check(report, "process", asked.process, lambda _: np.unique(process).tolist())
+        return kept if asked.process is None else process == asked.process
+    check(report, "device", asked.device, tables.devices)
+    check(report, "process", asked.process, tables.processes)
+    parts = [
+        tables.device_work(report, table, "device", "global_pid")
+        for table in (tables.KERNEL, tables.GRAPH)
+    ]
+    device, pid = (np.concatenate([part[name] for part in parts]) for name in parts[0])
+    if asked.device is not None:
+        kept &= device == asked.device
+    if asked.process is not None:
+        kept &= (pid >> 24) & 0xFFFFFF == asked.process
+    return kept
+
+
+def in_steps(found: Attribution, first: int | None, end: int | None) -> Bools:
+    """Return which work was launched during some of the steps, counted per process from 0.
+
+    Raises:
+        ReportError: there are no steps, or none of these.
+    """
+    steps = found.ranges.take(found.ranges.called(names.STEP))
+    if not len(steps):
+        raise ReportError(found.report.path, "no step ranges in this report", "leave --steps out")
+    chosen = np.zeros(len(steps), np.bool_)
+    for process in np.unique(steps.process):
+        rows = np.flatnonzero(steps.process == process)
+        rows = rows[np.argsort(steps.start_ns[rows], kind="stable")]
+        chosen[rows[first:end]] = True
+    if not chosen.any():
+        raise ReportError(
+            found.report.path, f"no such steps: there are {len(steps)}", "counted from 0, A:B"
+        )
+    process = np.where(found.launches.known, (found.launches.thread >> 24) & 0xFFFFFF, -1)
+    return within(found.launches.start_ns, process, steps.take(chosen))
+
+
+def steps(word: str) -> tuple[int | None, int | None]:
+    """Return the bounds of ``A:B`` from the command line, either of which may be left out."""
+    first, colon, end = word.partition(":")
+    try:
+        low, high = (int(part) if part.strip() else None for part in (first, end))
+    except ValueError:
+        colon = ""
+    if not colon or min(low or 0, high or 0) < 0:
+        raise argparse.ArgumentTypeError(f"{word!r} is not A:B, two step numbers from 0")
+    return low, high
+
+
+def add_arguments(made: argparse.ArgumentParser) -> None:
+    """Add the options that select."""
+    made.add_argument(
+        "--within", metavar="RANGE", help="only what this NVTX range launched: a name or a glob"
+    )
+    made.add_argument(
+        "--exclude",
+        metavar="RANGE",
+        action="append",
+        default=[],
+        help="without what this range launched, such as warmup; may be repeated",
+    )
+    made.add_argument(
+        "--steps", type=steps, metavar="A:B", help="only these step ranges, from 0, B not included"
+    )
+    made.add_argument("--device", type=int, metavar="N", help="only this GPU (default all)")
+    made.add_argument("--process", type=int, metavar="N", help="only this process (default all)")
+
+
+def of(args: argparse.Namespace) -> Selection:
+    """Return what the arguments select."""
+    return Selection(args.within, args.exclude, args.steps, args.device, args.process)
