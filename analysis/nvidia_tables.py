@@ -163,6 +163,14 @@ def domains(report: Report) -> list[Domain]:
     ]
 
 
+def last_instant(report: Report) -> int:
+    """Return the last start or end of any NVTX event; MISSING where none has an end."""
+    found = report.columns(
+        f'SELECT coalesce(max(max(start), max("end")), -1) AS last FROM {tables.NVTX}'
+    )
+    return int(found["last"][0])
+
+
 def ranges(report: Report, *, prefix: bool = True) -> Events:
     """Return the ranges, in the order of the file, as NVIDIA's reports name them.
 

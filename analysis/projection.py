@@ -151,6 +151,16 @@ class Slices:
         call = np.arange(int(length.sum())) + np.repeat(self.low - before, length)
         return np.repeat(self.owner, length), call
 
+    def moved(self, place: Int64) -> Slices:
+        """Return the same of what the calls stand for, many for one or none.
+
+        Args:
+            place: ``(C + 1,)`` where those of each call begin, and the end of all.
+        """
+        low, high = place[self.low], place[self.high]
+        some = low < high
+        return Slices(self.owner[some], low[some], high[some], self.owners)
+
     def covered(self, calls: int) -> Bools:
         """Return ``(C,)`` which of the calls are in any range."""
         change = np.zeros(calls + 1, np.int64)

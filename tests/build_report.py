@@ -65,6 +65,7 @@ class Operator:
     self_ns: int
     thread: int = THREAD
     process: int = PROCESS
+    sequence: int | None = None
 
 
 DDL: Final = {
@@ -190,7 +191,8 @@ def make_report(
     for operator in operators:
         tid = global_id(operator.process, operator.thread)
         times = (operator.start, operator.end, operator.self_ns)
-        builder.add("TOOLKIT_OPERATOR", *times, builder.string(operator.name), tid, None, None)
+        text = builder.string(operator.name)
+        builder.add("TOOLKIT_OPERATOR", *times, text, tid, operator.sequence, None)
     for number, name in enumerate(gpus):
         builder.add("TARGET_INFO_GPU", number, name, 80 << 30, number)
     for key, value in (run or {}).items():

@@ -1,0 +1,231 @@
+"""NVIDIA's reports on NVTX ranges: how long they were open, and what was launched inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import nvidia_tables as read
+from analysis import tables
+from analysis.errors import ReportError
+from analysis.intervals import NONE, ordered
+from analysis.nvidia_cells import percentages, rounded, summary
+from analysis.nvidia_tree import levels_of, tightest
+from analysis.projection import Keys, Slices, Spans, contained
+from analysis.table import Table
+
+if TYPE_CHECKING:
+    from analysis.nvtx import Events
+    from analysis.report import Report
+    from analysis.statistics import Statistics
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+STYLES: Final = ("PushPop", "StartEnd")
+NO_NVTX: Final = "record it with --trace=cuda,nvtx"
+NO_CUDA: Final = "record it with --trace=cuda"
+
+
+def words(names: list[str], code: Int64) -> list[str]:
+    """Return the name of each code, an empty one for `NONE`."""
+    return ["" if number == NONE else names[number] for number in code.tolist()]
+
+
+def durations(found: Statistics) -> dict[str, Int64 | Float64]:
+    """Return the five columns of times that most reports have."""
+    return {
+        "Avg (ns)": rounded(found.mean_ns),
+        "Med (ns)": rounded(found.median_ns),
+        "Min (ns)": found.min_ns,
+        "Max (ns)": found.max_ns,
+        "StdDev (ns)": rounded(found.std_ns),
+    }
+
+
+def nvtx_sum(report: Report, *, push_pop_only: bool = False) -> Table:
+    """Return ``nvtx_sum``, or ``nvtx_pushpop_sum``: how long the ranges of a name were open.
+
+    A range that was never closed ends with the last event of any kind.
+    """
+    report.require(tables.NVTX, remedy=NO_NVTX)
+    found = read.ranges(report)
+    if push_pop_only:
+        found = found.take(~found.start_end)
+    last = read.last_instant(report)
+    unclosed = found.end_ns == tables.MISSING
+    duration = np.where(unclosed, last, found.end_ns) - found.start_ns
+    style = np.zeros(len(found), np.int64) if push_pop_only else found.start_end.astype(np.int64)
+    kind, group = tables.compact((found.name - NONE) * 2 + style)
+    stats = summary(group, duration, len(kind))
+    columns = {
+        "Time (%)": percentages(stats.total_ns),
+        "Total Time (ns)": stats.total_ns,
+        "Instances": stats.calls,
+        **durations(stats),
+        **({} if push_pop_only else {"Style": [STYLES[one] for one in (kind % 2).tolist()]}),
+        "Range": words(found.names, kind // 2 + NONE),
+    }
+    order = np.argsort(-stats.total_ns, kind="stable")
+    if last == tables.MISSING and len(found):
+        # Nothing was ever closed: in SQL every duration is NULL, and what is made of them.
+        columns |= {name: nothing(name, columns[name]) for name in list(columns)[:8]}
+        order = np.arange(len(kind))
+    name = "nvtx_pushpop_sum" if push_pop_only else "nvtx_sum"
+    return Table(name=name, columns=columns).take(order)
+
+
+def nothing(name: str, column: object) -> Int64 | Float64:
+    """Return a column of statistics over NULLs: the count stays, the deviation is 0."""
+    assert isinstance(column, np.ndarray)
+    if name == "Instances":
+        return column
+    return np.full(len(column), 0.0 if name.startswith("StdDev") else np.nan)
+
+
+@dataclass(frozen=True)
+class Launches:
+    """Calls that launched something, ordered by thread and start, beside the ranges around them.
+
+    Attributes:
+        ranges: those that began and ended on one thread, ordered as by `ordered`.
+        spans: the same as intervals.
+        row: ``(R,)`` where each stands in the file.
+        calls: ``C`` of them; the threads and times.
+        number: ``(C,)`` the number of what each launched, see ``keys``.
+        slices: which calls each range contains.
+    """
+
+    ranges: Events
+    spans: Spans
+    row: Int64
+    calls: Spans
+    number: Int64
+    slices: Slices
+
+
+def launches(report: Report, keys: Keys) -> Launches:
+    """Return the calls that launched what the keys number, and the ranges around them."""
+    found = read.ranges(report)
+    closed = found.end_ns != tables.MISSING
+    # Without one end there is none that the others could be given: then they contain nothing.
+    last = max(int(found.start_ns.max()), int(found.end_ns.max())) if closed.any() else NONE
+    end = np.where(closed, found.end_ns, last)
+    if bool((end < found.start_ns).any()) and closed.any():
+        problem = "a range ends before it starts, where NVIDIA's report fails"
+        raise ReportError(report.path, problem, "ask analysis.ranges")
+    kept = np.flatnonzero(~found.has_end_thread)
+    order = kept[ordered(found.start_ns[kept], end[kept], found.thread[kept])]
+    ranges = found.take(order)
+    spans = Spans(ranges.thread, ranges.start_ns, end[order])
+    calls, number = launching(report, keys)
+    return Launches(ranges, spans, order, calls, number, contained(spans, calls))
+
+
+def launching(report: Report, keys: Keys) -> tuple[Spans, Int64]:
+    """Return the calls that launched something, ordered by thread and start, and what.
+
+    A launch that was recorded twice is there twice.
+    """
+    calls = read.calls(report)
+    number = keys.find(calls["thread"] & ~0xFFFFFF, calls["correlation"])
+    some = np.flatnonzero((number != NONE) & (calls["correlation"] != tables.MISSING))
+    thread, start, end = (calls[name][some] for name in ("thread", "start_ns", "end_ns"))
+    order = ordered(start, end, thread)
+    return Spans(thread[order], start[order], end[order]), number[some][order]
+
+
+def nvtx_gpu_proj_sum(report: Report) -> Table:
+    """Return ``nvtx_gpu_proj_sum``: from the first start to the last end of what a range launched.
+
+    Its faults: idle time inside counts; a graph launch is one operation, whatever is in the graph
+    (operations are distinct correlation ids); see `analysis.nvidia_tree` for levels and children.
+    """
+    report.require(tables.NVTX, remedy=NO_NVTX)
+    report.require(tables.RUNTIME, remedy=NO_CUDA)
+    there = [one for one in (tables.KERNEL, read.MEMCPY, read.MEMSET) if report.has(one)]
+    if not there:
+        raise ReportError(report.path, "no GPU operation in this report", NO_CUDA)
+    parts = [read.work(report, table) for table in there]
+    fields = ("process", "correlation", "start_ns", "end_ns")
+    process, correlation, start, end = (
+        np.concatenate([part[field] for part in parts]) for field in fields
+    )
+    parts.clear()
+    keys = Keys(process, correlation)
+    begin, finish = extent(keys, start, end)
+    found = launches(report, keys)
+    slices = found.slices
+    holders = slices.holders()
+    spanned = slices.most(finish[found.number]) - slices.least(begin[found.number])
+    return projection_table(found, holders, spanned, operations(slices, found.number)[holders])
+
+
+def extent(keys: Keys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
+    """Return the first start and the last end of the operations of each number."""
+    if keys.count == len(start):
+        begin, finish = np.empty(keys.count, np.int64), np.empty(keys.count, np.int64)
+        begin[keys.number], finish[keys.number] = start, end
+        return begin, finish
+    order = np.argsort(keys.number, kind="stable")
+    first = np.flatnonzero(np.append(True, np.diff(keys.number[order]) > 0))
+    return np.minimum.reduceat(start[order], first), np.maximum.reduceat(end[order], first)
+
+
+def operations(slices: Slices, number: Int64) -> Int64:
+    """Return how many distinct operations the calls in each range launched."""
+    if len(number) and int(np.bincount(number).max()) == 1:
+        return slices.counts()
+    owner, call = slices.pairs()
+    width = int(number.max()) + 1 if len(number) else 1
+    once = np.unique(owner * width + number[call]) // width
+    return np.bincount(once, minlength=slices.owners).astype(np.int64)
+
+
+def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int64) -> Table:
+    """Return the projection of the ranges that hold something, by name and style."""
+    spans, ranges = found.spans, found.ranges
+    parent = tightest(spans.thread, spans.start_ns, spans.end_ns, found.row)
+    level = levels_of(parent)[holders]
+    above = parent[holders]
+    children = np.bincount(above[above != NONE], minlength=len(spans))[holders]
+    wall = (spans.end_ns - spans.start_ns)[holders]
+    # A range without a name counts among the children, and is not listed itself.
+    listed = ranges.name[holders] != NONE
+    code = ranges.name[holders] * 2 + ranges.start_end[holders]
+    kind, group = tables.compact(code[listed])
+    size = len(kind)
+    stats = summary(group, spanned[listed], size)
+    known = level[listed] != NONE
+    with np.errstate(invalid="ignore"):
+        mean_level = added(group[known], level[listed][known], size) / np.bincount(
+            group[known], minlength=size
+        )
+    total = added(group, count[listed], size)
+    table = Table(
+        name="nvtx_gpu_proj_sum",
+        columns={
+            "Range": words(ranges.names, kind // 2),
+            "Style": [STYLES[one] for one in (kind % 2).tolist()],
+            "Total Proj Time (ns)": stats.total_ns,
+            "Total Range Time (ns)": added(group, wall[listed], size),
+            "Range Instances": stats.calls,
+            **{f"Proj {name}": column for name, column in durations(stats).items()},
+            "Total GPU Ops": total,
+            "Avg GPU Ops": rounded(total / stats.calls),
+            "Avg Range Lvl": rounded(mean_level),
+            "Avg Num Child": rounded(added(group, children[listed], size) / stats.calls),
+        },
+    )
+    return table.take(np.argsort(-stats.total_ns, kind="stable"))
+
+
+def added(group: Int64, values: Int64, groups: int) -> Int64:
+    """Return the sum of the values in each group."""
+    result = np.zeros(groups, np.int64)
+    np.add.at(result, group, values)
+    return result
