@@ -121,13 +121,19 @@ def add_exclude(made: argparse.ArgumentParser) -> None:
     )
 
 
-def emit(table: Table, args: argparse.Namespace, most: int | None = TOP_OF_A_TABLE) -> None:
+def emit(
+    table: Table,
+    args: argparse.Namespace,
+    most: int | None = TOP_OF_A_TABLE,
+    as_csv: Callable[[Table], str] = render.as_csv,
+) -> None:
     """Write an answer as the arguments ask for: format, how many rows, where to.
 
     Args:
         table: the whole answer.
         args: as `parse` returns them.
         most: how many rows a table has where ``--top`` does not say; None for all.
+        as_csv: who writes csv.
 
     Raises:
         ReportError: the output cannot be written, or is the report itself.
@@ -141,9 +147,9 @@ def emit(table: Table, args: argparse.Namespace, most: int | None = TOP_OF_A_TAB
             replacing(Path(args.output), Path(args.report)) as draft,
             draft.open("w", encoding="utf-8", newline="") as stream,
         ):
-            write(shown, args.format, stream)
+            write(shown, args.format, stream, as_csv)
     else:
-        write(shown, args.format, sys.stdout)
+        write(shown, args.format, sys.stdout, as_csv)
         sys.stdout.flush()
     left_out = len(table) - len(shown)
     more = [f"{left_out:,} more rows; --top {len(table)} shows all"] if left_out else []
@@ -151,13 +157,15 @@ def emit(table: Table, args: argparse.Namespace, most: int | None = TOP_OF_A_TAB
         print(f"note: {render.visible(note)}", file=sys.stderr)
 
 
-def write(table: Table, form: str, stream: TextIO) -> None:
+def write(
+    table: Table, form: str, stream: TextIO, as_csv: Callable[[Table], str] = render.as_csv
+) -> None:
     """Write a table to a stream in one of `FORMATS` but sqlite."""
     if form == "table":
         plain = not stream.isatty() or bool(os.environ.get("NO_COLOR"))
         render.text(table, width(), stream, plain=plain)
         return
-    made = {"csv": render.as_csv, "json": render.as_json, "markdown": render.as_markdown}[form]
+    made = {"csv": as_csv, "json": render.as_json, "markdown": render.as_markdown}[form]
     lines = made(table)
     if stream.isatty():
         # Values are kept as they are in a file, but a terminal would obey what is in a name.

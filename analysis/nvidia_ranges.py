@@ -48,7 +48,7 @@ def durations(found: Statistics) -> dict[str, Int64 | Float64]:
 
 
 def nvtx_sum(report: Report, *, push_pop_only: bool = False) -> Table:
-    """Return ``nvtx_sum``, or ``nvtx_pushpop_sum``: how long the ranges of a name were open.
+    """Return ``nvtx_sum``: how long the ranges of a name were open.
 
     A range that was never closed ends with the last event of any kind.
     """
@@ -77,6 +77,11 @@ def nvtx_sum(report: Report, *, push_pop_only: bool = False) -> Table:
         order = np.arange(len(kind))
     name = "nvtx_pushpop_sum" if push_pop_only else "nvtx_sum"
     return Table(name=name, columns=columns).take(order)
+
+
+def nvtx_pushpop_sum(report: Report) -> Table:
+    """Return ``nvtx_pushpop_sum``: the same of push/pop ranges alone."""
+    return nvtx_sum(report, push_pop_only=True)
 
 
 def nothing(name: str, column: object) -> Int64 | Float64:
@@ -108,9 +113,15 @@ class Launches:
     slices: Slices
 
 
-def launches(report: Report, keys: Keys) -> Launches:
-    """Return the calls that launched what the keys number, and the ranges around them."""
-    found = read.ranges(report)
+def launches(report: Report, keys: Keys, *, prefix: bool = True) -> Launches:
+    """Return the calls that launched what the keys number, and the ranges around them.
+
+    Args:
+        report: what was recorded.
+        keys: of kernels, or of other work.
+        prefix: whether to put the domain in front of a range's name.
+    """
+    found = read.ranges(report, prefix=prefix)
     closed = found.end_ns != tables.MISSING
     # Without one end there is none that the others could be given: then they contain nothing.
     last = max(int(found.start_ns.max()), int(found.end_ns.max())) if closed.any() else NONE

@@ -14,12 +14,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
+from analysis.brief import brief
 from analysis.table import Table
 
 NARROWEST_NAME: Final = 12
 COMFORTABLE_NAME: Final = 40
 GAP: Final = 2
 ELLIPSIS: Final = "…"
+NAME: Final = "name"
+"""The column of kernel names, which a table for people shows in brief."""
 
 
 def duration(nanoseconds: float) -> str:
@@ -159,6 +162,8 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
     )
     seen = [column for column in table.columns if column not in table.unseen]
     cells = {column: [shown(column, row[column]) for row in table.rows()] for column in seen}
+    if NAME in cells:
+        cells[NAME] = [brief(cell) for cell in cells[NAME]]
     words = {column for column in seen if isinstance(table.columns[column], list)}
     console.width = fit(cells, words, table.spare, width)
     grid = Grid(

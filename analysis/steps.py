@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.attribution import within
 from analysis.intervals import NONE
 from analysis.vocabulary import canonical
 from profiling import names
@@ -103,32 +102,69 @@ def of(found: Attribution, *, exclude_warmup: bool = True) -> Steps | None:
     ranges = found.ranges
     stepping = np.array([is_step(name) for name in ranges.names], np.bool_)[ranges.name]
     if exclude_warmup:
-        stepping &= ~within(ranges.start_ns, ranges.process, found.warmup)
-    chosen, overlapping = disjoint(ranges.take(stepping))
+        stepping &= ~found.ranges_in_warmup
+    rows = disjoint(ranges, np.flatnonzero(stepping))
+    overlapping = int(stepping.sum()) - len(rows)
     if not exclude_warmup:
-        bare = ~holding(found.warmup, chosen)
-        warmup, _ = disjoint(found.warmup.take(bare))
-        chosen, _ = disjoint(ranges_of(ranges, [chosen, warmup]))
-    if not len(chosen):
+        warm = np.flatnonzero(ranges.called(names.WARMUP))
+        bare = warm[~holding(ranges, warm, rows)]
+        rows = disjoint(ranges, np.concatenate([rows, bare]))
+    if not len(rows):
         return None
-    processes, begins, counts = np.unique(chosen.process, return_index=True, return_counts=True)
-    number = np.arange(len(chosen)) - np.repeat(begins, counts)
     notes = []
     if overlapping:
         notes.append(f"{overlapping:,} step ranges began inside another; the outer ones count")
+    processes, begins, counts = np.unique(
+        ranges.process[rows], return_index=True, return_counts=True
+    )
     if len(set(counts.tolist())) > 1:
         notes.append(
-            f"processes have {counts.min()} to {counts.max()} steps: per step means per step of "
-            f"the {len(processes)} processes together, and the last are not whole"
+            f"its processes have from {counts.min()} to {counts.max()} steps; a step is that of "
+            f"the {len(processes)} processes together, so the last ones are not whole"
         )
-    return Steps(chosen.process, chosen.start_ns, chosen.end_ns, number, tuple(notes))
+    return Steps(
+        process=ranges.process[rows],
+        start_ns=ranges.start_ns[rows],
+        end_ns=ranges.end_ns[rows],
+        number=np.arange(len(rows)) - np.repeat(begins, counts),
+        notes=tuple(notes),
+    )
 
 
-def ranges_of(ranges: Ranges, parts: list[Ranges]) -> Ranges:
-    """Return the ranges that are in one of the parts."""
-    kept = np.zeros(len(ranges), np.bool_)
-    for part in parts:
-        wanted = np.stack([part.process, part.thread, part.start_ns, part.end_ns], axis=1)
-        known = np.stack([ranges.process, ranges.thread, ranges.start_ns, ranges.end_ns], axis=1)
-        kept |= (known[:, None] == wanted[None]).all(axis=2).any(axis=1)
-    return ranges.take(kept)
+def disjoint(ranges: Ranges, rows: Int64) -> Int64:
+    """Return those of some ranges that begin when no other of them is open in their process.
+
+    Args:
+        ranges: all of a report.
+        rows: ``(N,)`` positions of those that count.
+
+    Returns:
+        Positions, ordered by process and start; of two that begin together the longer.
+    """
+    start, end, process = ranges.start_ns[rows], ranges.end_ns[rows], ranges.process[rows]
+    order = np.lexsort((-end, start, process))
+    kept = np.zeros(len(rows), np.bool_)
+    for one in np.unique(process).tolist():
+        of_it = order[process[order] == one]
+        reach = np.maximum.accumulate(end[of_it])
+        kept[of_it[0]] = True
+        kept[of_it[1:]] = start[of_it[1:]] >= reach[:-1]
+    return rows[order[kept[order]]]
+
+
+def holding(ranges: Ranges, outer: Int64, inner: Int64) -> Bools:
+    """Return which of some ranges have one of others begin inside them, in their process.
+
+    Args:
+        ranges: all of a report.
+        outer: ``(N,)`` positions.
+        inner: ``(M,)`` positions.
+    """
+    result = np.zeros(len(outer), np.bool_)
+    for one in np.unique(ranges.process[outer]).tolist():
+        rows = np.flatnonzero(ranges.process[outer] == one)
+        begins = np.sort(ranges.start_ns[inner[ranges.process[inner] == one]])
+        low = np.searchsorted(begins, ranges.start_ns[outer[rows]], side="left")
+        high = np.searchsorted(begins, ranges.end_ns[outer[rows]], side="left")
+        result[rows] = high > low
+    return result

@@ -1,0 +1,165 @@
+"""Whether two sets of step times differ by more than the steps of a run differ among themselves.
+
+The test is Welch's (1947): the means of two samples with variances of their own, here the times of
+one name in each step of either run. The interval of the ratio of the means is Fieller's (1954),
+which leaves out 1 exactly where Welch's test finds a difference; T. Kalibera and R. Jones,
+"Quantifying Performance Changes with Effect Size Confidence Intervals" (2012), recommend it for
+this purpose. Of a thousand names that did not change, one test in twenty would still name fifty, so
+the names of a kind are judged together, by the procedure of Y. Benjamini and Y. Hochberg (1995): of
+those it calls changed, one in twenty is expected to be chance.
+
+Steps of one run show how much steps differ, not how much runs do (clocks, temperature, neighbours).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+LEVEL: Final = 0.05
+"""How often chance may pass for a change."""
+
+FEWEST: Final = 2
+"""Steps that each run must have for a spread to be known."""
+
+POINTS: Final = 100
+MOST_DEGREES: Final = 1000.0
+"""From here on Student's distribution is taken for the same; its quantile is 0.1 % off at most."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """For each of K names, NaN where there are too few steps.
+
+    Attributes:
+        p: ``(K,)`` how likely chance alone makes at least such a difference.
+        low: ``(K,)`` lower end of the interval of the ratio, at 1 - `LEVEL`.
+        high: ``(K,)`` its upper end; both are NaN where the interval has no end.
+    """
+
+    p: Float64
+    low: Float64
+    high: Float64
+
+
+def judge(before: Int64, after: Int64) -> Judgement:
+    """Return whether the means over steps differ.
+
+    Args:
+        before: ``(K, S)`` times of each name in each step.
+        after: ``(K, T)`` likewise, of the other run.
+    """
+    unknown = np.full(len(before), np.nan)
+    steps = before.shape[1], after.shape[1]
+    if min(steps) < FEWEST:
+        return Judgement(unknown, unknown, unknown)
+    means = before.mean(1), after.mean(1)
+    # Of the mean, not of the steps: hence over their number.
+    variances = before.var(1, ddof=1) / steps[0], after.var(1, ddof=1) / steps[1]
+    together = variances[0] + variances[1]
+    parts = variances[0] ** 2 / (steps[0] - 1) + variances[1] ** 2 / (steps[1] - 1)
+    most = np.full(len(before), float(sum(steps) - 2))
+    degrees = np.divide(together**2, parts, out=most, where=parts > 0).clip(1, MOST_DEGREES)
+    distance = np.abs(means[1] - means[0])
+    # Where no step differs from another, any difference is beyond the spread.
+    apart = np.where(distance > 0, np.inf, 0.0)
+    t = np.divide(distance, np.sqrt(together), out=apart, where=together > 0)
+    low, high = fieller(means, variances, quantile(degrees))
+    return Judgement(tail(t, degrees), low, high)
+
+
+def tail(t: Float64, degrees: Float64) -> Float64:
+    """Return the probability of at least ``t``, either sign, in Student's distribution.
+
+    With t = sqrt(n) tan(a) the density is cos(a)^(n-1), up to a constant; it is integrated by
+    Gauss's rule from a to pi/2, or to where nothing is left of it.
+
+    Args:
+        t: ``(K,)`` no less than 0.
+        degrees: ``(K,)`` of freedom, no less than 1, not necessarily whole.
+
+    >>> tail(np.array([12.706, 2.776, 1.984]), np.array([1.0, 4.0, 100.0])).round(4).tolist()
+    [0.05, 0.05, 0.05]
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
+    last = np.minimum(np.pi / 2, 12 / np.sqrt(degrees))
+
+    def integral(first: Float64) -> Float64:
+        half = np.maximum(last - first, 0) / 2
+        angles = (first + half)[:, None] + half[:, None] * nodes
+        summed: Float64 = half * (np.cos(angles) ** (degrees[:, None] - 1) @ weights)
+        return summed
+
+    beyond: Float64 = integral(np.arctan(t / np.sqrt(degrees))) / integral(np.zeros(len(t)))
+    return beyond
+
+
+def quantile(degrees: Float64) -> Float64:
+    """Return the t that chance exceeds with probability `LEVEL`, for each number of degrees.
+
+    It is sought by halving on a grid and interpolated in 1/degrees, in which it is nearly straight.
+
+    >>> quantile(np.array([1.0, 2.0, 4.0, 30.0])).round(2).tolist()
+    [12.71, 4.3, 2.78, 2.04]
+    """
+    inverse = np.linspace(1 / MOST_DEGREES, 1, 400)
+    low, high = np.zeros(len(inverse)), np.full(len(inverse), 20.0)
+    for _ in range(30):
+        middle = (low + high) / 2
+        beyond = tail(middle, 1 / inverse) > LEVEL
+        low, high = np.where(beyond, middle, low), np.where(beyond, high, middle)
+    return np.interp(1 / degrees, inverse, high)
+
+
+def fieller(
+    means: tuple[Float64, Float64], variances: tuple[Float64, Float64], t: Float64
+) -> tuple[Float64, Float64]:
+    """Return the ends of the interval of the second mean over the first.
+
+    They solve (b - r a)² = t² (vb + r² va) for r.
+
+    Args:
+        means: ``(K,)`` each.
+        variances: of the means, ``(K,)`` each.
+        t: ``(K,)`` the quantile.
+
+    >>> one = np.ones(1)
+    >>> [end.round(3).tolist() for end in fieller((one * 100, one * 110), (one * 0, one), one * 2)]
+    [[1.08], [1.12]]
+    """
+    a = means[0] ** 2 - t**2 * variances[0]
+    b = means[0] * means[1]
+    c = means[1] ** 2 - t**2 * variances[1]
+    root = np.sqrt(np.maximum(b**2 - a * c, 0))
+    bounded = a > 0
+    ends = [
+        np.divide(b + sign * root, a, out=np.full(len(a), np.nan), where=bounded)
+        for sign in (-1, 1)
+    ]
+    return np.maximum(ends[0], 0), ends[1]
+
+
+def changed(p: Float64) -> Bools:
+    """Return which of some names changed, allowing for how many there are.
+
+    Benjamini and Hochberg: of the ascending p the last that is no larger than its share of `LEVEL`,
+    and all before it. Names that are not judged (NaN) do not count.
+
+    >>> changed(np.array([0.001, 0.04, 0.9, np.nan])).tolist()
+    [True, False, False, False]
+    """
+    result = np.zeros(len(p), np.bool_)
+    judged = np.flatnonzero(~np.isnan(p))
+    order = judged[np.argsort(p[judged], kind="stable")]
+    allowed = LEVEL * np.arange(1, len(order) + 1) / max(len(order), 1)
+    passing = np.flatnonzero(p[order] <= allowed)
+    if len(passing):
+        result[order[: passing[-1] + 1]] = True
+    return result

@@ -1,0 +1,95 @@
+"""What some intervals cover together, and what they leave uncovered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cover:
+    """The union of intervals: pieces that neither overlap nor touch.
+
+    Attributes:
+        start_ns: ``(P,)`` ascending.
+        end_ns: ``(P,)`` exclusive.
+    """
+
+    start_ns: Int64
+    end_ns: Int64
+
+    @classmethod
+    def of(cls, start_ns: Int64, end_ns: Int64) -> Self:
+        """Return the union of intervals, in any order.
+
+        Args:
+            start_ns: ``(N,)``.
+            end_ns: ``(N,)`` no earlier than the start.
+
+        >>> found = Cover.of(np.array([5, 0, 2]), np.array([6, 3, 4]))
+        >>> found.start_ns.tolist(), found.end_ns.tolist()
+        ([0, 5], [4, 6])
+        """
+        order = np.argsort(start_ns, kind="stable")
+        start = start_ns[order]
+        reach = np.maximum.accumulate(end_ns[order])
+        # A piece begins where everything before it has ended.
+        first = np.flatnonzero(np.append(True, start[1:] > reach[:-1])[: len(start)])
+        last = np.append(first[1:] - 1, len(start) - 1)[: len(first)]
+        return cls(start[first], reach[last])
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+    @property
+    def gaps(self) -> tuple[Int64, Int64]:
+        """What lies between the pieces: ``(P - 1,)`` starts and ends."""
+        return self.end_ns[:-1], self.start_ns[1:]
+
+    @property
+    def span_ns(self) -> int:
+        """From the first start to the last end."""
+        return int(self.end_ns[-1] - self.start_ns[0]) if len(self) else 0
+
+    @property
+    def busy_ns(self) -> int:
+        """How much is covered."""
+        return int((self.end_ns - self.start_ns).sum())
+
+    def before(self, instant_ns: Int64) -> Int64:
+        """Return how much is covered before each instant.
+
+        >>> Cover.of(np.array([0, 5]), np.array([4, 6])).before(np.array([-1, 2, 4, 9])).tolist()
+        [0, 2, 4, 5]
+        """
+        if not len(self):
+            return np.zeros(len(instant_ns), np.int64)
+        length = self.end_ns - self.start_ns
+        earlier = np.cumsum(length) - length
+        piece = np.searchsorted(self.start_ns, instant_ns, side="right") - 1
+        at = piece.clip(0)
+        part = np.clip(instant_ns - self.start_ns[at], 0, length[at])
+        return np.where(piece >= 0, earlier[at] + part, 0)
+
+    def within(self, start_ns: Int64, end_ns: Int64) -> Int64:
+        """Return how much of each window is covered; 0 of one that ends before it starts."""
+        covered: Int64 = np.maximum(self.before(end_ns) - self.before(start_ns), 0)
+        return covered
+
+    def until(self, instant_ns: Int64) -> Int64:
+        """Return the end of the piece that covers each instant, else the instant itself.
+
+        >>> Cover.of(np.array([0, 5]), np.array([4, 6])).until(np.array([3, 4, 5])).tolist()
+        [4, 4, 6]
+        """
+        if not len(self):
+            return instant_ns
+        at = (np.searchsorted(self.start_ns, instant_ns, side="right") - 1).clip(0)
+        inside = (self.start_ns[at] <= instant_ns) & (instant_ns < self.end_ns[at])
+        return np.where(inside, self.end_ns[at], instant_ns)

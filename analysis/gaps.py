@@ -1,0 +1,224 @@
+"""When was the GPU idle, and why.
+
+    python -m analysis.gaps report.sqlite
+    python -m analysis.gaps report.sqlite --min-gap 500000     the threshold of NVIDIA's gpu_gaps
+
+Gaps between the first and the last work of each device in each process, the longest first. `cause`
+tells what the next work waited for: `host` came late with its launch, or a `synchronisation` or a
+`copy` held it up; or it was launched in time, and took its `launch_latency`. `range` is where the
+host was meanwhile. Kernels, graph replays, copies, sets and the profiler's own overhead are busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import cli, idle, kernels, nvtx
+from analysis.attribution import within
+from analysis.errors import ReportError
+from analysis.operators import has_operators
+from analysis.render import duration, percent
+from analysis.report import Report
+from analysis.table import Table
+from analysis.vocabulary import clean
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.idle import Idle
+
+Bools = npt.NDArray[np.bool_]
+
+MIN_GAP_US: Final = 10.0
+"""Shorter than the launch of a kernel takes (5 to 10 µs), so nothing a user could close.
+
+NVIDIA's ``gpu_gaps`` starts at 500 ms, longer than most training steps.
+"""
+
+IN_TIME_NS: Final = 100_000
+"""Ten times what a launch takes: work launched in time that waits longer waits for other work."""
+
+
+def gaps(
+    report: Report,
+    *,
+    min_gap_us: float = MIN_GAP_US,
+    device: int | None = None,
+    exclude_warmup: bool = False,
+) -> Table:
+    """Return one row per gap, the longest first.
+
+    Args:
+        report: what was recorded.
+        min_gap_us: shorter ones are counted in the heading, and not listed.
+        device: only this CUDA ordinal.
+        exclude_warmup: leave out the gaps that begin during a warm-up range.
+
+    Returns:
+        ``device, start_ns, duration_ns, cause, range, process``; the range is "" where the host was
+        in none.
+
+    Raises:
+        ReportError: there is no GPU work, or none on that device.
+    """
+    return listed(
+        report,
+        found(report),
+        min_gap_us=min_gap_us,
+        device=device,
+        exclude_warmup=exclude_warmup,
+    )
+
+
+def found(report: Report) -> Idle:
+    """Return when the GPUs were idle.
+
+    Raises:
+        ReportError: there is no GPU work.
+    """
+    result = idle.of(report)
+    if not result.places:
+        problem = "no GPU work in this report, so nothing that could be idle"
+        if has_operators(report):
+            problem += " (a CPU run)"
+        raise ReportError(report.path, problem, "record on a GPU, with --trace=cuda,nvtx")
+    return result
+
+
+def listed(
+    report: Report,
+    every: Idle,
+    *,
+    min_gap_us: float = MIN_GAP_US,
+    device: int | None = None,
+    exclude_warmup: bool = False,
+) -> Table:
+    """Return the same of what is found already."""
+    known = sorted({place.device for place in every.places})
+    kernels.check(report, "device", device, lambda _: known)
+    ranges = nvtx.load(report)
+    kept = np.ones(len(every), np.bool_) if device is None else every.device == device
+    warm = within(every.start_ns, every.process, ranges.take(ranges.called(names.WARMUP))) & kept
+    if exclude_warmup:
+        kept &= ~warm
+    long = every.duration_ns >= min_gap_us * 1e3
+    rows = np.flatnonzero(kept & long)
+    rows = rows[np.lexsort((every.start_ns[rows], -every.duration_ns[rows]))]
+    where = idle.ranges_of(every, ranges)
+    return Table(
+        name="gaps",
+        columns={
+            "device": every.device[rows],
+            "start_ns": every.start_ns[rows],
+            "duration_ns": every.duration_ns[rows],
+            "cause": [idle.CAUSES[number] for number in every.cause[rows].tolist()],
+            "range": [clean(where[row]) for row in rows.tolist()],
+            "process": every.process[rows],
+        },
+        heading="\n".join((report.describe(), *heading(every, kept, device))),
+        notes=notes(every, kept, kept & ~long, warm, min_gap_us, excluded=exclude_warmup),
+        unseen=() if len({place.process for place in every.places}) > 1 else ("process",),
+    )
+
+
+def heading(every: Idle, kept: Bools, device: int | None = None) -> tuple[str, ...]:
+    """Return how long each device was idle, and for what cause.
+
+    Args:
+        every: all gaps.
+        kept: ``(G,)`` those that count.
+        device: only this one.
+    """
+    lines = []
+    several = len({place.process for place in every.places}) > 1
+    for number, place in enumerate(every.places):
+        if device is None or place.device == device:
+            mine = kept & (every.place == number)
+            time = int(every.duration_ns[mine].sum())
+            of_process = f" in process {place.process}" if several else ""
+            share = percent(time / max(place.busy.span_ns, 1))
+            lines.append(
+                f"GPU {place.device}{of_process}: idle {duration(time)} of "
+                f"{duration(place.busy.span_ns)} ({share}), in {int(mine.sum()):,} gaps"
+            )
+    by_cause = every.by_cause(kept)
+    total = max(sum(by_cause.values()), 1)
+    parts = [f"{cause} {percent(time / total)}" for cause, time in by_cause.items() if time]
+    return (*lines, *([f"by cause: {' · '.join(parts)}"] if parts else []))
+
+
+def notes(
+    every: Idle, kept: Bools, short: Bools, warm: Bools, min_gap_us: float, *, excluded: bool
+) -> tuple[str, ...]:
+    """Return what is not listed, and what else a reader should know."""
+    time = every.duration_ns
+    lines = []
+    if short.any():
+        lines.append(
+            f"{int(short.sum()):,} gaps under {min_gap_us:g} µs, {duration(int(time[short].sum()))}"
+            " in all, are not listed; --min-gap 0 lists them"
+        )
+    if warm.any():
+        what = "left out" if excluded else "included; --exclude warmup leaves them out"
+        lines.append(
+            f"{int(warm.sum()):,} gaps, {duration(int(time[warm].sum()))}, began in warm-up: {what}"
+        )
+    unknown = kept & (every.cause == idle.CAUSES.index(idle.UNKNOWN))
+    if unknown.any():
+        lines.append(f"{int(unknown.sum()):,} gaps end with work whose launch was not recorded")
+    waiting = kept & (every.cause == idle.CAUSES.index(idle.LAUNCH_LATENCY)) & (time >= IN_TIME_NS)
+    if waiting.any():
+        lines.append(
+            f"{int(waiting.sum()):,} gaps of {duration(IN_TIME_NS)} or more end with work that was "
+            "launched in time: it waited for an event, or for another device"
+        )
+    if overhead := sum(place.overhead_ns for place in every.places):
+        lines.append(f"{duration(overhead)} of the profiler's own overhead count as busy")
+    return tuple(lines)
+
+
+def microseconds(word: str) -> float:
+    """Return a time from the command line; less than nothing is wrong usage."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not (0 <= value < math.inf):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a time in microseconds")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the gaps; see the module's docstring."""
+    parser = cli.parser(__doc__, "python -m analysis.gaps")
+    parser.add_argument(
+        "--min-gap",
+        type=microseconds,
+        metavar="US",
+        default=MIN_GAP_US,
+        help="list no shorter ones, in microseconds (default %(default)g)",
+    )
+    parser.add_argument("--device", type=int, metavar="N", help="only this GPU (default all)")
+    parser.add_argument(
+        "--exclude", choices=("warmup", "none"), default="none", help="(default %(default)s)"
+    )
+    args = cli.parse(parser, argv)
+    with Report(args.report) as report:
+        table = gaps(
+            report,
+            min_gap_us=args.min_gap,
+            device=args.device,
+            exclude_warmup=args.exclude == "warmup",
+        )
+    cli.emit(table, args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,294 @@
+"""When a GPU was idle, and why: the gaps between what it did, per process and device.
+
+Busy is the union of kernels, graph replays, copies and sets, and what the profiler took where
+NVIDIA's expert rule ``gpu_gaps`` counts it as busy. Graph replays that rule does not know, and it
+knows only three names of the profiler's overhead; later exporters name the flushes more closely
+(``CUDA profiling data flush on cudaProfilerStop``), and all of them count here. Overhead that
+reaches beyond the first or last work is cut there, where the rule drops it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import containment, device_tables, tables
+from analysis.containment import Spans
+from analysis.cover import Cover
+from analysis.intervals import NONE
+from analysis.timeline import Calls, Timeline
+
+if TYPE_CHECKING:
+    from analysis.nvtx import Ranges
+    from analysis.report import Report
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+HOST: Final = "host"
+COPY: Final = "copy"
+SYNCHRONISATION: Final = "synchronisation"
+LAUNCH_LATENCY: Final = "launch_latency"
+UNKNOWN: Final = "unknown"
+CAUSES: Final = (HOST, COPY, SYNCHRONISATION, LAUNCH_LATENCY, UNKNOWN)
+"""Why a GPU was idle; unknown where the call that ended the gap was not recorded."""
+
+OVERHEAD: Final = re.compile(r"CUDA profiling (?:overhead|stop overhead|data flush\b.*)$")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One device in one process.
+
+    Attributes:
+        process: process id.
+        device: CUDA ordinal.
+        busy: when it was not idle.
+        overhead_ns: how much of that was only the profiler.
+    """
+
+    process: int
+    device: int
+    busy: Cover
+    overhead_ns: int
+
+    @property
+    def idle_ns(self) -> int:
+        """How long it was idle between its first and its last work."""
+        return self.busy.span_ns - self.busy.busy_ns
+
+
+@dataclass(frozen=True)
+class Idle:
+    """All gaps of a report, place by place, in order of time.
+
+    Attributes:
+        timeline: what the GPUs did.
+        places: where they did it, by process and device.
+        place: ``(G,)`` position in ``places``.
+        start_ns: ``(G,)`` the end of what ran before.
+        end_ns: ``(G,)`` the start of what ran next.
+        cause: ``(G,)`` position in `CAUSES`.
+        call: ``(G,)`` the call that started the work after the gap, or `NONE`.
+    """
+
+    timeline: Timeline
+    places: list[Place]
+    place: Int64
+    start_ns: Int64
+    end_ns: Int64
+    cause: Int64
+    call: Int64
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    @property
+    def duration_ns(self) -> Int64:
+        """How long each was."""
+        return self.end_ns - self.start_ns
+
+    @property
+    def process(self) -> Int64:
+        """The process of each."""
+        return np.array([place.process for place in self.places], np.int64)[self.place]
+
+    @property
+    def device(self) -> Int64:
+        """The device of each."""
+        return np.array([place.device for place in self.places], np.int64)[self.place]
+
+    def by_cause(self, kept: Bools | None = None) -> dict[str, int]:
+        """Return the idle time of each cause, in ns, of all gaps or of some."""
+        chosen = np.ones(len(self), np.bool_) if kept is None else kept
+        time = np.zeros(len(CAUSES), np.int64)
+        np.add.at(time, self.cause[chosen], self.duration_ns[chosen])
+        return dict(zip(CAUSES, time.tolist(), strict=True))
+
+
+def of(report: Report) -> Idle:
+    """Return when and why the GPUs of a report were idle; without places if none did anything."""
+    timeline = Timeline.of(report)
+    overhead = profiling(report)
+    pair = np.stack([timeline.process, timeline.device])
+    places, parts = [], []
+    for number, (process, device) in enumerate(np.unique(pair, axis=1).T.tolist()):
+        rows = np.flatnonzero((timeline.process == process) & (timeline.device == device))
+        place, (start, end, following) = gaps_of(timeline, rows, overhead, process, device)
+        places.append(place)
+        parts.append((np.full(len(start), number, np.int64), start, end, following))
+    if not parts:
+        none = np.empty(0, np.int64)
+        return Idle(timeline, places, none, none, none, none, none)
+    at, start, end, following = (np.concatenate(column) for column in zip(*parts, strict=True))
+    cause = causes(timeline, start, end, following)
+    return Idle(timeline, places, at, start, end, cause, timeline.call[following])
+
+
+def profiling(report: Report) -> tuple[Int64, Int64, Int64]:
+    """Return when the profiler itself held up a process: starts, ends, process ids."""
+    rows = device_tables.overhead(report)
+    names, name = tables.named(report, rows["name_id"])
+    counts = np.array([OVERHEAD.match(text) is not None for text in names], np.bool_)[name]
+    process = (rows["thread"] >> 24) & 0xFFFFFF
+    return rows["start_ns"][counts], rows["end_ns"][counts], process[counts]
+
+
+def gaps_of(
+    timeline: Timeline,
+    rows: Int64,
+    overhead: tuple[Int64, Int64, Int64],
+    process: int,
+    device: int,
+) -> tuple[Place, tuple[Int64, Int64, Int64]]:
+    """Return one device of one process, and its gaps.
+
+    Args:
+        timeline: what was done.
+        rows: what this device did for this process; not empty.
+        overhead: as `profiling` returns it.
+        process: its id.
+        device: its ordinal.
+
+    Returns:
+        The place, and ``(G,)`` starts, ends and positions of the work that followed: of several
+        that began together, the first to be launched.
+    """
+    start, end = timeline.start_ns[rows], timeline.end_ns[rows]
+    first, last = int(start.min()), int(end.max())
+    taken = overhead[2] == process
+    # An overhead on one thread holds up all devices of its process, as NVIDIA counts it.
+    low, high = overhead[0][taken].clip(first, last), overhead[1][taken].clip(first, last)
+    busy = Cover.of(np.append(start, low), np.append(end, high))
+    begin, finish = busy.gaps
+    launched = timeline.calls.start_ns[timeline.call[rows]] if len(timeline.calls) else start
+    order = np.lexsort((launched, start))
+    following = rows[order[np.searchsorted(start[order], finish, side="left")]]
+    only = busy.busy_ns - Cover.of(start, end).busy_ns
+    return Place(process, device, busy, only), (begin, finish, following)
+
+
+def causes(timeline: Timeline, start_ns: Int64, end_ns: Int64, following: Int64) -> Int64:
+    """Return why there was each gap.
+
+    The call that started the next work tells. Begun before the gap, it was in time, and the gap is
+    `launch_latency`. Begun later, the host was late: for a `synchronisation` or a `copy` if it was
+    in such a call when the gap began (it then waited for the very work that had just ended, and
+    could not launch ahead), or for half of the time it was late; else `host`. Where the next work
+    is a copy whose own call was open for half of the gap, the host was filling its buffer: `copy`.
+
+    Args:
+        timeline: what was done.
+        start_ns: ``(G,)``.
+        end_ns: ``(G,)``.
+        following: ``(G,)`` positions in the timeline.
+
+    Returns:
+        ``(G,)`` positions in `CAUSES`.
+    """
+    call, calls = timeline.call[following], timeline.calls
+    cause = np.full(len(call), CAUSES.index(UNKNOWN), np.int64)
+    known = np.flatnonzero(call != NONE)
+    call, start, end = call[known], start_ns[known], end_ns[known]
+    begun, done = calls.start_ns[call], calls.end_ns[call]
+    late = begun > start
+    cause[known[~late]] = CAUSES.index(LAUNCH_LATENCY)
+    process = timeline.process[following[known]]
+    cause[known[late]] = lateness(timeline, call[late], process[late], start[late])
+    inside = np.minimum(done, end) - np.maximum(begun, start)
+    filling = timeline.of_copies[following[known]] & (2 * inside >= end - start)
+    cause[known[filling]] = CAUSES.index(COPY)
+    return cause
+
+
+def lateness(timeline: Timeline, call: Int64, process: Int64, start_ns: Int64) -> Int64:
+    """Return what kept the host from a call that it began after a gap had: see `causes`.
+
+    What another thread of the process waited in counts too, if it was waiting when the gap began
+    and was done before the call: autograd's thread launches after the main thread has waited.
+
+    Args:
+        timeline: what was done.
+        call: ``(G,)`` the calls that came late.
+        process: ``(G,)``.
+        start_ns: ``(G,)`` of the gaps.
+    """
+    calls = timeline.calls
+    begun, thread = calls.start_ns[call], calls.thread[call]
+    of_call = (calls.thread >> 24) & 0xFFFFFF
+    cause = np.full(len(call), CAUSES.index(HOST), np.int64)
+    waits = (calls.synchronise, timeline.blocking_copy)
+    own = [waited(calls, wait, calls.thread, thread, start_ns, begun) for wait in waits]
+    others = [waited(calls, wait, of_call, process, start_ns, begun, own=False) for wait in waits]
+    alone = (own[0] == 0) & (own[1] == 0)
+    sync, copy = (np.where(alone, other, mine) for mine, other in zip(own, others, strict=True))
+    cause[(sync > 0) & (sync >= copy)] = CAUSES.index(SYNCHRONISATION)
+    cause[copy > sync] = CAUSES.index(COPY)
+    return cause
+
+
+def waited(
+    calls: Calls,
+    chosen: Bools,
+    place_of_call: Int64,
+    place: Int64,
+    start_ns: Int64,
+    end_ns: Int64,
+    *,
+    own: bool = True,
+) -> Int64:
+    """Return how long some calls took of each window, 0 where they did not matter.
+
+    Args:
+        calls: all calls.
+        chosen: ``(C,)`` those that wait.
+        place_of_call: ``(C,)`` the thread, or the process, of each call.
+        place: ``(G,)`` likewise of each window.
+        start_ns: ``(G,)``.
+        end_ns: ``(G,)``.
+        own: a call matters if it was open at the start, or for half of the window. Otherwise, if it
+            was open at the start and not at the end.
+    """
+    result = np.zeros(len(place), np.int64)
+    for number in np.unique(place):
+        some = chosen & (place_of_call == number)
+        rows = np.flatnonzero(place == number)
+        begin, end = start_ns[rows], end_ns[rows]
+        cover = Cover.of(calls.start_ns[some], calls.end_ns[some])
+        inside, until = cover.within(begin, end), cover.until(begin)
+        matters = until > begin
+        if own:
+            matters |= 2 * inside >= end - begin
+        else:
+            matters &= until <= end
+        result[rows] = np.where(matters, inside, 0)
+    return result
+
+
+def ranges_of(idle: Idle, ranges: Ranges) -> list[str]:
+    """Return the name of the innermost range the host was in during each gap, "" where in none.
+
+    Where the host was late, that is halfway through its delay, else when it launched what came
+    next; on the launching thread, and where that has no range open, on any of its process.
+    """
+    calls, known = idle.timeline.calls, idle.call != NONE
+    instant = (idle.start_ns + idle.end_ns) // 2
+    thread = np.full(len(idle), tables.MISSING, np.int64)
+    if known.any():
+        call = idle.call[known]
+        begun = calls.start_ns[call]
+        start = idle.start_ns[known]
+        instant[known] = np.where(begun > start, (start + begun) // 2, begun)
+        thread[known] = calls.thread[call]
+    times = (ranges.start_ns, ranges.end_ns)
+    found = containment.innermost(Spans(ranges.thread, *times), Spans(thread, instant, instant))
+    rest = np.flatnonzero(found == NONE)
+    found[rest] = containment.innermost(
+        Spans(ranges.process, *times),
+        Spans(idle.process[rest], instant[rest], instant[rest]),
+    )
+    return [ranges.names[ranges.name[row]] if row != NONE else "" for row in found.tolist()]

@@ -1,0 +1,122 @@
+"""Print one of NVIDIA's own reports, in NVIDIA's columns, as `nsys stats` 2023.4 does.
+
+    python -m analysis.nvidia report.sqlite --report nvtx_gpu_proj_sum
+    python -m analysis.nvidia report.sqlite --report cuda_gpu_kern_sum:base --format csv
+
+Rows, order and cells are NVIDIA's, faults included; the csv is that of `nsys stats -q -f csv`, but
+for names that nsys writes so that nothing can read them back (with a comma and a quote, or a line
+break). Nothing is left out: warm-up counts. Old names (gpukernsum) are understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from analysis import cli, nvidia_cells, nvidia_kernels, nvidia_ranges, nvidia_work
+from analysis.errors import ReportError
+from analysis.report import Report
+
+if TYPE_CHECKING:
+    from analysis.table import Table
+
+Maker = Callable[..., "Table"]
+
+NAMINGS: Final = ("base", "mangled")
+NVTX_NAME: Final = "nvtx-name"
+
+REPORTS: Final[Mapping[str, tuple[Maker, tuple[str, ...]]]] = {
+    "cuda_api_sum": (nvidia_work.cuda_api_sum, ()),
+    "cuda_gpu_kern_sum": (nvidia_work.cuda_gpu_kern_sum, (*NAMINGS, NVTX_NAME)),
+    "cuda_gpu_mem_size_sum": (nvidia_work.cuda_gpu_mem_size_sum, ()),
+    "cuda_gpu_mem_time_sum": (nvidia_work.cuda_gpu_mem_time_sum, ()),
+    "cuda_kern_exec_sum": (nvidia_work.cuda_kern_exec_sum, (*NAMINGS, NVTX_NAME)),
+    "nvtx_gpu_proj_sum": (nvidia_ranges.nvtx_gpu_proj_sum, ()),
+    "nvtx_kern_sum": (nvidia_kernels.nvtx_kern_sum, NAMINGS),
+    "nvtx_pushpop_sum": (nvidia_ranges.nvtx_pushpop_sum, ()),
+    "nvtx_sum": (nvidia_ranges.nvtx_sum, ()),
+}
+"""Who makes a report, and the arguments it takes after a colon."""
+
+OLD_NAMES: Final[Mapping[str, str]] = {
+    "cudaapisum": "cuda_api_sum",
+    "gpukernsum": "cuda_gpu_kern_sum",
+    "gpumemsizesum": "cuda_gpu_mem_size_sum",
+    "gpumemtimesum": "cuda_gpu_mem_time_sum",
+    "kernexecsum": "cuda_kern_exec_sum",
+    "nvtxgpuproj": "nvtx_gpu_proj_sum",
+    "nvtxkernsum": "nvtx_kern_sum",
+    "nvtxppsum": "nvtx_pushpop_sum",
+    "nvtxsum": "nvtx_sum",
+}
+"""What the reports were called up to 2022; the rules are those of 2023.4 all the same."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A report and its arguments."""
+
+    name: str
+    naming: str = ""
+    nvtx_name: bool = False
+
+    def made(self, report: Report) -> Table:
+        """Return the report.
+
+        Raises:
+            ReportError: this file has nothing for it; nsys prints nothing then.
+        """
+        maker, _ = REPORTS[self.name]
+        options: dict[str, object] = {"naming": self.naming} if self.naming else {}
+        if self.nvtx_name:
+            options["nvtx_name"] = True
+        table = maker(report, **options)
+        if not len(table):
+            raise ReportError(report.path, f"{self.name} has no row", "nsys prints nothing either")
+        return table
+
+
+def wanted(text: str) -> Wanted:
+    """Return what ``NAME[:base|:mangled][:nvtx-name]`` asks for; else it is wrong usage.
+
+    A dash does for the colon before ``base`` and ``mangled``, as it does in names of files.
+    """
+    for naming in NAMINGS:
+        text = text.replace(f"-{naming}", f":{naming}")
+    name, *arguments = text.split(":")
+    name = OLD_NAMES.get(name, name)
+    if name not in REPORTS:
+        raise argparse.ArgumentTypeError(f"no report {name!r}; there are: {', '.join(REPORTS)}")
+    known = REPORTS[name][1]
+    for argument in arguments:
+        if argument not in known:
+            listed = f"it takes: {', '.join(known)}" if known else "it takes none"
+            raise argparse.ArgumentTypeError(f"no argument {argument!r} of {name}; {listed}")
+    # As in NVIDIA's, base wins over mangled.
+    naming = next((one for one in NAMINGS if one in arguments), "")
+    return Wanted(name, naming, NVTX_NAME in arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the report; see the module's docstring."""
+    parser = cli.parser(__doc__, "python -m analysis.nvidia")
+    parser.add_argument(
+        "--report",
+        dest="wanted",
+        type=wanted,
+        required=True,
+        metavar="NAME[:base|:mangled][:nvtx-name]",
+        help=f"one of {', '.join(REPORTS)}",
+    )
+    args = cli.parse(parser, argv)
+    with Report(args.report) as report:
+        table = args.wanted.made(report)
+    cli.emit(table, args, as_csv=nvidia_cells.as_csv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,117 @@
+"""The five questions are answered in sentences whose figures can be added up by eye."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.answers import answers, main
+from analysis.report import Report
+from tests import shared
+from tests.build_report import Kernel, Range, make_report
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("step", 0, 200),
+            Range("forward", 0, 60),
+            Range("attention_scores", 10, 20, payload=430),
+            Range("softmax", 20, 30, payload=10),
+            Range("final_matmul", 30, 40, payload=420),
+            Range("backward", 60, 120),
+            Range("optimizer", 120, 180),
+        ],
+        kernels=[
+            Kernel("sgemm_a", 300, 360, launch=11),
+            Kernel("softmax", 360, 380, launch=21),
+            Kernel("sgemm_a", 380, 400, launch=31),
+            Kernel("sgemm_b", 400, 500, launch=70),
+            Kernel("adamw_functor", 500, 600, launch=130),
+        ],
+    )
+
+
+def told(path: Path, benchmark: dict[str, list[float]] | None = None) -> dict[str, str]:
+    with Report(path) as report:
+        return {
+            str(row["question"]): str(row["answer"]) for row in answers(report, benchmark).rows()
+        }
+
+
+def test_the_answers(report: Path) -> None:
+    found = told(report)
+    assert found["a"] == (
+        "Forward was open on the host for 60 ns (once) and launched 100 ns of kernel time each. "
+        "Backward was open on the host for 60 ns (once) and launched 100 ns of kernel time each."
+    )
+    assert found["b"] == (
+        "In one forward the kernel with most time is sgemm_a: 80 ns in all, 80.0 % of it, 2 calls. "
+        "Called most often is sgemm_a, 2 calls. With backward and optimizer counted, "
+        "most time goes to adamw_functor."
+    )
+    assert found["c"] == ("Besides GEMM, in one forward: softmax (softmax, 20.0 %, 1 call).")
+    assert found["d"].startswith("GEMM takes 80.0 % of forward and 60.0 % of everything: its place")
+    assert "optimizer work, which grows from 0.0 % to 33.3 %" in found["d"]
+    assert found["e"].startswith(
+        "attention_scores takes 60 ns, 3.00 times the softmax's 20 ns, for 43.0 times its FLOPs; "
+        "final_matmul takes 20 ns, 1.00 times the softmax's 20 ns, for 42.0 times its FLOPs."
+    )
+
+
+def test_the_benchmark_stands_beside_the_ranges(report: Path) -> None:
+    said = told(report, {"forward_ns": [40, 50, 60]})["a"]
+    assert "the benchmark measured 50 ns (median of 3, 40 ns to 60 ns) without a profiler" in said
+    assert "1.20 times that" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", "no JSON"),
+        ("[]", "has neither forward_ns nor backward_ns"),
+        ('{"forward_ns": "3"}', "must be lists of times in ns"),
+        ('{"forward_ns": [-1]}', "must be lists of times in ns"),
+        (None, "cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_read(
+    content: str | None, problem: str, report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from analysis import cli
+
+    path = report.parent / "benchmark.json"
+    if content is not None:
+        path.write_text(content)
+    assert cli.run(lambda: main([str(report), "--benchmark", str(path)])) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert problem in printed.err
+
+
+def test_without_phases_the_whole_report_is_spoken_of(tmp_path: Path) -> None:
+    path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("sgemm", 0, 10, launch=1)])
+    found = told(path)
+    assert found["a"] == "This report has no forward or backward range, so it cannot tell."
+    assert "In the whole report (it has no forward range)" in found["b"]
+    assert found["c"].endswith("nothing but GEMM takes 1.0 % or more.")
+    assert found["d"] == ("GEMM takes 100.0 % of all kernel time; no forward range tells its part.")
+    assert found["e"].startswith("No range around the softmax")
+
+
+def test_json_and_text_carry_all_five(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(report), "--format", "json"]) == 0
+    assert [row["question"] for row in json.loads(capsys.readouterr().out)] == list("abcde")
+    assert main([str(report)]) == 0
+    printed = capsys.readouterr().out
+    for question in "abcde":
+        assert f"\n({question}) " in printed
+
+
+def test_a_real_training_step() -> None:
+    found = told(shared.report("train-step-small-a100"))
+    assert "ampere_sgemm_128x32_tn: 13.65 ms in all, 31.3 % of it, 24 calls" in found["b"]
+    assert "most time goes to ampere_sgemm_64x32_sliced1x4_nt" in found["b"]
+    assert "GEMM takes 76.0 % of forward and 67.0 % of everything" in found["d"]
