@@ -2,7 +2,9 @@
 
 This is NVIDIA's rule (``nvtx_gpu_proj_sum``): a range has the work whose whole launching call it
 contains, on its own thread, bounds included. A kernel runs later than it is launched, so comparing
-its own time on the device with a range would be wrong. CPU operators launch themselves.
+its own time on the device with a range would be wrong. CPU operators launch themselves. A range
+that another thread ended is on no thread, and has none. Unlike NVIDIA's, our own commands count a
+launch once where it was recorded twice, and the replay of a CUDA graph is work like a kernel.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import nvtx, tables
-from analysis.intervals import NONE, parents
+from analysis.intervals import NONE, ordered
 from analysis.kernels import Work, load
+from analysis.projection import Keys, Slices, Spans, contained, innermost
 from profiling import names
 
 if TYPE_CHECKING:
@@ -91,6 +94,15 @@ class Attribution:
         return within(self.ranges.start_ns, self.ranges.process, self.warmup)
 
     @cached_property
+    def own(self) -> Int64:
+        """``(N,)`` the innermost range around each launch, a position in ``ranges``, or `NONE`.
+
+        The whole chain is that range and its parents. Of ranges that overlap without nesting the
+        last to begin counts.
+        """
+        return innermost(spans(self.ranges), calls(self.launches))
+
+    @cached_property
     def totals(self) -> tuple[Int64, Int64]:
         """How much work each range launched, and its time: ``(N,)`` counts, ``(N,)`` ns."""
         return totals(self.ranges, self.launches, self.work.duration_ns)
@@ -118,14 +130,19 @@ def launches(report: Report, work: Work) -> Launches:
     fields = ("correlation", "global_pid")
     parts = [tables.device_work(report, table, *fields) for table in (tables.KERNEL, tables.GRAPH)]
     correlation, process = (np.concatenate([part[field] for part in parts]) for field in fields)
-    calls_ = tables.runtime_calls(report)
+    return calls_of(report, process, correlation)
+
+
+def calls_of(report: Report, process: Int64, correlation: Int64) -> Launches:
+    """Return the launch of what ran on a GPU, by ``(N,)`` global process and correlation ids."""
+    rows = tables.runtime_calls(report)
     place = lookup(
         (process & PROCESS_BITS, correlation),
-        (calls_["thread"] & PROCESS_BITS, calls_["correlation"]),
-        calls_["start_ns"],
+        (rows["thread"] & PROCESS_BITS, rows["correlation"]),
+        rows["start_ns"],
     )
     found = place != NONE
-    columns = [np.where(found, _take(calls_[name], place), tables.MISSING) for name in _CALL]
+    columns = [np.where(found, _take(rows[name], place), tables.MISSING) for name in _CALL]
     return Launches(*columns)
 
 
@@ -140,7 +157,7 @@ def lookup(wanted: tuple[Int64, Int64], known: tuple[Int64, Int64], start_ns: In
     """Return for each wanted (process, correlation) the position of the earliest known one.
 
     Args:
-        wanted: ``(N,)`` processes and correlation ids.
+        wanted: ``(N,)`` processes and correlation ids; a `tables.MISSING` id is found nowhere.
         known: ``(M,)`` likewise.
         start_ns: ``(M,)``: among several of the same ids, the least counts.
 
@@ -151,21 +168,34 @@ def lookup(wanted: tuple[Int64, Int64], known: tuple[Int64, Int64], start_ns: In
     >>> lookup((one, np.array([7])), (one.repeat(2), np.array([7, 7])), np.array([9, 4])).tolist()
     [1]
     """
-    if not len(known[0]):
-        return np.full(len(wanted[0]), NONE, np.int64)
-    processes = np.unique(known[0])
-    row = np.searchsorted(processes, wanted[0]).clip(max=len(processes) - 1)
-    same = processes[row] == wanted[0]
-    lowest, highest = int(known[1].min()), int(known[1].max())
-    width = highest - lowest + 1
-    keys = np.searchsorted(processes, known[0]) * width + (known[1] - lowest)
-    sought = row * width + (wanted[1] - lowest).clip(0, width - 1)
-    same &= (wanted[1] >= lowest) & (wanted[1] <= highest)
-    order = np.lexsort((start_ns, keys))
-    ordered = keys[order]
-    place = np.searchsorted(ordered, sought).clip(max=len(order) - 1)
-    same &= ordered[place] == sought
-    return np.where(same, order[place], NONE)
+    keys = Keys(*wanted)
+    number = keys.find(*known)
+    some = np.flatnonzero((number != NONE) & (known[1] != tables.MISSING))
+    # Of several with one number the last assignment counts, so the earliest comes last; of those
+    # that began together the first row does.
+    latest_first = some[np.argsort(start_ns[some], kind="stable")][::-1]
+    first = np.full(keys.count + 1, NONE, np.int64)
+    first[number[latest_first]] = latest_first
+    return first[keys.number]
+
+
+def spans(ranges: Ranges) -> Spans:
+    """Return ranges as intervals on threads; one that another thread ended contains nothing."""
+    end = np.where(ranges.elsewhere, ranges.start_ns - 1, ranges.end_ns)
+    return Spans(ranges.thread, ranges.start_ns, end)
+
+
+def calls(found: Launches) -> Spans:
+    """Return launches as intervals on threads."""
+    return Spans(found.thread, found.start_ns, found.end_ns)
+
+
+def slices(ranges: Ranges, found: Launches) -> tuple[Slices, Int64]:
+    """Return which launches each range contains, and ``(L,)`` the order the slices are of."""
+    known = np.flatnonzero(found.known)
+    thread, start, end = found.thread[known], found.start_ns[known], found.end_ns[known]
+    order = known[ordered(start, end, thread)]
+    return contained(spans(ranges), calls(found).take(order)), order
 
 
 def within(instant_ns: Int64, process: Int64, windows: Ranges) -> Bools:
@@ -194,41 +224,13 @@ def totals(ranges: Ranges, found: Launches, duration_ns: Int64) -> tuple[Int64, 
     Returns:
         ``(R,)`` counts and ``(R,)`` nanoseconds.
     """
-    counts, sums = np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64)
-    for thread in np.intersect1d(ranges.thread, found.thread[found.known]):
-        rows = np.flatnonzero(ranges.thread == thread)
-        calls = np.flatnonzero(found.thread == thread)
-        order = calls[np.lexsort((-found.end_ns[calls], found.start_ns[calls]))]
-        begin, finish = found.start_ns[order], found.end_ns[order]
-        low = np.searchsorted(begin, ranges.start_ns[rows], side="left")
-        high = np.searchsorted(begin, ranges.end_ns[rows], side="right")
-        running = np.concatenate([[0], np.cumsum(duration_ns[order])])
-        counts[rows] = np.maximum(high - low, 0)
-        sums[rows] = np.where(high > low, running[high] - running[low], 0)
-        # A call that begins inside and ends outside does not belong. Where calls do not nest it is
-        # the last one; where they do, the calls around it may be such as well.
-        outer = parents(begin, finish)
-        last = high - 1
-        while True:
-            active = np.flatnonzero(last >= low)
-            if not len(active):
-                break
-            over = active[finish[last[active]] > ranges.end_ns[rows[active]]]
-            counts[rows[over]] -= 1
-            sums[rows[over]] -= duration_ns[order[last[over]]]
-            following = np.full(len(last), NONE, np.int64)
-            following[active] = outer[last[active]]
-            last = following
-    return counts, sums
+    inside, order = slices(ranges, found)
+    return inside.counts(), inside.sums(duration_ns[order])
 
 
 def placed(ranges: Ranges, found: Launches) -> Bools:
     """Return which work has a range around the whole of its launch, on its thread."""
+    inside, order = slices(ranges, found)
     result = np.zeros(len(found.thread), np.bool_)
-    for thread in np.intersect1d(ranges.thread, found.thread[found.known]):
-        rows = ranges.thread == thread  # ordered by start
-        calls = np.flatnonzero(found.thread == thread)
-        reach = np.maximum.accumulate(ranges.end_ns[rows])
-        last = np.searchsorted(ranges.start_ns[rows], found.start_ns[calls], side="right") - 1
-        result[calls] = (last >= 0) & (found.end_ns[calls] <= reach[last.clip(0)])
+    result[order] = inside.covered(len(order))
     return result

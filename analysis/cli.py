@@ -22,16 +22,20 @@ from analysis.errors import ReportError
 from analysis.table import Table
 
 FORMATS: Final = ("table", "csv", "json", "markdown", "sqlite")
+REPORTS: Final = ("report", "before", "after")
+"""The arguments that name a report."""
+
 TOP_OF_A_TABLE: Final = 20
 WIDTH_WITHOUT_TERMINAL: Final = 100
 
 
-def parser(doc: str | None, prog: str) -> argparse.ArgumentParser:
+def parser(doc: str | None, prog: str, *reports: str) -> argparse.ArgumentParser:
     """Return a parser with the arguments that every command has.
 
     Args:
         doc: the module's docstring; it is the help.
         prog: how the command is called.
+        reports: which of `REPORTS` it reads, the first if left out.
     """
     made = argparse.ArgumentParser(
         prog=prog,
@@ -39,9 +43,12 @@ def parser(doc: str | None, prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument(
-        "report", metavar="REPORT", help="an nsys export (.sqlite), an .nsys-rep or a PyTorch trace"
-    )
+    for name in reports or REPORTS[:1]:
+        made.add_argument(
+            name,
+            metavar=name.upper(),
+            help="an nsys export (.sqlite), an .nsys-rep or a PyTorch trace",
+        )
     made.add_argument(
         "--format", choices=FORMATS, default="table", help="how to write it (default table)"
     )
@@ -140,21 +147,54 @@ def emit(
     """
     top = args.top or (most if args.format == "table" else None)
     shown = table.head(top) if top else table
-    if args.format == "sqlite":
-        add_to_database(shown, Path(args.output), Path(args.report))
-    elif args.output is not None:
-        with (
-            replacing(Path(args.output), Path(args.report)) as draft,
-            draft.open("w", encoding="utf-8", newline="") as stream,
-        ):
-            write(shown, args.format, stream, as_csv)
-    else:
-        write(shown, args.format, sys.stdout, as_csv)
-        sys.stdout.flush()
+    put([shown], args, as_csv)
     left_out = len(table) - len(shown)
     more = [f"{left_out:,} more rows; --top {len(table)} shows all"] if left_out else []
-    for note in (*table.notes, *more):
+    say(*table.notes, *more)
+
+
+def put(
+    shown: Sequence[Table],
+    args: argparse.Namespace,
+    as_csv: Callable[[Table], str] = render.as_csv,
+) -> None:
+    """Write tables where the arguments ask for, in their format; several only for people.
+
+    Raises:
+        ReportError: the output cannot be written, or is a report that was read.
+    """
+    read = sources(args)
+    if args.format == "sqlite":
+        add_to_database(shown[0], Path(args.output), *read)
+    elif args.output is not None:
+        with (
+            replacing(Path(args.output), *read) as draft,
+            draft.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            write_all(shown, args.format, stream, as_csv)
+    else:
+        write_all(shown, args.format, sys.stdout, as_csv)
+        sys.stdout.flush()
+
+
+def sources(args: argparse.Namespace) -> list[Path]:
+    """Return the reports that the arguments name."""
+    return [Path(getattr(args, name)) for name in REPORTS if hasattr(args, name)]
+
+
+def say(*notes: str) -> None:
+    """Print notes on stderr, a line each."""
+    for note in notes:
         print(f"note: {render.visible(note)}", file=sys.stderr)
+
+
+def write_all(
+    tables: Sequence[Table], form: str, stream: TextIO, as_csv: Callable[[Table], str]
+) -> None:
+    """Write tables to a stream, one under another."""
+    for place, table in enumerate(tables):
+        stream.write("\n" if place else "")
+        write(table, form, stream, as_csv)
 
 
 def write(
@@ -179,15 +219,15 @@ def width() -> int:
 
 
 @contextmanager
-def replacing(output: Path, source: Path) -> Iterator[Path]:
+def replacing(output: Path, *read: Path) -> Iterator[Path]:
     """Yield a path to write to; ``output`` is replaced when all of it has been written.
 
     Raises:
-        ReportError: ``output`` is the report that is read, or cannot be written.
+        ReportError: ``output`` is a report that is read, or cannot be written.
     """
     target = Path(os.path.realpath(output))
     try:
-        if target.exists() and source.exists() and target.samefile(source):
+        if target.exists() and any(each.exists() and target.samefile(each) for each in read):
             raise ReportError(output, "this is the report itself", "choose another --output")
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
             if target.is_dir():
@@ -217,17 +257,17 @@ def umask() -> int:
     return mask
 
 
-def add_to_database(table: Table, output: Path, source: Path) -> None:
+def add_to_database(table: Table, output: Path, *read: Path) -> None:
     """Add a table to a SQLite database, in place of an earlier one of the same name.
 
     Raises:
-        ReportError: ``output`` is the report that is read, no database, or cannot be written.
+        ReportError: ``output`` is a report that is read, no database, or cannot be written.
     """
     import sqlite3
 
     import sqlite_utils
 
-    with replacing(output, source) as draft:
+    with replacing(output, *read) as draft:
         if output.is_file():
             shutil.copyfile(output, draft)
         database = sqlite_utils.Database(draft)

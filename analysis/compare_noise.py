@@ -115,7 +115,8 @@ def quantile(degrees: Float64) -> Float64:
         middle = (low + high) / 2
         beyond = tail(middle, 1 / inverse) > LEVEL
         low, high = np.where(beyond, middle, low), np.where(beyond, high, middle)
-    return np.interp(1 / degrees, inverse, high)
+    found: Float64 = np.interp(1 / degrees, inverse, high)
+    return found
 
 
 def fieller(

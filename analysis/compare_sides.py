@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import classify, placement, step_contents
+from analysis import classify, placement, step_contents, tables
 from analysis.attribution import Attribution, Launches, totals
 from analysis.compare_names import kernel_name, range_name, together
 from analysis.containment import Spans, innermost
 from analysis.intervals import NONE, parents
 from analysis.kernels import labels_of
-from analysis.vocabulary import canonical
+from analysis.steps import is_step
 from profiling import names
 
 if TYPE_CHECKING:
@@ -77,14 +77,19 @@ class Side:
         return self.contents.steps is not None
 
 
-def side(report: Report, *, exclude_warmup: bool = True) -> Side:
+def side(report: Report, *, exclude_warmup: bool = True, whole: bool = False) -> Side:
     """Return the times of a report.
+
+    Args:
+        report: what was recorded.
+        exclude_warmup: leave out what was launched during a warm-up range.
+        whole: take the report as one step, whether or not it has any.
 
     Raises:
         ReportError: it holds neither kernels nor operators.
     """
     found = Attribution.of(report)
-    contents = step_contents.of(found, exclude_warmup=exclude_warmup)
+    contents = step_contents.of(found, exclude_warmup=exclude_warmup, whole=whole)
     work = found.work
     phases = placement.phases(found)
     categories = np.array([classify.CATEGORIES.index(label) for label in labels_of(work)], np.int64)
@@ -200,29 +205,38 @@ def of_ranges(found: Attribution, contents: Contents) -> Series:
     shape = (len(labels), contents.count)
     time = summed(name[outermost], step[outermost], (own_ns + called_ns)[outermost], shape)
 
-    spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
-    around = [
-        innermost(spans, Spans(each.thread, each.start_ns, each.end_ns))
-        for each in (launches, calling)
-    ]
-    owner = np.where(around[0] != NONE, around[0], around[1])
-    free = owner == NONE
+    place = innermost_of(ranges, launches, calling)
+    free = place == NONE
+    owner = np.full(len(place), len(labels), np.int64)
+    owner[~free] = name[place[~free]]
     self_ns = np.zeros(len(labels) + 1, np.int64)
-    np.add.at(self_ns, np.where(free, len(labels), name[owner]), duration_ns)
-    shape = (1, contents.count)
-    rest = summed(np.zeros(int(free.sum()), np.int64), work_step[free], duration_ns[free], shape)
-    counted = summed(np.zeros(int(free.sum()), np.int64), work_step[free], None, shape)
-    calls = np.vstack([summed(name, step, None, (len(labels), contents.count)), counted])
+    np.add.at(self_ns, owner, duration_ns)
+    nothing, row = np.zeros(int(free.sum()), np.int64), (1, contents.count)
+    rest = summed(nothing, work_step[free], duration_ns[free], row)
+    strays = summed(nothing, work_step[free], None, row)
     return Series(
-        [*labels, NO_RANGE], np.vstack([time, rest]), calls, self_ns, [*recorded, NO_RANGE]
+        names=[*labels, NO_RANGE],
+        time_ns=np.vstack([time, rest]),
+        calls=np.vstack([summed(name, step, None, shape), strays]),
+        self_ns=self_ns,
+        recorded=[*recorded, NO_RANGE],
     )
+
+
+def innermost_of(ranges: Ranges, launches: Launches, calling: Launches) -> Int64:
+    """Return the innermost range around each launch, or else around its caller's, or `NONE`."""
+    spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
+    own, caller = (
+        np.where(each.known, innermost(spans, Spans(each.thread, each.start_ns, each.end_ns)), NONE)
+        for each in (launches, calling)
+    )
+    return np.where(own != NONE, own, caller)
 
 
 def by_name(thread: Int64, name: Int64) -> Int64:
     """Return a number for each pair of thread and name, so that only like ranges are compared."""
-    threads, place = np.unique(thread, return_inverse=True)
-    del threads
-    return place * (int(name.max(initial=0)) + 1) + name
+    _, place = np.unique(thread, return_inverse=True)
+    return place.astype(np.int64) * (int(name.max(initial=0)) + 1) + name
 
 
 def taken(launches: Launches, rows: Bools) -> Launches:
@@ -235,8 +249,8 @@ def callers(ranges: Ranges, launches: Launches) -> Launches:
 
     Only for those whose own thread had neither open; the others have no caller.
     """
-    waiting = (*names.PHASES, names.STEP, names.WARMUP)
-    chosen = ranges.take(ranges.where(lambda name: canonical(name) in waiting))
+    waiting = (*names.PHASES, names.WARMUP)
+    chosen = ranges.take(ranges.where(lambda name: name in waiting or is_step(name)))
     times = (chosen.start_ns, chosen.end_ns)
     own = innermost(
         Spans(chosen.thread, *times), Spans(launches.thread, launches.start_ns, launches.end_ns)
@@ -245,6 +259,6 @@ def callers(ranges: Ranges, launches: Launches) -> Launches:
     instant = launches.start_ns[rows]
     process = (launches.thread[rows] >> 24) & 0xFFFFFF
     place = innermost(Spans(chosen.process, *times), Spans(process, instant, instant))
-    thread = np.full(len(launches.thread), NONE, np.int64)
+    thread = np.full(len(launches.thread), tables.MISSING, np.int64)
     thread[rows[place != NONE]] = chosen.thread[place[place != NONE]]
     return Launches(thread, launches.start_ns, launches.start_ns)

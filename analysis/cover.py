@@ -93,3 +93,15 @@ class Cover:
         at = (np.searchsorted(self.start_ns, instant_ns, side="right") - 1).clip(0)
         inside = (self.start_ns[at] <= instant_ns) & (instant_ns < self.end_ns[at])
         return np.where(inside, self.end_ns[at], instant_ns)
+
+    def since(self, instant_ns: Int64) -> Int64:
+        """Return the start of the gap that ends at each instant, else the instant itself.
+
+        >>> Cover.of(np.array([0, 5]), np.array([4, 6])).since(np.array([0, 5, 6])).tolist()
+        [0, 4, 6]
+        """
+        if not len(self):
+            return instant_ns
+        at = np.searchsorted(self.start_ns, instant_ns, side="left").clip(max=len(self) - 1)
+        follows = (self.start_ns[at] == instant_ns) & (at > 0)
+        return np.where(follows, self.end_ns[at - 1], instant_ns)

@@ -5,11 +5,15 @@ that may be NULL in ``coalesce(x, -1)`` and text in ``cast(coalesce(x, '') as bl
 keep bytes that are not UTF-8, which real reports hold.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import adbc_driver_manager as adbc
 import adbc_driver_sqlite
@@ -24,6 +28,8 @@ BATCH_ROWS: Final = 1 << 16
 # Up to here a Python loop over text is faster than the import of `pyarrow.compute`.
 FEW_ROWS: Final = 20_000
 
+A = TypeVar("A")
+B = TypeVar("B")
 Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 
@@ -42,12 +48,23 @@ class Database:
         # import pandas, and with it half a second.
         with self._failures():
             self._database = adbc_driver_sqlite.connect(uri)
-            self._connection = adbc.AdbcConnection(self._database)
+        self._own = threading.local()
+        self._connections: list[Any] = []
+        with self._failures():
+            self._connection()
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        for connection in self._connections:
+            connection.close()
         self._database.close()
+
+    def _connection(self) -> Any:
+        """Return this thread's connection: one serves a single thread at a time."""
+        if not hasattr(self._own, "connection"):
+            self._own.connection = adbc.AdbcConnection(self._database)
+            self._connections.append(self._own.connection)
+        return self._own.connection
 
     def columns(self, sql: str, rows: int = 0) -> Columns:
         """Return the columns of a query.
@@ -64,29 +81,32 @@ class Database:
             ValueError: a column holds NULL.
         """
         table = self._table(sql, rows)
-        return {name: to_numpy(name, table.column(name)) for name in table.column_names}
+        return {name: column.array(name) for name, column in table.items()}
 
     def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Return the distinct texts of a query's only column, and for each row its text's position.
 
         Many rows with few texts need no object for each row; see `columns` for the rest.
         """
-        (column,) = self._table(sql, rows).columns
-        return coded(column)
+        (column,) = self._table(sql, rows).values()
+        return coded(column.text())
 
-    def _table(self, sql: str, rows: int) -> pa.Table:
-        with self._failures(), adbc.AdbcStatement(self._connection) as statement:
+    def _table(self, sql: str, rows: int) -> dict[str, Collector]:
+        with self._failures(), adbc.AdbcStatement(self._connection()) as statement:
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
             statement.set_sql_query(sql)
             stream, _ = statement.execute_query()
             with pa.RecordBatchReader.from_stream(stream) as reader:
-                # Batch by batch, so that Ctrl-C is heard and a long read can show how far it is.
-                batches = []
+                schema = reader.schema
+                collectors = [Collector(field.type, rows) for field in schema]
+                # Batch by batch, so that Ctrl-C is heard, a long read can show how far it is, and
+                # the memory of one batch serves for the next.
                 with Bar(f"reading {self.path.name}") as bar:
-                    for batch in reader:
-                        batches.append(batch)
-                        bar(len(batches) * BATCH_ROWS, rows)
-                return pa.Table.from_batches(batches, schema=reader.schema)
+                    for number, batch in enumerate(reader, start=1):
+                        for collector, column in zip(collectors, batch.columns, strict=True):
+                            collector.add(column)
+                        bar(number * BATCH_ROWS, rows)
+                return dict(zip(schema.names, collectors, strict=True))
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -97,6 +117,17 @@ class Database:
             raise ReportError(
                 self.path, f"damaged ({reason_of(error)})", "export or copy it again"
             ) from error
+
+
+def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """Return what two readers return, which read at the same time.
+
+    Reading releases Python's lock, so two large tables take little longer than one.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(first)
+        mine = second()
+        return other.result(), mine
 
 
 def reason_of(error: Exception) -> str:
@@ -111,18 +142,50 @@ def reason_of(error: Exception) -> str:
     return said.strip().rstrip(".").lower()
 
 
-def to_numpy(name: str, column: pa.ChunkedArray) -> Array:
-    """Return a column as an array; text becomes str objects, one object for each distinct text.
+class Collector:
+    """One column of a query, batch after batch.
 
-    The buffers are read as they are: pyarrow's own ``to_numpy`` imports pandas first.
+    Numbers are copied into one array as they come. The buffers are read as they are: pyarrow's own
+    ``to_numpy`` imports pandas first.
+
+    Args:
+        kind: the column's type.
+        rows: how many to expect at most; 0 if unknown.
     """
-    if column.null_count:
-        raise ValueError(f"column {name} holds {column.null_count} NULLs; coalesce them in the SQL")
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        dtype = np.dtype(column.type.to_pandas_dtype())
-        return concatenated([numbers(chunk, dtype) for chunk in column.chunks], dtype)
-    distinct, code = coded(column)
-    return objects(distinct)[code]
+
+    def __init__(self, kind: pa.DataType, rows: int) -> None:
+        self.kind = kind
+        self.nulls = self.count = 0
+        self._numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        dtype = np.dtype(kind.to_pandas_dtype()) if self._numeric else np.dtype(object)
+        self._numbers: Array = np.empty(rows if self._numeric else 0, dtype)
+        self._chunks: list[pa.Array] = []
+
+    def add(self, chunk: pa.Array) -> None:
+        """Add the rows of one batch."""
+        self.nulls += chunk.null_count
+        if not self._numeric:
+            self._chunks.append(chunk)
+            return
+        begin, self.count = self.count, self.count + len(chunk)
+        if self.count > len(self._numbers):
+            larger = np.empty(max(self.count, 2 * len(self._numbers)), self._numbers.dtype)
+            larger[:begin] = self._numbers[:begin]
+            self._numbers = larger
+        self._numbers[begin : self.count] = numbers(chunk, self._numbers.dtype)
+
+    def text(self) -> pa.ChunkedArray:
+        """Return a column of text."""
+        return pa.chunked_array(self._chunks, self.kind)
+
+    def array(self, name: str) -> Array:
+        """Return the column; text becomes str objects, one object for each distinct text."""
+        if self.nulls:
+            raise ValueError(f"column {name} holds {self.nulls} NULLs; coalesce them in the SQL")
+        if self._numeric:
+            return self._numbers[: self.count]
+        distinct, code = coded(self.text())
+        return objects(distinct)[code]
 
 
 def coded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int64]]:

@@ -37,6 +37,12 @@ UNKNOWN: Final = "unknown"
 CAUSES: Final = (HOST, COPY, SYNCHRONISATION, LAUNCH_LATENCY, UNKNOWN)
 """Why a GPU was idle; unknown where the call that ended the gap was not recorded."""
 
+SLOW_CALL_NS: Final = 100_000
+"""Ten times what a launch takes; one that takes longer mostly loads the kernel's module first."""
+
+RESUME_NS: Final = 1_000_000
+"""Within this a training loop launches again after it has waited; later, it did something else."""
+
 OVERHEAD: Final = re.compile(r"CUDA profiling (?:overhead|stop overhead|data flush\b.*)$")
 
 
@@ -177,9 +183,10 @@ def causes(timeline: Timeline, start_ns: Int64, end_ns: Int64, following: Int64)
 
     The call that started the next work tells. Begun before the gap, it was in time, and the gap is
     `launch_latency`. Begun later, the host was late: for a `synchronisation` or a `copy` if it was
-    in such a call when the gap began (it then waited for the very work that had just ended, and
-    could not launch ahead), or for half of the time it was late; else `host`. Where the next work
-    is a copy whose own call was open for half of the gap, the host was filling its buffer: `copy`.
+    in such a call for half of that time, or when the gap began and until `RESUME_NS` before the
+    launch (it waited for the very work that had just ended, and could not launch ahead); else
+    `host`. Where the call itself was open for half of the gap it was the cause: of a copy it fills
+    a buffer, so `copy`; of anything else, if it took over `SLOW_CALL_NS`, `host`.
 
     Args:
         timeline: what was done.
@@ -199,9 +206,10 @@ def causes(timeline: Timeline, start_ns: Int64, end_ns: Int64, following: Int64)
     cause[known[~late]] = CAUSES.index(LAUNCH_LATENCY)
     process = timeline.process[following[known]]
     cause[known[late]] = lateness(timeline, call[late], process[late], start[late])
-    inside = np.minimum(done, end) - np.maximum(begun, start)
-    filling = timeline.of_copies[following[known]] & (2 * inside >= end - start)
-    cause[known[filling]] = CAUSES.index(COPY)
+    busy = 2 * (np.minimum(done, end) - np.maximum(begun, start)) >= end - start
+    copies = timeline.of_copies[following[known]]
+    cause[known[busy & ~late & (done - begun > SLOW_CALL_NS)]] = CAUSES.index(HOST)
+    cause[known[busy & copies]] = CAUSES.index(COPY)
     return cause
 
 
@@ -250,8 +258,8 @@ def waited(
         place: ``(G,)`` likewise of each window.
         start_ns: ``(G,)``.
         end_ns: ``(G,)``.
-        own: a call matters if it was open at the start, or for half of the window. Otherwise, if it
-            was open at the start and not at the end.
+        own: a call matters if it was open at the start and until `RESUME_NS` before the end, or for
+            half of the window. Otherwise, if it was open at the start, until then, and no longer.
     """
     result = np.zeros(len(place), np.int64)
     for number in np.unique(place):
@@ -260,7 +268,7 @@ def waited(
         begin, end = start_ns[rows], end_ns[rows]
         cover = Cover.of(calls.start_ns[some], calls.end_ns[some])
         inside, until = cover.within(begin, end), cover.until(begin)
-        matters = until > begin
+        matters = (until > begin) & (end - until <= RESUME_NS)
         if own:
             matters |= 2 * inside >= end - begin
         else:

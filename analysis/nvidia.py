@@ -27,6 +27,7 @@ Maker = Callable[..., "Table"]
 
 NAMINGS: Final = ("base", "mangled")
 NVTX_NAME: Final = "nvtx-name"
+DEFAULT: Final = "cuda_gpu_kern_sum"
 
 REPORTS: Final[Mapping[str, tuple[Maker, tuple[str, ...]]]] = {
     "cuda_api_sum": (nvidia_work.cuda_api_sum, ()),
@@ -107,9 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--report",
         dest="wanted",
         type=wanted,
-        required=True,
+        default=DEFAULT,
         metavar="NAME[:base|:mangled][:nvtx-name]",
-        help=f"one of {', '.join(REPORTS)}",
+        help=f"one of {', '.join(REPORTS)} (default {DEFAULT})",
     )
     args = cli.parse(parser, argv)
     with Report(args.report) as report:

@@ -10,13 +10,24 @@ import numpy.typing as npt
 
 from analysis import nvidia_tables as read
 from analysis import tables
+from analysis.database import both
 from analysis.intervals import NONE
 from analysis.nvidia_cells import summary
-from analysis.nvidia_ranges import NO_CUDA, NO_NVTX, STYLES, Launches, durations, launches, words
-from analysis.projection import Keys
+from analysis.nvidia_ranges import (
+    NO_CUDA,
+    NO_NVTX,
+    STYLES,
+    Launches,
+    around,
+    durations,
+    launches,
+    words,
+)
+from analysis.projection import Keys, Slices, distinct
 from analysis.table import Table
 
 if TYPE_CHECKING:
+    from analysis.nvtx import Events
     from analysis.report import Report
 
 Int64 = npt.NDArray[np.int64]
@@ -25,18 +36,29 @@ ID_BITS = 0xFFFFFFFFFFFF
 
 
 @dataclass(frozen=True)
+class Kernels:
+    """Kernels: their names, ``(K,)`` durations, and numbers of process and correlation id."""
+
+    names: list[str]
+    name: Int64
+    duration_ns: Int64
+    keys: Keys
+
+
+@dataclass(frozen=True)
 class Rows:
     """What the report groups: a kernel, a call that launched it, a range around that call.
 
     Attributes:
         kernel: ``(N,)`` the position of the kernel.
-        thread: ``(N,)`` process and thread of the call, `NONE` without one.
         owner: ``(N,)`` the position of the range, `NONE` outside any.
+        code: ``(N,)`` a number for thread, range, style and kernel's name, which orders as they do,
+            one after another; NULL comes first.
     """
 
     kernel: Int64
-    thread: Int64
     owner: Int64
+    code: Int64
 
 
 def nvtx_kern_sum(report: Report, naming: str = "") -> Table:
@@ -52,64 +74,82 @@ def nvtx_kern_sum(report: Report, naming: str = "") -> Table:
     for table, remedy in ((tables.NVTX, NO_NVTX), (tables.KERNEL, NO_CUDA)):
         report.require(table, remedy=remedy)
     report.require(tables.RUNTIME, remedy=NO_CUDA)
-    kernels = read.kernel_columns(report, naming, process="globalPid", correlation="correlationId")
-    names, name = read.names_of(report, kernels["name_id"])
-    duration = kernels["end_ns"] - kernels["start_ns"]
-    keys = Keys(kernels["process"], kernels["correlation"])
-    found = launches(report, keys)
-    rows = expanded(found, keys)
-    del kernels
-    return grouped(found, rows, duration, names, name)
+    kernels, place = both(lambda: read_kernels(report, naming), lambda: around(report))
+    found = launches(place, kernels.keys)
+    return grouped(found, kernels)
 
 
-def expanded(found: Launches, keys: Keys) -> Rows:
-    """Return every kernel with every call that launched it and every range around that."""
+def read_kernels(report: Report, naming: str) -> Kernels:
+    """Return the kernels under a naming of `nvidia_tables.NAME_COLUMNS`."""
+    wanted = {"process": "globalPid", "correlation": "correlationId"}
+    rows = read.kernel_columns(report, naming, **wanted)
+    names, name = read.names_of(report, rows["name_id"])
+    keys = Keys(rows["process"], rows["correlation"])
+    return Kernels(names, name, rows["end_ns"] - rows["start_ns"], keys)
+
+
+def launched(found: Launches, keys: Keys) -> tuple[Int64, Int64, Slices]:
+    """Return every pair of a launch and a kernel it launched, and which ranges contain the pairs.
+
+    A graph's launch has many kernels: each counts as if it had a launch of its own.
+    """
     kernels = np.argsort(keys.number, kind="stable")
     first = np.searchsorted(keys.number[kernels], np.arange(keys.count + 1))
     many = np.diff(first)[found.number]
     if not len(many) or int(many.max()) == 1:
-        of_call = np.arange(len(many))
-        kernel = kernels[first[found.number]]
-        slices = found.slices
-    else:
-        # A graph's launch has many kernels: each counts as if it had a launch of its own.
-        of_call = np.repeat(np.arange(len(many)), many)
-        before = np.cumsum(many) - many
-        kernel = kernels[np.arange(len(of_call)) + np.repeat(first[found.number] - before, many)]
-        ends = np.append(before, len(of_call))
-        slices = found.slices.moved(ends)
+        return np.arange(len(many)), kernels[first[found.number]], found.slices
+    of_call = np.repeat(np.arange(len(many)), many)
+    before = np.cumsum(many) - many
+    kernel = kernels[np.arange(len(of_call)) + np.repeat(first[found.number] - before, many)]
+    return of_call, kernel, found.slices.moved(np.append(before, len(of_call)))
+
+
+def expanded(found: Launches, kernels: Kernels, threads: Int64) -> Rows:
+    """Return every kernel with every call that launched it and every range around that.
+
+    Args:
+        found: the launches.
+        kernels: what was launched.
+        threads: process and thread of all launches, `NONE` first.
+    """
+    call, kernel, slices = launched(found, kernels.keys)
+    kinds, most = len(kernels.names) + 1, labels(found.ranges)
+    named = kernels.name - NONE
+    thread = np.searchsorted(threads, found.launch.thread & ID_BITS)[call]
+    of_call = thread * (most * kinds) + named[kernel]
+    style = found.ranges.start_end.astype(np.int64)
+    # A range without a name is a group of its own beside what is outside any: it has a style.
+    of_range = ((found.ranges.name - NONE) * 2 + style + 1) * kinds
+    outside = np.flatnonzero(~slices.covered(len(call)))
+    without = np.ones(len(kernels.name), np.bool_)
+    without[kernel] = False
+    never = np.flatnonzero(without)
     owner, place = slices.pairs()
-    outside = np.flatnonzero(~slices.covered(len(of_call)))
-    launched = np.zeros(len(keys.number), np.bool_)
-    launched[kernel] = True
-    never = np.flatnonzero(~launched)
-    thread = found.calls.thread[of_call] & ID_BITS
     return Rows(
         kernel=np.concatenate([kernel[place], kernel[outside], never]),
-        thread=np.concatenate([thread[place], thread[outside], np.full(len(never), NONE)]),
         owner=np.concatenate([owner, np.full(len(outside) + len(never), NONE)]),
+        code=np.concatenate([of_call[place] + of_range[owner], of_call[outside], named[never]]),
     )
 
 
-def grouped(found: Launches, rows: Rows, duration: Int64, names: list[str], name: Int64) -> Table:
-    """Return the report of these rows, ordered by range, process, thread, then most time."""
-    threads = np.unique(rows.thread)
-    ranges = found.ranges
-    style = np.append(ranges.start_end.astype(np.int64), 0)
-    # In the order in which NVIDIA groups: thread, range, style, kernel; NULL comes first.
-    labels = np.append((ranges.name - NONE) * 2, 0)[rows.owner] + style[rows.owner]
-    # A range without a name is a group of its own beside what is outside any: it has a style.
-    labels = labels + (rows.owner != NONE)
-    most, kinds = 2 * len(ranges.names) + 4, len(names) + 1
-    key = np.searchsorted(threads, rows.thread) * most + labels
-    kind, group = tables.compact(key * kinds + (name[rows.kernel] - NONE))
-    stats = summary(group, duration[rows.kernel], len(kind))
+def labels(ranges: Events) -> int:
+    """Return how many numbers names and styles of ranges take."""
+    return 2 * len(ranges.names) + 4
+
+
+def grouped(found: Launches, kernels: Kernels) -> Table:
+    """Return the report, ordered by range, process, thread, then most time."""
+    threads = np.unique(np.append(distinct(found.launch.thread) & ID_BITS, NONE))
+    rows = expanded(found, kernels, threads)
+    kinds, most = len(kernels.names) + 1, labels(found.ranges)
+    kind, group = tables.compact(rows.code)
+    stats = summary(group, kernels.duration_ns[rows.kernel], len(kind))
     label, thread = kind // kinds % most, threads[kind // kinds // most]
-    named = (label - 1).clip(0)
+    name = (label - 1).clip(0) // 2
     table = Table(
         name="nvtx_kern_sum",
         columns={
-            "NVTX Range": words(ranges.names, named // 2 + NONE),
+            "NVTX Range": words(found.ranges.names, name + NONE),
             "Style": ["" if not one else STYLES[(one - 1) % 2] for one in label.tolist()],
             "PID": np.where(thread == NONE, tables.MISSING, thread >> 24),
             "TID": np.where(thread == NONE, tables.MISSING, thread & 0xFFFFFF),
@@ -117,10 +157,10 @@ def grouped(found: Launches, rows: Rows, duration: Int64, names: list[str], name
             "Kern Inst": distinct_in(group, rows.kernel, len(kind)),
             "Total Time (ns)": stats.total_ns,
             **durations(stats),
-            "Kernel Name": words(names, kind % kinds + NONE),
+            "Kernel Name": words(kernels.names, kind % kinds + NONE),
         },
     )
-    return table.take(np.lexsort((-stats.total_ns, thread, named // 2)))
+    return table.take(np.lexsort((-stats.total_ns, thread, name)))
 
 
 def distinct_in(group: Int64, member: Int64, groups: int) -> Int64:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from analysis import nvidia_tables as read
 from analysis import tables
+from analysis.database import both
 from analysis.errors import ReportError
 from analysis.intervals import NONE, ordered
 from analysis.nvidia_cells import percentages, rounded, summary
@@ -18,6 +19,7 @@ from analysis.projection import Keys, Slices, Spans, contained
 from analysis.table import Table
 
 if TYPE_CHECKING:
+    from analysis.database import Columns
     from analysis.nvtx import Events
     from analysis.report import Report
     from analysis.statistics import Statistics
@@ -27,6 +29,7 @@ Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 STYLES: Final = ("PushPop", "StartEnd")
+OPERATIONS: Final = (tables.KERNEL, read.MEMCPY, read.MEMSET)
 NO_NVTX: Final = "record it with --trace=cuda,nvtx"
 NO_CUDA: Final = "record it with --trace=cuda"
 
@@ -93,34 +96,53 @@ def nothing(name: str, column: object) -> Int64 | Float64:
 
 
 @dataclass(frozen=True)
-class Launches:
-    """Calls that launched something, ordered by thread and start, beside the ranges around them.
+class Around:
+    """What launches are sought among.
 
     Attributes:
         ranges: those that began and ended on one thread, ordered as by `ordered`.
         spans: the same as intervals.
         row: ``(R,)`` where each stands in the file.
-        calls: ``C`` of them; the threads and times.
-        number: ``(C,)`` the number of what each launched, see ``keys``.
-        slices: which calls each range contains.
+        calls: all CUDA calls, in the order of the file.
     """
 
     ranges: Events
     spans: Spans
     row: Int64
-    calls: Spans
+    calls: Columns
+
+
+@dataclass(frozen=True)
+class Launches(Around):
+    """Calls that launched something, beside the ranges around them.
+
+    Attributes:
+        launch: ``C`` of them, ordered by thread and start; a launch that was recorded twice is
+            there twice.
+        number: ``(C,)`` the number of what each launched.
+        slices: which launches each range contains.
+    """
+
+    launch: Spans
     number: Int64
     slices: Slices
 
 
-def launches(report: Report, keys: Keys, *, prefix: bool = True) -> Launches:
-    """Return the calls that launched what the keys number, and the ranges around them.
+def around(report: Report, *, prefix: bool = True) -> Around:
+    """Return the ranges and the calls of a report.
 
     Args:
         report: what was recorded.
-        keys: of kernels, or of other work.
         prefix: whether to put the domain in front of a range's name.
     """
+    calls, (ranges, spans, row) = both(
+        lambda: read.calls(report), lambda: ordered_ranges(report, prefix)
+    )
+    return Around(ranges, spans, row, calls)
+
+
+def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Spans, Int64]:
+    """Return the ranges that began and ended on one thread, ordered, and their rows."""
     found = read.ranges(report, prefix=prefix)
     closed = found.end_ns != tables.MISSING
     # Without one end there is none that the others could be given: then they contain nothing.
@@ -132,22 +154,19 @@ def launches(report: Report, keys: Keys, *, prefix: bool = True) -> Launches:
     kept = np.flatnonzero(~found.has_end_thread)
     order = kept[ordered(found.start_ns[kept], end[kept], found.thread[kept])]
     ranges = found.take(order)
-    spans = Spans(ranges.thread, ranges.start_ns, end[order])
-    calls, number = launching(report, keys)
-    return Launches(ranges, spans, order, calls, number, contained(spans, calls))
+    return ranges, Spans(ranges.thread, ranges.start_ns, end[order]), order
 
 
-def launching(report: Report, keys: Keys) -> tuple[Spans, Int64]:
-    """Return the calls that launched something, ordered by thread and start, and what.
-
-    A launch that was recorded twice is there twice.
-    """
-    calls = read.calls(report)
+def launches(place: Around, keys: Keys) -> Launches:
+    """Return the calls that launched what the keys number, and which ranges contain them."""
+    calls = place.calls
     number = keys.find(calls["thread"] & ~0xFFFFFF, calls["correlation"])
     some = np.flatnonzero((number != NONE) & (calls["correlation"] != tables.MISSING))
     thread, start, end = (calls[name][some] for name in ("thread", "start_ns", "end_ns"))
     order = ordered(start, end, thread)
-    return Spans(thread[order], start[order], end[order]), number[some][order]
+    launch = Spans(thread, start, end).take(order)
+    slices = contained(place.spans, launch)
+    return Launches(**vars(place), launch=launch, number=number[some][order], slices=slices)
 
 
 def nvtx_gpu_proj_sum(report: Report) -> Table:
@@ -158,22 +177,25 @@ def nvtx_gpu_proj_sum(report: Report) -> Table:
     """
     report.require(tables.NVTX, remedy=NO_NVTX)
     report.require(tables.RUNTIME, remedy=NO_CUDA)
-    there = [one for one in (tables.KERNEL, read.MEMCPY, read.MEMSET) if report.has(one)]
-    if not there:
+    if not any(report.has(table) for table in OPERATIONS):
         raise ReportError(report.path, "no GPU operation in this report", NO_CUDA)
-    parts = [read.work(report, table) for table in there]
-    fields = ("process", "correlation", "start_ns", "end_ns")
-    process, correlation, start, end = (
-        np.concatenate([part[field] for part in parts]) for field in fields
-    )
-    parts.clear()
-    keys = Keys(process, correlation)
-    begin, finish = extent(keys, start, end)
-    found = launches(report, keys)
+    (keys, begin, finish), place = both(lambda: extents(report), lambda: around(report))
+    found = launches(place, keys)
     slices = found.slices
     holders = slices.holders()
     spanned = slices.most(finish[found.number]) - slices.least(begin[found.number])
     return projection_table(found, holders, spanned, operations(slices, found.number)[holders])
+
+
+def extents(report: Report) -> tuple[Keys, Int64, Int64]:
+    """Return numbers for all that ran on a GPU, and the first start and last end of each number."""
+    parts = [read.work(report, table) for table in OPERATIONS if report.has(table)]
+    fields = ("process", "correlation", "start_ns", "end_ns")
+    process, correlation, start, end = (
+        np.concatenate([part[field] for part in parts]) for field in fields
+    )
+    keys = Keys(process, correlation)
+    return keys, *extent(keys, start, end)
 
 
 def extent(keys: Keys, start: Int64, end: Int64) -> tuple[Int64, Int64]:

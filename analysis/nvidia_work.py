@@ -13,7 +13,7 @@ from analysis.errors import ReportError
 from analysis.intervals import NONE
 from analysis.nvidia_cells import percentages, rounded, summary
 from analysis.nvidia_kernels import ID_BITS
-from analysis.nvidia_ranges import NO_CUDA, NO_NVTX, durations, launches, words
+from analysis.nvidia_ranges import NO_CUDA, NO_NVTX, around, durations, launches, words
 from analysis.projection import Keys, innermost
 from analysis.statistics import Statistics
 from analysis.table import Table
@@ -65,14 +65,14 @@ def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str
     wanted = {"process": "globalPid", "correlation": "correlationId"}
     kernels = read.kernel_columns(report, "", **wanted)
     keys = Keys(kernels["process"], kernels["correlation"])
-    found = launches(report, keys, prefix=False)
+    found = launches(around(report, prefix=False), keys)
     spans = found.spans
     # Of those that begin together all that begin before the last are longer, and contain it too.
     new = np.append(True, (np.diff(spans.start_ns) != 0) | (np.diff(spans.thread) != 0))
     block = np.cumsum(new)
     width = int(found.row.max(initial=0)) + 1
     first = np.minimum.accumulate(found.row - block * width) + block * width
-    place = innermost(spans, found.calls)
+    place = innermost(spans, found.launch)
     inside = np.flatnonzero(place != NONE)
     number, place = found.number[inside], place[inside]
     # The last assignment counts: that of the range that begins last.

@@ -215,11 +215,16 @@ def named(report: Report, name_id: Int64, text: str, where: str) -> tuple[list[s
     known = tables.known_strings(report, ids[ids != tables.MISSING].tolist())
     words: list[str] = [known.get(number, NO_TEXT) for number in ids.tolist()]
     code = place
-    lacking = np.array([number not in known for number in ids.tolist()], np.bool_)[place]
-    if lacking.any():
-        sql = f"SELECT {text} AS text FROM {tables.NVTX} {where} ORDER BY rowid"
-        texts, own = report.coded(sql, len(name_id))
-        code = np.where(lacking, own + len(words), place)
+    lost = np.array([number not in known for number in ids.tolist()], np.bool_)
+    lacking = np.flatnonzero(lost[place])
+    if len(lacking):
+        # Mostly those without an id; where an id is of no string, the text of every row is read.
+        without = bool((ids[lost] == tables.MISSING).all()) and report.has(tables.NVTX, "textId")
+        only = " AND textId IS NULL" if without else ""
+        sql = f"SELECT {text} AS text FROM {tables.NVTX} {where}{only} ORDER BY rowid"
+        texts, own = report.coded(sql, len(lacking))
+        code = place.copy()
+        code[lacking] = (own if without else own[lacking]) + len(words)
         words += texts
     used = np.zeros(len(words), np.bool_)
     used[code] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Final, Self
 
@@ -37,7 +38,9 @@ class Bar:
         """Say how far it is; a total of 0 is unknown."""
         if self._bar is None:
             waited = time.monotonic() - self._begun
-            if waited < self._patience_s or not sys.stderr.isatty():
+            # Two bars would write over each other: what another thread reads shows none.
+            main = threading.current_thread() is threading.main_thread()
+            if waited < self._patience_s or not main or not sys.stderr.isatty():
                 return
             self._bar = self._shown()
         self._bar.update(self._bar.task_ids[0], completed=done, total=total or None)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis import steps, tables
-from analysis.attribution import PROCESS_BITS, lookup, within
+from analysis.attribution import within
+from analysis.cover import Cover
 from analysis.intervals import NONE
 from analysis.render import duration
+from analysis.timeline import Timeline
 
 if TYPE_CHECKING:
-    from analysis.attribution import Attribution
+    from analysis.attribution import Attribution, Launches
     from analysis.steps import Steps
 
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-COPIES: Final = ("CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET")
 
 
 @dataclass(frozen=True)
@@ -70,20 +70,21 @@ class Spans:
     launch_ns: Int64
 
 
-def of(found: Attribution, *, exclude_warmup: bool = True) -> Contents:
-    """Return the contents of each step of a report."""
-    known = steps.of(found, exclude_warmup=exclude_warmup)
+def of(found: Attribution, *, exclude_warmup: bool = True, whole: bool = False) -> Contents:
+    """Return the contents of each step of a report, or of the whole even where there are steps."""
+    known = None if whole else steps.of(found, exclude_warmup=exclude_warmup)
     spans = cpu_spans(found) if found.work.on_cpu else device_spans(found)
-    ranges = found.ranges
+    ranges, launches = found.ranges, found.launches
     if known is not None:
         number = known.at(spans.launch_ns, spans.process)
+        work = known.at(launches.start_ns, process_of(launches))
         began = known.at(ranges.start_ns, ranges.process)
     else:
-        warm = within(spans.launch_ns, spans.process, found.warmup) & exclude_warmup
-        number = np.where(warm, NONE, 0)
+        warm = within(spans.launch_ns, spans.process, found.warmup)
+        number = np.where(warm & exclude_warmup, NONE, 0)
+        work = np.where(found.work_in_warmup & exclude_warmup, NONE, 0)
         began = np.where(found.ranges_in_warmup & exclude_warmup, NONE, 0)
     count = known.count if known is not None else 1
-    work = number[: len(found.work.kind)]
     inside = number != NONE
     busy, calls = np.zeros(count, np.int64), np.zeros(count, np.int64)
     if not found.work.on_cpu:
@@ -111,44 +112,28 @@ def left_out(found: Attribution, known: Steps | None, work: Int64) -> tuple[str,
     return (f"{int(stray.sum()):,} {what}, {time}, are in no step{why}: left out",)
 
 
+def process_of(launches: Launches) -> Int64:
+    """Return the process of each launch, MISSING where none was recorded."""
+    process: Int64 = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
+    return process
+
+
 def cpu_spans(found: Attribution) -> Spans:
     """Return the operators' times: they launch themselves."""
     launches = found.launches
-    process = (launches.thread >> 24) & 0xFFFFFF
+    process = process_of(launches)
     device = np.zeros(len(process), np.int64)
     return Spans(launches.start_ns, launches.end_ns, device, process, launches.start_ns)
 
 
 def device_spans(found: Attribution) -> Spans:
-    """Return what the devices did: first the work of `found`, in its order, then copies and sets.
-
-    A copy is found its launch as a kernel is: by correlation id within the process.
-    """
-    report = found.report
-    times = ("start_ns", "end_ns", "device")
-    ids = ("correlation", "global_pid")
-    worked = [tables.device_work(report, table, *times) for table in (tables.KERNEL, tables.GRAPH)]
-    copied = [tables.device_work(report, table, *times, *ids) for table in COPIES]
-    launches = found.launches
-    thread, launch = launches.thread, launches.start_ns
-    if sum(len(part["start_ns"]) for part in copied):
-        correlation, process = (np.concatenate([part[field] for part in copied]) for field in ids)
-        calls = tables.runtime_calls(report)
-        place = lookup(
-            (process & PROCESS_BITS, correlation),
-            (calls["thread"] & PROCESS_BITS, calls["correlation"]),
-            calls["start_ns"],
-        )
-        row = place[place != NONE]
-        for_copies = np.full((2, len(place)), tables.MISSING, np.int64)
-        for_copies[:, place != NONE] = calls["thread"][row], calls["start_ns"][row]
-        thread = np.concatenate([thread, for_copies[0]])
-        launch = np.concatenate([launch, for_copies[1]])
-    start, end, device = (
-        np.concatenate([part[field] for part in (*worked, *copied)]) for field in times
-    )
-    process = np.where(thread != tables.MISSING, (thread >> 24) & 0xFFFFFF, tables.MISSING)
-    return Spans(start, end, device, process, launch)
+    """Return everything the devices did, kernels, graph replays, copies and sets."""
+    line = Timeline.of(found.report)
+    known = line.call != NONE
+    launch = np.full(len(line), tables.MISSING, np.int64)
+    launch[known] = line.calls.start_ns[line.call[known]]
+    process = np.where(known, line.process, tables.MISSING)
+    return Spans(line.start_ns, line.end_ns, line.device, process, launch)
 
 
 def busy_times(spans: Spans, number: Int64, count: int) -> Int64:
@@ -163,26 +148,11 @@ def busy_times(spans: Spans, number: Int64, count: int) -> Int64:
     rows = np.flatnonzero(number != NONE)
     ordinals = np.unique(spans.device[rows])
     group = number[rows] * len(ordinals) + np.searchsorted(ordinals, spans.device[rows])
-    order = np.lexsort((spans.start_ns[rows], group))
+    order = np.argsort(group, kind="stable")
     rows, group = rows[order], group[order]
     bounds = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(rows)]
     for low, high in pairwise(bounds):
-        if low < high:
-            one = rows[low:high]
-            busy[number[one[0]]] += union_ns(spans.start_ns[one], spans.end_ns[one])
+        one = rows[low:high]
+        if len(one):
+            busy[number[one[0]]] += Cover.of(spans.start_ns[one], spans.end_ns[one]).busy_ns
     return busy
-
-
-def union_ns(start_ns: Int64, end_ns: Int64) -> int:
-    """Return how long at least one of some intervals lasted.
-
-    Args:
-        start_ns: ``(N,)`` ascending, at least one.
-        end_ns: ``(N,)``.
-
-    >>> union_ns(np.array([0, 5, 20]), np.array([10, 8, 25]))
-    15
-    """
-    reach = np.maximum.accumulate(end_ns)
-    before = np.concatenate([start_ns[:1], reach[:-1]])
-    return int(np.maximum(end_ns - np.maximum(start_ns, before), 0).sum())

@@ -105,12 +105,12 @@ def of(found: Attribution, *, exclude_warmup: bool = True) -> Steps | None:
         stepping &= ~found.ranges_in_warmup
     rows = disjoint(ranges, np.flatnonzero(stepping))
     overlapping = int(stepping.sum()) - len(rows)
+    if not len(rows):
+        return None
     if not exclude_warmup:
         warm = np.flatnonzero(ranges.called(names.WARMUP))
         bare = warm[~holding(ranges, warm, rows)]
         rows = disjoint(ranges, np.concatenate([rows, bare]))
-    if not len(rows):
-        return None
     notes = []
     if overlapping:
         notes.append(f"{overlapping:,} step ranges began inside another; the outer ones count")
@@ -146,9 +146,12 @@ def disjoint(ranges: Ranges, rows: Int64) -> Int64:
     kept = np.zeros(len(rows), np.bool_)
     for one in np.unique(process).tolist():
         of_it = order[process[order] == one]
-        reach = np.maximum.accumulate(end[of_it])
-        kept[of_it[0]] = True
-        kept[of_it[1:]] = start[of_it[1:]] >= reach[:-1]
+        begins = start[of_it]
+        place = 0
+        while place < len(of_it):  # from step to step, of which there are few
+            kept[of_it[place]] = True
+            following = int(np.searchsorted(begins, end[of_it[place]], side="left"))
+            place = max(following, place + 1)
     return rows[order[kept[order]]]
 
 

@@ -17,7 +17,10 @@ LAUNCH_NS: Final = 1
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel, and the launch that began at ``launch`` and took 1 ns (None: not recorded)."""
+    """A kernel, and the launch that began at ``launch`` and took 1 ns (None: not recorded).
+
+    Its correlation id is its number among the kernels, from 1, unless one is given.
+    """
 
     name: str | bytes
     start: int
@@ -27,6 +30,31 @@ class Kernel:
     launch: int | None = None
     thread: int = THREAD
     stream: int = 7
+    correlation: int | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A CUDA call."""
+
+    name: str
+    start: int
+    end: int
+    correlation: int
+    thread: int = THREAD
+    process: int = PROCESS
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A copy of a kind (1: to the device), or a set where that is None."""
+
+    start: int
+    end: int
+    bytes: int
+    correlation: int
+    kind: int | None = 1
+    process: int = PROCESS
 
 
 @dataclass(frozen=True)
@@ -53,6 +81,7 @@ class Range:
     registered: bool = False
     kind: int = 59
     payload: int | None = None
+    end_thread: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +111,15 @@ DDL: Final = {
         'start INTEGER NOT NULL, "end" INTEGER NOT NULL, eventClass INTEGER, globalTid INTEGER, '
         "correlationId INTEGER, nameId INTEGER, returnValue INTEGER"
     ),
+    "CUPTI_ACTIVITY_KIND_MEMCPY": (
+        'start INTEGER NOT NULL, "end" INTEGER NOT NULL, deviceId INTEGER, correlationId INTEGER, '
+        "globalPid INTEGER, bytes INTEGER, copyKind INTEGER"
+    ),
+    "CUPTI_ACTIVITY_KIND_MEMSET": (
+        'start INTEGER NOT NULL, "end" INTEGER NOT NULL, deviceId INTEGER, correlationId INTEGER, '
+        "globalPid INTEGER, bytes INTEGER"
+    ),
+    "ENUM_CUDA_MEMCPY_OPER": "id INTEGER NOT NULL PRIMARY KEY, name TEXT, label TEXT",
     "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": (
         'start INTEGER NOT NULL, "end" INTEGER NOT NULL, deviceId INTEGER, globalPid INTEGER, '
         "graphId INTEGER, graphExecId INTEGER"
@@ -121,6 +159,8 @@ class Builder:
 
     def kernel(self, kernel: Kernel, correlation: int) -> None:
         """Add a kernel and its launch."""
+        if kernel.correlation is not None:
+            correlation = kernel.correlation
         name = self.string(kernel.name)
         pid = global_id(kernel.process)
         self.add(
@@ -133,6 +173,23 @@ class Builder:
             call = self.string("cudaLaunchKernel_v7000")
             times = (kernel.launch, kernel.launch + LAUNCH_NS)
             self.add("CUPTI_ACTIVITY_KIND_RUNTIME", *times, 0, tid, correlation, call, 0)
+
+    def call(self, call: Call) -> None:
+        """Add a CUDA call."""
+        tid = global_id(call.process, call.thread)
+        row = (call.start, call.end, 0, tid, call.correlation, self.string(call.name), 0)
+        self.add("CUPTI_ACTIVITY_KIND_RUNTIME", *row)
+
+    def memory(self, one: Memory) -> None:
+        """Add a copy or a set."""
+        row = (one.start, one.end, 0, one.correlation, global_id(one.process), one.bytes)
+        if one.kind is None:
+            self.add("CUPTI_ACTIVITY_KIND_MEMSET", *row)
+            return
+        if "ENUM_CUDA_MEMCPY_OPER" not in self.rows:
+            self.add("ENUM_CUDA_MEMCPY_OPER", 1, "CUDA_MEMCPY_KIND_HTOD", "Host-to-Device")
+            self.add("ENUM_CUDA_MEMCPY_OPER", 2, "CUDA_MEMCPY_KIND_DTOH", "Device-to-Host")
+        self.add("CUPTI_ACTIVITY_KIND_MEMCPY", *row, one.kind)
 
     def range(self, span: Range) -> None:
         """Add a range, and its domain when that is met for the first time."""
@@ -148,7 +205,8 @@ class Builder:
         text_id = self.string(span.name) if span.registered and span.name is not None else None
         text = None if span.registered else span.name
         times = (span.start, span.end, span.kind)
-        self.add("NVTX_EVENTS", *times, text, tid, None, text_id, domain, None, span.payload)
+        ended = None if span.end_thread is None else global_id(span.process, span.end_thread)
+        self.add("NVTX_EVENTS", *times, text, tid, ended, text_id, domain, None, span.payload)
 
     def write(self, path: Path) -> None:
         """Write everything to a new file."""
@@ -172,6 +230,8 @@ def make_report(
     *,
     kernels: Iterable[Kernel] = (),
     graphs: Iterable[Graph] = (),
+    calls: Iterable[Call] = (),
+    memory: Iterable[Memory] = (),
     ranges: Iterable[Range] = (),
     operators: Iterable[Operator] = (),
     gpus: Iterable[str] = (),
@@ -186,6 +246,10 @@ def make_report(
         device = (graph.device, global_id(graph.process))
         row = (graph.start, graph.end, *device, graph.number, graph.number)
         builder.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", *row)
+    for call in calls:
+        builder.call(call)
+    for one in memory:
+        builder.memory(one)
     for span in ranges:
         builder.range(span)
     for operator in operators:

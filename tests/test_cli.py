@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 import analysis
-from analysis import cli, kernels
+from analysis import cli, compare, kernels
 from analysis.errors import ReportError
 from analysis.opening import NSYS_MAGIC
 from tests import shared
@@ -33,6 +33,20 @@ def commands() -> list[ModuleType]:
 
 
 COMMANDS = pytest.mark.parametrize("command", commands(), ids=lambda module: module.__name__)
+
+PLACES = [
+    pytest.param(command, place, id=f"{command.__name__} {place}")
+    for command in commands()
+    for place in range(2 if command is compare else 1)
+]
+"""Every command with each place where it takes a report."""
+
+
+def given(command: ModuleType, path: Path, good: Path, place: int) -> list[str]:
+    """Return the arguments that give a command a report, beside a good one where it takes two."""
+    reports = [good, good] if command is compare else [good]
+    reports[place] = path
+    return [str(each) for each in reports]
 
 
 def a_report(path: Path) -> Path:
@@ -131,10 +145,19 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def refused(command: ModuleType, path: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that has to fail, and return its line."""
+def refused(
+    command: ModuleType, path: Path, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> str:
+    """Run a command that has to fail, and return its line.
+
+    Args:
+        command: what to run.
+        path: the report that it cannot read.
+        capsys: where its line is.
+        arguments: all of them; the path if left out.
+    """
     before = contents(path.parent) if path.parent.is_dir() else {}
-    assert cli.run(lambda: int(command.main([str(path)]))) == 1
+    assert cli.run(lambda: int(command.main(list(arguments or [str(path)])))) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
@@ -145,18 +168,21 @@ def refused(command: ModuleType, path: Path, capsys: pytest.CaptureFixture[str])
     return said.err
 
 
-@COMMANDS
+@pytest.mark.parametrize(("command", "place"), PLACES)
 @pytest.mark.parametrize("case", CANNOT_BE_READ)
 def test_what_cannot_be_read_is_one_line_and_changes_nothing(
     command: ModuleType,
+    place: int,
     case: str,
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("NSYS", "/nowhere/nsys")
     make, expected = CANNOT_BE_READ[case]
-    line = refused(command, make(tmp_path), capsys)
+    good, path = a_report(tmp_path_factory.mktemp("good") / "good.sqlite"), make(tmp_path)
+    line = refused(command, path, capsys, *given(command, path, good, place))
     assert expected in line
     assert "; " in line
 
@@ -169,7 +195,7 @@ def test_a_real_report_without_kernels_is_answered_or_refused_in_one_line(
     path = tmp_path / "given.sqlite"
     shutil.copyfile(shared.report(name), path)
     before = contents(tmp_path)
-    status = cli.run(lambda: int(command.main([str(path)])))
+    status = cli.run(lambda: int(command.main(given(command, path, path, 0))))
     said = capsys.readouterr()
     assert contents(tmp_path) == before
     assert status == (1 if said.err.startswith("error: ") else 0)
@@ -202,8 +228,9 @@ def test_every_command_has_help_that_is_its_docstring(
 def test_wrong_usage_ends_with_2(
     command: ModuleType, wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    reports = wrong[:1] * (2 if command is compare else 1)
     with pytest.raises(SystemExit) as ended:
-        command.main(wrong)
+        command.main([*reports, *wrong[1:]])
     assert ended.value.code == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -321,6 +348,18 @@ def test_an_output_that_cannot_be_written_is_one_line(
     assert said.out == ""
     assert said.err.count("\n") == 1
     assert reason in said.err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("which", ["before.sqlite", "after.sqlite"])
+def test_neither_of_two_reports_is_written_to(
+    which: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [a_report(tmp_path / name) for name in ("before.sqlite", "after.sqlite")]
+    before = contents(tmp_path)
+    options = [*map(str, paths), "--format", "csv", "--output", str(tmp_path / which)]
+    assert cli.run(lambda: compare.main(options)) == 1
+    assert f"{which}: this is the report itself" in capsys.readouterr().err
     assert contents(tmp_path) == before
 
 

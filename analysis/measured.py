@@ -1,0 +1,116 @@
+"""The part of a report that is about the steps: warm-up, loading and the like left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import idle
+from analysis.copies import Moves
+from analysis.idle import Idle
+from analysis.range_sums import RangeSums, range_sums
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.attribution import Attribution
+    from analysis.report import Report
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What lies in the steps of a report, or in its phases, and how long they were.
+
+    Attributes:
+        report: what was recorded.
+        found: its work, attributed.
+    """
+
+    report: Report
+    found: Attribution
+
+    @cached_property
+    def window(self) -> dict[int, tuple[int, int]]:
+        """From the first step's (or phase's) start to the last one's end, by process.
+
+        Where neither is marked, from the end of the warm-up, if there is one, to the end.
+        """
+        ranges = self.found.ranges
+        steps = ranges.called(names.STEP)
+        steps |= ranges.where(lambda name: name in names.PHASES)
+        chosen = ranges.take(steps & ~self.found.ranges_in_warmup)
+        result: dict[int, tuple[int, int]] = {}
+        if not len(chosen):
+            warm = self.found.warmup
+            for process in np.unique(warm.process).tolist():
+                until = int(warm.end_ns[warm.process == process].max())
+                result[process] = (until, np.iinfo(np.int64).max)
+            return result
+        for process in np.unique(chosen.process).tolist():
+            mine = chosen.process == process
+            result[process] = (int(chosen.start_ns[mine].min()), int(chosen.end_ns[mine].max()))
+        return result
+
+    def during(self, process: Int64, instant_ns: Int64) -> Bools:
+        """Return which instants count; all, in a process without such ranges."""
+        result = np.ones(len(instant_ns), np.bool_)
+        for number, (start, end) in self.window.items():
+            mine = process == number
+            result[mine] = (start <= instant_ns[mine]) & (instant_ns[mine] <= end)
+        return result
+
+    @cached_property
+    def work(self) -> Bools:
+        """Which work counts."""
+        launches = self.found.launches
+        process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, -1)
+        counts = self.during(process, launches.start_ns)
+        return counts & ~self.found.work_in_warmup if len(self.found.warmup) else counts
+
+    @cached_property
+    def kernel_ns(self) -> int:
+        """The time of that work."""
+        return max(int(self.found.work.duration_ns[self.work].sum()), 1)
+
+    @cached_property
+    def idle(self) -> Idle:
+        """When the GPUs were idle."""
+        return idle.of(self.report)
+
+    @cached_property
+    def gaps(self) -> Bools:
+        """Which gaps count."""
+        return self.during(self.idle.process, self.idle.start_ns)
+
+    @cached_property
+    def wall_ns(self) -> int:
+        """How long the GPUs were looked at, all together, between first and last work."""
+        total = 0
+        for place in self.idle.places:
+            start, end = int(place.busy.start_ns[0]), int(place.busy.end_ns[-1])
+            low, high = self.window.get(place.process, (start, end))
+            total += max(min(end, high) - max(start, low), 0)
+        return max(total, 1)
+
+    @cached_property
+    def sums(self) -> RangeSums:
+        """What the ranges hold."""
+        return range_sums(self.found)
+
+    @cached_property
+    def moves(self) -> Moves:
+        """The copies and sets, all of them."""
+        return Moves.of(self.report)
+
+    @cached_property
+    def instances(self) -> int:
+        """How many steps there are; 1 where none is marked."""
+        ranges = self.found.ranges
+        steps = ranges.called(names.STEP) & ~self.found.ranges_in_warmup
+        return max(int(steps.sum()), 1)

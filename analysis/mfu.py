@@ -1,0 +1,109 @@
+"""Model FLOPs utilization: what the model needs a second, against what the GPU could do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import precision
+from analysis.peaks import lookup
+from analysis.render import duration, percent, scaled
+
+if TYPE_CHECKING:
+    from analysis.report import Report
+
+Times = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mfu:
+    """How fast steps were, in the model's own FLOPs.
+
+    Attributes:
+        flops: that the model needs for a step, whatever was launched.
+        step_ns: ``(S,)`` the time of each step.
+        recorded: whether they were slowed by recording.
+        peak_flops_per_s: of the device, or None where it is not known.
+    """
+
+    flops: int
+    step_ns: Times
+    recorded: bool
+    peak_flops_per_s: float | None
+
+    @property
+    def median_ns(self) -> float:
+        """The median step."""
+        return float(np.median(self.step_ns))
+
+    @property
+    def flops_per_s(self) -> float:
+        """What the median step achieved."""
+        return self.flops / (self.median_ns / 1e9)
+
+    @property
+    def share(self) -> float | None:
+        """That as a share of the peak; None where it is not known."""
+        return self.flops_per_s / self.peak_flops_per_s if self.peak_flops_per_s else None
+
+    def describe(self) -> str:
+        """Return one line."""
+        what = f"{scaled(self.flops_per_s, 'FLOP/s')}"
+        first = f"MFU {percent(self.share)}, {what}" if self.share is not None else what
+        how = "recorded" if self.recorded else "not recorded"
+        return (
+            f"{first}: the model's {scaled(self.flops, 'FLOP')} (6N + 12 L d T a token) "
+            f"in a median step of {duration(self.median_ns)}, {how}"
+        )
+
+
+def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
+    """Return the MFU of a run of our launcher, or None where the report does not tell enough.
+
+    PaLM's convention (arXiv 2204.02311, appendix B), as nanoGPT has it: a token needs 6N + 12 L d T
+    FLOPs, forward and backward, the full square of attention; a forward pass alone a third. N are
+    all parameters but the input embedding, which is looked up. Steps timed without recording count,
+    where there are some.
+
+    Args:
+        report: what was recorded.
+        peak_flops_per_s: of the device; None looks it up.
+    """
+    flops = step_flops(report)
+    bare, recorded = step_times(report, "unprofiled_step_ns"), step_times(report, "step_ns")
+    times = bare if len(bare) else recorded
+    if flops is None or not len(times) or float(np.median(times)) <= 0:
+        return None
+    if peak_flops_per_s is None:
+        card = lookup(report.device)
+        number_format = precision.of_report(report)
+        peak_flops_per_s = card.flops_per_s(number_format) if card else None
+    return Mfu(flops, times, not len(bare), peak_flops_per_s)
+
+
+def step_flops(report: Report) -> int | None:
+    """Return the FLOPs that the model needs for a step, or None where the report does not tell."""
+    fields = ("parameters", "vocab_size", "d_model", "num_layers", "batch", "context")
+    try:
+        parameters, vocabulary, width, layers, batch, context = (
+            int(report.run[field]) for field in fields
+        )
+    except (KeyError, ValueError):
+        return None
+    a_token = 6 * (parameters - vocabulary * width) + 12 * layers * width * context
+    whole = batch * context * a_token
+    return whole // 3 if report.run.get("mode") == "forward" else whole
+
+
+def step_times(report: Report, key: str) -> Times:
+    """Return step times that the launcher noted, in ns; none where it did not."""
+    try:
+        times = json.loads(report.run.get(key, "[]"))
+    except json.JSONDecodeError:
+        times = []
+    whole = isinstance(times, list) and all(isinstance(time, int | float) for time in times)
+    return np.array(times if whole else [], np.float64)

@@ -1,0 +1,297 @@
+"""The roofline: each range's FLOPs, bytes and rate, against what the GPU could do.
+
+    python -m analysis.roofline report.sqlite
+    python -m analysis.roofline report.sqlite --peak-tflops 156 --peak-gbs 2039
+
+FLOPs are the payloads of the ranges; a range without one has those of the ranges inside it. Bytes
+are the least that must move. `bound` says what keeps a range from being faster: `launch` where the
+GPU was idle for most of its time, else `compute` or `memory`, by the FLOPs a byte; `unknown` where
+a figure is lacking. `peak_share` is of the peak rate, `roof_share` of what the memory allows too.
+Warm-up is left out; `--exclude none` includes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import cli, costs, precision, tables
+from analysis.attribution import Attribution
+from analysis.errors import ReportError
+from analysis.mfu import mfu
+from analysis.peaks import GIGA, TERA, lookup
+from analysis.range_sums import range_sums
+from analysis.render import duration, scaled
+from analysis.report import Report
+from analysis.table import Table
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.range_sums import RangeSums
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+NAN: Final = float("nan")
+
+LAUNCH_BOUND: Final = 0.5
+"""Idle for more than this share of a range's time on the GPU, launching is what takes longest."""
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What limits a run: peaks, NaN where not known, and where they are from."""
+
+    flops_per_s: float
+    bytes_per_s: float
+    origin: str
+
+    @property
+    def ridge(self) -> float:
+        """The FLOPs a byte from which on arithmetic is the limit."""
+        return self.flops_per_s / self.bytes_per_s
+
+
+def roof(
+    found: Attribution, peak_tflops: float | None = None, peak_gbs: float | None = None
+) -> Roof:
+    """Return the peaks of the run's GPU in its number format, or those given."""
+    card = lookup(found.report.device) if not found.work.on_cpu else None
+    number_format = precision.of_report(found.report, found.work)
+    rate = card.flops_per_s(number_format) if card else None
+    if number_format == "tf32" and card and rate is None:
+        # A card without tf32 does such products in fp32, whatever PyTorch allows.
+        number_format, rate = "fp32", card.flops_per_s("fp32")
+    parts = []
+    if peak_tflops is None and rate is not None and card:
+        parts.append(f"{scaled(rate, 'FLOP/s')} in {number_format}")
+    if peak_gbs is None and card:
+        parts.append(scaled(card.bytes_per_s, "B/s"))
+    origin = [f"{' and '.join(parts)} ({card.name}: {card.cited})"] if parts and card else []
+    if peak_tflops is not None:
+        origin.append(f"{scaled(peak_tflops * TERA, 'FLOP/s')}, as given")
+    if peak_gbs is not None:
+        origin.append(f"{scaled(peak_gbs * GIGA, 'B/s')}, as given")
+    return Roof(
+        peak_tflops * TERA if peak_tflops is not None else (rate or NAN),
+        peak_gbs * GIGA if peak_gbs is not None else (card.bytes_per_s if card else NAN),
+        "; ".join(origin),
+    )
+
+
+def roofline(
+    report: Report,
+    *,
+    peak_tflops: float | None = None,
+    peak_gbs: float | None = None,
+    softmax_flops: int = costs.SOFTMAX_FLOPS,
+    exclude_warmup: bool = True,
+) -> Table:
+    """Return one row per range name that has FLOPs, the one with the most kernel time first.
+
+    Args:
+        report: what was recorded.
+        peak_tflops: the peak rate in TFLOP/s; None looks the GPU up in `analysis.peaks`.
+        peak_gbs: the memory bandwidth in GB/s; likewise.
+        softmax_flops: how many FLOPs an element of a softmax counts, forward.
+        exclude_warmup: leave out ranges that began during a warm-up range.
+
+    Returns:
+        ``range, kernel_ns, flops, bytes, intensity, flops_per_s, peak_share, bound, roof_share,
+        instances, idle_share, source``; what is not known is NaN.
+
+    Raises:
+        ReportError: there is no work, or no range with FLOPs.
+    """
+    table = rooflines(
+        Attribution.of(report),
+        peak_tflops=peak_tflops,
+        peak_gbs=peak_gbs,
+        softmax_flops=softmax_flops,
+        exclude_warmup=exclude_warmup,
+    )
+    if table is None:
+        raise ReportError(
+            report.path,
+            "no range in this report carries FLOPs",
+            "record with profiling.spans: with span(name, flops=...)",
+        )
+    return table
+
+
+def rooflines(
+    found: Attribution,
+    *,
+    peak_tflops: float | None = None,
+    peak_gbs: float | None = None,
+    softmax_flops: int = costs.SOFTMAX_FLOPS,
+    exclude_warmup: bool = True,
+) -> Table | None:
+    """Return the same of what is attributed already, or None where no range has FLOPs."""
+    ranges = found.ranges
+    sums = range_sums(found, softmax_flops)
+    kept = ~found.ranges_in_warmup if exclude_warmup else np.ones(len(ranges), np.bool_)
+    counts = kept & (sums.flops != tables.MISSING)
+    if not counts.any():
+        return None
+    labels, place = costs.labels(ranges)
+    rows = np.flatnonzero(counts)
+    group = place[rows]
+    flops, kernel, window, idle = (
+        summed(group, values[rows], len(labels))
+        for values in (sums.flops, sums.kernel_ns, sums.window_ns, sums.idle_ns)
+    )
+    lacking = np.bincount(group[sums.bytes[rows] == tables.MISSING], minlength=len(labels)) > 0
+    size = np.where(lacking, NAN, summed(group, sums.bytes[rows], len(labels)))
+    limit = roof(found, peak_tflops, peak_gbs)
+    intensity, rate = quotient(flops, size), quotient(flops, kernel / 1e9)
+    idle_share = quotient(idle, window)
+    reachable = np.fmin(limit.flops_per_s, intensity * limit.bytes_per_s)
+    instances = np.bincount(group, minlength=len(labels)).astype(np.int64)
+    source = found.work.source
+    table = Table(
+        name="roofline",
+        columns={
+            "range": labels,
+            "kernel_ns": kernel,
+            "flops": flops,
+            "bytes": size,
+            "intensity": intensity,
+            "flops_per_s": rate,
+            "peak_share": rate / limit.flops_per_s,
+            "bound": bounds(intensity, idle_share, limit),
+            "roof_share": quotient(rate, reachable),
+            "instances": instances,
+            "idle_share": idle_share,
+            "source": [source] * len(labels),
+        },
+        heading="\n".join(heading(found, limit, softmax_flops, labels, group)),
+        notes=notes(found, sums, kept, place, group, limit),
+        unseen=("source",),
+        spare=("instances", "roof_share", "idle_share", "bytes"),
+    )
+    order = np.lexsort((-flops, -kernel))
+    table = table.take(order[instances[order] > 0])
+    return with_whole_bytes(table)
+
+
+def with_whole_bytes(table: Table) -> Table:
+    """Return the table with bytes as whole numbers, where all are known."""
+    size = table.columns["bytes"]
+    if isinstance(size, list) or np.isnan(size).any():
+        return table
+    return replace(table, columns={**table.columns, "bytes": size.astype(np.int64)})
+
+
+def summed(group: Int64, values: Int64, groups: int) -> Int64:
+    """Return the sum of the values of each group, whole."""
+    result = np.zeros(groups, np.int64)
+    np.add.at(result, group, values)
+    return result
+
+
+def quotient(value: Int64 | Float64, by: Int64 | Float64) -> Float64:
+    """Return one over the other, NaN where that is not known or the divisor is 0."""
+    divisor = by.astype(np.float64)
+    result: Float64 = np.divide(value, divisor, out=np.full(len(value), NAN), where=divisor > 0)
+    return result
+
+
+def bounds(intensity: Float64, idle_share: Float64, limit: Roof) -> list[str]:
+    """Return what limits each range."""
+    by_ridge = np.where(intensity >= limit.ridge, "compute", "memory")
+    known = ~np.isnan(intensity) & ~math.isnan(limit.ridge)
+    named = np.where(known, by_ridge, "unknown")
+    result: list[str] = np.where(idle_share > LAUNCH_BOUND, "launch", named).tolist()
+    return result
+
+
+def heading(
+    found: Attribution, limit: Roof, softmax_flops: int, labels: list[str], group: Int64
+) -> list[str]:
+    """Return what the rates are measured against."""
+    what = "CPU operators' self time" if found.work.on_cpu else "kernel time"
+    lines = [found.report.describe(), f"Roofline by {what}"]
+    if limit.origin:
+        lines.append(f"peak {limit.origin}")
+    if names.SOFTMAX in {labels[number] for number in np.unique(group).tolist()}:
+        lines.append(f"softmax counted as {softmax_flops} FLOPs an element, forward")
+    peak = None if math.isnan(limit.flops_per_s) else limit.flops_per_s
+    if utilization := mfu(found.report, peak):
+        lines.append(utilization.describe())
+    return lines
+
+
+def notes(
+    found: Attribution, sums: RangeSums, kept: Bools, place: Int64, group: Int64, limit: Roof
+) -> tuple[str, ...]:
+    """Return what keeps the answer from being whole."""
+    lines = []
+    if math.isnan(limit.ridge):
+        device = found.report.device or "the device (the report does not name it)"
+        lines.append(f"no peak rate is known of {device}: give --peak-tflops and --peak-gbs")
+    if sums.unscaled:
+        lines.append(
+            f"{sums.unscaled:,} softmax ranges keep the FLOPs they were recorded with: their "
+            "elements are not known"
+        )
+    lacking = kept & (sums.flops == tables.MISSING) & np.isin(place, group)
+    if lacking.any():
+        time = duration(int(sums.kernel_ns[lacking].sum()))
+        lines.append(
+            f"{int(lacking.sum()):,} ranges of these names, {time}, carry no FLOPs; left out"
+        )
+    return tuple(lines)
+
+
+def rate(word: str) -> float:
+    """Return a peak rate from the command line; nothing or less is wrong usage."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = 0.0
+    if not (0 < value < math.inf):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a rate above 0")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the roofline; see the module's docstring."""
+    parser = cli.parser(__doc__, "python -m analysis.roofline")
+    parser.add_argument(
+        "--peak-tflops", type=rate, metavar="T", help="peak TFLOP/s (default the GPU's)"
+    )
+    parser.add_argument(
+        "--peak-gbs", type=rate, metavar="G", help="memory bandwidth in GB/s (default the GPU's)"
+    )
+    parser.add_argument(
+        "--softmax-flops",
+        type=cli.positive,
+        metavar="N",
+        default=costs.SOFTMAX_FLOPS,
+        help="FLOPs of a softmax element, forward (default %(default)s)",
+    )
+    cli.add_exclude(parser)
+    args = cli.parse(parser, argv)
+    with Report(args.report) as report:
+        table = roofline(
+            report,
+            peak_tflops=args.peak_tflops,
+            peak_gbs=args.peak_gbs,
+            softmax_flops=args.softmax_flops,
+            exclude_warmup=args.exclude == "warmup",
+        )
+    cli.emit(table, args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
