@@ -57,10 +57,14 @@ def advice(report: Report, found: Attribution) -> list[str]:
         report: what was recorded.
         found: its work, attributed.
     """
-    measured = Measured(report, found)
-    on_gpu = (copies, pageable, synchronisation, launches, graphs, tf32)
+    return advise(Measured(report, found))
+
+
+def advise(measured: Measured) -> list[str]:
+    """Return the same of what is read already."""
+    on_gpu = (copies, pageable, synchronisation, launches, elsewhere, graphs, tf32)
     anywhere = (optimizer, attention, overhead, missing_ranges)
-    rules = anywhere if found.work.on_cpu else (*on_gpu, *anywhere)
+    rules = anywhere if measured.found.work.on_cpu else (*on_gpu, *anywhere)
     return [line for rule in rules for line in rule(measured)]
 
 
@@ -150,10 +154,9 @@ def listed(labels: list[str]) -> str:
 
 def launches(measured: Measured) -> list[str]:
     """Return a line on a GPU that waits for the host to launch, and on the ranges it does so in."""
-    found = measured.idle
-    causes = [idle.CAUSES.index(cause) for cause in (idle.HOST, idle.LAUNCH_LATENCY)]
-    chosen = measured.gaps & np.isin(found.cause, causes)
-    lost = int(found.duration_ns[chosen].sum())
+    short = measured.idle.duration_ns < idle.RESUME_NS
+    chosen = late(measured) & short
+    lost = int(measured.idle.duration_ns[chosen].sum())
     share = lost / measured.wall_ns
     if share < LAUNCH_IDLE:
         return []
@@ -164,6 +167,29 @@ def launches(measured: Measured) -> list[str]:
         "launch less (torch.compile, CUDA graphs with mode='reduce-overhead', fused operators) "
         "or give each launch more (a larger batch)"
     ]
+
+
+def elsewhere(measured: Measured) -> list[str]:
+    """Return a line on a GPU that waits for a host that does something else than launching."""
+    time = measured.idle.duration_ns
+    chosen = late(measured) & (time >= idle.RESUME_NS)
+    lost = int(time[chosen].sum())
+    share = lost / measured.wall_ns
+    if share < WORTH_A_LINE:
+        return []
+    return [
+        f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in "
+        f"{int(chosen.sum()):,} gaps of {duration(idle.RESUME_NS)} or more while the host did "
+        f"something else{most(measured, chosen)}: do that ahead or on another thread (DataLoader "
+        "workers, prefetching, asynchronous saving)"
+    ]
+
+
+def late(measured: Measured) -> Bools:
+    """Return which gaps there were because the host was late, or a launch took its time."""
+    causes = [idle.CAUSES.index(cause) for cause in (idle.HOST, idle.LAUNCH_LATENCY)]
+    chosen: Bools = measured.gaps & np.isin(measured.idle.cause, causes)
+    return chosen
 
 
 def launch_bound(measured: Measured) -> list[str]:

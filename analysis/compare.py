@@ -127,12 +127,26 @@ def gate(totals: Mapping[str, Row], limit: float, paths: Sequence[str]) -> str:
     for path, time in zip(paths, (before, after), strict=True):
         if not time:
             raise ReportError(path, f"no {name} time, so no gate", "see the notes on what is left")
-    if after <= before * (1 + limit / 100):
+    if not over(row, limit):
         return ""
     return (
         f"gate failed: {name} time {duration(before)} -> {duration(after)}, "
         f"{percent(float(row['ratio']))} ({row['status']}), more than the {limit:g} % allowed"
     )
+
+
+def over(row: Row, limit: float) -> bool:
+    """Return whether AFTER takes over so many percent longer."""
+    # Multiplied out: 100 * 1.14 is 113.99999999999999.
+    return float(row["after_ns"]) * 100 > float(row["before_ns"]) * (100 + limit)
+
+
+def overlapping(totals: Mapping[str, Row], limit: float) -> list[str]:
+    """Return a line where kernels took that much longer, but more of them at the same time."""
+    if BUSY not in totals or over(totals[BUSY], limit) or not over(totals["kernel"], limit):
+        return []
+    changes = [percent(float(totals[name]["ratio"])) for name in ("kernel", BUSY)]
+    return [f"kernels took {changes[0]}, the GPU was busy {changes[1]}: more of them overlap"]
 
 
 def allowed(word: str) -> float:
@@ -169,27 +183,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             force=args.force,
             sort=args.sort,
         )
+    show(whole, args)
+    if args.fail_over is None:
+        return 0
     totals = {str(row["name"]): row for row in only(whole, "total").rows()}
+    problem = gate(totals, args.fail_over, (args.before, args.after))
+    cli.say(*overlapping(totals, args.fail_over))
+    if problem:
+        print(problem, file=sys.stderr)
+    return GATE_FAILED if problem else 0
+
+
+def show(whole: Table, args: argparse.Namespace) -> None:
+    """Write the rows that are asked for: for people a table for each kind, else one of all.
+
+    Raises:
+        ReportError: there is no row of the kind that is asked for.
+    """
     chosen = only(whole, args.kind)
     if not len(chosen):
         there = ", ".join(dict.fromkeys(whole.columns["kind"]))
         raise ReportError(args.after, f"no {args.kind} in either report", f"compared are: {there}")
-    forms = {"table": cli.TOP_OF_A_TABLE}
-    shown, more = limited(sections(chosen), args.top or forms.get(args.format))
+    top = args.top or (cli.TOP_OF_A_TABLE if args.format == "table" else None)
+    shown, more = limited(sections(chosen), top)
     if args.format == "table":
-        body = [part for part in shown if args.kind or part.columns["kind"][0] != "total"]
-        body = body or shown
-        shown = [replace(body[0], heading=f"{whole.heading}\n\n{body[0].heading}"), *body[1:]]
+        rows_ = [part for part in shown if args.kind or part.columns["kind"][0] != "total"] or shown
+        shown = [replace(rows_[0], heading=f"{whole.heading}\n\n{rows_[0].heading}"), *rows_[1:]]
     else:
         shown = [joined(shown, whole)]
     cli.put(shown, args)
     cli.say(*whole.notes, *more)
-    if args.fail_over is None:
-        return 0
-    problem = gate(totals, args.fail_over, (args.before, args.after))
-    if problem:
-        print(problem, file=sys.stderr)
-    return GATE_FAILED if problem else 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.compare_checks import SIDES
 from analysis.compare_rows import GONE, NEW
 from analysis.compare_sides import BUSY, WALL
-from analysis.render import cut, duration
+from analysis.render import cut, duration, visible
 from analysis.table import Table
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def heading(reports: tuple[Report, Report], sides: Sequence[Side], *, excluded: 
     for word, report, each in zip(SIDES, reports, sides, strict=True):
         count = each.contents.count
         counted = f" · {count:,} {'step' if count == 1 else 'steps'}" if each.has_steps else ""
-        lines.append(f"{word + ':':7} {report.describe()}{counted}")
+        lines.append(f"{word + ':':7} {visible(report.describe())}{counted}")
     warmup = "warm-up left out" if excluded else "warm-up included"
     if sides[0].has_steps:
         return [*lines, f"per step, {warmup}"]
@@ -107,7 +107,7 @@ def named(part: Table, status: str) -> list[str]:
     """Return a line for each name of a status, the first ones of many."""
     pairs = zip(part.columns["name"], part.columns["status"], strict=True)
     names = [name for name, word in pairs if word == status]
-    lines = [f"{status + ':':6}{cut(name, SHORT)}" for name in names[:FIRST]]
+    lines = [f"{status + ':':6}{cut(visible(name), SHORT)}" for name in names[:FIRST]]
     more = len(names) - FIRST
     return [*lines, f"{status + ':':6}{more:,} more"] if more > 0 else lines
 

@@ -29,7 +29,7 @@ from analysis.report import Report
 from analysis.statistics import summarize
 from analysis.table import Table
 from analysis.timeline import ASYNC, COPIES, SETS, Calls, Timeline, is_pageable
-from analysis.vocabulary import matching
+from analysis.vocabulary import ALIASES, matching
 from profiling import names
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ Bools = npt.NDArray[np.bool_]
 
 SMALL_BYTES: Final = 64_000
 """Up to here a synchronous copy to the device returns at once, says NVIDIA's cuda_memcpy_sync."""
+
+WARMUP: Final = (names.WARMUP, *ALIASES[names.WARMUP])
+"""What the warm-up is called."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ class Moves:
     calls: Calls
 
     @classmethod
-    def of(cls, report: Report) -> Self:
+    def of(cls, report: Report, timeline: Timeline | None = None) -> Self:
         """Read them from a report; empty where nothing was copied or set."""
-        timeline = Timeline.of(report)
+        timeline = timeline or Timeline.of(report, (device_tables.COPY, device_tables.SET))
         copied, written = device_tables.copies(report), device_tables.sets(report)
         moved = len(timeline) - len(copied["bytes"]) - len(written["bytes"])
         kinds, kind = labels(report, copied, len(written["bytes"]))
@@ -219,8 +222,10 @@ def selected(report: Report, moves: Moves, exclude: Sequence[str]) -> tuple[Bool
     Raises:
         ReportError: no range has such a name.
     """
-    ranges = nvtx.load(report)
     kept = np.ones(len(moves), np.bool_)
+    if not exclude and not tables.has_range(report, WARMUP):
+        return kept, unknown_calls(moves, kept)  # and the ranges need not be read
+    ranges = nvtx.load(report)
     notes = []
     for name in exclude:
         known = matching(ranges.names, name)
@@ -239,12 +244,18 @@ def selected(report: Report, moves: Moves, exclude: Sequence[str]) -> tuple[Bool
             f"{int(warm.sum()):,} copies and sets, {time}, were warm-up: included; "
             "--exclude warmup leaves them out"
         )
-    if unknown := int((kept & (moves.call == NONE)).sum()):
-        notes.append(
-            f"{unknown:,} copies and sets have no recorded call: whether the host waited is not "
-            "known, and they do not count as synchronous"
-        )
-    return kept, tuple(notes)
+    return kept, (*notes, *unknown_calls(moves, kept))
+
+
+def unknown_calls(moves: Moves, kept: Bools) -> tuple[str, ...]:
+    """Return a line on copies of which it is not known whether they were synchronous."""
+    unknown = int((kept & (moves.call == NONE)).sum())
+    if not unknown:
+        return ()
+    return (
+        f"{unknown:,} copies and sets have no recorded call: whether the host waited is not "
+        "known, and they do not count as synchronous",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from analysis import containment, device_tables, tables
 from analysis.containment import Spans
 from analysis.cover import Cover
 from analysis.intervals import NONE
+from analysis.projection import distinct
 from analysis.timeline import Calls, Timeline
 
 if TYPE_CHECKING:
@@ -35,10 +36,13 @@ SYNCHRONISATION: Final = "synchronisation"
 LAUNCH_LATENCY: Final = "launch_latency"
 UNKNOWN: Final = "unknown"
 CAUSES: Final = (HOST, COPY, SYNCHRONISATION, LAUNCH_LATENCY, UNKNOWN)
-"""Why a GPU was idle; unknown where the call that ended the gap was not recorded."""
+"""Why a GPU was idle; unknown where the launch of what followed was not recorded."""
 
 SLOW_CALL_NS: Final = 100_000
 """Ten times what a launch takes; one that takes longer mostly loads the kernel's module first."""
+
+DEVICE_BITS: Final = 32
+"""For the device, shifted by one as it may be -1, of a number that holds the process too."""
 
 RESUME_NS: Final = 1_000_000
 """Within this a training loop launches again after it has waited; later, it did something else."""
@@ -101,12 +105,12 @@ class Idle:
     @property
     def process(self) -> Int64:
         """The process of each."""
-        return np.array([place.process for place in self.places], np.int64)[self.place]
+        return np.array([at.process for at in self.places], np.int64)[self.place]
 
     @property
     def device(self) -> Int64:
         """The device of each."""
-        return np.array([place.device for place in self.places], np.int64)[self.place]
+        return np.array([at.device for at in self.places], np.int64)[self.place]
 
     def by_cause(self, kept: Bools | None = None) -> dict[str, int]:
         """Return the idle time of each cause, in ns, of all gaps or of some."""
@@ -116,14 +120,15 @@ class Idle:
         return dict(zip(CAUSES, time.tolist(), strict=True))
 
 
-def of(report: Report) -> Idle:
+def of(report: Report, timeline: Timeline | None = None) -> Idle:
     """Return when and why the GPUs of a report were idle; without places if none did anything."""
-    timeline = Timeline.of(report)
+    timeline = timeline or Timeline.of(report)
     overhead = profiling(report)
-    pair = np.stack([timeline.process, timeline.device])
+    place_of = timeline.process << DEVICE_BITS | timeline.device + 1
     places, parts = [], []
-    for number, (process, device) in enumerate(np.unique(pair, axis=1).T.tolist()):
-        rows = np.flatnonzero((timeline.process == process) & (timeline.device == device))
+    for number, code in enumerate(distinct(place_of).tolist()):
+        rows = np.flatnonzero(place_of == code)
+        process, device = code >> DEVICE_BITS, (code & ((1 << DEVICE_BITS) - 1)) - 1
         place, (start, end, following) = gaps_of(timeline, rows, overhead, process, device)
         places.append(place)
         parts.append((np.full(len(start), number, np.int64), start, end, following))
@@ -161,8 +166,7 @@ def gaps_of(
         device: its ordinal.
 
     Returns:
-        The place, and ``(G,)`` starts, ends and positions of the work that followed: of several
-        that began together, the first to be launched.
+        The place, and ``(G,)`` starts, ends and work that followed (of several the first launched).
     """
     start, end = timeline.start_ns[rows], timeline.end_ns[rows]
     first, last = int(start.min()), int(end.max())
@@ -218,12 +222,6 @@ def lateness(timeline: Timeline, call: Int64, process: Int64, start_ns: Int64) -
 
     What another thread of the process waited in counts too, if it was waiting when the gap began
     and was done before the call: autograd's thread launches after the main thread has waited.
-
-    Args:
-        timeline: what was done.
-        call: ``(G,)`` the calls that came late.
-        process: ``(G,)``.
-        start_ns: ``(G,)`` of the gaps.
     """
     calls = timeline.calls
     begun, thread = calls.start_ns[call], calls.thread[call]
@@ -254,15 +252,15 @@ def waited(
     Args:
         calls: all calls.
         chosen: ``(C,)`` those that wait.
-        place_of_call: ``(C,)`` the thread, or the process, of each call.
-        place: ``(G,)`` likewise of each window.
+        place_of_call: ``(C,)`` the thread, or the process, of each; ``place`` of each window.
+        place: ``(G,)``.
         start_ns: ``(G,)``.
         end_ns: ``(G,)``.
         own: a call matters if it was open at the start and until `RESUME_NS` before the end, or for
             half of the window. Otherwise, if it was open at the start, until then, and no longer.
     """
     result = np.zeros(len(place), np.int64)
-    for number in np.unique(place):
+    for number in distinct(place):
         some = chosen & (place_of_call == number)
         rows = np.flatnonzero(place == number)
         begin, end = start_ns[rows], end_ns[rows]

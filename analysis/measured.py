@@ -13,6 +13,7 @@ from analysis import idle
 from analysis.copies import Moves
 from analysis.idle import Idle
 from analysis.range_sums import RangeSums, range_sums
+from analysis.timeline import Timeline
 from profiling import names
 
 if TYPE_CHECKING:
@@ -79,9 +80,14 @@ class Measured:
         return max(int(self.found.work.duration_ns[self.work].sum()), 1)
 
     @cached_property
+    def timeline(self) -> Timeline:
+        """What the GPUs did."""
+        return Timeline.of(self.report)
+
+    @cached_property
     def idle(self) -> Idle:
         """When the GPUs were idle."""
-        return idle.of(self.report)
+        return idle.of(self.report, self.timeline)
 
     @cached_property
     def gaps(self) -> Bools:
@@ -101,12 +107,12 @@ class Measured:
     @cached_property
     def sums(self) -> RangeSums:
         """What the ranges hold."""
-        return range_sums(self.found)
+        return range_sums(self.found, timeline=self.timeline)
 
     @cached_property
     def moves(self) -> Moves:
         """The copies and sets, all of them."""
-        return Moves.of(self.report)
+        return Moves.of(self.report, self.timeline)
 
     @cached_property
     def instances(self) -> int:

@@ -115,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
         table = args.wanted.made(report)
+    if args.format in ("table", "markdown"):
+        table = nvidia_cells.readable(table)
     cli.emit(table, args, as_csv=nvidia_cells.as_csv)
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,6 +25,9 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 MEGABYTES: Final = "(MB)"
+SPARE: Final = ("StdDev", "Med", "Min", "Max", "Avg Num Child", "Avg GPU Ops")
+"""What a table for people leaves out where it has no room, the first to go first."""
+
 LARGEST_NUDGED: Final = 2.0**42
 LARGEST_ROUNDED: Final = 2.0**52
 TIE: Final = 1e-6
@@ -96,6 +100,30 @@ def as_csv(table: Table) -> str:
     lines = [",".join(map(cell, table.columns))]
     lines += [",".join(map(cell, row)) for row in zip(*columns, strict=True)]
     return "\n".join(lines) + "\n\n"
+
+
+def readable(table: Table) -> Table:
+    """Return a report for people: times in the unit that suits them, shares with a percent sign.
+
+    Where there is little room the columns that can be missed go.
+    """
+    columns: dict[str, npt.NDArray[np.generic] | list[str]] = {}
+    for name, column in table.columns.items():
+        if isinstance(column, list):
+            columns[name] = column
+        elif name.endswith(" (ns)"):
+            missing = column == tables.MISSING
+            columns[name.replace(" (ns)", "_ns")] = (
+                np.where(missing, np.nan, column) if missing.any() else column
+            )
+        elif name.endswith(" (%)"):
+            columns[name.replace(" (%)", "_share")] = column / 100
+        elif name in ("PID", "TID"):
+            columns[name] = ["-" if one == tables.MISSING else str(one) for one in column.tolist()]
+        else:
+            columns[name] = column
+    spare = [name for word in SPARE for name in columns if word in name]
+    return replace(table, columns=columns, spare=tuple(spare))
 
 
 def numbers(name: str, column: npt.NDArray[np.generic]) -> list[str]:

@@ -14,7 +14,7 @@ from analysis.database import both
 from analysis.errors import ReportError
 from analysis.intervals import NONE, ordered
 from analysis.nvidia_cells import percentages, rounded, summary
-from analysis.nvidia_tree import levels_of, tightest
+from analysis.nvidia_tree import breaks_the_index, levels_of, tightest
 from analysis.projection import Keys, Slices, Spans, contained
 from analysis.table import Table
 
@@ -119,11 +119,13 @@ class Launches(Around):
     Attributes:
         launch: ``C`` of them, ordered by thread and start; a launch that was recorded twice is
             there twice.
+        call: ``(C,)`` the position of each among all calls.
         number: ``(C,)`` the number of what each launched.
         slices: which launches each range contains.
     """
 
     launch: Spans
+    call: Int64
     number: Int64
     slices: Slices
 
@@ -143,15 +145,17 @@ def around(report: Report, *, prefix: bool = True) -> Around:
 
 def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Spans, Int64]:
     """Return the ranges that began and ended on one thread, ordered, and their rows."""
-    found = read.ranges(report, prefix=prefix)
+    found = read.ranges(report, prefix=prefix, once=True)
     closed = found.end_ns != tables.MISSING
     # Without one end there is none that the others could be given: then they contain nothing.
     last = max(int(found.start_ns.max()), int(found.end_ns.max())) if closed.any() else NONE
     end = np.where(closed, found.end_ns, last)
-    if bool((end < found.start_ns).any()) and closed.any():
-        problem = "a range ends before it starts, where NVIDIA's report fails"
-        raise ReportError(report.path, problem, "ask analysis.ranges")
     kept = np.flatnonzero(~found.has_end_thread)
+    if closed.any():
+        first = min(int(found.start_ns.min()), int(found.end_ns[closed].min()))
+        if breaks_the_index(found.start_ns[kept], end[kept], first, last):
+            raise ReportError(report.path, "a range ends before it starts", read.NSYS_FAILS)
+        kept = kept[end[kept] >= found.start_ns[kept]]
     order = kept[ordered(found.start_ns[kept], end[kept], found.thread[kept])]
     ranges = found.take(order)
     return ranges, Spans(ranges.thread, ranges.start_ns, end[order]), order
@@ -164,9 +168,9 @@ def launches(place: Around, keys: Keys) -> Launches:
     some = np.flatnonzero((number != NONE) & (calls["correlation"] != tables.MISSING))
     thread, start, end = (calls[name][some] for name in ("thread", "start_ns", "end_ns"))
     order = ordered(start, end, thread)
-    launch = Spans(thread, start, end).take(order)
+    launch, call = Spans(thread, start, end).take(order), some[order]
     slices = contained(place.spans, launch)
-    return Launches(**vars(place), launch=launch, number=number[some][order], slices=slices)
+    return Launches(**vars(place), launch=launch, call=call, number=number[call], slices=slices)
 
 
 def nvtx_gpu_proj_sum(report: Report) -> Table:

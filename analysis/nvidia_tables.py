@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import nvtx, tables
+from analysis.errors import ReportError
 from analysis.intervals import NONE
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ MEMCPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
 MEMSET: Final = "CUPTI_ACTIVITY_KIND_MEMSET"
 OPERATIONS: Final = "ENUM_CUDA_MEMCPY_OPER"
 DOMAIN_BITS: Final = 0xFFFFFF
+NSYS_FAILS: Final = "nsys cannot make this report either: ask analysis.ranges"
 ERAS: Final = "export it with an nsys from 2021 to 2026"
 
 NAME_COLUMNS: Final = {"": "demangledName", "base": "shortName", "mangled": "mangledName"}
@@ -171,7 +173,7 @@ def last_instant(report: Report) -> int:
     return int(found["last"][0])
 
 
-def ranges(report: Report, *, prefix: bool = True) -> Events:
+def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> Events:
     """Return the ranges, in the order of the file, as NVIDIA's reports name them.
 
     A range of a domain is called ``domain:name``. A domain that two threads of a process made under
@@ -180,6 +182,10 @@ def ranges(report: Report, *, prefix: bool = True) -> Events:
     Args:
         report: where to look.
         prefix: whether to put the domain in front of the name.
+        once: whether doubling is an error, as where NVIDIA's report keeps them in an index.
+
+    Raises:
+        ReportError: a range is doubled and must not be.
     """
     report.require(tables.NVTX, "start", "end", "globalTid", "eventType", remedy=ERAS)
     made = domains(report) if prefix else []
@@ -206,6 +212,8 @@ def ranges(report: Report, *, prefix: bool = True) -> Events:
     rows.append(np.flatnonzero(left))
     codes.append(found.name[left])
     row, code = np.concatenate(rows), np.concatenate(codes)
+    if once and len(row) > len(found):
+        raise ReportError(report.path, "two threads made one NVTX domain", NSYS_FAILS)
     order = np.argsort(row, kind="stable")
     return renamed(found.take(row[order]), names, code[order])
 

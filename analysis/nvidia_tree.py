@@ -80,6 +80,27 @@ def searched(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
     return best
 
 
+def breaks_the_index(start: Int64, end: Int64, first: int, last: int) -> bool:
+    """Return whether NVIDIA's index of ranges refuses one of these, so that its report fails.
+
+    It is an R-tree of SQLite: times are scaled to 1 to 2 and kept in 32 bits, a start rounded down
+    and an end rounded up, and what then ends before it starts is refused. A range that ends a
+    little too early in a long report gets through; it contains nothing.
+
+    Args:
+        start: ``(N,)`` of ranges.
+        end: ``(N,)``.
+        first: the first start or end of all.
+        last: the last.
+    """
+    odd = np.flatnonzero(end < start)
+    scaled = [1 + (times[odd] - first) / max(last - first, 1) for times in (start, end)]
+    low, high = (times.astype(np.float32) for times in scaled)
+    down = np.where(low > scaled[0], (scaled[0] * (1 - 2**-23)).astype(np.float32), low)
+    up = np.where(high < scaled[1], (scaled[1] * (1 + 2**-23)).astype(np.float32), high)
+    return bool((down > up).any())
+
+
 def levels_of(parent: Int64) -> Int64:
     """Return how many parents each range has above it, `NONE` where two are each other's.
 

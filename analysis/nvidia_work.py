@@ -75,8 +75,13 @@ def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str
     place = innermost(spans, found.launch)
     inside = np.flatnonzero(place != NONE)
     number, place = found.number[inside], place[inside]
-    # The last assignment counts: that of the range that begins last.
-    order = np.argsort(spans.start_ns[place], kind="stable")
+    # The last assignment counts: that of the range that begins last, and of the first call as
+    # SQLite's automatic index orders the calls of one launch.
+    launch = found.launch.take(inside)
+    rank = np.empty(len(inside), np.int64)
+    first_calls = (found.call[inside], launch.thread, launch.end_ns, launch.start_ns)
+    rank[np.lexsort(first_calls)] = np.arange(len(inside))
+    order = np.lexsort((-rank, spans.start_ns[place]))
     row = np.full(keys.count, NONE, np.int64)
     row[number[order]] = first[place[order]]
     of_row = np.full(width + 1, NONE, np.int64)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from analysis import costs, tables
 from analysis.cover import Cover
 from analysis.intervals import NONE, parents
-from analysis.projection import Slices, Spans, contained
-from analysis.timeline import Timeline
+from analysis.projection import Slices, Spans, contained, distinct
+from analysis.timeline import TABLES, Timeline
 from profiling import names
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+RANKED: Final = (tables.KERNEL, tables.GRAPH)
+"""What `analysis.kernels.load` reads, in this order."""
 
 WAITING: Final = (names.STEP, names.WARMUP, names.BACKWARD)
 """Ranges on whose behalf another thread works."""
@@ -51,15 +54,27 @@ class RangeSums:
     unscaled: int
 
 
-def range_sums(found: Attribution, softmax_flops: int = costs.SOFTMAX_FLOPS) -> RangeSums:
-    """Return what each range holds."""
+def range_sums(
+    found: Attribution,
+    softmax_flops: int = costs.SOFTMAX_FLOPS,
+    timeline: Timeline | None = None,
+) -> RangeSums:
+    """Return what each range holds.
+
+    Args:
+        found: the ranges and the work.
+        softmax_flops: per element of a softmax, forward.
+        timeline: of the same report, if it has been read already.
+    """
     own, unscaled = costs.flops(found, softmax_flops)
     moved = costs.least_bytes(found)
     flops, size = inside(found, own, moved)
     held = launched(found)
     kernel_ns = np.zeros(len(found.ranges), np.int64)
     window_ns, idle_ns = kernel_ns.copy(), kernel_ns.copy()
-    device = on_device(found)
+    device = None
+    if not found.work.on_cpu:
+        device = on_device(timeline or Timeline.of(found.report))
     for rows, slices, order in held:
         kernel_ns[rows] = slices.sums(found.work.duration_ns[order])
         if device is not None and len(slices.owner):
@@ -129,24 +144,17 @@ def launched(found: Attribution) -> list[tuple[Int64, Slices, Int64]]:
     return result
 
 
-def on_device(found: Attribution) -> tuple[Int64, Int64, dict[int, Cover]] | None:
-    """Return when each piece of work ran, and when each process kept any GPU busy."""
-    if found.work.on_cpu:
-        return None
-    parts = [
-        tables.device_work(found.report, table, "start_ns", "end_ns")
-        for table in (tables.KERNEL, tables.GRAPH)
-    ]
-    start, end = (np.concatenate([part[name] for part in parts]) for name in parts[0])
-    timeline = Timeline.of(found.report)
-    busy = {
-        process: Cover.of(
-            timeline.start_ns[timeline.process == process],
-            timeline.end_ns[timeline.process == process],
-        )
-        for process in np.unique(timeline.process).tolist()
-    }
-    return start, end, busy
+def on_device(timeline: Timeline) -> tuple[Int64, Int64, dict[int, Cover]]:
+    """Return when each piece of work ran, and when each process kept any GPU busy.
+
+    The work that is ranked, kernels and graph replays, stands first in a timeline and in its order.
+    """
+    ranked = np.isin(timeline.kind, [TABLES.index(table) for table in RANKED])
+    busy = {}
+    for process in distinct(timeline.process).tolist():
+        mine = timeline.process == process
+        busy[process] = Cover.of(timeline.start_ns[mine], timeline.end_ns[mine])
+    return timeline.start_ns[ranked], timeline.end_ns[ranked], busy
 
 
 def windows(

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from analysis import steps, tables
-from analysis.attribution import within
+from analysis import device_tables, steps, tables
+from analysis.attribution import calls_of, within
 from analysis.cover import Cover
 from analysis.intervals import NONE
 from analysis.render import duration
-from analysis.timeline import Timeline
 
 if TYPE_CHECKING:
     from analysis.attribution import Attribution, Launches
@@ -107,9 +106,10 @@ def left_out(found: Attribution, known: Steps | None, work: Int64) -> tuple[str,
         return ()
     unknown = int((stray & ~found.launches.known).sum())
     time = duration(int(found.work.duration_ns[stray].sum()))
-    what = "operators" if found.work.on_cpu else "kernels"
-    why = f", {unknown:,} of them without a recorded launch" if unknown else ""
-    return (f"{int(stray.sum()):,} {what}, {time}, are in no step{why}: left out",)
+    calls = int(stray.sum())
+    what = found.work.source + ("s" if calls > 1 else "")
+    why = f" ({unknown:,} without a recorded launch)" if unknown else ""
+    return (f"left out, in no step: {calls:,} {what}, {time}{why}",)
 
 
 def process_of(launches: Launches) -> Int64:
@@ -127,13 +127,24 @@ def cpu_spans(found: Attribution) -> Spans:
 
 
 def device_spans(found: Attribution) -> Spans:
-    """Return everything the devices did, kernels, graph replays, copies and sets."""
-    line = Timeline.of(found.report)
-    known = line.call != NONE
-    launch = np.full(len(line), tables.MISSING, np.int64)
-    launch[known] = line.calls.start_ns[line.call[known]]
-    process = np.where(known, line.process, tables.MISSING)
-    return Spans(line.start_ns, line.end_ns, line.device, process, launch)
+    """Return everything the devices did: the work of `found`, then copies and sets."""
+    report, times = found.report, ("start_ns", "end_ns", "device")
+    parts = [tables.device_work(report, table, *times) for table in (tables.KERNEL, tables.GRAPH)]
+    copied = [
+        device_tables.work(report, table) for table in (device_tables.COPY, device_tables.SET)
+    ]
+    start, end, device = (
+        np.concatenate([part[field] for part in (*parts, *copied)]) for field in times
+    )
+    launches = [found.launches]
+    if len(start) > len(found.work.kind):
+        global_pid, correlation = (
+            np.concatenate([part[field] for part in copied])
+            for field in ("global_pid", "correlation")
+        )
+        launches.append(calls_of(report, global_pid, correlation))
+    process = np.concatenate([process_of(each) for each in launches])
+    return Spans(start, end, device, process, np.concatenate([each.start_ns for each in launches]))
 
 
 def busy_times(spans: Spans, number: Int64, count: int) -> Int64:

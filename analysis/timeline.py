@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
@@ -99,12 +100,17 @@ class Timeline:
     calls: Calls
 
     @classmethod
-    def of(cls, report: Report) -> Self:
-        """Read it from a report; empty where the GPU did nothing that was recorded."""
+    def of(cls, report: Report, wanted: Sequence[str] = TABLES) -> Self:
+        """Read it from a report; empty where the GPU did nothing that was recorded.
+
+        Args:
+            report: what was recorded.
+            wanted: the tables to read, some of `TABLES` in their order, copies among them.
+        """
         copies = device_tables.copies(report)
         parts = [
             copies if table == device_tables.COPY else device_tables.work(report, table)
-            for table in TABLES
+            for table in wanted
         ]
         size = [len(part["start_ns"]) for part in parts]
         column = {
@@ -112,7 +118,7 @@ class Timeline:
             for name in ("start_ns", "end_ns", *device_tables.WORK)
         }
         pageable = np.zeros(sum(size), np.bool_)
-        kind = np.repeat(np.arange(len(TABLES)), size)
+        kind = np.repeat([TABLES.index(table) for table in wanted], size)
         pageable[kind == TABLES.index(device_tables.COPY)] = is_pageable(copies)
         rows = device_tables.calls(report)
         names, name = tables.named(report, rows["name_id"])

@@ -14,7 +14,6 @@ import pytest
 from analysis import cli, compare
 from analysis.report import Report
 from analysis.table import Table
-from tests import shared
 from tests.build_report import Kernel, Operator, Range, make_report
 
 STEP_NS = 1000
@@ -91,9 +90,9 @@ def test_the_whole_table(before: Path, after: Path, capsys: pytest.CaptureFixtur
         "before: before.sqlite · nsys 2023.4.4 · 2 steps",
         "after:  after.sqlite · nsys 2023.4.4 · 2 steps",
         "per step, warm-up left out",
-        "busy        82 ns ->    92 ns  +12.2 % (-3.2 % to +30.4 %), noise",
-        "wall      1.000 µs -> 1.000 µs  +0.0 % (+0.0 % to +0.0 %), same",
-        "kernel      82 ns ->    92 ns  +12.2 % (-3.2 % to +30.4 %), noise",
+        "busy        82 ns ->    92 ns  +12.2 % (-4.1 % to +33.7 %), noise",
+        "wall     1.000 µs -> 1.000 µs  +0.0 % (+0.0 % to +0.0 %), same",
+        "kernel      82 ns ->    92 ns  +12.2 % (-4.1 % to +33.7 %), noise",
         "",
         "Kernels: 1 in both, 1 new, 1 gone",
         "new:  flash",
@@ -193,43 +192,6 @@ def test_kernels_that_a_compiler_numbered_anew_are_the_same(tmp_path: Path) -> N
     assert row["recorded_after"] == "triton_poi_fused_add_12"
 
 
-def test_ranges_have_what_autograd_launched_for_them_and_count_once(tmp_path: Path) -> None:
-    path = make_report(
-        tmp_path / "r.sqlite",
-        ranges=[
-            Range("step", 0, 100),
-            Range("backward", 50, 90),
-            Range("mm, seq = 1", 60, 70, thread=101),
-            Range("mm, seq = 2", 61, 69, thread=101),
-        ],
-        kernels=[
-            Kernel("a", 200, 207, launch=10),
-            Kernel("b", 210, 250, launch=62, thread=101),
-            Kernel("c", 260, 261, launch=80, thread=101),
-        ],
-    )
-    rows = of_kind(compared(path, path), "range")
-    fields = ("before_ns", "calls_before", "self_before_ns")
-    assert {name: tuple(row[field] for field in fields) for name, row in rows.items()} == {
-        "step": (48, 1, 7),
-        "backward": (41, 1, 1),
-        "mm": (40, 2, 40),
-    }
-
-
-def test_work_in_no_range_has_a_row(tmp_path: Path) -> None:
-    path = make_report(
-        tmp_path / "r.sqlite",
-        ranges=[Range("softmax", 0, 9)],
-        kernels=[Kernel("a", 20, 25, launch=1), Kernel("b", 30, 37, launch=12)],
-    )
-    rows = of_kind(compared(path, path), "range")
-    assert [(name, row["self_before_ns"]) for name, row in rows.items()] == [
-        ("[no range]", 7),
-        ("softmax", 5),
-    ]
-
-
 def test_on_a_cpu_operators_are_compared(tmp_path: Path) -> None:
     one, two = (
         make_report(
@@ -296,44 +258,3 @@ def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "gone: a\\x1b[31m|[bold]\\n'; DROP TABLE x --" in said
     assert "\x1b" not in said
     assert math.isnan(float(of_kind(compared(path, other), "kernel")["plain"]["ratio"]))
-
-
-def nvidia(name: str) -> dict[str, tuple[int, int]]:
-    """Return calls and time of each kernel, as NVIDIA's cuda_gpu_kern_sum says."""
-    with shared.expected(name, "cuda_gpu_kern_sum").open() as stream:
-        rows = list(csv.DictReader(stream))
-    return {row["Name"]: (int(row["Instances"]), int(row["Total Time (ns)"])) for row in rows}
-
-
-def test_a_real_pair_is_reconciled_row_by_row() -> None:
-    names = "fsdp-2xh100-before", "fsdp-2xh100-after"
-    table = compared(*(shared.report(name) for name in names))
-    kernels = of_kind(table, "kernel")
-    for name, side, calls in zip(names, ("before", "after"), (4010, 3587), strict=True):
-        known = nvidia(name)
-        assert {
-            str(row[f"recorded_{side}"]): (row[f"calls_{side}"], row[f"{side}_ns"])
-            for row in kernels.values()
-            if row[f"calls_{side}"]
-        } == known
-        assert of_kind(table, "total")["kernel"][f"calls_{side}"] == calls
-        for kind in ("category", "kernel", "range"):
-            rows = of_kind(table, kind).values()
-            assert sum(int(row[f"self_{side}_ns"]) for row in rows) == sum(
-                time for _, time in known.values()
-            )
-    gone = [name for name, row in of_kind(table, "range").items() if row["status"] == "gone"]
-    assert len(gone) == 12
-    assert all(name.startswith("FSDP::") for name in gone)
-
-
-@pytest.mark.parametrize("name", shared.WITH_KERNELS)
-def test_a_real_report_compared_with_itself_shows_no_difference(name: str) -> None:
-    path = shared.report(name)
-    table = compared(path, path)
-    assert set(table.columns["status"]) == {"same"}
-    kernel = of_kind(table, "total")["kernel"]
-    for kind in ("category", "range", "kernel"):
-        rows = of_kind(table, kind).values()
-        if rows:
-            assert sum(int(row["self_before_ns"]) for row in rows) == kernel["before_ns"]

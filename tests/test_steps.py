@@ -150,9 +150,7 @@ def test_work_is_in_the_step_that_was_open_when_it_was_launched(tmp_path: Path) 
     assert found.wall_ns.tolist() == [100, 100]
     assert found.busy_ns.tolist() == [10, 20]
     assert found.busy_calls.tolist() == [1, 2]
-    assert found.notes == (
-        "3 kernels, 30 ns, are in no step, 1 of them without a recorded launch: left out",
-    )
+    assert found.notes == ("left out, in no step: 3 kernels, 30 ns (1 without a recorded launch)",)
 
 
 def test_busy_is_the_union_on_each_device_of_kernels_and_copies(tmp_path: Path) -> None:
