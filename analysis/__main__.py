@@ -4,7 +4,8 @@
 
 The run and how far to trust it; phases; categories with the share of GEMM; the kernels (on a CPU
 run: operators) that took most; attention's parts with time and FLOP ratios, where there are ranges
-around them. Each question has a command of its own: see the README.
+around them. Each question has a command of its own: see the README. In a database the page is a
+table for each of these; `run` holds the lines above and everything else the launcher noted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import cli, render
-from analysis.page import Page, page
+from analysis.output import add_to_database, replacing
+from analysis.page import TOP, Page, page
 from analysis.report import Report
 
 
@@ -24,7 +26,8 @@ def as_text(made: Page, form: str) -> str:
     """Return the page in one of the formats ``table``, ``markdown`` and ``json``."""
     if form == "json":
         answers = {table.name: json.loads(render.as_json(table)) for table in made.tables}
-        return json.dumps({"about": made.lines, **answers}, indent=1, ensure_ascii=False) + "\n"
+        made_of = {"about": made.lines, "run": made.run, **answers}
+        return json.dumps(made_of, indent=1, ensure_ascii=False) + "\n"
     if form == "markdown":
         above = "".join(f"{render.markdown_cell(render.visible(line))}  \n" for line in made.lines)
         return "\n".join([above, *(render.as_markdown(table) for table in made.tables)])
@@ -38,23 +41,21 @@ def as_text(made: Page, form: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the page; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis")
+    how_many = f"list the N kernels or operators that took most (default {TOP})"
+    parser = cli.parser(__doc__, "python -m analysis", top=how_many)
     args = cli.parse(parser, argv)
     if args.format == "csv":
         parser.error("the page is several tables: use json, markdown or sqlite, or ask one command")
     with Report(args.report) as report:
-        made = page(report)
+        made = page(report, args.top or TOP)
     if args.format == "sqlite":
-        for table in made.tables:
-            cli.add_to_database(table, Path(args.output), Path(args.report))
+        add_to_database((made.about, *made.tables), Path(args.output), Path(args.report))
     elif args.output is not None:
-        with cli.replacing(Path(args.output), Path(args.report)) as draft:
-            draft.write_text(as_text(made, args.format), encoding="utf-8")
+        with replacing(Path(args.output), Path(args.report)) as draft:
+            draft.write_text(as_text(made, args.format), encoding="utf-8", errors=cli.ESCAPED)
     else:
         sys.stdout.write(as_text(made, args.format))
-    for table in made.tables:
-        for note in table.notes:
-            print(f"note: {render.visible(note)}", file=sys.stderr)
+    cli.say(*(note for table in made.tables for note in table.notes))
     return 0
 
 

@@ -43,7 +43,8 @@ def tf32(measured: Measured) -> list[str]:
         return []
     return [
         f"matrix products in fp32 without TF32 take {duration(times['fp32'])} ({percent(share)} "
-        f"of the kernels' time): torch.set_float32_matmul_precision('high') uses TF32 (10 bits of mantissa), {gain}"
+        f"of the kernels' time): torch.set_float32_matmul_precision('high') uses TF32 "
+        f"(10 bits of mantissa), {gain}"
     ]
 
 

@@ -12,13 +12,11 @@ object with `forward_ns` and `backward_ns`, lists of one time a step.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -26,8 +24,8 @@ import numpy.typing as npt
 
 from analysis import attention, cli, kernels, placement, render, warmup
 from analysis.attribution import Attribution
+from analysis.benchmark import Benchmark, read_benchmark
 from analysis.brief import brief
-from analysis.errors import ReportError
 from analysis.kernels import Work
 from analysis.placement import Phases
 from analysis.render import duration, percent, visible
@@ -36,7 +34,6 @@ from analysis.table import Table
 from profiling import names
 
 Bools = npt.NDArray[np.bool_]
-Benchmark = dict[str, list[float]]
 
 GEMM: Final = "gemm"
 MATTERS: Final = 0.01
@@ -269,31 +266,6 @@ def spread(times_ns: Sequence[float]) -> str:
 def sentence(text: str) -> str:
     """Return text with a capital and a full stop."""
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-
-def read_benchmark(path: str) -> Benchmark:
-    """Return the step times of a benchmark's JSON.
-
-    Raises:
-        ReportError: it cannot be read, or has no such times.
-    """
-    remedy = "give the file that the benchmark's --json wrote"
-    try:
-        known = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise ReportError(path, f"cannot be read ({error.strerror})", remedy) from None
-    except ValueError:
-        raise ReportError(path, "no JSON", remedy) from None
-    keys = ("forward_ns", "backward_ns")
-    found = {key: known[key] for key in keys if isinstance(known, dict) and known.get(key)}
-    for times_ns in found.values():
-        if not isinstance(times_ns, list) or not all(
-            isinstance(time, int | float) and time > 0 for time in times_ns
-        ):
-            raise ReportError(path, f"{' and '.join(keys)} must be lists of times in ns", remedy)
-    if not found:
-        raise ReportError(path, f"has neither {' nor '.join(keys)}", remedy)
-    return found
 
 
 def paragraphs(table: Table) -> str:

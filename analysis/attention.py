@@ -20,6 +20,7 @@ import numpy.typing as npt
 from analysis import cli, tables
 from analysis.attribution import Attribution, placed
 from analysis.errors import ReportError
+from analysis.intervals import NONE, parents
 from analysis.origin import origin
 from analysis.report import Report
 from analysis.table import Table
@@ -57,12 +58,12 @@ def attention_parts(found: Attribution, *, exclude_warmup: bool = True) -> Table
     """Return the same of what is attributed already, or None where no range has such a name."""
     ranges, (_, time_ns) = found.ranges, found.totals
     kept = ~found.ranges_in_warmup if exclude_warmup else np.ones(len(ranges), np.bool_)
-    forward = {part: kept & ranges.called(part) for part in names.ATTENTION_PARTS}
+    forward = {
+        part: outermost(ranges, kept & ranges.called(part)) for part in names.ATTENTION_PARTS
+    }
     there = [part for part in names.ATTENTION_PARTS if forward[part].any()]
     if not there:
         return None
-    came_from = origin(found).place
-    backward = {part: placed(ranges.take(forward[part]), came_from) for part in there}
     kernel = np.array([time_ns[forward[part]].sum() for part in there], np.int64)
     flops = np.array([payloads(ranges, forward[part]) for part in there])
     moved = np.array([least_bytes(found, forward[part]) for part in there])
@@ -78,9 +79,7 @@ def attention_parts(found: Attribution, *, exclude_warmup: bool = True) -> Table
             "flops_per_s": rate,
             "time_ratio": ratios(kernel.astype(np.float64), there),
             "flop_ratio": ratios(flops, there),
-            "backward_ns": np.array(
-                [found.work.duration_ns[backward[part]].sum() for part in there], np.int64
-            ),
+            "backward_ns": backward(found, [forward[part] for part in there]),
             "source": [found.work.source] * len(there),
         },
         heading=heading(found),
@@ -88,6 +87,32 @@ def attention_parts(found: Attribution, *, exclude_warmup: bool = True) -> Table
         unseen=("source",),
         spare=("bytes", "flops_per_s"),
     )
+
+
+def outermost(ranges: Ranges, chosen: Bools) -> Bools:
+    """Return which of the chosen ranges lie in no other of them, on their thread.
+
+    A `masking` inside `computing attention scores` is of the same part: it counts once.
+    """
+    rows = np.flatnonzero(chosen)
+    around = parents(ranges.start_ns[rows], ranges.end_ns[rows], ranges.thread[rows])
+    result = np.zeros_like(chosen)
+    result[rows[around == NONE]] = True
+    return result
+
+
+def backward(found: Attribution, parts: list[Bools]) -> npt.NDArray[np.int64] | Float64:
+    """Return the time of the backward pass that each part brought about.
+
+    NaN where no work of the report has an origin: then it holds no backward pass, or one that
+    nothing connects with the forward pass.
+    """
+    came_from = origin(found)
+    if not came_from.known.any():
+        return np.full(len(parts), np.nan)
+    time_ns = found.work.duration_ns
+    times = [time_ns[placed(found.ranges.take(part), came_from.place)].sum() for part in parts]
+    return np.array(times, np.int64)
 
 
 def heading(found: Attribution) -> str:

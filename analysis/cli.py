@@ -9,16 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
 from analysis import render
 from analysis.errors import ReportError
+from analysis.output import add_to_database, replacing
 from analysis.table import Table
 
 FORMATS: Final = ("table", "csv", "json", "markdown", "sqlite")
@@ -26,16 +24,25 @@ REPORTS: Final = ("report", "before", "after")
 """The arguments that name a report."""
 
 TOP_OF_A_TABLE: Final = 20
+ESCAPED: Final = "backslashreplace"
+"""What becomes of a letter that cannot be written, such as half of a file name's; json reads it."""
+
 WIDTH_WITHOUT_TERMINAL: Final = 100
 
 
-def parser(doc: str | None, prog: str, *reports: str) -> argparse.ArgumentParser:
+def parser(
+    doc: str | None,
+    prog: str,
+    *reports: str,
+    top: str = f"only the first N rows (default {TOP_OF_A_TABLE} in a table, else all)",
+) -> argparse.ArgumentParser:
     """Return a parser with the arguments that every command has.
 
     Args:
         doc: the module's docstring; it is the help.
         prog: how the command is called.
         reports: which of `REPORTS` it reads, the first if left out.
+        top: the help of ``--top``.
     """
     made = argparse.ArgumentParser(
         prog=prog,
@@ -52,12 +59,7 @@ def parser(doc: str | None, prog: str, *reports: str) -> argparse.ArgumentParser
     made.add_argument(
         "--format", choices=FORMATS, default="table", help="how to write it (default table)"
     )
-    made.add_argument(
-        "--top",
-        type=positive,
-        metavar="N",
-        help=f"only the first N rows (default {TOP_OF_A_TABLE} in a table, else all)",
-    )
+    made.add_argument("--top", type=positive, metavar="N", help=top)
     made.add_argument(
         "--output", metavar="FILE", help="write there, not to stdout; sqlite adds a table to it"
     )
@@ -91,7 +93,7 @@ def run(main: Callable[[], int]) -> int:
     # Where the terminal cannot show a letter, an escape is better than a traceback.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=ESCAPED)
     try:
         status = main()
         sys.stdout.flush()
@@ -165,11 +167,11 @@ def put(
     """
     read = sources(args)
     if args.format == "sqlite":
-        add_to_database(shown[0], Path(args.output), *read)
+        add_to_database(shown[:1], Path(args.output), *read)
     elif args.output is not None:
         with (
             replacing(Path(args.output), *read) as draft,
-            draft.open("w", encoding="utf-8", newline="") as stream,
+            draft.open("w", encoding="utf-8", errors=ESCAPED, newline="") as stream,
         ):
             write_all(shown, args.format, stream, as_csv)
     else:
@@ -216,72 +218,3 @@ def write(
 def width() -> int:
     """Return how many columns a table may take: COLUMNS, else the terminal's."""
     return shutil.get_terminal_size((WIDTH_WITHOUT_TERMINAL, 24)).columns
-
-
-@contextmanager
-def replacing(output: Path, *read: Path) -> Iterator[Path]:
-    """Yield a path to write to; ``output`` is replaced when all of it has been written.
-
-    Raises:
-        ReportError: ``output`` is a report that is read, or cannot be written.
-    """
-    target = Path(os.path.realpath(output))
-    try:
-        if target.exists() and any(each.exists() and target.samefile(each) for each in read):
-            raise ReportError(output, "this is the report itself", "choose another --output")
-        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-            if target.is_dir():
-                raise ReportError(output, "a directory", "name a file for --output")
-            yield target  # a device or a pipe has no other name to be swapped with
-            return
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}-", dir=target.parent)
-        os.close(handle)
-        draft = Path(name)
-        try:
-            draft.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~umask())
-            yield draft
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        problem = f"cannot be written ({(error.strerror or str(error)).lower()})"
-        raise ReportError(output, problem, "choose another --output") from None
-
-
-def umask() -> int:
-    """Return the process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def add_to_database(table: Table, output: Path, *read: Path) -> None:
-    """Add a table to a SQLite database, in place of an earlier one of the same name.
-
-    Raises:
-        ReportError: ``output`` is a report that is read, no database, or cannot be written.
-    """
-    import sqlite3
-
-    import sqlite_utils
-
-    with replacing(output, *read) as draft:
-        if output.is_file():
-            shutil.copyfile(output, draft)
-        database = sqlite_utils.Database(draft)
-        try:
-            database.table(table.name).drop(ignore=True)
-            columns = {
-                name: str if isinstance(column, list) else column.dtype.type
-                for name, column in table.columns.items()
-            }
-            database.table(table.name).create(columns)
-            database.table(table.name).insert_all(table.rows())
-        except sqlite3.DatabaseError as error:
-            raise ReportError(
-                output, f"not a database to add to ({error})", "name another"
-            ) from None
-        finally:
-            database.close()

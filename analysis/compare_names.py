@@ -9,9 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import steps
 from analysis.vocabulary import canonical
-from profiling import names
 
 Int64 = npt.NDArray[np.int64]
 
@@ -54,8 +52,6 @@ def range_name(name: str) -> str:
     >>> range_name("## Call CompiledFxGraph fmjx4t ##")
     '## Call CompiledFxGraph ##'
     """
-    if steps.is_step(name):
-        return names.STEP
     return HASH.sub(r"\1 \2", canonical(name)) or UNNAMED
 
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from analysis import classify, placement, step_contents, tables
 from analysis.attribution import Attribution, Launches, totals
 from analysis.compare_names import kernel_name, range_name, together
-from analysis.containment import Spans, innermost
 from analysis.intervals import NONE, parents
 from analysis.kernels import labels_of
-from analysis.steps import is_step
+from analysis.placement import last_around
+from analysis.projection import Spans
 from profiling import names
 
 if TYPE_CHECKING:
@@ -227,7 +227,9 @@ def innermost_of(ranges: Ranges, launches: Launches, calling: Launches) -> Int64
     """Return the innermost range around each launch, or else around its caller's, or `NONE`."""
     spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
     own, caller = (
-        np.where(each.known, innermost(spans, Spans(each.thread, each.start_ns, each.end_ns)), NONE)
+        np.where(
+            each.known, last_around(spans, Spans(each.thread, each.start_ns, each.end_ns)), NONE
+        )
         for each in (launches, calling)
     )
     return np.where(own != NONE, own, caller)
@@ -249,16 +251,16 @@ def callers(ranges: Ranges, launches: Launches) -> Launches:
 
     Only for those whose own thread had neither open; the others have no caller.
     """
-    waiting = (*names.PHASES, names.WARMUP)
-    chosen = ranges.take(ranges.where(lambda name: name in waiting or is_step(name)))
+    waiting = (*names.PHASES, names.WARMUP, names.STEP)
+    chosen = ranges.take(ranges.where(lambda name: name in waiting))
     times = (chosen.start_ns, chosen.end_ns)
-    own = innermost(
+    own = last_around(
         Spans(chosen.thread, *times), Spans(launches.thread, launches.start_ns, launches.end_ns)
     )
     rows = np.flatnonzero((own == NONE) & launches.known)
     instant = launches.start_ns[rows]
     process = (launches.thread[rows] >> 24) & 0xFFFFFF
-    place = innermost(Spans(chosen.process, *times), Spans(process, instant, instant))
+    place = last_around(Spans(chosen.process, *times), Spans(process, instant, instant))
     thread = np.full(len(launches.thread), tables.MISSING, np.int64)
     thread[rows[place != NONE]] = chosen.thread[place[place != NONE]]
     return Launches(thread, launches.start_ns, launches.start_ns)

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import containment, device_tables, tables
-from analysis.containment import Spans
+from analysis import device_tables, tables
 from analysis.cover import Cover
 from analysis.intervals import NONE
-from analysis.projection import distinct
+from analysis.placement import last_around
+from analysis.projection import Spans, distinct
 from analysis.timeline import Calls, Timeline
 
 if TYPE_CHECKING:
@@ -291,9 +291,9 @@ def ranges_of(idle: Idle, ranges: Ranges) -> list[str]:
         instant[known] = np.where(begun > start, (start + begun) // 2, begun)
         thread[known] = calls.thread[call]
     times = (ranges.start_ns, ranges.end_ns)
-    found = containment.innermost(Spans(ranges.thread, *times), Spans(thread, instant, instant))
+    found = last_around(Spans(ranges.thread, *times), Spans(thread, instant, instant))
     rest = np.flatnonzero(found == NONE)
-    found[rest] = containment.innermost(
+    found[rest] = last_around(
         Spans(ranges.process, *times),
         Spans(idle.process[rest], instant[rest], instant[rest]),
     )

@@ -13,12 +13,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from analysis import cli, nvidia_cells, nvidia_kernels, nvidia_ranges, nvidia_work
+from analysis import cli, nvidia_cells, nvidia_kernels, nvidia_ranges, nvidia_work, tables
+from analysis.attribution import Attribution
 from analysis.errors import ReportError
+from analysis.render import percent
 from analysis.report import Report
+from analysis.vocabulary import ALIASES
+from profiling import names
 
 if TYPE_CHECKING:
     from analysis.table import Table
@@ -101,6 +105,21 @@ def wanted(text: str) -> Wanted:
     return Wanted(name, naming, NVTX_NAME in arguments)
 
 
+def warm(report: Report) -> tuple[str, ...]:
+    """Return a line that says how much of the work was warm-up, if there was one."""
+    if not tables.has_range(report, (names.WARMUP, *ALIASES[names.WARMUP])):
+        return ()
+    try:
+        found = Attribution.of(report)
+    except ReportError:  # ranges alone
+        return ()
+    share = percent(
+        int(found.work.duration_ns[found.work_in_warmup].sum())
+        / max(int(found.work.duration_ns.sum()), 1)
+    )
+    return (f"{share} of the work was warm-up: included, as NVIDIA's reports do",)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.nvidia")
@@ -114,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = args.wanted.made(report)
+        table = replace(args.wanted.made(report), notes=warm(report))
     if args.format in ("table", "markdown"):
         table = nvidia_cells.readable(table)
     cli.emit(table, args, as_csv=nvidia_cells.as_csv)

@@ -104,12 +104,8 @@ def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fa
     """Return ``cuda_kern_exec_sum``: launching, waiting and running, by thread, device and names.
 
     A launch that was recorded twice counts twice; kernels without a recorded launch do not count.
-    A kernel that began before its launch returned has no queue time.
-
-    Args:
-        report: what was recorded.
-        naming: as in `cuda_gpu_kern_sum`.
-        nvtx_name: likewise.
+    A kernel that began before its launch returned has no queue time. The arguments are those of
+    `cuda_gpu_kern_sum`.
     """
     report.require(tables.KERNEL, remedy=NO_CUDA)
     report.require(tables.RUNTIME, remedy=NO_CUDA)

@@ -27,8 +27,9 @@ import numpy.typing as npt
 
 from analysis import tables
 from analysis.attribution import Launches
-from analysis.containment import Spans, innermost
 from analysis.intervals import NONE
+from analysis.placement import last_around
+from analysis.projection import Spans
 from profiling import names
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ def _by_number(nodes: Nodes, launches: Launches) -> tuple[Launches, Bools]:
     if not len(engine):
         return _at(spans, np.full(len(launches.thread), NONE)), np.zeros_like(launches.known)
     work = Spans(launches.thread, launches.start_ns, launches.end_ns)
-    around = _chosen(engine, innermost(spans.take(engine), work))
-    inside = _chosen(engine, innermost(spans.take(engine), spans))
+    around = _chosen(engine, last_around(spans.take(engine), work))
+    inside = _chosen(engine, last_around(spans.take(engine), spans))
     inside[engine] = NONE
     number = _numbers_of(nodes, engine, inside)
     made = np.flatnonzero((nodes.number != NONE) & (inside == NONE) & ~nodes.evaluates)
@@ -136,9 +137,10 @@ def _chosen(rows: Int64, position: Int64) -> Int64:
 
 def _at(spans: Spans, place: Int64) -> Launches:
     """Return the intervals at these places as launches, MISSING for `NONE`."""
-    if not len(spans.place):
+    if not len(spans):
         return Launches(*3 * [np.full(len(place), tables.MISSING, np.int64)])
-    return Launches(*(np.where(place != NONE, column[place], tables.MISSING) for column in spans))
+    columns = spans.thread, spans.start_ns, spans.end_ns
+    return Launches(*(np.where(place != NONE, column[place], tables.MISSING) for column in columns))
 
 
 def _numbers_of(nodes: Nodes, engine: Int64, inside: Int64) -> Int64:
@@ -183,7 +185,7 @@ def _by_name(ranges: Ranges, launches: Launches) -> Launches:
     led = np.flatnonzero(partner != NONE)
     spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
     work = Spans(launches.thread, launches.start_ns, launches.end_ns)
-    return _at(spans, _chosen(partner[led], innermost(spans.take(led), work)))
+    return _at(spans, _chosen(partner[led], last_around(spans.take(led), work)))
 
 
 def _partners(ranges: Ranges) -> Int64:

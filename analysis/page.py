@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Times = npt.NDArray[np.float64]
 
 TOP: Final = 10
+MOST_DIGITS: Final = 18
+
+LONGEST_NS: Final = 1 << 63
+"""A step takes less than that, and more than nothing; NaN does neither."""
 
 RUN_KEYS: Final = (
     ("size", "num_layers", "d_model", "d_ff", "num_heads", "vocab_size", "parameters"),
@@ -32,16 +36,33 @@ RUN_KEYS: Final = (
 
 @dataclass(frozen=True)
 class Page:
-    """Lines about the run, then tables."""
+    """Lines about the run, then tables.
+
+    Attributes:
+        lines: for people.
+        tables: the answers, each of another name.
+        run: what the launcher noted, all of it.
+    """
 
     lines: tuple[str, ...]
     tables: tuple[Table, ...]
+    run: dict[str, str]
+
+    @property
+    def about(self) -> Table:
+        """The lines and what the launcher noted, as a table for a database."""
+        keys = ["about"] * len(self.lines) + list(self.run)
+        return Table("run", {"key": keys, "value": [*self.lines, *self.run.values()]})
 
 
-def page(report: Report) -> Page:
+def page(report: Report, top: int = TOP) -> Page:
     """Return the page: the run, how far to trust it, phases, categories, work, attention.
 
     Warm-up is left out of all of it, and the lines say how much that was.
+
+    Args:
+        report: what was recorded.
+        top: how many kernels or operators are listed, of those that took most.
 
     Raises:
         ReportError: the report holds neither work nor ranges.
@@ -54,7 +75,7 @@ def page(report: Report) -> Page:
         if not len(ranges):
             raise
         lines.append("no GPU kernels and no CPU operators in this report: only its ranges")
-        return Page(tuple(lines), (range_times(ranges),))
+        return Page(tuple(lines), (range_times(ranges),), report.run)
     lines += trust_lines(report, found)
     kept = ~found.work_in_warmup if len(found.warmup) else np.ones(len(found.work.kind), np.bool_)
     work = found.work.take(kept)
@@ -63,22 +84,45 @@ def page(report: Report) -> Page:
         what = "CPU operators, by self time" if work.on_cpu else "kernels"
         by_category = kernels.rank(report, work, by="category")
         by_name = kernels.rank(report, work)
-        rest = f" (of {len(by_name)})" if len(by_name) > TOP else ""
+        rest = f" (of {len(by_name)})" if len(by_name) > top else ""
         answers += [
             replace(by_category, name="categories", heading=f"Categories of {what}", notes=()),
-            replace(by_name.head(TOP), heading=f"Top {what}{rest}", notes=by_name.notes),
+            replace(
+                by_name.head(top),
+                name="top_kernels",  # not all that `analysis.kernels` adds as `kernels`
+                heading=f"Top {what}{rest}",
+                notes=of_everything(found, by_name.notes),
+            ),
         ]
     answers.append(attention.attention_parts(found))
-    return Page(tuple(lines), tuple(answer for answer in answers if answer is not None))
+    return Page(tuple(lines), tuple(answer for answer in answers if answer is not None), report.run)
+
+
+def of_everything(found: Attribution, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return notes on all work that was read, which say so where the page leaves warm-up out."""
+    if not len(found.warmup):
+        return notes
+    return tuple(f"of the whole report, warm-up included: {note}" for note in notes)
 
 
 def run_lines(report: Report) -> list[str]:
     """Return what the launcher noted of the run."""
     lines = [
-        " · ".join(f"{key} {grouped(report.run[key])}" for key in keys if report.run.get(key))
+        " · ".join(f"{key} {grouped(report.run[key])}" for key in keys if told(report.run.get(key)))
         for keys in RUN_KEYS
     ]
     return [line for line in lines if line]
+
+
+def told(value: str | None) -> bool:
+    """Return whether there is a value to tell; a number that counts nothing real is none.
+
+    >>> told("24"), told("python train.py"), told(""), told(None), told("9" * 6000)
+    (True, True, False, False, False)
+    """
+    return (
+        value is not None and value != "" and not (value.isdecimal() and len(value) > MOST_DIGITS)
+    )
 
 
 def grouped(value: str) -> str:
@@ -126,12 +170,14 @@ def step_lines(report: Report) -> list[str]:
 
 
 def step_times(report: Report, key: str) -> Times:
-    """Return step times that the launcher noted; none where it did not or they cannot be read."""
+    """Return step times that the launcher noted; none where it did not or they make no sense."""
     try:
         times = json.loads(report.run.get(key, "[]"))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         times = []
-    whole = isinstance(times, list) and all(isinstance(time, int | float) for time in times)
+    whole = isinstance(times, list) and all(
+        isinstance(time, int | float) and 0 < time < LONGEST_NS for time in times
+    )
     return np.array(times if whole else [], np.float64)
 
 

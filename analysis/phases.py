@@ -17,20 +17,24 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import classify, cli, placement, warmup
+from analysis import classify, cli, placement, steps, tables, warmup
 from analysis.attribution import Attribution
+from analysis.cover import Cover
+from analysis.intervals import NONE, parents
 from analysis.kernels import labels_of
 from analysis.report import Report
 from analysis.table import Table
 from analysis.vocabulary import canonical
 
 if TYPE_CHECKING:
+    from analysis.nvtx import Ranges
     from analysis.placement import Phases
 
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 ALL: Final = "all"
+OUTSIDE: Final = "outside steps"
 
 
 def by_category(report: Report, *, exclude_warmup: bool = True) -> Table:
@@ -88,32 +92,30 @@ def overview(found: Attribution) -> Table | None:
     """Return each phase's time on the host and on the device, warm-up left out.
 
     Returns:
-        ``phase, instances, wall_ns, kernel_ns, share, gemm_share``: the share is of all kernel
-        time, ``gemm_share`` is GEMM's of the phase's. None without any range.
+        ``phase, instances, wall_ns, kernel_ns, share, gemm_share``: ``wall_ns`` counts what is open
+        on two threads, or inside its like, once; the share is of all kernel time, ``gemm_share`` is
+        GEMM's of the phase's. Where there are steps, `other` is what they launched outside any
+        phase, and what was launched before, between and after them is `outside steps`. None without
+        any range.
     """
     if not len(found.ranges):
         return None
     phases = placement.phases(found)
     kept = warmup.counted(found)
     ranges = phases.ranges.take(warmup.outside(found, phases.ranges))
-    called = [canonical(name) for name in ranges.names]
-    of_range = [called[number] for number in ranges.name.tolist()]
-    wall = dict.fromkeys(phases.labels, 0)
-    instances = dict(wall)
-    for label, time in zip(of_range, ranges.wall_ns.tolist(), strict=True):
-        if label in wall:
-            wall[label], instances[label] = wall[label] + time, instances[label] + 1
+    labels = [*phases.labels, OUTSIDE]
+    phase = outside_steps(found, phases)
+    wall, opened = host_times(ranges, labels)
     gemm = np.array([label == "gemm" for label in labels_of(found.work)], np.bool_)
     duration = found.work.duration_ns
-    kernel = _sums(phases, kept, duration)
-    in_gemm = _sums(phases, kept & gemm[found.work.kind], duration)
-    opened = np.array([instances[label] for label in phases.labels], np.int64)
+    kernel = _sums(phase, len(labels), kept, duration)
+    in_gemm = _sums(phase, len(labels), kept & gemm[found.work.kind], duration)
     table = Table(
         name="phases",
         columns={
-            "phase": phases.labels,
+            "phase": labels,
             "instances": opened,
-            "wall_ns": np.array([wall[label] for label in phases.labels], np.int64),
+            "wall_ns": wall,
             "kernel_ns": kernel,
             "share": kernel / max(int(kernel.sum()), 1),
             "gemm_share": in_gemm / np.maximum(kernel, 1),
@@ -126,9 +128,43 @@ def overview(found: Attribution) -> Table | None:
     return table.take(np.flatnonzero((kernel > 0) | (opened > 0)))
 
 
-def _sums(phases: Phases, kept: Bools, duration_ns: Int64) -> Int64:
-    result = np.zeros(len(phases.labels), np.int64)
-    np.add.at(result, phases.phase[kept], duration_ns[kept])
+def outside_steps(found: Attribution, phases: Phases) -> Int64:
+    """Return the phase of each piece of work, one more for what no phase and no step launched."""
+    known = steps.of(found)
+    if known is None:
+        return phases.phase
+    launches = found.launches
+    process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
+    other = phases.phase == len(phases.labels) - 1
+    outside = other & launches.known & (known.at(launches.start_ns, process) == NONE)
+    return np.where(outside, len(phases.labels), phases.phase)
+
+
+def host_times(ranges: Ranges, labels: list[str]) -> tuple[Int64, Int64]:
+    """Return how long each phase was open, summed over processes, and how often it was.
+
+    A range inside one of its own phase and process, on whichever thread, is part of that one; where
+    two overlap otherwise, the time they share counts once.
+    """
+    called = [canonical(name) for name in ranges.names]
+    position = np.array(
+        [labels.index(name) if name in labels else NONE for name in called], np.int64
+    )
+    label = position[ranges.name]
+    wall, opened = np.zeros(len(labels), np.int64), np.zeros(len(labels), np.int64)
+    for process in np.unique(ranges.process).tolist():
+        of_it = ranges.process == process
+        for place in np.unique(label[of_it & (label != NONE)]).tolist():
+            rows = np.flatnonzero(of_it & (label == place))
+            start, end = ranges.start_ns[rows], ranges.end_ns[rows]
+            wall[place] += Cover.of(start, end).busy_ns
+            opened[place] += int((parents(start, end) == NONE).sum())
+    return wall, opened
+
+
+def _sums(phase: Int64, count: int, kept: Bools, duration_ns: Int64) -> Int64:
+    result = np.zeros(count, np.int64)
+    np.add.at(result, phase[kept], duration_ns[kept])
     return result
 
 

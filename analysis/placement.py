@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.containment import Spans, innermost
 from analysis.errors import ReportError
-from analysis.intervals import NONE, parents
+from analysis.intervals import NONE, ordered, parents
+from analysis.projection import Spans, innermost
 from analysis.vocabulary import canonical, matching
 from profiling import names
 
@@ -89,6 +89,21 @@ def outermost(ranges: Ranges, in_warmup: Bools) -> Ranges:
     return ranges.take((inside == NONE) & ~in_warmup)
 
 
+def last_around(outer: Spans, inner: Spans) -> Int64:
+    """Return `analysis.projection.innermost` for outer intervals in any order.
+
+    >>> outer = Spans(np.array([8, 7, 7]), np.array([0, 2, 0]), np.array([9, 5, 9]))
+    >>> inner = Spans(np.array([7, 7, 8, 9]), np.array([3, 4, 3, 3]), np.array([4, 6, 4, 4]))
+    >>> last_around(outer, inner).tolist()
+    [1, 2, 0, -1]
+    """
+    order = ordered(outer.start_ns, outer.end_ns, outer.thread)
+    place = innermost(outer.take(order), inner)
+    found = place != NONE
+    place[found] = order[place[found]]
+    return place
+
+
 def around(found: Attribution, chosen: Ranges, callable_: Bools) -> tuple[Int64, Bools]:
     """Return the innermost of some ranges around each launch: on its thread, else its caller's.
 
@@ -102,13 +117,13 @@ def around(found: Attribution, chosen: Ranges, callable_: Bools) -> tuple[Int64,
     """
     launches = found.launches
     times = (chosen.start_ns, chosen.end_ns)
-    own = innermost(
+    own = last_around(
         Spans(chosen.thread, *times), Spans(launches.thread, launches.start_ns, launches.end_ns)
     )
     rows = np.flatnonzero((own == NONE) & launches.known & callable_)
     instant = launches.start_ns[rows]
     process = (launches.thread[rows] >> 24) & 0xFFFFFF
-    caller = innermost(Spans(chosen.process, *times), Spans(process, instant, instant))
+    caller = last_around(Spans(chosen.process, *times), Spans(process, instant, instant))
     own[rows] = caller
     by_caller = np.zeros(len(own), np.bool_)
     by_caller[rows] = caller != NONE

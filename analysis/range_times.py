@@ -50,7 +50,8 @@ class Operations:
 class RangeTimes:
     """One entry a range, in the order of the ranges; times are 0 where nothing was launched.
 
-    ``first_ns`` is where the span on the device begins; ``flops`` is MISSING where not known.
+    ``first_ns`` is where the span on the device begins; ``flops`` is MISSING where not known, and
+    ``backward_ns`` everywhere where no work of the report has an origin.
     """
 
     gpu_ops: Int64
@@ -201,6 +202,8 @@ def backward(found: Attribution, spans: Spans) -> Int64:
     """Return the time of the backward pass that each range's work brought about, ``(R,)``."""
     place = origin(found).place
     known = np.flatnonzero(place.known)
+    if not len(known):
+        return np.full(len(spans), tables.MISSING, np.int64)
     order = known[np.lexsort((place.start_ns[known], place.thread[known]))]
     calls = Spans(place.thread[order], place.start_ns[order], place.end_ns[order])
     return contained(spans, calls).sums(found.work.duration_ns[order])

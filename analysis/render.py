@@ -224,11 +224,16 @@ def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], widt
 
 
 def as_csv(table: Table) -> str:
-    """Return the table as csv: integers as they are, other numbers to their last digit."""
+    """Return the table as csv: integers as they are, other numbers to their last digit.
+
+    What is missing (NaN) is an empty field.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(table.columns)
-    writer.writerows(row.values() for row in table.rows())
+    for row in table.rows():
+        # Only NaN differs from itself.
+        writer.writerow(["" if value != value else value for value in row.values()])
     return stream.getvalue()
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import tables, vocabulary, warmup
-from analysis.attribution import Attribution, within
+from analysis.attribution import Attribution
 from analysis.errors import ReportError
 from analysis.kernels import Work, check, load
 from analysis.placement import inside
+from analysis.steps import of as steps_of
 from profiling import names
 
 if TYPE_CHECKING:
@@ -101,25 +102,29 @@ def on(report: Report, found: Work, asked: Selection) -> Bools:
 
 
 def in_steps(found: Attribution, first: int | None, end: int | None) -> Bools:
-    """Return which work was launched during some of the steps, counted per process from 0.
+    """Return which work was launched during some of the steps; warm-up has none of them.
+
+    Args:
+        found: the work.
+        first: the first step, from 0 in every process; None for that.
+        end: the one after the last; None for all.
 
     Raises:
         ReportError: there are no steps, or none of these.
     """
-    steps = found.ranges.take(found.ranges.called(names.STEP))
-    if not len(steps):
+    known = steps_of(found)
+    if known is None:
         raise ReportError(found.report.path, "no step ranges in this report", "leave --steps out")
-    chosen = np.zeros(len(steps), np.bool_)
-    for process in np.unique(steps.process):
-        rows = np.flatnonzero(steps.process == process)
-        rows = rows[np.argsort(steps.start_ns[rows], kind="stable")]
-        chosen[rows[first:end]] = True
-    if not chosen.any():
+    wanted = range(known.count)[first:end]
+    if not len(wanted):
         raise ReportError(
-            found.report.path, f"no such steps: there are {len(steps)}", "counted from 0, A:B"
+            found.report.path, f"no such steps: there are {known.count}", "counted from 0, A:B"
         )
-    process = np.where(found.launches.known, (found.launches.thread >> 24) & 0xFFFFFF, -1)
-    return within(found.launches.start_ns, process, steps.take(chosen))
+    launches = found.launches
+    process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
+    number = known.at(launches.start_ns, process)
+    chosen: Bools = (number >= wanted.start) & (number < wanted.stop)
+    return chosen
 
 
 def steps(word: str) -> tuple[int | None, int | None]:

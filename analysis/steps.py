@@ -8,15 +8,13 @@ was open in its process when it was launched, whichever thread launched it: auto
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.intervals import NONE
-from analysis.vocabulary import canonical
 from profiling import names
 
 if TYPE_CHECKING:
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-NUMBERED: Final = re.compile(r"ProfilerStep#\d+")
-"""What `torch.profiler.profile.step` calls the range around each step."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +77,6 @@ class Steps:
         return found
 
 
-def is_step(name: str) -> bool:
-    """Return whether a range of this name is a step.
-
-    >>> is_step("train_step"), is_step("ProfilerStep#12"), is_step("stepping stone")
-    (True, True, False)
-    """
-    return canonical(name) == names.STEP or NUMBERED.fullmatch(name) is not None
-
-
 def of(found: Attribution, *, exclude_warmup: bool = True) -> Steps | None:
     """Return the steps of a report, or None where no range is a step.
 
@@ -100,7 +86,7 @@ def of(found: Attribution, *, exclude_warmup: bool = True) -> Steps | None:
             step inside is a step of its own: our launcher opens one for each.
     """
     ranges = found.ranges
-    stepping = np.array([is_step(name) for name in ranges.names], np.bool_)[ranges.name]
+    stepping = ranges.called(names.STEP)
     if exclude_warmup:
         stepping &= ~found.ranges_in_warmup
     rows = disjoint(ranges, np.flatnonzero(stepping))

@@ -9,7 +9,14 @@ from profiling import names
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     names.WARMUP: ("Warm-up", "warm-up", "warm_up", "Warmup", "WARMUP", "warm up"),
-    names.STEP: ("Step", "train_step", "training_step", "training step", "iteration"),
+    names.STEP: (
+        "Step",
+        "train_step",
+        "training_step",
+        "training step",
+        "iteration",
+        "ProfilerStep",
+    ),
     names.FORWARD: ("Forward", "forward pass", "Forward pass", "forward_pass", "fwd"),
     names.BACKWARD: ("Backward", "backward pass", "Backward pass", "backward_pass", "bwd"),
     names.OPTIMIZER: (
@@ -39,13 +46,20 @@ _CANONICAL: Final = {
 _NUMBERED: Final = re.compile(r", (?:op_id|seq|sizes|input_op_ids) = .*")
 """What ``torch.autograd.profiler.emit_nvtx`` adds to an operator's name; different every time."""
 
+_PROFILER_STEP: Final = re.compile(r"(ProfilerStep)#\d+")
+"""What ``torch.profiler.profile.step`` calls the range around each step."""
+
 
 def clean(name: str) -> str:
     """Return a name without what tells one call of it from the next.
 
     >>> clean("aten::mul, op_id = 314339"), clean("AddmmBackward0, seq = 7, op_id = 9")
     ('aten::mul', 'AddmmBackward0')
+    >>> clean("ProfilerStep#12"), clean("ProfilerStep#12a")
+    ('ProfilerStep', 'ProfilerStep#12a')
     """
+    if step := _PROFILER_STEP.fullmatch(name):
+        return step[1]
     return _NUMBERED.sub("", name) if ", " in name else name
 
 

@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import torch
@@ -53,12 +54,10 @@ def annotate(module: M) -> M:
     Returns:
         The same module. Annotating it again changes nothing.
     """
-    if not getattr(module, _annotated, False):
-        _hook(module, names.FORWARD)
-        for path, submodule in module.named_modules():
-            if path and (name := _range_name(path, submodule)):
-                _hook(submodule, name)
-        setattr(module, _annotated, True)
+    _hook(module, names.FORWARD)
+    for path, submodule in module.named_modules():
+        if path and (name := _range_name(path, submodule)):
+            _hook(submodule, name)
     _hook_optimizers()
     return module
 
@@ -77,28 +76,41 @@ def _range_name(path: str, module: nn.Module) -> str | None:
 
 
 def _hook(module: nn.Module, name: str) -> None:
-    def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if torch.compiler.is_compiling():
-            return
-        flops, backward_flops = _flops(module, inputs)
-        _enter(module, name, flops, backward_flops)
+    if getattr(module, _annotated, False):
+        return
+    # Functions of this module, so that an annotated model can still be pickled.
+    module.register_forward_pre_hook(partial(_before, name=name))
+    module.register_forward_hook(_after, always_call=True)
+    setattr(module, _annotated, True)
 
-    def after(module: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
-        if not torch.compiler.is_compiling():
-            _exit(module, output)
 
-    module.register_forward_pre_hook(before)
-    module.register_forward_hook(after, always_call=True)
+def _before(module: nn.Module, inputs: tuple[Any, ...], *, name: str) -> None:
+    if not torch.compiler.is_compiling():
+        _enter(module, name, *_flops(module, inputs))
+
+
+def _after(module: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
+    if not torch.compiler.is_compiling():
+        _exit(module, output)
 
 
 def _flops(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[int | None, int | None]:
     """Return forward and backward FLOPs where the module says what it computes."""
-    if isinstance(module, nn.Linear) and inputs and isinstance(inputs[0], Tensor):
-        forward = 2 * inputs[0].numel() * module.out_features
-        return forward, forward * (inputs[0].requires_grad + module.weight.requires_grad)
+    if inputs and isinstance(inputs[0], Tensor) and (outputs := _outputs(module)):
+        weight = module.get_parameter("weight")
+        forward = 2 * inputs[0].numel() * outputs
+        return forward, forward * (inputs[0].requires_grad + weight.requires_grad)
     if isinstance(module, nn.Embedding):
         return 0, None
     return None, None
+
+
+def _outputs(module: nn.Module) -> int:
+    """Return how many numbers a matrix gives for each vector; 0 if the module is no matrix."""
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    outputs = getattr(module, "nf", 0) if type(module).__name__ == "Conv1D" else 0
+    return outputs if isinstance(outputs, int) else 0  # transformers' GPT-2
 
 
 def _enter(owner: object, name: str, flops: int | None, backward_flops: int | None) -> None:
@@ -113,19 +125,20 @@ def _enter(owner: object, name: str, flops: int | None, backward_flops: int | No
 
 
 def _exit(owner: object, output: object) -> None:
-    """Close the owner's span; and first those inside whose own hook never came."""
+    """Close the owner's last span, if it is open; and forget those that went with it."""
     marks: list[tuple[object, Mark | None]] = getattr(_open, "marks", [])
-    if all(entry is not owner for entry, _ in marks):
+    place = next((i for i in reversed(range(len(marks))) if marks[i][0] is owner), None)
+    if place is None:
         return
-    while True:
-        entry, mark = marks.pop()
-        if mark is not None:
-            if entry is owner:
-                for tensor in _tensors(output):
-                    mark.output(tensor)
-            mark.__exit__(None, None, None)
-        if entry is owner:
-            return
+    mark = marks.pop(place)[1]
+    if mark is None:
+        return
+    for tensor in _tensors(output):
+        mark.output(tensor)
+    mark.__exit__(None, None, None)
+    # Spans inside it whose own hook never came are closed now.
+    still = {id(entry) for entry in stack()}
+    marks[place:] = [entry for entry in marks[place:] if entry[1] is None or id(entry[1]) in still]
 
 
 def _tensors(output: object) -> Iterator[Tensor]:

@@ -27,6 +27,20 @@ _ACCUMULATES: Final = 2**64 - 1
 """The sequence number of the nodes that add a gradient to a parameter; they belong to no span."""
 
 
+MOST_NODES: Final = 10_000
+"""A span that made more nodes gets no backward range.
+
+Looking at tens of thousands of nodes in a chain makes torch 2.13 overflow the C stack when they go.
+"""
+
+_too_deep: dict[str, int] = {}
+
+
+def too_deep() -> dict[str, int]:
+    """Return how many backward ranges were left out for their size, by name."""
+    return dict(_too_deep)
+
+
 def graph_task_id() -> int:
     """Return the number of the backward pass that runs on this thread, or -1."""
     return torch._C._current_graph_task_id()
@@ -115,6 +129,9 @@ class BackwardRange:
         """Hook into the nodes of the results, at the end of the span."""
         results, self.results = self.results, []
         inside, sinks = self._trace(results)
+        if len(inside) > MOST_NODES:
+            _too_deep[self.name] = _too_deep.get(self.name, 0) + 1
+            return
         self._sinks = len(sinks)
         for sink in sinks:
             sink.register_hook(self._after_sink)
@@ -133,7 +150,7 @@ class BackwardRange:
         inside: set[Node] = set()
         sinks = []
         waiting = [node for node in results if self._created(node)]
-        while waiting:
+        while waiting and len(inside) <= MOST_NODES:
             node = waiting.pop()
             if node in inside:
                 continue
@@ -150,8 +167,9 @@ class BackwardRange:
         return self._since <= node._sequence_nr() < _ACCUMULATES
 
     def _before_result(self, _gradients: Any) -> None:
-        if not self._pending:
-            self._open(_current_pass())
+        current = _current_pass()
+        if not self._pending or self.running() is not current:
+            self._open(current)
 
     def _open(self, current: _Pass) -> None:
         parent = self._parent

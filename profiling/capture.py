@@ -1,13 +1,18 @@
 """What records a run from inside its process: the PyTorch profiler, or nsys around us."""
 
 import json
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from unittest.mock import patch
 
 import torch
+from torch._C._profiler import _ExperimentalConfig
+from torch.autograd import profiler as autograd_profiler
 
+from profiling.errors import LaunchError
 from profiling.forward import recording
 from profiling.operators import NvtxOperators
 from profiling.recorders import NvtxRecorder, Recorder, TorchRecorder
@@ -18,7 +23,7 @@ TRACE_NAME: Final = "trace.json"
 
 @contextmanager
 def capture(recorder: str, device: str, folder: Path) -> Iterator[Recorder]:
-    """Record what runs inside.
+    """Record what runs inside, on all threads of this process.
 
     Args:
         recorder: ``torch`` writes a trace into ``folder``; ``nsys`` is around this process and
@@ -30,17 +35,24 @@ def capture(recorder: str, device: str, folder: Path) -> Iterator[Recorder]:
         with _torch_profiler(device, folder / TRACE_NAME) as ranges:
             yield ranges
         return
-    on_gpu = device.startswith("cuda")
-    if on_gpu:
-        _profiler_switch("start")  # opens nsys' --capture-range=cudaProfilerApi
     ranges = NvtxRecorder()
+    with recording(ranges), _gpu_capture(device) if _on_gpu(device) else _operators():
+        yield ranges
+
+
+def _on_gpu(device: str) -> bool:
+    return device.startswith("cuda")
+
+
+@contextmanager
+def _gpu_capture(device: str) -> Iterator[None]:
+    """Open and close nsys' ``--capture-range=cudaProfilerApi``."""
+    _profiler_switch("start")
     try:
-        with recording(ranges), nullcontext() if on_gpu else NvtxOperators():
-            yield ranges
+        yield
+        torch.cuda.synchronize(device)
     finally:
-        if on_gpu:
-            torch.cuda.synchronize(device)
-            _profiler_switch("stop")
+        _profiler_switch("stop")
 
 
 def _profiler_switch(which: str) -> None:
@@ -48,14 +60,41 @@ def _profiler_switch(which: str) -> None:
 
 
 @contextmanager
+def _operators() -> Iterator[None]:
+    """Push a range around every operator, on this thread and on those it starts."""
+    run = threading.Thread.run
+
+    def recorded(thread: threading.Thread) -> None:
+        with NvtxOperators():
+            run(thread)
+
+    with patch.object(threading.Thread, "run", recorded), NvtxOperators():
+        yield
+
+
+@contextmanager
 def _torch_profiler(device: str, trace: Path) -> Iterator[Recorder]:
     activities = [torch.profiler.ProfilerActivity.CPU]
-    if device.startswith("cuda"):
+    if _on_gpu(device):
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     recorder = TorchRecorder()
-    with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
-        with recording(recorder):
+    profiler = torch.profiler.profile(
+        activities=activities,
+        acc_events=True,
+        experimental_config=_ExperimentalConfig(profile_all_threads=True),
+    )
+    with profiler:
+        with ExitStack() as inside:
+            inside.enter_context(patch.object(autograd_profiler.profile, "__init__", _refuse))
+            inside.enter_context(recording(recorder))
             yield recorder
-        payloads = json.dumps(recorder.payloads())
-        profiler.add_metadata_json("toolkit_payloads", payloads)
+        profiler.add_metadata_json("toolkit_payloads", json.dumps(recorder.payloads()))
     profiler.export_chrome_trace(str(trace))
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    """Stand in for a profiler of the script's own: a second one ends the process (torch 2.13)."""
+    raise LaunchError(
+        "the script profiles itself, and PyTorch cannot do so twice at once; use RECORDER=nsys, "
+        "take its profiler out, or give the trace it writes to python -m analysis"
+    )

@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from profiling.errors import LaunchError
 from profiling.machine import child_environment
@@ -43,12 +44,33 @@ def run(command: list[str], folder: Path, log: Path | None = None) -> None:
             output.close()
     note = folder / FAILURE_NAME
     if note.exists():
-        raise LaunchError(_failure(json.loads(note.read_text())))
+        raise LaunchError(_failure(read(note)))
     if status:
         raise LaunchError(_crash(status, log))
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Return a note that the process left.
+
+    Raises:
+        LaunchError: there is none, or it cannot be read.
+    """
+    try:
+        note: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise LaunchError(
+            "the run ended without leaving its result; no report was made: let it end by itself "
+            "(no os._exit), and see that its disk is not full"
+        ) from None
+    except ValueError:
+        raise LaunchError(
+            f"{path.name} of the run is cut short; see that its disk is not full"
+        ) from None
+    return note
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave it running
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -62,8 +84,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _failure(note: dict[str, str]) -> str:
     what = ": ".join(part for part in (note["kind"], note["message"]) if part)
-    if "out of memory" in what.lower() or note["kind"] == "MemoryError":
-        return f"the run is out of memory ({what}); use a smaller SIZE, BATCH or CONTEXT"
+    if note["kind"] == "LaunchError":
+        return note["message"]
+    if (
+        re.search("out of memory|can't allocate memory", what.lower())
+        or note["kind"] == "MemoryError"
+    ):
+        return f"the run is out of memory ({what}); use a smaller model, batch or context"
     place = f" ({note['place']})" if note["place"] else ""
     return f"the workload failed with {what}{place}; no report was made: run it alone to debug it"
 
@@ -72,7 +99,9 @@ def _crash(status: int, log: Path | None) -> str:
     said = log.read_text(errors="replace").strip().splitlines() if log else []
     last = f" and said: {said[-1]}" if said else ""
     if status in {-signal.SIGKILL, 128 + signal.SIGKILL}:
-        return "the run was killed, most likely out of memory; use a smaller SIZE, BATCH or CONTEXT"
+        return (
+            "the run was killed, most likely out of memory; use a smaller model, batch or context"
+        )
     if status < 0:
         return f"the run died of {signal.Signals(-status).name}{last}; no report was made"
     return f"the run ended with exit status {status}{last}; no report was made"

@@ -78,7 +78,7 @@ _costs_lock = threading.Lock()
 class Span(Mark):
     """A range that is written somewhere; see `span`."""
 
-    __slots__ = ("_depth", "_flops", "_recorder", "backward", "name")
+    __slots__ = ("_flops", "_recorder", "backward", "name")
 
     def __init__(
         self, recorder: Recorder, name: str, flops: int | None, backward_flops: int | None
@@ -87,7 +87,6 @@ class Span(Mark):
         self.backward = BackwardRange(recorder, names.backward(name), backward_flops)
         self._recorder = recorder
         self._flops = flops
-        self._depth = 0
 
     @overload
     def output(self, tensor: T, /) -> T: ...
@@ -96,14 +95,14 @@ class Span(Mark):
     def output(self, first: Tensor, /, *more: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Name the results of the range, so that its backward pass gets a range too."""
         for tensor in (first, *more):
-            if tensor.grad_fn is not None:
-                self.backward.results.append(tensor.grad_fn)
+            # What is no tensor passes, as it does while nobody records.
+            if (node := getattr(tensor, "grad_fn", None)) is not None:
+                self.backward.results.append(node)
         return (first, *more) if more else first
 
     def __enter__(self) -> "Span":
         open_ranges = stack()
         self.backward.enter(open_ranges)
-        self._depth = len(open_ranges)
         if graph_task_id() != -1:
             # Work that runs again inside the backward pass (checkpointing) is no forward.
             self.name += names.RECOMPUTE_SUFFIX
@@ -119,8 +118,10 @@ class Span(Mark):
     ) -> None:
         """Close the range, and those that a failed backward pass left open inside it."""
         open_ranges = stack()
-        while len(open_ranges) > self._depth:
-            open_ranges.pop().close()
+        if self in open_ranges:  # else a range around it was closed first, and took it along
+            while (innermost := open_ranges.pop()) is not self:
+                innermost.close()
+            self.close()
         if kind is None:
             self.backward.attach()
 

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from profiling import child, fit, machine, options, run_facts
+from profiling.backward import MOST_NODES
 from profiling.capture import TRACE_NAME
-from profiling.errors import LaunchError, UsageError
+from profiling.errors import LaunchError, UsageError, one_line
 from profiling.nsys import Nsys, check_ranges_arrived
 from profiling.settings import Settings
 from profiling.torch_trace import TraceError, convert
@@ -48,6 +49,7 @@ class Launch:
     script: Path | None
     arguments: tuple[str, ...]
     command: str
+    overwrite: bool
 
     @property
     def recorder(self) -> str:
@@ -92,13 +94,16 @@ def record(launch: Launch) -> None:
         plan = {
             "recorder": launch.recorder,
             "script": str(launch.script.resolve()) if launch.script else None,
+            "typed": str(launch.script),
+            "device": launch.device,
         }
         (folder / PLAN_NAME).write_text(json.dumps(plan))
         if launch.settings:
             launch.settings.save(folder / SETTINGS_NAME)
         command = machine.python_command("profiling.workload", folder, "--", *launch.arguments)
         made = _under_nsys(launch, command, folder) if launch.nsys else _embedded(command, folder)
-        result = json.loads((folder / RESULT_NAME).read_text())
+        result = child.read(folder / RESULT_NAME)
+        _warn(result)
         if launch.nsys:
             nvtx = result["facts"].get("nvtx", "")
             check_ranges_arrived(made, result["pushed"], launch.nsys, nvtx)
@@ -111,6 +116,7 @@ def _under_nsys(launch: Launch, command: list[str], folder: Path) -> Path:
     output = folder / "recording"
     log = None if launch.script else folder / "nsys.log"
     child.run(launch.nsys.profile_command(output, launch.device, command), folder, log)
+    child.read(folder / RESULT_NAME)
     recording = output.with_suffix(".nsys-rep")
     if not recording.exists():
         raise LaunchError(f"nsys {launch.nsys.version} left no recording; use RECORDER=torch")
@@ -120,12 +126,26 @@ def _under_nsys(launch: Launch, command: list[str], folder: Path) -> Path:
 
 def _embedded(command: list[str], folder: Path) -> Path:
     child.run(command, folder)
-    report = folder / "recording.sqlite"
+    pushed = child.read(folder / RESULT_NAME)["pushed"]
+    report, trace = folder / "recording.sqlite", folder / TRACE_NAME
     try:
-        convert(folder / TRACE_NAME, report)
+        done = convert(trace, report, strict=False)
     except TraceError as error:
-        raise LaunchError(str(error)) from None
+        if not pushed and "no operators" in str(error):
+            problem = "nothing was recorded: the script ran no torch operator and opened no span"
+            raise LaunchError(f"{problem}; give one that does") from None
+        raise LaunchError(str(error).replace(str(trace), "the trace")) from None
+    for what, count in done.unpaired.items():
+        print(f"note: {count:,} payloads left out: {what}", file=sys.stderr)
     return report
+
+
+def _warn(result: dict[str, Any]) -> None:
+    for name, count in result["too_deep"].items():
+        print(
+            f"note: {count:,} ranges {one_line(name)} left out: over {MOST_NODES:,} autograd nodes",
+            file=sys.stderr,
+        )
 
 
 def _facts(launch: Launch, result: dict[str, Any]) -> dict[str, object]:
@@ -150,16 +170,35 @@ def _facts(launch: Launch, result: dict[str, Any]) -> dict[str, object]:
 def _keep(launch: Launch, made: Path) -> None:
     recording = made.with_suffix(".nsys-rep")
     if launch.nsys:
-        os.replace(recording, launch.recording)
-    elif launch.recording.exists():
+        _publish(recording, launch.recording, launch.overwrite)
+    elif launch.recording.exists() and launch.overwrite:
         launch.recording.unlink()  # of the earlier report, which this one replaces
-    os.replace(made, launch.report)
+    _publish(made, launch.report, launch.overwrite)
+
+
+def _publish(made: Path, destination: Path, overwrite: bool) -> None:
+    """Give a file its name; one that appeared there meanwhile is not lost."""
+    if overwrite:
+        os.replace(made, destination)
+        return
+    try:
+        os.link(made, destination)
+    except FileExistsError:
+        raise LaunchError(_taken(destination)) from None
+    except OSError:  # a disk without hard links
+        if destination.exists():
+            raise LaunchError(_taken(destination)) from None
+        os.replace(made, destination)
+
+
+def _taken(path: Path) -> str:
+    return f"{path}: exists; choose another NAME, or set OVERWRITE=1 to replace it"
 
 
 @contextmanager
 def _scratch(reports: Path) -> Iterator[Path]:
     """Give a folder on the same disk as the reports, gone afterwards."""
-    made = not reports.exists()
+    made = [folder for folder in (reports, *reports.parents) if not folder.exists()]
     try:
         reports.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".recording-", dir=reports))
@@ -180,21 +219,20 @@ def _scratch(reports: Path) -> Iterator[Path]:
         raise LaunchError(f"{reports}: the report could not be written ({reason})") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if made and not any(reports.iterdir()):
-            reports.rmdir()
+        for parent in made:
+            if not any(parent.iterdir()):
+                parent.rmdir()
 
 
-def check_free(launch: Launch, overwrite: bool) -> None:
+def check_free(launch: Launch) -> None:
     """Refuse to write over an earlier report.
 
     Raises:
-        LaunchError: there is one, and ``overwrite`` was not given.
+        LaunchError: there is one, and it is not to be replaced.
     """
     for path in (launch.report, launch.recording):
-        if path.exists() and not overwrite:
-            raise LaunchError(
-                f"{path}: exists; choose another NAME, or set OVERWRITE=1 to replace it"
-            )
+        if path.exists() and not launch.overwrite:
+            raise LaunchError(_taken(path))
 
 
 def prepare(arguments: argparse.Namespace, command: str) -> Launch:
@@ -207,6 +245,8 @@ def prepare(arguments: argparse.Namespace, command: str) -> Launch:
     script: Path | None = arguments.script
     if script and not script.is_file():
         raise LaunchError(f"{script}: no such file; give the script to record")
+    if script:
+        options.check_script(arguments)
     config = None if script else options.config(arguments)
     name = options.name(arguments)
     device = machine.choose_device(arguments.device)
@@ -220,9 +260,10 @@ def prepare(arguments: argparse.Namespace, command: str) -> Launch:
         script=script,
         arguments=tuple(arguments.arguments),
         command=command,
+        overwrite=arguments.overwrite,
     )
-    check_free(launch, arguments.overwrite)
-    if settings:
+    check_free(launch)
+    if settings and not device.startswith("cuda"):
         fit.check(settings)
     return launch
 
@@ -240,17 +281,18 @@ def announce(launch: Launch) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end us like an interruption: the recorded process first, then what it left."""
+def _ended_by_signals() -> Iterator[None]:
+    """Let a signal end us like an interruption: the recorded process first, then what it left."""
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _shown(path: Path) -> Path:
@@ -266,19 +308,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         launch = prepare(arguments, " ".join(["python -m profiling.launch", *given]))
         announce(launch)
-        with _ended_by_sigterm():
+        with _ended_by_signals():
             record(launch)
+        page = machine.python_command("analysis", _shown(launch.report))
+        return subprocess.run(page, env=machine.child_environment(), check=False).returncode
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except LaunchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("error: interrupted; no report was made", file=sys.stderr)
+        print("error: interrupted", file=sys.stderr)
         return 130
-    page = machine.python_command("analysis", _shown(launch.report))
-    return subprocess.run(page, env=machine.child_environment(), check=False).returncode
 
 
 if __name__ == "__main__":

@@ -64,7 +64,18 @@ def available_bytes(device: str) -> int:
         used = int((_CGROUP / "memory.current").read_text())
     except OSError:
         return available
-    return available if limit == "max" else min(available, max(0, int(limit) - used))
+    if limit == "max":
+        return available
+    return min(available, max(0, int(limit) - used + _reclaimable()))
+
+
+def _reclaimable() -> int:
+    """Return the bytes of cached files that the container gives back when memory is wanted."""
+    try:
+        lines = (_CGROUP / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
 
 
 def facts(device: str) -> dict[str, str]:
@@ -102,10 +113,15 @@ def _cuda_facts(device: str) -> dict[str, str]:
     }
     query = "driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit"
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
-    index = torch.device(device).index or 0
+    # By its own id: the CUDA ordinal counts visible devices only.
+    which = getattr(properties, "uuid", None)
     try:
         answer = subprocess.run(
-            [*command, f"--id={index}"], capture_output=True, text=True, check=True, timeout=10
+            [*command, *([f"--id=GPU-{which}"] if which else [])],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
         return known
@@ -133,4 +149,5 @@ def child_environment() -> dict[str, str]:
 
 def python_command(module: str, *arguments: str | Path) -> list[str]:
     """Return the command line that runs a module of this project in a process of its own."""
-    return [sys.executable, "-m", module, *map(str, arguments)]
+    # -P: a module of the same name in the current folder is somebody else's.
+    return [sys.executable, "-P", "-m", module, *map(str, arguments)]

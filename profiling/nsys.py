@@ -32,8 +32,13 @@ class Nsys:
         asked = os.environ.get("NSYS")
         if asked and shutil.which(asked) is None:
             raise LaunchError(f"NSYS={asked} is no program; name the nsys program, or unset it")
-        found = asked or shutil.which("nsys")
-        return cls(found) if found else None
+        path = asked or shutil.which("nsys")
+        if path is None:
+            return None
+        found = cls(path)
+        if not found.version:
+            raise LaunchError(f"{path} does not say its version; name a working nsys with NSYS=")
+        return found
 
     @cached_property
     def version(self) -> str:

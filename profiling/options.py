@@ -3,10 +3,30 @@
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from model.config import SIZES, ModelConfig
 from profiling.errors import UsageError
 from profiling.settings import ATTENTIONS, DTYPES, MODES, SHAPE_FIELDS, Settings, shape
+
+if TYPE_CHECKING:
+    from model.config import ModelConfig
+
+DEFAULT_SIZE: Final = "small"
+OF_THE_MODEL: Final = {
+    "size": DEFAULT_SIZE,
+    **dict.fromkeys(SHAPE_FIELDS),
+    "mode": MODES[0],
+    "batch": None,
+    "context": None,
+    "dtype": DTYPES[0],
+    "attention": ATTENTIONS[0],
+    "steps": 3,
+    "warmup": 1,
+    "seed": 0,
+}
+"""The options that only our own model has, with their defaults; None depends on the others."""
+
+LONGEST_NAME: Final = 100
 
 
 def count(text: str) -> int:
@@ -21,6 +41,14 @@ def count_or_none(text: str) -> int:
     if not re.fullmatch(r"[0-9]+", text):
         raise argparse.ArgumentTypeError(f"must be 0 or a positive whole number, not {text!r}")
     return int(text)
+
+
+def seed(text: str) -> int:
+    """Read a whole number that torch takes as a seed."""
+    number = count_or_none(text)
+    if number >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"must be below 2**63, not {text!r}")
+    return number
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,24 +66,24 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = made.add_argument_group("what to run")
-    what.add_argument("--size", default="small", help=f"{', '.join(SIZES)} (default: %(default)s)")
+    what.add_argument(
+        "--size", help="tiny, small, medium, large, xl, xl-2026, 2.7B or 10B (default: small)"
+    )
     for field in SHAPE_FIELDS:
         flag = "--" + field.replace("_", "-")
         what.add_argument(flag, type=count, metavar="N", help="instead of the size's own")
-    what.add_argument("--mode", choices=MODES, default="train", help="(default: %(default)s)")
+    what.add_argument("--mode", choices=MODES, help="(default: train)")
     what.add_argument(
         "--batch", type=count, metavar="N", help="sequences a step (default: 4; on a CPU 1)"
     )
     what.add_argument(
         "--context", type=count, metavar="N", help="positions (default: 512; on a CPU 128)"
     )
-    what.add_argument("--dtype", choices=DTYPES, default="float32", help="(default: %(default)s)")
-    what.add_argument("--attention", choices=ATTENTIONS, default="eager", help="(default: eager)")
-    what.add_argument("--steps", type=count, default=3, metavar="N", help="(default: %(default)s)")
-    what.add_argument(
-        "--warmup", type=count_or_none, default=1, metavar="N", help="(default: %(default)s)"
-    )
-    what.add_argument("--seed", type=count_or_none, default=0, help="(default: %(default)s)")
+    what.add_argument("--dtype", choices=DTYPES, help="(default: float32)")
+    what.add_argument("--attention", choices=ATTENTIONS, help="(default: eager)")
+    what.add_argument("--steps", type=count, metavar="N", help="(default: 3)")
+    what.add_argument("--warmup", type=count_or_none, metavar="N", help="(default: 1)")
+    what.add_argument("--seed", type=seed, metavar="N", help="(default: 0)")
     what.add_argument("--script", type=Path, help="record this instead; its ARGS after --")
     what.add_argument("arguments", nargs="*", metavar="ARGS", help="of the script")
     how = made.add_argument_group("how to record it")
@@ -78,37 +106,47 @@ def name(arguments: argparse.Namespace) -> str:
     Raises:
         UsageError: it would be a path or a hidden file.
     """
-    default = arguments.script.stem if arguments.script else arguments.size
+    default = arguments.script.stem if arguments.script else arguments.size or DEFAULT_SIZE
     chosen: str = default if arguments.name is None else arguments.name
+    if len(chosen) > LONGEST_NAME:
+        raise UsageError(f"a report's name has at most {LONGEST_NAME} characters")
     if not re.fullmatch(r"[\w][\w.+-]*", chosen):
         raise UsageError(f"a report cannot be called {chosen!r}; use letters, digits, and . _ + -")
     return chosen
 
 
-def config(arguments: argparse.Namespace) -> ModelConfig:
-    """Return the shape asked for.
+def config(arguments: argparse.Namespace) -> "ModelConfig":
+    """Return the shape asked for, and fill in the defaults.
 
     Raises:
         UsageError: no such size, an impossible shape, or arguments without a script.
     """
     if arguments.arguments:
         raise UsageError(f"{arguments.arguments[0]!r} is no option; arguments need a --script")
+    for option, default in OF_THE_MODEL.items():
+        if getattr(arguments, option) is None:
+            setattr(arguments, option, default)
     return shape(arguments.size, **{field: getattr(arguments, field) for field in SHAPE_FIELDS})
 
 
-def settings(arguments: argparse.Namespace, config: ModelConfig, device: str) -> Settings:
+def check_script(arguments: argparse.Namespace) -> None:
+    """Refuse what a script would ignore.
+
+    Raises:
+        UsageError: an option of our own model was given beside a script.
+    """
+    given = [option for option in OF_THE_MODEL if getattr(arguments, option) is not None]
+    if given:
+        flag = given[0].replace("_", "-")
+        raise UsageError(f"--{flag} is of our own model; a script takes its own arguments after --")
+
+
+def settings(arguments: argparse.Namespace, config: "ModelConfig", device: str) -> Settings:
     """Return what is to be run; batch and context default to what the device can bear."""
     on_gpu = device.startswith("cuda")
-    return Settings(
-        size=arguments.size,
-        config=config,
-        mode=arguments.mode,
-        batch=arguments.batch or (4 if on_gpu else 1),
-        context=arguments.context or (512 if on_gpu else 128),
-        dtype=arguments.dtype,
-        device=device,
-        attention=arguments.attention,
-        steps=arguments.steps,
-        warmup=arguments.warmup,
-        seed=arguments.seed,
-    )
+    chosen = {option: getattr(arguments, option) for option in OF_THE_MODEL}
+    chosen["batch"] = arguments.batch or (4 if on_gpu else 1)
+    chosen["context"] = arguments.context or (512 if on_gpu else 128)
+    for field in SHAPE_FIELDS:
+        del chosen[field]
+    return Settings(config=config, device=device, **chosen)

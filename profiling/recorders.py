@@ -3,6 +3,7 @@
 import os
 import threading
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import nvtx
@@ -42,6 +43,7 @@ class NvtxRecorder:
 
     def push(self, name: str, flops: int | None) -> None:
         """Open a range on this thread."""
+        name = name.replace("\0", "\\0")  # a C string would end there
         key = name, flops
         annotation = self._known.get(key)
         if annotation is None:
@@ -67,6 +69,12 @@ class NvtxRecorder:
         return stack
 
 
+@dataclass(slots=True)
+class _Pushed:
+    flops: int | None
+    popped: bool = False
+
+
 class TorchRecorder:
     """Ranges for the PyTorch profiler.
 
@@ -77,22 +85,25 @@ class TorchRecorder:
 
     def __init__(self) -> None:
         self._open = threading.local()
-        self._payloads: dict[tuple[int, str], list[int | None]] = defaultdict(list)
+        self._payloads: dict[tuple[int, str], list[_Pushed]] = defaultdict(list)
 
     def push(self, name: str, flops: int | None) -> None:
         """Open a range on this thread, by a name that the trace can hold."""
         name = recordable(name)
         annotation = torch.profiler.record_function(name)
         annotation.__enter__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._payloads[threading.get_native_id(), name].append(flops)
+        pushed = _Pushed(flops)
+        self._payloads[threading.get_native_id(), name].append(pushed)
         try:
-            self._open.stack.append(annotation)
+            self._open.stack.append((annotation, pushed))
         except AttributeError:
-            self._open.stack = [annotation]
+            self._open.stack = [(annotation, pushed)]
 
     def pop(self) -> None:
         """Close the innermost open range of this thread."""
-        self._open.stack.pop().__exit__(None, None, None)
+        annotation, pushed = self._open.stack.pop()
+        annotation.__exit__(None, None, None)
+        pushed.popped = True
 
     def pushed(self) -> dict[str, int]:
         """Return how often each name was pushed."""
@@ -102,10 +113,13 @@ class TorchRecorder:
         return dict(counts)
 
     def payloads(self) -> dict[str, dict[str, list[int | None]]]:
-        """Return the payloads in order, by native thread id (as text) and name."""
+        """Return the payloads in order, by native thread id (as text) and name.
+
+        A range that is still open, on some thread that goes on, is not in the trace.
+        """
         threads: dict[str, dict[str, list[int | None]]] = defaultdict(dict)
         for (thread, name), values in self._payloads.items():
-            threads[str(thread)][name] = values
+            threads[str(thread)][name] = [value.flops for value in values if value.popped]
         return dict(threads)
 
 

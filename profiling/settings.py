@@ -1,12 +1,16 @@
 """What is to be run: the model's shape, the batch, the mode, the number of steps."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from model.config import SIZES, ModelConfig
 from profiling.errors import UsageError
+
+if TYPE_CHECKING:
+    from model.config import ModelConfig
 
 MODES: Final = ("train", "forward_backward", "forward")
 DTYPES: Final = ("float32", "bfloat16", "float16")
@@ -35,8 +39,10 @@ class Settings:
         path.write_text(json.dumps(asdict(self)))
 
     @classmethod
-    def load(cls, path: Path) -> "Settings":
+    def load(cls, path: Path) -> Settings:
         """Read what `save` wrote."""
+        from model.config import ModelConfig
+
         fields = json.loads(path.read_text())
         return cls(**{**fields, "config": ModelConfig(**fields["config"])})
 
@@ -56,6 +62,8 @@ def shape(size: str, **changes: int | None) -> ModelConfig:
     Raises:
         UsageError: no such size, or an impossible shape.
     """
+    from model.config import SIZES  # here: beside a script its own `model` may stand
+
     if size not in SIZES:
         raise UsageError(f"no size is called {size!r}; there are: {', '.join(SIZES)}")
     given = {name: value for name, value in changes.items() if value is not None}

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiling import report_schema
+from profiling.errors import one_line
 from profiling.trace_description import run_rows
 from profiling.trace_events import Staging
 from profiling.trace_report import write
@@ -35,12 +36,14 @@ class TraceSummary:
 
     ``converted`` counts rows by table, an operator merged into its own caller not among them;
     ``left_out`` counts events by category, with the reason where it is not the category itself;
-    ``renumbered`` maps a process and a thread id too large for a report to the number it got.
+    ``renumbered`` maps a process and a thread id too large for a report to the number it got;
+    ``unpaired`` counts payloads without an annotation of theirs, with the reason.
     """
 
     converted: Mapping[str, int]
     left_out: Mapping[str, int]
     renumbered: Mapping[str, int]
+    unpaired: Mapping[str, int]
 
 
 def convert(
@@ -48,6 +51,7 @@ def convert(
     destination: Path,
     *,
     overwrite: bool = False,
+    strict: bool = True,
     progress: Progress | None = None,
 ) -> TraceSummary:
     """Convert the trace ``source``, plain or gzipped, to the report ``destination``.
@@ -59,6 +63,7 @@ def convert(
         source: what ``export_chrome_trace`` or ``tensorboard_trace_handler`` wrote.
         destination: the SQLite file to make.
         overwrite: replace an existing destination.
+        strict: fail where payloads do not fit the annotations, rather than leave those out.
         progress: told the bytes read so far and the bytes there are.
 
     Raises:
@@ -68,7 +73,7 @@ def convert(
         _check_destination(source, destination, overwrite)
         with _beside(destination) as directory:
             report = directory / "report.sqlite"
-            summary = _build(source, report, directory / "staging.sqlite", progress)
+            summary = _build(source, report, directory / "staging.sqlite", strict, progress)
             os.replace(report, destination)
     except sqlite3.Error as error:
         raise TraceError(
@@ -102,7 +107,10 @@ def _beside(destination: Path) -> Iterator[Path]:
         shutil.rmtree(name, ignore_errors=True)
 
 
-def _build(source: Path, report: Path, scratch: Path, progress: Progress | None) -> TraceSummary:
+def _build(
+    source: Path, report: Path, scratch: Path, strict: bool, progress: Progress | None
+) -> TraceSummary:
+    unpaired: dict[str, int] = {}
     with closing(sqlite3.connect(report, isolation_level=None)) as connection:
         connection.execute("ATTACH ? AS staging", (str(scratch),))
         for schema in ("main", "staging"):
@@ -118,13 +126,14 @@ def _build(source: Path, report: Path, scratch: Path, progress: Progress | None)
         if not staging.staged:
             raise TraceError(f"{source}: {_nothing(staging)}")
         try:
-            converted = write(connection, staging, trace.metadata)
+            converted = write(connection, staging, trace.metadata, None if strict else unpaired)
         except TraceError as error:
             raise TraceError(f"{source}: {error}") from error
         rows = run_rows(source.name, staging, trace.metadata, converted)
         report_schema.insert(connection, "TOOLKIT_RUN", rows)
         connection.execute("COMMIT")
-    return TraceSummary(converted, dict(staging.left_out.most_common()), staging.renumbered)
+    left_out = dict(staging.left_out.most_common())
+    return TraceSummary(converted, left_out, staging.renumbered, unpaired)
 
 
 def _nothing(staging: Staging) -> str:
@@ -182,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _progress_bar(args.trace) as progress:
             summary = convert(args.trace, args.output, overwrite=args.overwrite, progress=progress)
     except TraceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("error: interrupted; no report was made", file=sys.stderr)

@@ -16,13 +16,16 @@ from profiling.trace_source import TraceError
 COLUMNS = 'start, "end", eventType, text, globalTid, domainId, int64Value'
 
 
-def pair_payloads(connection: sqlite3.Connection, payloads: object) -> None:
+def pair_payloads(
+    connection: sqlite3.Connection, payloads: object, unpaired: dict[str, int] | None = None
+) -> None:
     """Stage the payloads, once it is certain that each has its annotation.
 
     Args:
         connection: of the report, with the staged annotations attached.
         payloads: ``{thread: {name: [flops or null, ...]}}``, its JSON text, or nothing. A name that
             is not in it at all has no payloads.
+        unpaired: where given, payloads that cannot be paired are counted here and left out.
 
     Raises:
         TraceError: a thread and name has more or fewer annotations than payloads.
@@ -33,7 +36,8 @@ def pair_payloads(connection: sqlite3.Connection, payloads: object) -> None:
     )
     if payloads is not None:
         connection.executemany(
-            "INSERT INTO staging.payload VALUES (?, ?, ?, ?)", _entries(connection, payloads)
+            "INSERT INTO staging.payload VALUES (?, ?, ?, ?)",
+            _entries(connection, payloads, unpaired),
         )
 
 
@@ -74,7 +78,7 @@ def insert_costs(connection: sqlite3.Connection, costs: object) -> None:
 
 
 def _entries(
-    connection: sqlite3.Connection, payloads: object
+    connection: sqlite3.Connection, payloads: object, unpaired: dict[str, int] | None
 ) -> Iterator[tuple[str, str, int, int | None]]:
     threads = _decoded(payloads, "toolkit_payloads")
     if not isinstance(threads, dict):
@@ -93,10 +97,12 @@ def _entries(
                 raise _unreadable("toolkit_payloads")
             found = recorded.get((thread, name), 0)
             if found != len(values):
-                raise TraceError(
-                    f"thread {thread} has {found} annotations called {name!r} but "
-                    f"{len(values)} payloads; record again, all of the run or none of it"
-                )
+                what = f"thread {thread} has {found} annotations called {name!r} but "
+                what += f"{len(values)} payloads"
+                if unpaired is None:
+                    raise TraceError(f"{what}; record again, all of the run or none of it")
+                unpaired[what] = len(values)
+                continue
             for place, value in enumerate(values):
                 yield thread, name, place, _whole(value, "toolkit_payloads")
 

@@ -64,7 +64,10 @@ ENUMS: Final = (
 
 
 def write(
-    connection: sqlite3.Connection, staging: Staging, metadata: Mapping[str, object]
+    connection: sqlite3.Connection,
+    staging: Staging,
+    metadata: Mapping[str, object],
+    unpaired: dict[str, int] | None = None,
 ) -> dict[str, int]:
     """Fill the report from what was staged, and return the rows of each table of events.
 
@@ -72,7 +75,8 @@ def write(
     TARGET_INFO_SESSION_START_TIME, where the trace's clock tells.
 
     Raises:
-        TraceError: the payloads of the spans do not fit the annotations.
+        TraceError: the payloads of the spans do not fit the annotations, and ``unpaired``, which
+            counts those, was not given.
     """
     converted: dict[str, int] = {}
     origin = _origin(connection)
@@ -86,7 +90,7 @@ def write(
                 f"INSERT INTO {table} ({columns}) {select} ORDER BY s.start, s.rowid", values
             )
             converted[table] = done.rowcount
-    pair_payloads(connection, metadata.get("toolkit_payloads"))
+    pair_payloads(connection, metadata.get("toolkit_payloads"), unpaired)
     if _any(connection, "staging.annotation"):
         converted["NVTX_EVENTS"] = insert_annotations(connection, origin)
     if _any(connection, "staging.operator"):

@@ -369,7 +369,7 @@ def test_a_full_disk_is_one_line() -> None:
         pytest.skip("no /dev/full here")
     with (
         pytest.raises(ReportError, match=r"/dev/full: cannot be written \(no space left"),
-        cli.replacing(full, Path("r.sqlite")) as draft,
+        replacing(full, Path("r.sqlite")) as draft,
     ):
         draft.write_text("x")
 

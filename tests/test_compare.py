@@ -74,12 +74,12 @@ def test_the_whole_csv(before: Path, after: Path, capsys: pytest.CaptureFixture[
         f"phase,forward,82.0,92.0,10.0,{92 / 82},2.0,2.0,noise",
         "category,softmax,21.0,0.0,-21.0,0.0,1.0,0.0,gone",
         f"category,gemm,61.0,81.0,20.0,{81 / 61},1.0,1.0,slower",
-        "category,attention,0.0,11.0,11.0,nan,0.0,1.0,new",
+        "category,attention,0.0,11.0,11.0,,0.0,1.0,new",
         f"range,forward,82.0,92.0,10.0,{92 / 82},1.0,1.0,noise",
         f"range,step,82.0,92.0,10.0,{92 / 82},1.0,1.0,noise",
         "kernel,softmax,21.0,0.0,-21.0,0.0,1.0,0.0,gone",
         f"kernel,sgemm,61.0,81.0,20.0,{81 / 61},1.0,1.0,slower",
-        "kernel,flash,0.0,11.0,11.0,nan,0.0,1.0,new",
+        "kernel,flash,0.0,11.0,11.0,,0.0,1.0,new",
     ]
 
 

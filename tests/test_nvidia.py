@@ -141,6 +141,20 @@ def test_a_report_that_has_nothing_is_one_line_and_1(small: Path) -> None:
         assert done.stderr.count("\n") == 1
 
 
+def test_how_much_was_warm_up_is_said_beside_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("a", 100, 130, launch=5), Kernel("a", 200, 210, launch=25)],
+        ranges=[Range("warmup", 0, 20), Range("step", 20, 40)],
+    )
+    assert nvidia.main([str(path), "--format", "csv"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1] == "100.0,40,2,20.0,20.0,10,30,14.1,a"
+    assert said.err == "note: 75.0 % of the work was warm-up: included, as NVIDIA's reports do\n"
+
+
 def test_rounding_is_that_of_nvidias_sqlite() -> None:
     values = np.array([0.35, 0.25, 0.45, 0.15, 0.05, 1.45, 2.04, np.nan, 1e16])
     assert rounded(values).tolist()[:7] == [0.4, 0.3, 0.5, 0.2, 0.1, 1.5, 2.0]

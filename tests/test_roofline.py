@@ -54,8 +54,8 @@ def test_the_whole_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert said.out == (
         "range,kernel_ns,flops,bytes,intensity,flops_per_s,peak_share,bound,roof_share,instances,"
         "idle_share,source\n"
-        f"step,108,18030,nan,nan,{18030 / 108e-9},nan,unknown,nan,1,0.0,kernel\n"
-        f"backward,63,12000,nan,nan,{12000 / 63e-9},nan,unknown,nan,1,0.0,kernel\n"
+        f"step,108,18030,,,{18030 / 108e-9},,unknown,,1,0.0,kernel\n"
+        f"backward,63,12000,,,{12000 / 63e-9},,unknown,,1,0.0,kernel\n"
     )
     assert "no peak rate is known of the device" in said.err
 

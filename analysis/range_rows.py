@@ -1,0 +1,137 @@
+"""Rows of ranges: one a name and style, or one a range."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import tables, warmup
+from analysis.intervals import NONE, parents
+from analysis.operators import distinct
+from analysis.table import Column, Table
+from analysis.vocabulary import clean
+
+if TYPE_CHECKING:
+    from analysis.attribution import Attribution
+    from analysis.nvtx import Ranges
+    from analysis.range_times import RangeTimes
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+STYLES: Final = ("PushPop", "StartEnd")
+
+
+def by_name(found: Attribution, times: RangeTimes, kept: Bools) -> Table:
+    """Return one row per name and style, the longest span first."""
+    ranges = found.ranges
+    names, name = distinct(np.array([clean(one) for one in ranges.names], object))
+    label = name[ranges.name]
+    group = label * 2 + ranges.start_end
+    rows = np.flatnonzero(kept)
+    outer = outermost_of_name(ranges, label)
+    columns = totals(found, times, group, rows, outer, 2 * len(names))
+    used = np.flatnonzero(columns["instances"])
+    order = used[np.lexsort((used, -columns["wall_ns"][used], -columns["span_ns"][used]))]
+    return table(
+        found,
+        {
+            "range": [names[place // 2] for place in order.tolist()],
+            "style": [STYLES[place % 2] for place in order.tolist()],
+            **{key: column[order] for key, column in columns.items()},
+        },
+    )
+
+
+def outermost_of_name(ranges: Ranges, label: Int64) -> Bools:
+    """Return which ranges lie in no other of their name, on their thread."""
+    of_name = ranges.thread, label
+    _, thread = np.unique(of_name[0], return_inverse=True)
+    place = thread.astype(np.int64) * (int(label.max()) + 1) + label
+    outermost: Bools = parents(ranges.start_ns, ranges.end_ns, place) == NONE
+    return outermost
+
+
+def totals(
+    found: Attribution, times: RangeTimes, group: Int64, rows: Int64, outer: Bools, groups: int
+) -> dict[str, Int64 | Float64]:
+    """Return the sums over the ranges of each group."""
+
+    def summed(values: Int64, chosen: Int64) -> Int64:
+        result = np.zeros(groups, np.int64)
+        np.add.at(result, group[chosen], values[chosen])
+        return result
+
+    def where_known(values: Int64, chosen: Int64) -> Float64:
+        unknown = np.zeros(groups, np.bool_)
+        unknown[group[chosen[values[chosen] == tables.MISSING]]] = True
+        return np.where(unknown, np.nan, summed(values, chosen))
+
+    # What a range inside one of its own name has, that one has too.
+    once = rows[outer[rows]]
+    return {
+        "instances": np.bincount(group[rows], minlength=groups).astype(np.int64),
+        "wall_ns": summed(found.ranges.wall_ns, rows),
+        "span_ns": summed(times.span_ns, rows),
+        "busy_ns": summed(times.busy_ns, once),
+        "kernel_ns": summed(times.kernel_ns, once),
+        "self_ns": summed(times.self_ns, rows),
+        "gpu_ops": summed(times.gpu_ops, rows),
+        "flops": where_known(times.flops, once),
+        "backward_ns": where_known(times.backward_ns, once),
+    }
+
+
+def each(found: Attribution, times: RangeTimes, rows: Int64) -> Table:
+    """Return one row per range, in the order they open."""
+    ranges = found.ranges
+    rows = rows[np.argsort(ranges.start_ns[rows], kind="stable")]
+    return table(
+        found,
+        {
+            "range": [ranges.names[number] for number in ranges.name[rows].tolist()],
+            "style": [STYLES[int(late)] for late in ranges.start_end[rows].tolist()],
+            "instances": np.ones(len(rows), np.int64),
+            "wall_ns": ranges.wall_ns[rows],
+            "span_ns": times.span_ns[rows],
+            "busy_ns": times.busy_ns[rows],
+            "kernel_ns": times.kernel_ns[rows],
+            "self_ns": times.self_ns[rows],
+            "gpu_ops": times.gpu_ops[rows],
+            "flops": or_nan(times.flops[rows]),
+            "backward_ns": or_nan(times.backward_ns[rows]),
+        },
+        start_ns=ranges.start_ns[rows],
+        thread=ranges.thread[rows],
+    )
+
+
+def or_nan(values: Int64) -> Float64:
+    """Return numbers, NaN where they are `tables.MISSING`."""
+    return np.where(values == tables.MISSING, np.nan, values)
+
+
+def whole(column: Column) -> Column:
+    """Return whole numbers as such, unless one is missing."""
+    if isinstance(column, list) or np.isnan(column).any():
+        return column
+    return column.astype(np.int64)
+
+
+def table(found: Attribution, columns: dict[str, Column], **more: Column) -> Table:
+    """Return the columns as an answer."""
+    sources = [found.work.source] * len(columns["range"])
+    columns = {name: whole(column) for name, column in columns.items()}
+    left = (f"{found.ranges.unclosed:,} ranges were never closed: they end with the last",)
+    notes = warmup.note(found, excluded=False) + (left if found.ranges.unclosed else ())
+    return Table(
+        name="ranges",
+        columns={**columns, "source": sources, **more},
+        heading=found.report.describe(),
+        notes=notes,
+        unseen=("source", "path", "depth", "thread", "start_ns", "style"),
+        spare=("self_ns", "wall_ns", "gpu_ops"),
+    )

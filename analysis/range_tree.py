@@ -1,0 +1,96 @@
+"""Ranges as a tree: one row for each place in it, the names from the outermost range down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.intervals import NONE
+from analysis.operators import distinct
+from analysis.range_rows import STYLES, table, totals
+from analysis.table import Table
+from analysis.vocabulary import clean
+
+if TYPE_CHECKING:
+    from analysis.attribution import Attribution
+    from analysis.range_times import RangeTimes
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+INDENT: Final = "  "
+
+
+def nested(found: Attribution, times: RangeTimes, parent: Int64, kept: Bools) -> Table:
+    """Return one row per place in the tree: the names from the outermost range down."""
+    ranges = found.ranges
+    names, name = distinct(np.array([clean(one) for one in ranges.names], object))
+    label = name[ranges.name]
+    path, parent_path, depth = places(parent, label)
+    count = len(parent_path)
+    rows = np.flatnonzero(kept)
+    outer = np.ones(len(ranges), np.bool_)  # no place lies in itself
+    columns = totals(found, times, path, rows, outer, count)
+    first = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(first, path[rows], ranges.start_ns[rows])
+    own = np.zeros(count, np.int64)
+    own[path] = label
+    order = depth_first(parent_path, first, columns["instances"] > 0)
+    texts: list[str] = []
+    for place in range(count):
+        above = texts[parent_path[place]] + "/" if parent_path[place] != NONE else ""
+        texts.append(above + names[own[place]])
+    style = np.zeros(count, np.int64)
+    style[path] = ranges.start_end
+    return table(
+        found,
+        {
+            "range": [INDENT * int(depth[place]) + names[own[place]] for place in order],
+            "style": [STYLES[style[place]] for place in order],
+            **{key: column[order] for key, column in columns.items()},
+        },
+        depth=depth[order],
+        path=[texts[place] for place in order],
+    )
+
+
+def places(parent: Int64, label: Int64) -> tuple[Int64, Int64, Int64]:
+    """Return the place of each range in the tree of names.
+
+    Returns:
+        ``(N,)`` places; and for each place that of its parent (lower, or `NONE`) and its depth.
+    """
+    path = np.full(len(parent), NONE, np.int64)
+    above: list[Int64] = []
+    depths: list[Int64] = []
+    level, count, depth = np.flatnonzero(parent == NONE), 0, 0
+    children = np.argsort(parent, kind="stable")
+    begins = np.searchsorted(parent[children], np.arange(len(parent)), side="left")
+    ends = np.searchsorted(parent[children], np.arange(len(parent)), side="right")
+    while len(level):
+        up = np.where(parent[level] != NONE, path[parent[level]], NONE)
+        pairs, place = np.unique(np.stack([up, label[level]]), axis=1, return_inverse=True)
+        path[level] = place.ravel() + count
+        above.append(pairs[0])
+        depths.append(np.full(pairs.shape[1], depth, np.int64))
+        count, depth = count + pairs.shape[1], depth + 1
+        sizes = ends[level] - begins[level]
+        before = np.cumsum(sizes) - sizes
+        level = children[np.arange(int(sizes.sum())) + np.repeat(begins[level] - before, sizes)]
+    return path, np.concatenate(above), np.concatenate(depths)
+
+
+def depth_first(parent: Int64, first_ns: Int64, used: Bools) -> list[int]:
+    """Return the places that are used, each followed by those inside it, the earliest first."""
+    inside: dict[int, list[int]] = {}
+    for place in sorted(range(len(parent)), key=lambda one: -int(first_ns[one])):
+        inside.setdefault(int(parent[place]), []).append(place)
+    order, waiting = [], list(inside.get(NONE, []))
+    while waiting:
+        place = waiting.pop()
+        if used[place]:
+            order.append(place)
+        waiting.extend(inside.get(place, []))
+    return order
