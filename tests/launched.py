@@ -17,13 +17,16 @@ TINY = ("--size", "tiny", "--batch", "2", "--context", "16", "--steps", "2", "--
 
 
 def launch(
-    *arguments: str | Path, reports: Path, env: dict[str, str] | None = None
+    *arguments: str | Path,
+    reports: Path,
+    env: dict[str, str] | None = None,
+    cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "profiling.launch", "--reports", str(reports)]
     return subprocess.run(
         [*command, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
         capture_output=True,
         text=True,
         timeout=300,

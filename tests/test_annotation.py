@@ -1,6 +1,7 @@
 """`annotate` gives a model that cannot be edited the ranges of our own, forward and backward."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -141,6 +142,40 @@ def test_checkpointed_submodules_are_labelled_as_run_again(recorded: Recorded) -
     backward(checkpoint(model.mlp, x, use_reentrant=False))
     assert recorded.names().count("Linear.recompute") == 2
     assert recorded.names().count("Linear.backward") == 2
+
+
+def test_a_step_that_raised_and_was_caught_takes_no_later_range_along(recorded: Recorded) -> None:
+    class Fails(torch.optim.SGD):
+        fail = True
+
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            if self.fail:
+                raise RuntimeError("boom")
+
+    optimizer = Fails(annotate(Model()).parameters(), lr=0.1)
+    with span("step"), pytest.raises(RuntimeError, match="boom"):
+        optimizer.step()
+    optimizer.fail = False
+    with span("next"), span("inner"), span("innermost"):
+        optimizer.step()
+        with span("after"):
+            pass
+    assert recorded.trees()[1:] == [("next", [("inner", [("innermost", ["optimizer", "after"])])])]
+
+
+def test_a_part_annotated_before_its_model_is_counted_once(recorded: Recorded) -> None:
+    model = Model()
+    annotate(model.head2)
+    annotate(model)(TOKENS)
+    assert recorded.pushed()["Linear"] == 4
+    assert len(recorded.all("forward")) == 1
+
+
+def test_an_annotated_model_can_be_saved(recorded: Recorded, tmp_path: Path) -> None:
+    torch.save(annotate(Model()), tmp_path / "model.pt")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    loaded(TOKENS)
+    assert recorded.trees() == [("forward", ["embedding", BLOCK, BLOCK, "head"])]
 
 
 def test_nothing_is_recorded_when_nobody_asks() -> None:

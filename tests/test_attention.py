@@ -1,5 +1,6 @@
 """Attention's parts: time by the launches inside the ranges, FLOPs by the payloads."""
 
+import json
 import math
 from pathlib import Path
 
@@ -79,6 +80,46 @@ def test_masking_counts_with_the_scores_and_other_peoples_names_are_known(tmp_pa
     assert table.notes[0].startswith("FLOPs are not known")
 
 
+def test_a_range_inside_one_of_the_same_part_counts_once(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("computing attention scores", 0, 20, payload=400),
+            Range("masking", 10, 20, payload=30),
+            Range("softmax", 20, 40, payload=10),
+            Range("softmax", 25, 35, payload=10),
+            Range("softmax.backward", 50, 60, thread=101),
+        ],
+        kernels=[
+            Kernel("bmm", 100, 110, launch=1),
+            Kernel("mask", 110, 115, launch=11),
+            Kernel("softmax", 115, 145, launch=27),
+            Kernel("softmax_backward", 145, 152, launch=52, thread=101),
+        ],
+    )
+    columns = parts(path).columns
+    assert list(columns["calls"]) == [1, 1]
+    assert list(columns["kernel_ns"]) == [15, 30]
+    assert list(columns["flops"]) == [400, 10]
+    assert list(columns["backward_ns"]) == [0, 7]
+
+
+def test_where_nothing_leads_back_to_the_forward_pass_its_backward_time_is_not_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("softmax", 0, 10, payload=5)],
+        kernels=[Kernel("softmax", 20, 30, launch=1)],
+    )
+    assert attention.main([str(path)]) == 0
+    assert capsys.readouterr().out.split()[-1] == "-"
+    assert attention.main([str(path), "--format", "csv"]) == 0
+    assert capsys.readouterr().out.endswith(",,kernel\n")
+    assert attention.main([str(path), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["backward_ns"] is None
+
+
 def test_warm_up_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
     path = make_report(
         tmp_path / "r.sqlite",
@@ -98,7 +139,7 @@ def test_warm_up_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
     (warm,) = parts(path, exclude_warmup=False).rows()
     (row,) = parts(path).rows()
     assert (warm["calls"], warm["kernel_ns"], warm["backward_ns"]) == (2, 8, 4)
-    assert (row["calls"], row["kernel_ns"], row["backward_ns"]) == (1, 2, 0)
+    assert (row["calls"], row["kernel_ns"], row["backward_ns"]) == (1, 2, 0)  # all in warm-up
     assert row["source"] == "operator"
 
 

@@ -51,6 +51,8 @@ def refused(capsys: pytest.CaptureFixture[str], reports: Path, *arguments: str) 
         (["--name", "../elsewhere"], "a report cannot be called '../elsewhere'"),
         (["--name", ""], "a report cannot be called ''"),
         (["--device", "tpu"], "no device is called 'tpu'"),
+        (["--name", 200 * "n"], "a report's name has at most 100 characters"),
+        (["--seed", "99999999999999999999"], "--seed: must be below 2**63"),
     ],
 )
 def test_wrong_usage_is_status_2(
@@ -199,7 +201,7 @@ def test_a_disk_that_fills_during_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_an_interruption_ends_the_workload_and_leaves_nothing(
     number: signal.Signals, status: int, tmp_path: Path
@@ -228,6 +230,37 @@ def test_an_interruption_ends_the_workload_and_leaves_nothing(
     assert not reports.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
+
+
+def test_a_report_that_appears_during_the_run_is_kept(tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    racing = script(
+        tmp_path,
+        f"import torch; torch.ones(1); open({str(reports / 'script.sqlite')!r}, 'w').write('mine')",
+    )
+    done = launched("--script", racing, reports=reports)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "script.sqlite: exists; choose another NAME" in done.stderr
+    assert [path.name for path in reports.iterdir()] == ["script.sqlite"]
+    assert (reports / "script.sqlite").read_text() == "mine"
+
+
+def test_a_note_cut_short_by_a_full_disk_is_no_traceback(tmp_path: Path) -> None:
+    from profiling import child
+
+    (tmp_path / "result.json").write_text('{"step')
+    with pytest.raises(
+        LaunchError, match=r"result.json of the run is cut short; see that its disk"
+    ):
+        child.read(tmp_path / "result.json")
+
+
+def test_folders_made_for_nothing_are_taken_away(tmp_path: Path) -> None:
+    done = launched(
+        "--script", script(tmp_path, "raise SystemExit(2)"), reports=tmp_path / "a" / "b" / "c"
+    )
+    assert done.returncode == 1
+    assert not (tmp_path / "a").exists()
 
 
 def test_ranges_that_do_not_arrive_are_missed(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from analysis import kernels
 from analysis.__main__ import main
 from analysis.page import page
 from analysis.report import Report
 from tests import shared
-from tests.build_report import Kernel, Range, make_report
+from tests.build_report import Kernel, Operator, Range, make_report
 
 RUN = {
     "size": "tiny",
@@ -53,11 +54,12 @@ def test_the_whole_page(report: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_json_holds_every_table(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(report), "--format", "json"]) == 0
     made = json.loads(capsys.readouterr().out)
-    assert list(made) == ["about", "phases", "categories", "kernels", "attention"]
+    assert list(made) == ["about", "run", "phases", "categories", "top_kernels", "attention"]
+    assert made["run"] == RUN
     assert [row["phase"] for row in made["phases"]] == ["forward", "backward", "other"]
-    assert [row["wall_ns"] for row in made["phases"]] == [30, 40, 10]
-    assert made["kernels"][0]["name"] == "sgemm"
-    assert made["kernels"][0]["total_ns"] == 34
+    assert [row["wall_ns"] for row in made["phases"]] == [30, 40, 0]
+    assert made["top_kernels"][0]["name"] == "sgemm"
+    assert made["top_kernels"][0]["total_ns"] == 34
 
 
 def test_sqlite_holds_every_table(report: Path, tmp_path: Path) -> None:
@@ -65,7 +67,51 @@ def test_sqlite_holds_every_table(report: Path, tmp_path: Path) -> None:
     assert main([str(report), "--format", "sqlite", "--output", str(output)]) == 0
     with sqlite3.connect(output) as connection:
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
-    assert names == ["phases", "categories", "kernels", "attention"]
+        told = connection.execute("SELECT key, value FROM run").fetchall()
+    assert names == ["run", "phases", "categories", "top_kernels", "attention"]
+    assert told[0] == ("about", "r.sqlite · nsys 2023.4.4")
+    assert dict(told[-len(RUN) :]) == RUN
+
+
+def test_the_page_and_all_kernels_go_into_one_database(report: Path, tmp_path: Path) -> None:
+    output = tmp_path / "summary.db"
+    options = [str(report), "--format", "sqlite", "--output", str(output)]
+    assert kernels.main(options) == 0
+    assert main([*options, "--top", "1"]) == 0
+    with sqlite3.connect(output) as connection:
+        counts = [
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("kernels", "top_kernels")
+        ]
+    assert counts == [3, 1]
+
+
+def test_top_is_how_many_kernels_the_page_lists(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(report), "--top", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "Top kernels (of 3)" in printed
+    assert "stray" in printed
+    assert "softmax_warp_forward" not in printed
+
+
+def test_a_note_on_all_operators_says_that_warm_up_is_in_it(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("warmup", 0, 20), Range("forward", 20, 40)],
+        operators=[
+            Operator("aten::mm", 1, 5, 4),
+            Operator("my::operator", 6, 8, 2),
+            Operator("aten::mm", 21, 28, 7),
+        ],
+    )
+    with Report(path) as report:
+        notes = [note for table in page(report).tables for note in table.notes]
+    assert any(
+        note.startswith("of the whole report, warm-up included: 1 rows, 2 ns, are no aten::")
+        for note in notes
+    )
 
 
 def test_csv_is_refused_because_the_page_is_several_tables(
@@ -109,7 +155,15 @@ def test_what_recording_cost(recorded: str, bare: str, words: str, tmp_path: Pat
         assert any(words in line for line in page(report).lines)
 
 
-@pytest.mark.parametrize("damaged", ["", "{", "[]", "null", '["a"]', '{"a": 1}'])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *("", "{", "[]", "null", '["a"]', '{"a": 1}', "[0, 0]", "[-5, 5]", "[NaN]", "[Infinity]"),
+        pytest.param(f"[1{'0' * 400}]", id="400 digits"),
+        pytest.param(f"[1{'0' * 6000}]", id="6000 digits"),
+        pytest.param("[" * 100_000, id="100000 brackets"),
+    ],
+)
 def test_step_times_that_cannot_be_read_are_left_out(damaged: str, tmp_path: Path) -> None:
     path = make_report(
         tmp_path / "r.sqlite",
@@ -118,6 +172,17 @@ def test_step_times_that_cannot_be_read_are_left_out(damaged: str, tmp_path: Pat
     )
     with Report(path) as report:
         assert not any("step, recorded" in line for line in page(report).lines)
+
+
+@pytest.mark.parametrize("value", ["9" * 6000, "9" * 40])
+def test_a_number_that_counts_nothing_real_is_left_out(value: str, tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("k", 50, 60, launch=12)],
+        run={"parameters": value, "size": "tiny"},
+    )
+    with Report(path) as report:
+        assert page(report).lines[1] == "size tiny"
 
 
 def test_a_report_with_ranges_only_shows_them() -> None:

@@ -102,6 +102,22 @@ def test_steps_are_counted_from_0_without_the_last(trained: Path) -> None:
         names_of(trained, steps=(5, 7))
 
 
+def test_steps_of_pytorchs_profiler_and_nested_ones_are_counted_alike(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("warmup", 0, 10),
+            Range("step", 0, 9),
+            Range("ProfilerStep#7", 10, 20),
+            Range("step", 11, 19),
+            Range("ProfilerStep#8", 20, 30),
+        ],
+        kernels=[Kernel(name, 90, 91, launch=at) for name, at in (("w", 2), ("a", 12), ("b", 22))],
+    )
+    assert names_of(path, steps=(0, 1)) == [("a", 1)]
+    assert names_of(path, steps=(1, None)) == [("b", 1)]
+
+
 @pytest.mark.parametrize(
     ("word", "bounds"), [("1:3", (1, 3)), (":2", (None, 2)), ("4:", (4, None)), (":", (None, None))]
 )

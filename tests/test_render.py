@@ -107,6 +107,11 @@ def test_what_is_missing_is_a_dash_and_null() -> None:
     assert [line.strip() for line in as_text(made)[2:]] == ["-", "2.000"]
 
 
+def test_what_is_missing_is_an_empty_field_of_csv() -> None:
+    made = Table("t", {"calls": np.array([1, 2]), "ratio": np.array([math.nan, 2.0])})
+    assert render.as_csv(made) == "calls,ratio\n1,\n2,2.0\n"
+
+
 def test_csv_keeps_every_digit() -> None:
     made = Table("t", {"total_ns": np.array([1 << 62]), "mean_ns": np.array([1 / 3])})
     assert render.as_csv(made) == "total_ns,mean_ns\n4611686018427387904,0.3333333333333333\n"

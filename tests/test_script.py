@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launched import find_nsys, launch, payloads, ranking, run_facts
+from tests.launched import ROOT, find_nsys, launch, payloads, ranking, run_facts
 
 SCRIPT = """
 import sys
@@ -83,3 +83,108 @@ def test_arguments_without_a_script_are_wrong_usage(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == "error: '--epochs' is no option; arguments need a --script\n"
     assert not (tmp_path / "reports").exists()
+
+
+def failed(text: str, tmp_path: Path, *arguments: str) -> str:
+    """Run a script that cannot be recorded; return the one line said of it."""
+    reports = tmp_path / "reports"
+    done = launch("--script", write(tmp_path, text), *arguments, reports=reports)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert not reports.exists()
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_script_beside_modules_of_our_names_gets_its_own(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("class GPT: pass\n")
+    (tmp_path / "analysis.py").write_text("ANSWER = 42\n")
+    script = write(
+        tmp_path,
+        """
+        import torch
+        from analysis import ANSWER
+        from model import GPT
+        from profiling.spans import span
+        with span("step"):
+            torch.ones(ANSWER) + 1
+        """,
+    )
+    for folder in (tmp_path, ROOT):
+        done = launch("--script", script, "--overwrite", reports=tmp_path / "reports", cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert payloads(tmp_path / "reports" / "train.sqlite") == {"step": [None]}
+
+
+THREADED = """
+    import threading
+    import torch
+    from profiling.spans import span
+
+    def load():
+        with span("load", flops=3):
+            torch.ones(4) @ torch.ones(4)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    threading.Thread(target=lambda: span("forever").__enter__(), daemon=True).start()
+    with torch.profiler.record_function("forward"), span("forward", flops=5):
+        torch.ones(4) + 1
+"""
+
+
+@pytest.mark.parametrize("recorder", ["torch", "nsys"])
+def test_threads_and_same_named_annotations_lose_nothing(recorder: str, tmp_path: Path) -> None:
+    env = {"NSYS": find_nsys()} if recorder == "nsys" else {}
+    reports = tmp_path / "reports"
+    script = write(tmp_path, THREADED)
+    done = launch("--script", script, "--recorder", recorder, reports=reports, env=env)
+    assert done.returncode == 0, done.stderr
+    found = payloads(reports / "train.sqlite")
+    assert found["load"] == [3]
+    assert any(row["name"] == "aten::dot" for row in ranking(reports / "train.sqlite"))
+    if recorder == "torch":
+        assert "note: 1 payloads left out: thread" in done.stderr
+        assert found["forward"] == [None, None]
+
+
+def test_a_script_that_profiles_itself_is_told_so(tmp_path: Path) -> None:
+    said = failed("import torch\nwith torch.profiler.profile():\n    torch.ones(1)\n", tmp_path)
+    assert said.startswith("error: the script profiles itself")
+
+
+def test_a_script_that_does_nothing_is_told_so(tmp_path: Path) -> None:
+    assert "the script ran no torch operator and opened no span" in failed("print(1)", tmp_path)
+
+
+def test_a_script_that_ends_the_process_is_told_so(tmp_path: Path) -> None:
+    said = failed("import os\nos._exit(0)\n", tmp_path)
+    assert "without leaving its result" in said
+
+
+def test_options_of_our_own_model_are_refused_beside_a_script(tmp_path: Path) -> None:
+    done = launch("--script", write(tmp_path, "1"), "--batch", "9", reports=tmp_path / "reports")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: --batch is of our own model; a script takes its own arguments after --\n"
+    )
+
+
+def test_a_span_over_very_many_nodes_costs_its_backward_range_only(tmp_path: Path) -> None:
+    script = write(
+        tmp_path,
+        """
+        import torch
+        from profiling.spans import span
+        x = torch.ones(1, requires_grad=True)
+        with span("long") as mark:
+            h = x
+            for _ in range(100_000):
+                h = h * 1.0
+            mark.output(h)
+        h.backward()
+        """,
+    )
+    done = launch("--script", script, reports=tmp_path / "reports")
+    assert done.returncode == 0, done.stderr
+    assert "note: 1 ranges long.backward left out: over 10,000 autograd nodes" in done.stderr

@@ -238,6 +238,46 @@ def test_several_results_share_one_backward_range(recorded: Recorded) -> None:
     assert recorded.trees() == ["three", "three.backward"]
 
 
+def test_what_is_no_tensor_passes_through(recorded: Recorded) -> None:
+    with span("pair") as mark:
+        result = mark.output(torch.ones(1), None)  # type: ignore[type-var]
+    assert result[1] is None
+
+
+def test_a_span_closed_late_closes_only_itself(recorded: Recorded) -> None:
+    stale = span("stale")
+    with span("outer"):
+        stale.__enter__()
+    with span("next"), span("inner"):
+        stale.__exit__(None, None, None)
+        with span("innermost"):
+            pass
+    assert recorded.trees() == [("outer", ["stale"]), ("next", [("inner", ["innermost"])])]
+
+
+def test_a_graph_whose_first_pass_failed_gets_a_range_in_the_second(recorded: Recorded) -> None:
+    fails = [True]
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: object, *gradients: Tensor) -> Tensor:
+            if fails.pop():
+                raise RuntimeError("boom")
+            return gradients[0]
+
+    with span("once") as mark:
+        result = mark.output(Once.apply(torch.ones(1, requires_grad=True)) * 2)  # type: ignore[no-untyped-call]
+    with pytest.raises(RuntimeError, match="boom"):
+        result.backward(retain_graph=True)
+    fails.append(False)
+    result.backward()
+    assert recorded.pushed()["once.backward"] == 2
+
+
 def test_a_graph_may_be_walked_twice(recorded: Recorded) -> None:
     result = doubled(torch.ones(2, requires_grad=True)).sum()
     result.backward(retain_graph=True)  # type: ignore[no-untyped-call]
