@@ -82,6 +82,8 @@ class Ranges:
         payload: ``(N,)`` its 64-bit payload, in our own reports FLOPs, or `tables.MISSING`.
         start_end: ``(N,)`` whether it is of the start/end style, not push/pop.
         elsewhere: ``(N,)`` whether another thread ended it; such a range contains no call.
+        domains: the names of the NVTX domains, the first "" for the one without a name.
+        domain: ``(N,)`` the position of each range's domain.
         unclosed: how many were never closed.
     """
 
@@ -94,6 +96,8 @@ class Ranges:
     payload: Int64
     start_end: Bools
     elsewhere: Bools
+    domains: list[str]
+    domain: Int64
     unclosed: int
 
     def __len__(self) -> int:
@@ -116,7 +120,7 @@ class Ranges:
         """Return some of the ranges."""
         fields = (
             *("name", "start_ns", "end_ns", "thread", "process", "payload"),
-            *("start_end", "elsewhere"),
+            *("start_end", "elsewhere", "domain"),
         )
         return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
@@ -130,14 +134,17 @@ def load(report: Report) -> Ranges:
     """Return the ranges of a report, without those that stand for CPU operators."""
     if not has_ranges(report):
         none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
-        return Ranges([], none, none, none, none, none, none, no, no, 0)
+        return Ranges([], none, none, none, none, none, none, no, no, [""], none, 0)
     condition = "".join(
         f" AND NOT (coalesce(domainId, -1) = {domain} AND "
         f"{tables.process_of(report, tables.NVTX, 'globalTid')} = {process})"
         for domain, process in tables.operator_domains(report)
     )
     payload = tables.first(report, tables.NVTX, "int64Value", "uint64Value")
-    found = events(report, condition, payload=payload)
+    known = domain_names(report)
+    more = {"domain": "coalesce(domainId, -1)"} if known else {}
+    found = events(report, condition, payload=payload, **more)
+    domains, domain = domains_of(found, known)
     unclosed = found.end_ns == tables.MISSING
     end = found.end_ns
     if unclosed.any():
@@ -160,8 +167,34 @@ def load(report: Report) -> Ranges:
         payload=found.more["payload"][order],
         start_end=found.start_end[order],
         elsewhere=found.elsewhere[order],
+        domains=domains,
+        domain=domain[order],
         unclosed=int(unclosed.sum()),
     )
+
+
+def domain_names(report: Report) -> dict[tuple[int, int], str]:
+    """Return the NVTX domains that have a name, by number and process; the first made counts."""
+    if not report.has(tables.NVTX, "domainId", "text"):
+        return {}
+    rows = report.columns(
+        f"SELECT domainId AS number, {tables.process_of(report, tables.NVTX, 'globalTid')} "
+        f"AS process, cast(text AS blob) AS text FROM {tables.NVTX} "
+        f"WHERE eventType = {tables.DOMAIN_CREATE} AND domainId IS NOT NULL AND text <> '' "
+        "ORDER BY start DESC"
+    )
+    columns = (rows[field].tolist() for field in ("number", "process", "text"))
+    return {(number, process): text for number, process, text in zip(*columns, strict=True)}
+
+
+def domains_of(found: Events, known: dict[tuple[int, int], str]) -> tuple[list[str], Int64]:
+    """Return the names of domains, the first "", and ``(N,)`` which of them each range is in."""
+    names = ["", *sorted(set(known.values()))]
+    domain = np.zeros(len(found), np.int64)
+    process = (found.thread >> 24) & 0xFFFFFF
+    for (number, owner), name in known.items():
+        domain[(found.more["domain"] == number) & (process == owner)] = names.index(name)
+    return names, domain
 
 
 def events(report: Report, condition: str = "", **more: str) -> Events:

@@ -1,4 +1,4 @@
-"""Rows of ranges: one a name and style, or one a range."""
+"""Rows of ranges: one a name, style and domain, or one a range."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ STYLES: Final = ("PushPop", "StartEnd")
 
 
 def by_name(found: Attribution, times: RangeTimes, kept: Bools) -> Table:
-    """Return one row per name and style, the longest span first."""
+    """Return one row per name, style and domain, the longest span first."""
     ranges = found.ranges
-    names, name = distinct(np.array([clean(one) for one in ranges.names], object))
-    label = name[ranges.name]
+    names, domains, label = labels(ranges)
     group = label * 2 + ranges.start_end
     rows = np.flatnonzero(kept)
     outer = outermost_of_name(ranges, label)
@@ -43,6 +42,19 @@ def by_name(found: Attribution, times: RangeTimes, kept: Bools) -> Table:
             "style": [STYLES[place % 2] for place in order.tolist()],
             **{key: column[order] for key, column in columns.items()},
         },
+        domain=[domains[place // 2] for place in order.tolist()],
+    )
+
+
+def labels(ranges: Ranges) -> tuple[list[str], list[str], Int64]:
+    """Return what ranges are told apart by: ``(L,)`` names, ``(L,)`` domains; ``(R,)`` which."""
+    names, name = distinct(np.array([clean(one) for one in ranges.names], object))
+    used, label = np.unique(ranges.domain * len(names) + name[ranges.name], return_inverse=True)
+    pairs = [divmod(number, len(names)) for number in used.tolist()]
+    return (
+        [names[place] for _, place in pairs],
+        [ranges.domains[domain] for domain, _ in pairs],
+        label.astype(np.int64),
     )
 
 
@@ -106,6 +118,7 @@ def each(found: Attribution, times: RangeTimes, rows: Int64) -> Table:
         },
         start_ns=ranges.start_ns[rows],
         thread=ranges.thread[rows],
+        domain=[ranges.domains[number] for number in ranges.domain[rows].tolist()],
     )
 
 
@@ -127,11 +140,12 @@ def table(found: Attribution, columns: dict[str, Column], **more: Column) -> Tab
     columns = {name: whole(column) for name, column in columns.items()}
     left = (f"{found.ranges.unclosed:,} ranges were never closed: they end with the last",)
     notes = warmup.note(found, excluded=False) + (left if found.ranges.unclosed else ())
+    unseen = ("source", "path", "depth", "thread", "start_ns", "style")
     return Table(
         name="ranges",
         columns={**columns, "source": sources, **more},
         heading=found.report.describe(),
         notes=notes,
-        unseen=("source", "path", "depth", "thread", "start_ns", "style"),
+        unseen=unseen if any(more["domain"]) else (*unseen, "domain"),
         spare=("self_ns", "wall_ns", "gpu_ops"),
     )

@@ -8,10 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.intervals import NONE
-from analysis.operators import distinct
-from analysis.range_rows import STYLES, table, totals
+from analysis.range_rows import STYLES, labels, table, totals
 from analysis.table import Table
-from analysis.vocabulary import clean
 
 if TYPE_CHECKING:
     from analysis.attribution import Attribution
@@ -26,8 +24,7 @@ INDENT: Final = "  "
 def nested(found: Attribution, times: RangeTimes, parent: Int64, kept: Bools) -> Table:
     """Return one row per place in the tree: the names from the outermost range down."""
     ranges = found.ranges
-    names, name = distinct(np.array([clean(one) for one in ranges.names], object))
-    label = name[ranges.name]
+    names, domains, label = labels(ranges)
     path, parent_path, depth = places(parent, label)
     count = len(parent_path)
     rows = np.flatnonzero(kept)
@@ -53,6 +50,7 @@ def nested(found: Attribution, times: RangeTimes, parent: Int64, kept: Bools) ->
         },
         depth=depth[order],
         path=[texts[place] for place in order],
+        domain=[domains[own[place]] for place in order],
     )
 
 

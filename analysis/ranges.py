@@ -52,15 +52,16 @@ def summary(
     Args:
         report: what was recorded.
         tree: one row per place in the tree of ranges, in the order they first open, with ``depth``
-            and ``path`` as further columns; else one row per name and style.
+            and ``path`` as further columns; else one row per name, style and domain.
         instances: one row per range, in the order they open, with ``start_ns`` and ``thread`` as
             further columns.
         exclude: ranges by name that are left out, with all inside them.
 
     Returns:
         ``range, style, instances, wall_ns, span_ns, busy_ns, kernel_ns, self_ns, gpu_ops, flops,
-        backward_ns, source``; ``flops`` is NaN where it is not known, and ``backward_ns`` where no
-        work of the report has an origin.
+        backward_ns, source, domain``; ``flops`` is NaN where it is not known, and ``backward_ns``
+        where no work of the report has an origin; ``domain`` is "" for what NVTX has no name for,
+        else what NVIDIA's reports put before the range's name.
 
     Raises:
         ReportError: there is neither work nor a range.

@@ -137,17 +137,64 @@ class Report:
         chosen = work(self, Selection(within, exclude, steps, device, process))
         return rank(self, chosen, by=by, sort=sort).frame()
 
-    def attention(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
-        """Return `analysis.attention.parts` as a DataFrame."""
-        from analysis.attention import parts
+    def ranges(
+        self, *, tree: bool = False, instances: bool = False, exclude: Sequence[str] = ()
+    ) -> pd.DataFrame:
+        """Return `analysis.ranges.summary` as a DataFrame."""
+        from analysis.ranges import summary
 
-        return parts(self, exclude_warmup=exclude_warmup).frame()
+        return summary(self, tree=tree, instances=instances, exclude=exclude).frame()
 
     def phases(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
         """Return `analysis.phases.by_category` as a DataFrame."""
         from analysis.phases import by_category
 
         return by_category(self, exclude_warmup=exclude_warmup).frame()
+
+    def attention(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
+        """Return `analysis.attention.parts` as a DataFrame."""
+        from analysis.attention import parts
+
+        return parts(self, exclude_warmup=exclude_warmup).frame()
+
+    def roofline(
+        self,
+        *,
+        peak_tflops: float | None = None,
+        peak_gbs: float | None = None,
+        exclude_warmup: bool = True,
+    ) -> pd.DataFrame:
+        """Return `analysis.roofline.roofline` as a DataFrame."""
+        from analysis.roofline import roofline
+
+        found = roofline(
+            self, peak_tflops=peak_tflops, peak_gbs=peak_gbs, exclude_warmup=exclude_warmup
+        )
+        return found.frame()
+
+    def gaps(self, *, min_gap_us: float = 10.0, device: int | None = None) -> pd.DataFrame:
+        """Return `analysis.gaps.gaps` as a DataFrame."""
+        from analysis.gaps import gaps
+
+        return gaps(self, min_gap_us=min_gap_us, device=device).frame()
+
+    def copies(self) -> pd.DataFrame:
+        """Return `analysis.copies.copies` as a DataFrame."""
+        from analysis.copies import copies
+
+        return copies(self).frame()
+
+    def answers(self) -> pd.DataFrame:
+        """Return `analysis.answers.answers` as a DataFrame."""
+        from analysis.answers import answers
+
+        return answers(self).frame()
+
+    def compare(self, after: Report, *, force: bool = False) -> pd.DataFrame:
+        """Return `analysis.compare.compare` of this report with a later one as a DataFrame."""
+        from analysis.compare import compare
+
+        return compare(self, after, force=force).frame()
 
     def coverage(self) -> pd.DataFrame:
         """Return `analysis.coverage.coverage` as a DataFrame."""

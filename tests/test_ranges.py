@@ -56,10 +56,10 @@ def test_the_csv_has_its_columns_and_no_value_for_what_is_not_known(
     assert ranges.main([str(trained), "--format", "csv", "--exclude", "warmup"]) == 0
     assert capsys.readouterr().out == (
         "range,style,instances,wall_ns,span_ns,busy_ns,kernel_ns,self_ns,gpu_ops,flops,"
-        "backward_ns,source\n"
-        "step,PushPop,2,180,70,34,34,10,6,14,,kernel\n"
-        "forward,PushPop,2,60,44,24,24,20,4,14,,kernel\n"
-        "softmax,PushPop,2,20,4,4,4,4,2,14,,kernel\n"
+        "backward_ns,source,domain\n"
+        "step,PushPop,2,180,70,34,34,10,6,14,,kernel,\n"
+        "forward,PushPop,2,60,44,24,24,20,4,14,,kernel,\n"
+        "softmax,PushPop,2,20,4,4,4,4,2,14,,kernel,\n"
     )
 
 
@@ -222,6 +222,33 @@ def test_styles_of_one_name_are_told_apart(tmp_path: Path) -> None:
         ("PushPop", 10),
         ("StartEnd", 1),
     ]
+
+
+@pytest.mark.parametrize("shape", ["flat", "tree", "instances"])
+def test_ranges_of_one_name_in_two_domains_are_told_apart(shape: str, tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("sort", 0, 30), Range("sort", 40, 50, domain="CCCL")],
+        kernels=[Kernel("a", 100, 110, launch=2), Kernel("b", 110, 111, launch=41)],
+    )
+    found = rows(path, **({} if shape == "flat" else {shape: True}))
+    assert [(row["range"], row["domain"], row["kernel_ns"]) for row in found] == [
+        ("sort", "", 10),
+        ("sort", "CCCL", 1),
+    ]
+
+
+def test_domains_are_shown_where_there_are_any(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "d.sqlite",
+        ranges=[Range("sort", 0, 30, domain="CCCL")],
+        kernels=[Kernel("a", 100, 110, launch=2)],
+    )
+    for report, shown in ((trained, False), (path, True)):
+        assert ranges.main([str(report)]) == 0
+        assert ("domain" in capsys.readouterr().out) is shown
 
 
 def test_warm_up_and_ranges_that_were_never_closed_are_told_of(

@@ -240,7 +240,7 @@ def test_several_results_share_one_backward_range(recorded: Recorded) -> None:
 
 def test_what_is_no_tensor_passes_through(recorded: Recorded) -> None:
     with span("pair") as mark:
-        result = mark.output(torch.ones(1), None)  # type: ignore[type-var]
+        result = mark.output(torch.ones(1), None)  # type: ignore[call-overload]
     assert result[1] is None
 
 
