@@ -142,11 +142,11 @@ def over(row: Row, limit: float) -> bool:
 
 
 def overlapping(totals: Mapping[str, Row], limit: float) -> list[str]:
-    """Return a line where kernels took that much longer, but more of them at the same time."""
+    """Return a line where kernels took that much longer, but the GPU not."""
     if BUSY not in totals or over(totals[BUSY], limit) or not over(totals["kernel"], limit):
         return []
     changes = [percent(float(totals[name]["ratio"])) for name in ("kernel", BUSY)]
-    return [f"kernels took {changes[0]}, the GPU was busy {changes[1]}: more of them overlap"]
+    return [f"kernels took {changes[0]}, the GPU was busy {changes[1]}: copies and overlap make the difference"]
 
 
 def allowed(word: str) -> float:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis import device_tables, steps, tables
 from analysis.attribution import calls_of, within
-from analysis.cover import Cover
+from analysis.cover import Cover, in_order
 from analysis.intervals import NONE
 from analysis.render import duration
 
 if TYPE_CHECKING:
     from analysis.attribution import Attribution, Launches
+    from analysis.database import Columns
     from analysis.steps import Steps
 
 Int64 = npt.NDArray[np.int64]
@@ -35,7 +36,8 @@ class Contents:
         wall_ns: ``(count,)`` how long each was open on the host; of a whole report, from the first
             start of its work to the last end.
         busy_ns: ``(count,)`` for how long the devices worked, together: on each, the union of its
-            kernels, copies, sets and graph replays. 0 on a CPU.
+            kernels, copies, sets and graph replays, those of one stream one after the other. 0 on
+            a CPU.
         busy_calls: ``(count,)`` of how many of those that is.
         notes: what is in no step, and why.
     """
@@ -129,7 +131,8 @@ def cpu_spans(found: Attribution) -> Spans:
 def device_spans(found: Attribution) -> Spans:
     """Return everything the devices did: the work of `found`, then copies and sets."""
     report, times = found.report, ("start_ns", "end_ns", "device")
-    parts = [tables.device_work(report, table, *times) for table in (tables.KERNEL, tables.GRAPH)]
+    more = (*times, "stream", "global_pid", "graph_node")
+    parts = [tables.device_work(report, table, *more) for table in (tables.KERNEL, tables.GRAPH)]
     copied = [
         device_tables.work(report, table) for table in (device_tables.COPY, device_tables.SET)
     ]
@@ -144,7 +147,30 @@ def device_spans(found: Attribution) -> Spans:
         )
         launches.append(calls_of(report, global_pid, correlation))
     process = np.concatenate([process_of(each) for each in launches])
+    start, end = in_order(start, end, streams(parts, len(start)))
     return Spans(start, end, device, process, np.concatenate([each.start_ns for each in launches]))
+
+
+def streams(parts: list[Columns], count: int) -> Int64:
+    """Return a number for each stream, and one for each piece of work that waits for none.
+
+    Copies and the kernels inside a CUDA graph may run beside others of the stream they are noted
+    under.
+
+    Args:
+        parts: kernels and graph replays, which come first.
+        count: how much work there is in all.
+    """
+    queue = np.arange(count)
+    known = [np.concatenate([part[name] for part in parts]) for name in STREAM]
+    ordered = np.flatnonzero(known.pop() == tables.MISSING)
+    if len(ordered):
+        _, same = np.unique(np.stack(known)[:, ordered], axis=1, return_inverse=True)
+        queue[ordered] = count + same.ravel()
+    return queue
+
+
+STREAM: Final = ("device", "global_pid", "stream", "graph_node")
 
 
 def busy_times(spans: Spans, number: Int64, count: int) -> Int64:

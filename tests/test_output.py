@@ -15,7 +15,7 @@ from analysis.__main__ import main as page_main
 from analysis.errors import ReportError
 from analysis.output import add_to_database, replacing
 from analysis.table import Table
-from tests.test_cli import a_report, contents, other_database
+from tests.commands import a_report, contents, other_database
 
 
 def test_output_goes_to_the_file_and_nothing_to_stdout(
