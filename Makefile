@@ -13,7 +13,7 @@ FLAGS = $(if $(MODE),--mode $(MODE)) $(if $(BATCH),--batch $(BATCH)) \
 	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0,$(OVERWRITE)),--overwrite)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup profile test check format docs clean
+.PHONY: help setup profile test check format bench docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ check: $(READY) ## format check, lint, types, README, all tests
 format: $(READY) ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+bench: $(READY) ## our speed beside NVIDIA's tools, and the cost of spans: NSYS= SYNTHETIC= name the tools
+	$(BIN)/python -m benchmarks.analysis_speed $(BENCH)
+	$(BIN)/python -m benchmarks.span_cost
 
 docs: $(READY) ## renew what the README shows, by running it
 	$(BIN)/cog -r README.md

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,16 +27,22 @@ def as_text(made: Page, form: str) -> str:
     """Return the page in one of the formats ``table``, ``markdown`` and ``json``."""
     if form == "json":
         answers = {table.name: json.loads(render.as_json(table)) for table in made.tables}
-        made_of = {"about": made.lines, "run": made.run, **answers}
+        made_of = {"about": made.lines, "advice": made.advice, "run": made.run, **answers}
         return json.dumps(made_of, indent=1, ensure_ascii=False) + "\n"
     if form == "markdown":
         above = "".join(f"{render.markdown_cell(render.visible(line))}  \n" for line in made.lines)
-        return "\n".join([above, *(render.as_markdown(table) for table in made.tables)])
+        below = "".join(f"- {render.markdown_cell(render.visible(line))}\n" for line in made.advice)
+        return "\n".join([above, *(render.as_markdown(table) for table in made.tables), below])
     stream = io.StringIO()
     stream.write("".join(f"{render.visible(line)}\n" for line in made.lines))
     for table in made.tables:
         stream.write("\n")
         render.text(table, cli.width(), stream)
+    for line in made.advice:
+        text = textwrap.fill(
+            f"advice: {render.visible(line)}", cli.width(), subsequent_indent=8 * " "
+        )
+        stream.write(f"\n{text}\n")
     return stream.getvalue()
 
 

@@ -146,7 +146,10 @@ def overlapping(totals: Mapping[str, Row], limit: float) -> list[str]:
     if BUSY not in totals or over(totals[BUSY], limit) or not over(totals["kernel"], limit):
         return []
     changes = [percent(float(totals[name]["ratio"])) for name in ("kernel", BUSY)]
-    return [f"kernels took {changes[0]}, the GPU was busy {changes[1]}: copies and overlap make the difference"]
+    return [
+        f"kernels took {changes[0]}, the GPU was busy {changes[1]}: copies and overlap make "
+        "the difference"
+    ]
 
 
 def allowed(word: str) -> float:

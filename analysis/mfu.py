@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from analysis.render import duration, percent, scaled
 
 if TYPE_CHECKING:
     from analysis.report import Report
+
+LONGEST_NS: Final = 1 << 63
+"""A step takes less than that, and more than nothing; NaN does neither."""
 
 Times = npt.NDArray[np.float64]
 
@@ -100,10 +103,12 @@ def step_flops(report: Report) -> int | None:
 
 
 def step_times(report: Report, key: str) -> Times:
-    """Return step times that the launcher noted, in ns; none where it did not."""
+    """Return step times that the launcher noted; none where it did not or they make no sense."""
     try:
         times = json.loads(report.run.get(key, "[]"))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         times = []
-    whole = isinstance(times, list) and all(isinstance(time, int | float) for time in times)
+    whole = isinstance(times, list) and all(
+        isinstance(time, int | float) and 0 < time < LONGEST_NS for time in times
+    )
     return np.array(times if whole else [], np.float64)

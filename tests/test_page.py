@@ -54,7 +54,15 @@ def test_the_whole_page(report: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_json_holds_every_table(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(report), "--format", "json"]) == 0
     made = json.loads(capsys.readouterr().out)
-    assert list(made) == ["about", "run", "phases", "categories", "top_kernels", "attention"]
+    assert list(made) == [
+        "about",
+        "advice",
+        "run",
+        "phases",
+        "categories",
+        "top_kernels",
+        "attention",
+    ]
     assert made["run"] == RUN
     assert [row["phase"] for row in made["phases"]] == ["forward", "backward", "other"]
     assert [row["wall_ns"] for row in made["phases"]] == [30, 40, 0]

@@ -1,0 +1,98 @@
+"""Whole processes, measured from outside: wall time, and the most memory they held."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.conditions import ROOT
+from benchmarks.text import BenchmarkError
+
+Command = Sequence[str]
+
+
+@dataclass
+class Runs:
+    """Every timed run of one command, in the order of the rounds.
+
+    Attributes:
+        seconds: from the start of the process to its end.
+        peak_bytes: the most resident memory of it, or of the largest process it waited for.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    peak_bytes: list[int] = field(default_factory=list)
+
+
+def measure(command: Command, folder: Path, output: Path) -> tuple[float, int]:
+    """Run a command in a folder and return its seconds and its peak memory in bytes.
+
+    The peak of a child counts what its parent held when it was made, so a process that measures
+    others must be small: nothing here imports numpy.
+
+    Raises:
+        BenchmarkError: it failed.
+    """
+    complaints = folder / "stderr.txt"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with output.open("wb") as out, complaints.open("wb") as err:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=environment
+        )
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        said = complaints.read_text(errors="replace").strip().splitlines()
+        what = said[-1] if said else f"exit {process.returncode}"
+        raise BenchmarkError(f"{' '.join(command)}: {what}; run it by hand")
+    return seconds, usage.ru_maxrss * 1024
+
+
+def contest(
+    commands: Mapping[str, Command], folder: Path, rounds: int
+) -> tuple[dict[str, Runs], dict[str, Path]]:
+    """Run commands in turn, round after round, and every other round in reverse.
+
+    A round that is not timed comes first: files are in memory then, and modules compiled. What
+    nsys prints is not looked at here: where it fails it exits with 0 and prints nothing.
+
+    Returns:
+        ``(runs, outputs)`` by name; an output is what the command printed last.
+    """
+    runs = {name: Runs() for name in commands}
+    outputs = {name: folder / f"{place}.out" for place, name in enumerate(commands)}
+    for turn in range(rounds + 1):
+        order = list(commands) if turn % 2 else list(commands)[::-1]
+        for name in order:
+            seconds, peak_bytes = measure(commands[name], folder, outputs[name])
+            if turn:
+                runs[name].seconds.append(seconds)
+                runs[name].peak_bytes.append(peak_bytes)
+    return runs, outputs
+
+
+def program(variable: str, purpose: str) -> str:
+    """Return the program that an environment variable names.
+
+    Raises:
+        BenchmarkError: the variable is not set, or names no program.
+    """
+    asked = os.environ.get(variable, "")
+    if not asked:
+        raise BenchmarkError(f"{variable} is not set; set {variable}= to {purpose}")
+    found = shutil.which(asked)
+    if found is None:
+        raise BenchmarkError(f"{variable}={asked} is no program; set {variable}= to {purpose}")
+    return os.path.abspath(found)

@@ -1,0 +1,111 @@
+"""Repeated measurements: the middle, how far they spread, and whether a goal was met."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from statistics import median
+from typing import Final
+
+CONFIDENCE: Final = 0.95
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one thing measured, again and again.
+
+    Attributes:
+        middle: the median.
+        low: where the spread begins: the least, or the lower end of `interval`.
+        high: where it ends.
+        count: how many measurements there were.
+    """
+
+    middle: float
+    low: float
+    high: float
+    count: int
+
+    def scaled(self, factor: float) -> Sample:
+        """Return the same in another unit."""
+        return Sample(self.middle * factor, self.low * factor, self.high * factor, self.count)
+
+
+def whole(values: Sequence[float]) -> Sample:
+    """Return the median with the least and the most: for a handful of rounds.
+
+    >>> whole([3.0, 1.0, 2.0, 9.0])
+    Sample(middle=2.5, low=1.0, high=9.0, count=4)
+    """
+    return Sample(median(values), min(values), max(values), len(values))
+
+
+def interval(values: Sequence[float]) -> Sample:
+    """Return the median with the interval that holds the true one in 95 % of cases, at least.
+
+    It takes no shape of the noise for granted: the number of measurements below the true median is
+    that of heads in as many throws of a coin. Below six measurements there is no such interval, and
+    it is all of them.
+
+    >>> interval([5.0, 1.0, 2.0, 4.0, 3.0, 6.0, 7.0, 8.0])
+    Sample(middle=4.5, low=1.0, high=8.0, count=8)
+    """
+    ordered, count = sorted(values), len(values)
+    left_out, chance = 0, 1
+    # Cut one more at either end while what is lost stays below half of the doubt allowed.
+    while left_out < (count - 1) // 2 and chance / 2**count <= (1 - CONFIDENCE) / 2:
+        left_out += 1
+        chance += comb(count, left_out)
+    cut = max(left_out - 1, 0)
+    return Sample(median(ordered), ordered[cut], ordered[count - 1 - cut], count)
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Return ``above / below`` round by round: what slowed a whole round cancels out.
+
+    >>> ratios([2.0, 9.0], [1.0, 3.0])
+    [2.0, 3.0]
+    """
+    return [one / other for one, other in zip(above, below, strict=True)]
+
+
+def growth(after: Sample, before: Sample, factor: float) -> Sample:
+    """Return how much more one unit of work takes when there is ``factor`` times as much.
+
+    The rounds belong to different files, so the spread is the widest the two allow.
+    """
+    return Sample(
+        after.middle / before.middle / factor,
+        after.low / before.high / factor,
+        after.high / before.low / factor,
+        min(after.count, before.count),
+    )
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a number should be.
+
+    Attributes:
+        words: how a person writes it.
+        limit: the last value that meets it.
+        at_least: whether more is better.
+    """
+
+    words: str
+    limit: float
+    at_least: bool = False
+
+    def verdict(self, found: Sample) -> str:
+        """Return ``met`` or ``missed``, by the median; ``narrowly`` where the spread crosses it.
+
+        >>> Goal("4 or more", 4, at_least=True).verdict(whole([3.9, 4.2, 4.3]))
+        'met, narrowly'
+        """
+        held = [self._holds(value) for value in (found.low, found.middle, found.high)]
+        word = "met" if held[1] else "missed"
+        return word if len(set(held)) == 1 else f"{word}, narrowly"
+
+    def _holds(self, value: float) -> bool:
+        return value >= self.limit if self.at_least else value <= self.limit

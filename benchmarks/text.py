@@ -1,0 +1,61 @@
+"""Numbers as a person reads them, in aligned columns, and as JSON for other programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.samples import Sample
+
+
+class BenchmarkError(Exception):
+    """What was asked for cannot be measured: one line, with what to do about it."""
+
+
+def spread(sample: Sample, unit: str, digits: int = 2) -> str:
+    """Return ``median unit (low–high)``.
+
+    >>> spread(Sample(1.25, 1.0, 2.0, 3), "s")
+    '1.25 s (1.00-2.00)'
+    """
+    middle, low, high = (f"{x:.{digits}f}" for x in (sample.middle, sample.low, sample.high))
+    return f"{middle}{unit if unit == 'x' else ' ' + unit} ({low}-{high})"
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table with columns as wide as they need to be, two spaces apart.
+
+    >>> print(aligned(["work", "time"], [["rank", "1 s"], ["all of it", ""]]))
+    work       time
+    ---------  ----
+    rank       1 s
+    all of it
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def writable(path: Path) -> Path:
+    """Return the path when a file can be written there: asked before measuring for minutes.
+
+    Raises:
+        BenchmarkError: it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchmarkError(f"{path.parent}: {error.strerror}; choose another --json") from None
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BenchmarkError(f"{path}: cannot be written; choose another --json")
+    return path
+
+
+def write(path: Path, data: Mapping[str, object]) -> None:
+    """Write data as JSON."""
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
