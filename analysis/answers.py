@@ -1,7 +1,7 @@
 """The profiling assignment's five questions, answered in sentences with figures.
 
     python -m analysis.answers report.sqlite
-    python -m analysis.answers report.sqlite --benchmark benchmark.json
+    python -m analysis.answers forward.sqlite train.sqlite --benchmark benchmark.json
 
 (a) How long do forward and backward take, and does the profiler agree with the benchmark? (b) Which
 kernel takes most time in one forward, and which is called most often? (c) Which other kernels
@@ -17,7 +17,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from analysis.kernels import Work
 from analysis.placement import Phases
 from analysis.render import duration, percent, visible
 from analysis.report import Report
-from analysis.table import Table
+from analysis.table import Column, Table
 from profiling import names
 
 Bools = npt.NDArray[np.bool_]
@@ -268,10 +268,23 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
+def together(tables: Sequence[Table]) -> Table:
+    """Return the answers of several reports one under another, with the report as third column."""
+    columns: dict[str, Column] = {"question": [], "answer": [], "report": []}
+    for table in tables:
+        for row in table.rows():
+            for name, value in (*row.items(), ("report", table.heading)):
+                cast(list[str], columns[name]).append(str(value))
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    return Table("answers", columns, notes=tuple(notes))
+
+
 def paragraphs(table: Table) -> str:
-    """Return the answers as text, one paragraph each."""
-    lines = [visible(table.heading)]
+    """Return the answers as text, one paragraph each, under a line for each report."""
+    lines: list[str] = []
     for row in table.rows():
+        if row["question"] == next(iter(QUESTIONS)):
+            lines += [*([""] if lines else []), visible(str(row["report"]))]
         text = f"({row['question']}) {row['answer']}"
         lines += ["", textwrap.fill(text, cli.width(), subsequent_indent="    ")]
     return "\n".join(lines) + "\n"
@@ -280,15 +293,18 @@ def paragraphs(table: Table) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the answers; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.answers")
+    parser.add_argument("more", nargs="*", metavar="REPORT", help="further reports")
     parser.add_argument("--benchmark", metavar="FILE", help="the benchmark's JSON, for (a)")
     args = cli.parse(parser, argv)
     benchmark = read_benchmark(args.benchmark) if args.benchmark else {}
-    with Report(args.report) as report:
-        table = answers(report, benchmark)
+    found = []
+    for path in (args.report, *args.more):
+        with Report(path) as report:
+            found.append(answers(report, benchmark))
+    table = together(found)
     if args.format == "table" and args.output is None:
         sys.stdout.write(paragraphs(table))
-        for note in table.notes:
-            print(f"note: {visible(note)}", file=sys.stderr)
+        cli.say(*table.notes)
     else:
         cli.emit(table, args)
     return 0

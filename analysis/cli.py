@@ -181,7 +181,8 @@ def put(
 
 def sources(args: argparse.Namespace) -> list[Path]:
     """Return the reports that the arguments name."""
-    return [Path(getattr(args, name)) for name in REPORTS if hasattr(args, name)]
+    named = [getattr(args, name) for name in REPORTS if hasattr(args, name)]
+    return [Path(name) for name in (*named, *getattr(args, "more", ()))]
 
 
 def say(*notes: str) -> None:

@@ -115,3 +115,18 @@ def test_a_real_training_step() -> None:
     assert "ampere_sgemm_128x32_tn: 13.65 ms in all, 31.3 % of it, 24 calls" in found["b"]
     assert "most time goes to ampere_sgemm_64x32_sliced1x4_nt" in found["b"]
     assert "GEMM takes 76.0 % of forward and 67.0 % of everything" in found["d"]
+
+
+def test_several_reports_are_answered_one_after_another(
+    report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_report(tmp_path / "other.sqlite", kernels=[Kernel("sgemm", 0, 10, launch=1)])
+    assert main([str(report), str(other), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["report"].split(" ")[0], row["question"]) for row in rows] == [
+        (name, question) for name in ("r.sqlite", "other.sqlite") for question in "abcde"
+    ]
+    assert main([str(report), str(other)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("(e) ") == 2
+    assert "\nother.sqlite · nsys" in printed

@@ -92,10 +92,7 @@ def test_kernels_that_overlap_more_pass_with_a_word(
     two = a_step(tmp_path / "two.sqlite", *both)
     status, said = compared(capsys, one, two, "--fail-over", "5")
     assert status == 0
-    assert (
-        "note: kernels took +80.0 %, the GPU was busy +0.0 %: copies and overlap make the difference\n"
-        in said
-    )
+    assert "note: kernels took +80.0 %, the GPU was busy +0.0 %: copies and overlap" in said
 
 
 def test_a_gate_with_nothing_to_judge_is_no_pass(
