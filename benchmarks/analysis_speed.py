@@ -31,7 +31,7 @@ from typing import Final
 from benchmarks import agreement
 from benchmarks.conditions import RESULTS, Conditions, conditions, program_version, told
 from benchmarks.processes import Command, Runs, contest, program
-from benchmarks.speed_table import Measured, lines, table
+from benchmarks.speed_table import LEGEND, Measured, lines, table
 from benchmarks.text import BenchmarkError, writable, write
 
 SIZES: Final = ("100k", "1m", "5m")
@@ -160,7 +160,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="100k alone, written only with --json")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default %(default)s)")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help=f"default {DEFAULT.relative_to(RESULTS.parents[1])}"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help=f"default {DEFAULT.relative_to(RESULTS.parents[1])}",
     )
     args = parser.parse_args(argv)
     if args.rounds < 1:
@@ -185,10 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = writable(args.json) if args.json else None
         found = conditions(*PACKAGES) | {"nsys": program_version(tools.nsys), "rounds": args.rounds}
         with tempfile.TemporaryDirectory(prefix="analysis-speed-") as folder:
-            everything = [
-                measured(tools, size, args.rounds, Path(folder)) for size in args.sizes
-            ]
-        print("\n".join([*told(found), "", table(lines(everything))]))
+            everything = [measured(tools, size, args.rounds, Path(folder)) for size in args.sizes]
+        print("\n".join([*told(found), "", table(lines(everything)), LEGEND]))
         if path:
             saved(path, found, everything)
     except BenchmarkError as error:

@@ -1,26 +1,29 @@
 """What a span costs: off, into NVTX, into the PyTorch profiler; and the model with none recording.
 
     python -m benchmarks.span_cost
-    python -m benchmarks.span_cost --repeats 400 --json spans.json
+    python -m benchmarks.span_cost --seconds 60 --json spans.json
 
 The model with spans that nobody records runs against the same model with its spans taken out of
-the source, on the same weights, on the CPU, forward only, without gradients, batch 1. The two take
-turns; the ratio is of each turn's pair. `control` is the model with spans against itself: what
-noise alone looks like. `expected` is what the spans of one forward pass cost when timed by
-themselves. In brackets: of spans the least and the most of the repeats, of ratios the interval that
-holds the true median in 95 % of cases. A missed goal is no failure: the exit status stays 0.
+the source, on the same weights, on one thread of the CPU, forward only, no gradients, batch 1,
+context 64. The two take turns; the ratio is of each turn's pair. `control` is the model with spans
+against itself: what noise alone looks like. `expected` is what the spans of one pass cost when
+timed by themselves, in a loop that keeps all of it in the processor's caches: a lower bound. In
+brackets: of spans the least and the most of the repeats, of ratios the interval that holds the true
+median in 95 % of cases. A missed goal is no failure: the exit status stays 0.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 import time
 import timeit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import nvtx
@@ -31,7 +34,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmarks.conditions import RESULTS, conditions, told
 from benchmarks.samples import Goal, Sample, interval, ratios, whole
 from benchmarks.spanless import spanless
-from benchmarks.text import BenchmarkError, aligned, spread, writable, write
+from benchmarks.text import BenchmarkError, aligned, writable, write
 from model import SIZES, TransformerLM, flops
 from profiling.recorders import NvtxRecorder, Recorder, TorchRecorder
 from profiling.spans import recording, span
@@ -42,9 +45,14 @@ NAME: Final = "softmax"
 
 AS_IN_MODEL: Final = "span off, as the model writes it"
 WITHIN: Final = Goal("<= 1 %", 1.01)
-BLOCK_S: Final = 0.02
-"""How long one side runs before the other has its turn, at least one pass."""
+BLOCK_S: Final = 0.005
+"""How long one side runs before the other has its turn, at least one pass: what disturbs the
+machine for longer then disturbs both."""
 
+FEWEST: Final = 20
+"""Turns, however long a pass takes."""
+
+SPAN_REPEATS: Final = 20
 SPAN_LOOPS: Final = 20_000
 RECORDED_LOOPS: Final = 2_000
 """Fewer, as the profiler keeps every event."""
@@ -96,6 +104,7 @@ def listening(recorder: Recorder | None, profiled: bool) -> Iterator[None]:
         if not profiled:
             yield
             return
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes its own log to stderr
         with profile(activities=[ProfilerActivity.CPU]):
             yield
 
@@ -132,21 +141,19 @@ def seconds(module: nn.Module, tokens: torch.Tensor, passes: int) -> float:
     return time.perf_counter() - began
 
 
-def interleaved(
-    sides: dict[str, nn.Module], tokens: torch.Tensor, repeats: int, block_s: float = BLOCK_S
-) -> Times:
-    """Return the seconds of one forward pass of each side; they take turns, in changing order."""
-    for module in sides.values():
-        once = min(seconds(module, tokens, 1) for _ in range(5))
-    passes = max(1, round(block_s / once))
+def interleaved(sides: dict[str, nn.Module], tokens: torch.Tensor, budget_s: float) -> Times:
+    """Return the seconds of one forward pass of each side; they take turns, in shuffled order."""
+    once = min(seconds(module, tokens, 1) for module in sides.values() for _ in range(5))
+    passes = max(1, round(BLOCK_S / once))
+    turns = max(FEWEST, round(budget_s / (len(sides) * passes * once)))
     found: Times = {name: [] for name in sides}
-    names = list(sides)
+    names, order = list(sides), Random(0)
     gc.collect()
     gc.disable()
     try:
-        for turn in range(repeats):
-            first = turn % len(names)
-            for name in names[first:] + names[:first]:
+        for _ in range(turns):
+            order.shuffle(names)
+            for name in names:
                 found[name].append(seconds(sides[name], tokens, passes) / passes)
     finally:
         gc.enable()
@@ -161,8 +168,8 @@ def spans_of(module: nn.Module, tokens: torch.Tensor) -> int:
     return sum(recorder.pushed().values())
 
 
-def model_times(size: str, repeats: int) -> tuple[Times, int]:
-    """Return the seconds of a forward pass of each side for each repeat, and the spans in one."""
+def model_times(size: str, budget_s: float) -> tuple[Times, int]:
+    """Return the seconds of a forward pass of each side in each turn, and the spans in one."""
     config = SIZES[size]
     twin = TransformerLM(config)
     tokens = torch.randint(0, config.vocab_size, (1, CONTEXT))
@@ -172,7 +179,7 @@ def model_times(size: str, repeats: int) -> tuple[Times, int]:
         "with again": twin,
     }
     with torch.no_grad(), recording(None):
-        found = interleaved(sides, tokens, repeats)
+        found = interleaved(sides, tokens, budget_s)
         return found, spans_of(twin, tokens)
 
 
@@ -205,7 +212,7 @@ def extra(ratio: Sample) -> str:
     """Return a ratio near 1 as what comes on top.
 
     >>> extra(Sample(1.004, 0.999, 1.01, 9))
-    '+0.40 % (-0.10-1.00)'
+    '+0.40 % (-0.10 to +1.00)'
     """
     above = (ratio.middle - 1, ratio.low - 1, ratio.high - 1)
     return "{:+.2f} % ({:+.2f} to {:+.2f})".format(*(100 * part for part in above))
@@ -231,20 +238,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--sizes", default="tiny,small", help="models (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=200, help="turns (default %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="for each model (default %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default %(default)s)")
     parser.add_argument("--json", type=Path, default=DEFAULT, metavar="FILE", help="the data")
     args = parser.parse_args(argv)
     sizes = args.sizes.split(",")
-    if args.repeats < 1 or not set(sizes) <= set(SIZES):
-        parser.error(f"--repeats is 1 or more, and --sizes some of {', '.join(SIZES)}")
+    if args.threads < 1 or not set(sizes) <= set(SIZES):
+        parser.error(f"--threads is 1 or more, and --sizes some of {', '.join(SIZES)}")
+    torch.set_num_threads(args.threads)
     try:
         path = writable(args.json)
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     known = conditions("torch", "nvtx") | {"device": "cpu", "threads": torch.get_num_threads()}
-    spans = span_times(max(5, args.repeats // 10))
-    models = {size: model_times(size, args.repeats) for size in sizes}
+    spans = span_times(SPAN_REPEATS)
+    models = {size: model_times(size, args.seconds) for size in sizes}
     off_ns = whole(spans[AS_IN_MODEL]).middle
     rows = [model_row(size, *found, off_ns) for size, found in models.items()]
     print("\n".join([*told(known), "", span_table(spans), "", aligned(MODEL_HEADER, rows)]))

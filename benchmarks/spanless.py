@@ -47,13 +47,15 @@ def _is_span(expression: ast.expr) -> bool:
 
 
 def without_spans(source: str) -> ast.Module:
-    """Return the code of a module without its spans.
+    r"""Return the code of a module without its spans.
 
-    >>> source = "with span('a', cost=lambda: b) as mark:\\n    c = mark.output(d)"
+    >>> source = "with span('a', cost=lambda: b) as mark:\n    c = mark.output(d)"
     >>> ast.unparse(without_spans(source))
     'c = d'
     """
-    return ast.fix_missing_locations(_WithoutSpans().visit(ast.parse(source)))
+    tree = ast.parse(source)
+    _WithoutSpans().visit(tree)  # in place
+    return ast.fix_missing_locations(tree)
 
 
 def _module(original: types.ModuleType, **replaced: object) -> dict[str, Any]:

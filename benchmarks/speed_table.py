@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from benchmarks.processes import Runs
@@ -11,6 +12,12 @@ from benchmarks.samples import Goal, Sample, growth, ratios, whole
 from benchmarks.text import aligned, spread
 
 MIB: Final = 1 << 20
+LEGEND: Final = (
+    "ratio: NVIDIA's time over ours; of memory ours over NVIDIA's; of growth a kernel's time, after"
+    " over before.\nIn brackets the least and the most of the rounds; MiB: peak, ours / NVIDIA's."
+)
+
+NOT_COMPARED: Final = "not compared"
 
 Line = dict[str, str]
 HEADER: Final = ("work", "size", "ours", "NVIDIA's", "ratio", "goal", "verdict", "MiB", "answer")
@@ -78,7 +85,7 @@ def lines(everything: Sequence[Measured]) -> list[Line]:
                 found += against(one, pair)
         if PROJECTION in one.runs and "nvtx_gpu_proj_sum" in one.runs:
             found.append(memory(one))
-    for before, after in zip(everything, everything[1:], strict=False):
+    for before, after in pairwise(everything):
         # Below a million the start of Python is most of it, and growth says nothing.
         if before.kernels > 500_000:
             found += grown(before, after)
@@ -94,7 +101,10 @@ def against(one: Measured, pair: Pair) -> list[Line]:
     line["NVIDIA's"] = spread(whole(theirs.seconds), "s")
     line["MiB"] = f"{peak(ours).middle:.0f} / {peak(theirs).middle:.0f}"
     if pair.theirs != "recipe":
-        line["answer"] = "DIFFERS" if one.differences.get(pair.ours, "not compared") else "equal"
+        difference = one.differences.get(pair.ours)
+        line["answer"] = (
+            NOT_COMPARED if difference is None else "DIFFERS" if difference else "equal"
+        )
     goal = IN_ALL.get((pair.ours, one.size))
     if goal is None:
         return [line]

@@ -15,7 +15,7 @@ class BenchmarkError(Exception):
 
 
 def spread(sample: Sample, unit: str, digits: int = 2) -> str:
-    """Return ``median unit (low–high)``.
+    """Return ``median unit (low-high)``.
 
     >>> spread(Sample(1.25, 1.0, 2.0, 3), "s")
     '1.25 s (1.00-2.00)'
