@@ -56,11 +56,10 @@ def test_a_hostile_name_is_text(
     output = tmp_path / "summary.db"
     if form == "sqlite":
         arguments += ["--output", str(output)]
+    if form == "csv" and command.__name__ == "analysis.__main__":
+        pytest.skip("the page is several tables and has no csv")
     try:
         status = command.main(arguments)
-    except SystemExit as stop:  # the page has no csv
-        assert (form, stop.code) == ("csv", 2)
-        return
     except ReportError:
         return  # no copies in this report: no failure of the names
     assert status == 0
