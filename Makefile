@@ -10,7 +10,7 @@ FLAGS = $(if $(MODE),--mode $(MODE)) $(if $(BATCH),--batch $(BATCH)) \
 	$(if $(DEVICE),--device $(DEVICE)) $(if $(ATTENTION),--attention $(ATTENTION)) \
 	$(if $(STEPS),--steps $(STEPS)) $(if $(WARMUP),--warmup $(WARMUP)) \
 	$(if $(RECORDER),--recorder $(RECORDER)) $(if $(NAME),--name '$(NAME)') \
-	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0,$(OVERWRITE)),--overwrite)
+	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup profile test check format bench docs clean

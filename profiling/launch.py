@@ -30,6 +30,7 @@ from profiling.errors import LaunchError, UsageError, one_line
 from profiling.nsys import Nsys, check_ranges_arrived
 from profiling.settings import Settings
 from profiling.torch_trace import TraceError, convert
+from profiling.trace_names import recordable
 from profiling.workload import PLAN_NAME, RESULT_NAME, SETTINGS_NAME
 
 REPORTS: Final = Path(__file__).resolve().parent.parent / "nsys_reports"
@@ -107,7 +108,7 @@ def record(launch: Launch) -> None:
         if launch.nsys:
             nvtx = result["facts"].get("nvtx", "")
             check_ranges_arrived(made, result["pushed"], launch.nsys, nvtx)
-        run_facts.add(made, _facts(launch, result), result["costs"])
+        run_facts.add(made, _facts(launch, result), _costs(launch, result))
         _keep(launch, made)
 
 
@@ -146,6 +147,13 @@ def _warn(result: dict[str, Any]) -> None:
             f"note: {count:,} ranges {one_line(name)} left out: over {MOST_NODES:,} autograd nodes",
             file=sys.stderr,
         )
+
+
+def _costs(launch: Launch, result: dict[str, Any]) -> list[list[object]]:
+    """Return the costs of the ranges, by the names that the report has them under."""
+    if launch.nsys:
+        return list(result["costs"])
+    return [[recordable(name), *rest] for name, *rest in result["costs"]]
 
 
 def _facts(launch: Launch, result: dict[str, Any]) -> dict[str, object]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launched import ROOT, find_nsys, launch, payloads, ranking, run_facts
+from tests.launched import ROOT, find_nsys, launch, payloads, ranking, rows, run_facts
 
 SCRIPT = """
 import sys
@@ -17,7 +17,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 assert __name__ == "__main__"
 for _ in range(int(sys.argv[1])):
     with span("forward"):
-        with span("my part", flops=2 * 4 * 8 * 8) as mark:
+        with span("my part", flops=2 * 4 * 8 * 8, bytes=9) as mark:
             loss = mark.output(model(torch.ones(4, 8))).sum()
     with span("backward"):
         loss.backward()
@@ -146,6 +146,23 @@ def test_threads_and_same_named_annotations_lose_nothing(recorder: str, tmp_path
     if recorder == "torch":
         assert "note: 1 payloads left out: thread" in done.stderr
         assert found["forward"] == [None, None]
+
+
+def test_costs_stand_under_the_name_the_range_has(tmp_path: Path) -> None:
+    script = write(
+        tmp_path,
+        """
+        import torch
+        from profiling.spans import span
+        with span('größe "x"', flops=3, bytes=4):
+            torch.ones(2) + 1
+        """,
+    )
+    done = launch("--script", script, reports=tmp_path / "reports")
+    assert done.returncode == 0, done.stderr
+    report = tmp_path / "reports" / "train.sqlite"
+    (name,) = payloads(report)
+    assert rows(report, "SELECT name, bytes FROM TOOLKIT_RANGE_COST") == [(name, 4)]
 
 
 def test_a_script_that_profiles_itself_is_told_so(tmp_path: Path) -> None:
