@@ -8,6 +8,9 @@ SIZE ?= small
 FLAGS = $(if $(MODE),--mode $(MODE)) $(if $(BATCH),--batch $(BATCH)) \
 	$(if $(CONTEXT),--context $(CONTEXT)) $(if $(DTYPE),--dtype $(DTYPE)) \
 	$(if $(DEVICE),--device $(DEVICE)) $(if $(ATTENTION),--attention $(ATTENTION)) \
+	$(if $(AUTOCAST),--autocast $(AUTOCAST)) $(if $(filter-out 0 no false,$(TF32)),--tf32) \
+	$(if $(filter-out 0 no false,$(COMPILE)),--compile) \
+	$(if $(OPTIMIZER),--optimizer $(OPTIMIZER)) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
 	$(if $(STEPS),--steps $(STEPS)) $(if $(WARMUP),--warmup $(WARMUP)) \
 	$(if $(RECORDER),--recorder $(RECORDER)) $(if $(NAME),--name '$(NAME)') \
 	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)

@@ -27,8 +27,12 @@ def needed_bytes(settings: Settings) -> int:
     config, itemsize = settings.config, _ITEMSIZE[settings.dtype]
     tokens = settings.batch * settings.context
     layer = tokens * (20 * config.d_model + 5 * config.d_ff)
-    layer += settings.batch * config.num_heads * settings.context**2
+    if settings.attention == "eager":
+        layer += settings.batch * config.num_heads * settings.context**2
     layers = 1 if settings.mode == "forward" else config.num_layers
+    if settings.mode != "forward" and settings.checkpoint:
+        # One group is whole while it runs again; the inputs of the others are small beside it.
+        layers = min(config.num_layers, settings.checkpoint)
     logits = 3 * tokens * config.vocab_size
     numbers = int(_COPIES[settings.mode] * config.parameter_count) + layers * layer + logits
     return itemsize * numbers + _PROCESS_BYTES

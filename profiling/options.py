@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from profiling.cli import Parser, count, count_or_none, seed
 from profiling.errors import UsageError
-from profiling.settings import ATTENTIONS, DTYPES, MODES, SHAPE_FIELDS, Settings, shape
+from profiling.settings import ATTENTIONS, DTYPES, MODES, OPTIMIZERS, SHAPE_FIELDS, Settings, shape
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
@@ -19,7 +20,12 @@ OF_THE_MODEL: Final = {
     "batch": None,
     "context": None,
     "dtype": DTYPES[0],
+    "autocast": None,
+    "tf32": False,
     "attention": ATTENTIONS[0],
+    "compile": False,
+    "optimizer": OPTIMIZERS[0],
+    "checkpoint": 0,
     "steps": 3,
     "warmup": 1,
     "seed": 0,
@@ -28,50 +34,15 @@ OF_THE_MODEL: Final = {
 
 LONGEST_NAME: Final = 100
 
-
-def count(text: str) -> int:
-    """Read a positive whole number."""
-    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive whole number, not {text!r}")
-    return int(text)
-
-
-def count_or_none(text: str) -> int:
-    """Read a whole number that may be 0."""
-    if not re.fullmatch(r"[0-9]+", text):
-        raise argparse.ArgumentTypeError(f"must be 0 or a positive whole number, not {text!r}")
-    return int(text)
-
-
-def seed(text: str) -> int:
-    """Read a whole number that torch takes as a seed."""
-    number = count_or_none(text)
-    if number >= 1 << 63:
-        raise argparse.ArgumentTypeError(f"must be below 2**63, not {text!r}")
-    return number
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]  # exits, as it must
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+Adder = argparse.ArgumentParser | argparse._ArgumentGroup
+"""What options are added to."""
 
 
 def parser(description: str, reports: Path) -> argparse.ArgumentParser:
     """Return the parser; ``reports`` is the default folder."""
-    made = _Parser(
-        prog="python -m profiling.launch",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = Parser("profiling.launch", description)
     what = made.add_argument_group("what to run")
-    what.add_argument(
-        "--size", help="tiny, small, medium, large, xl, xl-2026, 2.7B or 10B (default: small)"
-    )
-    for field in SHAPE_FIELDS:
-        flag = "--" + field.replace("_", "-")
-        what.add_argument(flag, type=count, metavar="N", help="instead of the size's own")
+    add_shape(what)
     what.add_argument("--mode", choices=MODES, help="(default: train)")
     what.add_argument(
         "--batch", type=count, metavar="N", help="sequences a step (default: 4; on a CPU 1)"
@@ -79,8 +50,7 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
     what.add_argument(
         "--context", type=count, metavar="N", help="positions (default: 512; on a CPU 128)"
     )
-    what.add_argument("--dtype", choices=DTYPES, help="(default: float32)")
-    what.add_argument("--attention", choices=ATTENTIONS, help="(default: eager)")
+    add_variants(what)
     what.add_argument("--steps", type=count, metavar="N", help="(default: 3)")
     what.add_argument("--warmup", type=count_or_none, metavar="N", help="(default: 1)")
     what.add_argument("--seed", type=seed, metavar="N", help="(default: 0)")
@@ -98,6 +68,38 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
     how.add_argument("--reports", type=Path, default=reports, help="folder (default: nsys_reports)")
     how.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     return made
+
+
+def add_shape(parser: Adder) -> None:
+    """Add a size of the table and the hyperparameters that may differ from it."""
+    parser.add_argument(
+        "--size", help="tiny, small, medium, large, xl, xl-2026, 2.7B or 10B (default: small)"
+    )
+    for field in SHAPE_FIELDS:
+        flag = "--" + field.replace("_", "-")
+        parser.add_argument(flag, type=count, metavar="N", help="instead of the size's own")
+
+
+def add_variants(parser: Adder) -> None:
+    """Add how the model computes: precision, attention, compiler, optimizer, checkpoints."""
+    parser.add_argument("--dtype", choices=DTYPES, help="of the weights (default: float32)")
+    parser.add_argument(
+        "--autocast", choices=DTYPES[1:], help="cast matrix products; the weights keep their dtype"
+    )
+    parser.add_argument(
+        "--tf32", action="store_true", default=None, help="float32 products in TF32 (GPU)"
+    )
+    parser.add_argument("--attention", choices=ATTENTIONS, help="(default: eager)")
+    parser.add_argument(
+        "--compile", action="store_true", default=None, help="by torch.compile; its ranges go"
+    )
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how AdamW runs (torch's default)")
+    parser.add_argument(
+        "--checkpoint",
+        type=count_or_none,
+        metavar="N",
+        help="keep the activations of every Nth block only, recompute the rest (default: 0, all)",
+    )
 
 
 def name(arguments: argparse.Namespace) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from profiling.errors import UsageError
 
@@ -15,12 +15,31 @@ if TYPE_CHECKING:
 MODES: Final = ("train", "forward_backward", "forward")
 DTYPES: Final = ("float32", "bfloat16", "float16")
 ATTENTIONS: Final = ("eager",)
+OPTIMIZERS: Final = ("default", "fused", "foreach", "loop")
+PRECISIONS: Final[dict[str, dict[str, Any]]] = {
+    "float32": {},
+    "tf32": {"tf32": True},
+    "bfloat16": {"dtype": "bfloat16"},
+    "float16": {"dtype": "float16"},
+    "bfloat16-autocast": {"autocast": "bfloat16"},
+    "float16-autocast": {"autocast": "float16"},
+}
+"""What a column of dtypes may say: weights of that type, TF32 products, or weights of float32 with
+products cast by autocast."""
+
 SHAPE_FIELDS: Final = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One run of our own model."""
+    """One run of our own model.
+
+    Attributes:
+        dtype: of weights, activations and gradients.
+        autocast: what matrix products are cast to; the weights keep ``dtype``.
+        tf32: whether float32 products may run in TF32.
+        checkpoint: blocks whose activations are kept as one and recomputed; 0 keeps all.
+    """
 
     size: str
     config: ModelConfig
@@ -29,7 +48,12 @@ class Settings:
     context: int
     dtype: str = "float32"
     device: str
+    autocast: str | None = None
+    tf32: bool = False
     attention: str = "eager"
+    compile: bool = False
+    optimizer: str = "default"
+    checkpoint: int = 0
     steps: int = 3
     warmup: int = 1
     seed: int = 0
@@ -51,9 +75,25 @@ class Settings:
         steps = f"{self.warmup} warm-up + {self.steps} steps"
         return (
             f"{self.size} ({self.config.parameter_count:,} parameters), {self.mode}, "
-            f"batch {self.batch}, context {self.context}, {self.dtype} on {self.device}, "
-            f"{self.attention} attention, {steps}"
+            f"batch {self.batch}, context {self.context}, {self.precision} on {self.device}, "
+            f"{', '.join([f'{self.attention} attention', *self.variants])}, {steps}"
         )
+
+    @property
+    def precision(self) -> str:
+        """What a column of dtypes says: `PRECISIONS`."""
+        if self.autocast:
+            return f"{self.autocast}-autocast"
+        return "tf32" if self.tf32 else self.dtype
+
+    @property
+    def variants(self) -> list[str]:
+        """What differs from the plain model, in words."""
+        return [
+            *(["compiled"] if self.compile else []),
+            *([f"{self.optimizer} optimizer"] if self.optimizer != "default" else []),
+            *([f"checkpoints of {self.checkpoint} blocks"] if self.checkpoint else []),
+        ]
 
 
 def shape(size: str, **changes: int | None) -> ModelConfig:

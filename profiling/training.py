@@ -1,0 +1,141 @@
+"""Our own model with its optimizer and a random batch: the parts of a step, one by one."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from model import TransformerLM
+from model.flops import adamw
+from model.transformer import next_token_loss
+from profiling import names
+from profiling.errors import LaunchError
+from profiling.settings import OPTIMIZERS, Settings
+from profiling.spans import span
+
+LEARNING_RATE: Final = 3e-4
+
+_OPTIMIZERS: Final[dict[str, dict[str, bool]]] = dict(
+    zip(
+        OPTIMIZERS,
+        ({}, {"fused": True}, {"foreach": True}, {"foreach": False, "fused": False}),
+        strict=True,
+    )
+)
+"""How AdamW goes over the parameters; torch's default is foreach on a GPU, a loop on a CPU."""
+
+
+class Training:
+    """The model, its optimizer and a random batch, ready to step.
+
+    Attributes:
+        model: compiled, where the settings say so.
+        optimizer: AdamW; None in the mode ``forward``.
+    """
+
+    def __init__(self, settings: Settings, learning_rate: float = LEARNING_RATE) -> None:
+        check(settings)
+        torch.manual_seed(settings.seed)
+        if settings.tf32:
+            torch.set_float32_matmul_precision("high")
+        self.settings = settings
+        self.device = torch.device(settings.device)
+        with self.device:
+            made = TransformerLM(settings.config, **_variant(settings))
+            made.to(getattr(torch, settings.dtype))
+            shape = (settings.batch, settings.context + 1)
+            tokens = torch.randint(0, settings.config.vocab_size, shape)
+        self.inputs, self.targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+        self.model: nn.Module = made
+        if settings.compile:
+            self.model = torch.compile(made)  # type: ignore[assignment]  # a module it stays
+        self.optimizer: torch.optim.Optimizer | None = None
+        if settings.mode == "train":
+            self.make_optimizer(learning_rate)
+        # Gradients of half precision underflow unless the loss is scaled (arXiv 1710.03740).
+        scaled = settings.autocast == "float16" and settings.mode == "train"
+        self._scaler = torch.amp.GradScaler(self.device.type) if scaled else None
+        self._loss: Tensor | None = None
+
+    def make_optimizer(self, learning_rate: float = LEARNING_RATE) -> torch.optim.Optimizer:
+        """Make AdamW over all parameters; its state comes with the first step."""
+        chosen: dict[str, Any] = _OPTIMIZERS[self.settings.optimizer]
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=learning_rate, **chosen)
+        return self.optimizer
+
+    def parts(self) -> dict[str, Callable[[], None]]:
+        """Return what a step of this mode does, in order, by the names of `profiling.names`."""
+        if self.settings.mode == "forward":
+            return {names.FORWARD: self.infer}
+        parts = {names.FORWARD: self.forward, names.BACKWARD: self.backward}
+        if self.settings.mode == "train":
+            parts[names.OPTIMIZER] = self.update
+        return parts
+
+    def step(self) -> None:
+        """Do what the mode says once, and leave no gradients behind."""
+        for part in self.parts().values():
+            part()
+        self.clear()
+
+    def infer(self) -> None:
+        """Run the forward pass alone, for no gradient."""
+        with span(names.FORWARD), torch.no_grad(), self._autocast():
+            self.model(self.inputs)
+
+    def forward(self) -> None:
+        """Run the forward pass to the loss."""
+        with span(names.FORWARD), self._autocast():
+            self._loss = next_token_loss(self.model(self.inputs), self.targets)
+
+    def backward(self) -> None:
+        """Run the backward pass of the loss that `forward` left."""
+        assert self._loss is not None, "backward comes after forward"
+        loss, self._loss = self._loss, None
+        with span(names.BACKWARD):
+            scaled = self._scaler.scale(loss) if self._scaler else loss
+            scaled.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def update(self) -> None:
+        """Let the optimizer take its step, and drop the gradients."""
+        assert self.optimizer is not None, "the mode has no optimizer"
+        weight: Tensor = next(self.model.parameters())
+        count = self.settings.config.parameter_count
+        with span(names.OPTIMIZER, cost=lambda: adamw(count, weight.itemsize)):
+            if self._scaler:
+                self._scaler.step(self.optimizer)
+                self._scaler.update()
+            else:
+                self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def clear(self) -> None:
+        """Drop the gradients, and a loss that nobody went back from."""
+        self._loss = None
+        if self.settings.mode == "forward_backward":
+            self.model.zero_grad(set_to_none=True)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.settings.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=getattr(torch, self.settings.autocast))
+
+
+def _variant(settings: Settings) -> dict[str, Any]:
+    """Return what the model is told beyond its shape; nothing for the plain one."""
+    return {}
+
+
+def check(settings: Settings) -> None:
+    """Refuse what this device cannot do.
+
+    Raises:
+        LaunchError: TF32 was asked for where there is none.
+    """
+    on_gpu = settings.device.startswith("cuda")
+    if settings.tf32 and not on_gpu:
+        raise LaunchError("TF32 is a mode of NVIDIA GPUs; leave it out on a CPU")
+    if settings.tf32 and torch.cuda.get_device_capability(settings.device) < (8, 0):
+        raise LaunchError("TF32 needs an NVIDIA GPU of 2020 or later (Ampere); leave it out")
