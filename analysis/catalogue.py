@@ -123,6 +123,18 @@ def duration_ns(report: Report) -> int | None:
     return longest if longest >= 0 else None
 
 
+def started_ns(report: Report) -> int | None:
+    """Return when the recording began, in nanoseconds since 1970 (UTC), if the report says."""
+    table = "TARGET_INFO_SESSION_START_TIME"
+    if not report.has(table, "utcEpochNs"):
+        return None
+    found = report.columns(
+        f"SELECT cast(coalesce(max(utcEpochNs), -1) AS integer) AS t FROM {table}"
+    )
+    began = int(found["t"][0])
+    return began if began >= 0 else None
+
+
 def rows(columns: Columns) -> list[dict[str, Any]]:
     """Return columns as a list of dictionaries; for tables of a few rows."""
     lists = [column.tolist() for column in columns.values()]

@@ -196,6 +196,14 @@ class Report:
 
         return compare(self, after, force=force).frame()
 
+    def overlap(
+        self, *others: Report, by: str = "device", exclude_warmup: bool = True
+    ) -> pd.DataFrame:
+        """Return `analysis.overlap.overlap` of this rank, and others of its run, as a DataFrame."""
+        from analysis.overlap import overlap
+
+        return overlap([self, *others], by=by, exclude_warmup=exclude_warmup).frame()
+
     def coverage(self) -> pd.DataFrame:
         """Return `analysis.coverage.coverage` as a DataFrame."""
         from analysis.attribution import Attribution

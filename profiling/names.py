@@ -7,6 +7,12 @@ A name never carries a number: a layer is known by its position among its siblin
                    │             lm_head · loss
                    ├─ backward ── <leaf name>.backward, on the thread autograd runs it on
                    └─ optimizer
+
+Of two models that generate together (C2C), inside a step::
+
+    generation ─┬─ prefill ── base_embedding · base_prefill ── cache_clone · teacher_embedding ·
+                │             teacher_prefill ── cache_clone · projector (one a layer)
+                └─ decode ── decode_step (one a token)
 """
 
 from typing import Final
@@ -46,6 +52,31 @@ LEAVES: Final = (
     LM_HEAD,
     LOSS,
 )
+
+GENERATION: Final = "generation"
+PREFILL: Final = "prefill"
+BASE_EMBEDDING: Final = "base_embedding"
+BASE_PREFILL: Final = "base_prefill"
+TEACHER_EMBEDDING: Final = "teacher_embedding"
+TEACHER_PREFILL: Final = "teacher_prefill"
+CACHE_CLONE: Final = "cache_clone"
+PROJECTOR: Final = "projector"
+PROJECTOR_CONCAT: Final = "projector_concat"
+PROJECTOR_INPUT: Final = "projector_input"
+PROJECTOR_MLP: Final = "projector_mlp"
+PROJECTOR_SCALAR: Final = "projector_scalar"
+PROJECTOR_FEATURE: Final = "projector_feature"
+PROJECTOR_FUSE: Final = "projector_fuse"
+DECODE: Final = "decode"
+DECODE_STEP: Final = "decode_step"
+
+COMMUNICATION: Final = "communication"
+"""Work of several ranks together, and the wait for it; around one of the four below, or none."""
+ALL_REDUCE: Final = "all_reduce"
+REDUCE_SCATTER: Final = "reduce_scatter"
+ALL_GATHER: Final = "all_gather"
+BROADCAST: Final = "broadcast"
+COLLECTIVES: Final = (ALL_REDUCE, REDUCE_SCATTER, ALL_GATHER, BROADCAST)
 
 BACKWARD_SUFFIX: Final = ".backward"
 """What a leaf's range in the backward pass is called: its own name and this."""

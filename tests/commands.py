@@ -48,7 +48,11 @@ def a_report(path: Path) -> Path:
     """Write a report that every command can read."""
     return make_report(
         path,
-        kernels=[Kernel("sgemm", 10, 30, launch=2), Kernel("softmax", 30, 40, launch=4)],
+        kernels=[
+            Kernel("sgemm", 10, 30, launch=2),
+            Kernel("softmax", 30, 40, launch=4),
+            Kernel("ncclDevKernel_AllReduce", 40, 50, launch=6),
+        ],
         ranges=[Range("forward", 0, 9)],
     )
 

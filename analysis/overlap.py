@@ -1,0 +1,249 @@
+"""Collectives: how much of their time is hidden under compute, on each device and rank.
+
+    python -m analysis.overlap report.sqlite
+    python -m analysis.overlap run.rank0.sqlite run.rank1.sqlite --by collective
+
+Several reports, one a rank, are brought onto one clock by the collectives they share. `collective`
+is the time in which any collective ran; of that, `hidden` is while something else was computed on
+the same device, and `exposed` the rest. `waiting` is the time from the start of a collective until
+the last rank had begun it: no network would make that shorter.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import catalogue, cli, collectives, tables
+from analysis.alignment import align, waiting
+from analysis.cover import Cover
+from analysis.errors import ReportError
+from analysis.render import duration, percent
+from analysis.report import Report
+from analysis.table import Column, Table
+
+if TYPE_CHECKING:
+    from analysis.alignment import Alignment
+    from analysis.collectives import Place
+
+Int64 = npt.NDArray[np.int64]
+
+BY: Final = ("device", "collective")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One place, in its report, on the common clock.
+
+    Attributes:
+        report: the name of the file.
+        rank: as the report says, or "".
+        place: what it did.
+        waiting_ns: ``(C,)`` of each collective.
+    """
+
+    report: str
+    rank: str
+    place: Place
+    waiting_ns: Int64
+
+
+def overlap(reports: Sequence[Report], *, by: str = BY[0], exclude_warmup: bool = True) -> Table:
+    """Return one row per device, or per device and kind of collective.
+
+    Args:
+        reports: one, or several of one run, a rank each.
+        by: one of `BY`.
+        exclude_warmup: leave out what was launched during a warm-up range.
+
+    Returns:
+        ``report, rank, process, device`` (-1 on a CPU), by collective ``collective``, then ``calls,
+        total_ns`` (the sum), ``collective_ns`` (the union), ``hidden_ns, exposed_ns, hidden_share,
+        waiting_ns``, and by device ``compute_ns, span_ns``. The hidden time of a kind is the sum of
+        its calls'.
+
+    Raises:
+        ReportError: there is no collective, or two reports are of the same rank.
+    """
+    _check(reports)
+    found = [collectives.of(report, exclude_warmup=exclude_warmup) for report in reports]
+    with_any = [
+        [place for place in each.places if len(place.kind)] or list(each.places[:1])
+        for each in found
+    ]
+    if not any(len(place.kind) for places in with_any for place in places):
+        raise ReportError(
+            reports[0].path,
+            "no collectives in this report",
+            "record a parallel run: make profile RANKS=2",
+        )
+    aligned = align(
+        [places[0] for places in with_any], [catalogue.started_ns(report) for report in reports]
+    )
+    seen, unmatched = _seen(reports, with_any, aligned)
+    notes = [note for each in found for note in each.notes]
+    return Table(
+        name="overlap",
+        columns=_by_device(seen) if by == BY[0] else _by_collective(seen),
+        heading="\n".join([*(report.describe() for report in reports), *_clock(reports, aligned)]),
+        notes=(*dict.fromkeys(notes), *_unmatched(seen, unmatched)),
+        unseen=_constant(seen),
+    )
+
+
+def _check(reports: Sequence[Report]) -> None:
+    ranks: dict[str, Report] = {}
+    for report in reports:
+        rank = report.run.get("rank", "")
+        if any(other.path.samefile(report.path) for other in reports if other is not report):
+            raise ReportError(report.path, "given twice", "name each report once")
+        if rank and rank in ranks:
+            problem = f"of rank {rank}, as {ranks[rank].path.name} is"
+            raise ReportError(report.path, problem, "give one report a rank, all of one run")
+        ranks[rank] = report
+
+
+def _seen(
+    reports: Sequence[Report], places: Sequence[Sequence[Place]], aligned: Alignment
+) -> tuple[list[Seen], int]:
+    every = [place for group in places for place in group]
+    offset = np.repeat(aligned.offset_ns, [len(group) for group in places])
+    waited, unmatched = waiting(every, offset)
+    owners = [report for report, group in zip(reports, places, strict=True) for _ in group]
+    seen = [
+        Seen(report.path.name, report.run.get("rank", ""), place, times)
+        for report, place, times in zip(owners, every, waited, strict=True)
+    ]
+    return seen, unmatched if len(every) > 1 else 0
+
+
+def _by_device(seen: Sequence[Seen]) -> dict[str, Column]:
+    places = [each.place for each in seen]
+    covers = [place.collective for place in places]
+    hidden = _ints(
+        place.compute.within(cover.start_ns, cover.end_ns).sum()
+        for place, cover in zip(places, covers, strict=True)
+    )
+    collective = _ints(cover.busy_ns for cover in covers)
+    return {
+        **_who(seen),
+        "calls": _ints(len(place.kind) for place in places),
+        "total_ns": _ints((place.end_ns - place.start_ns).sum() for place in places),
+        "collective_ns": collective,
+        "hidden_ns": hidden,
+        "exposed_ns": collective - hidden,
+        "hidden_share": hidden / np.maximum(collective, 1),
+        "waiting_ns": _ints(each.waiting_ns.sum() for each in seen),
+        "compute_ns": _ints(place.compute.busy_ns for place in places),
+        "span_ns": _ints(_span(place) for place in places),
+    }
+
+
+def _by_collective(seen: Sequence[Seen]) -> dict[str, Column]:
+    pairs = [
+        (each, kind, each.place.kind == kind)
+        for each in seen
+        for kind in range(len(each.place.kinds))
+    ]
+    total, hidden, union = [], [], []
+    for each, _, mine in pairs:
+        start, end = each.place.start_ns[mine], each.place.end_ns[mine]
+        total.append((end - start).sum())
+        hidden.append(each.place.compute.within(start, end).sum())
+        union.append(Cover.of(start, end).busy_ns)
+    spent, covered = _ints(total), _ints(hidden)
+    return {
+        **_who([each for each, _, _ in pairs]),
+        "collective": [each.place.kinds[kind] for each, kind, _ in pairs],
+        "calls": _ints(mine.sum() for _, _, mine in pairs),
+        "total_ns": spent,
+        "collective_ns": _ints(union),
+        "hidden_ns": covered,
+        "exposed_ns": spent - covered,
+        "hidden_share": covered / np.maximum(spent, 1),
+        "waiting_ns": _ints(each.waiting_ns[mine].sum() for each, _, mine in pairs),
+    }
+
+
+def _who(seen: Sequence[Seen]) -> dict[str, Column]:
+    return {
+        "report": [each.report for each in seen],
+        "rank": [each.rank for each in seen],
+        "process": _ints(each.place.process for each in seen),
+        "device": _ints(each.place.device for each in seen),
+    }
+
+
+def _ints(values: Iterable[int]) -> Int64:
+    return np.array(list(values), np.int64)
+
+
+def _span(place: Place) -> int:
+    """Return the time from the first work of a place to its last."""
+    start = np.concatenate([place.start_ns, place.compute.start_ns])
+    end = np.concatenate([place.end_ns, place.compute.end_ns])
+    return int(end.max() - start.min()) if len(start) else 0
+
+
+def _clock(reports: Sequence[Report], aligned: Alignment) -> list[str]:
+    """Return how the clocks of several reports were brought together."""
+    if len(reports) < 2:
+        return []
+    if not aligned.matched:
+        return ["clocks: by the time each recording began; no collective is shared by all"]
+    apart = np.ptp(aligned.offset_ns)
+    return [
+        f"clocks: by the ends of {aligned.matched:,} shared collectives, "
+        f"± {duration(aligned.spread_ns)}; recordings began within {duration(int(apart))}"
+    ]
+
+
+def _unmatched(seen: Sequence[Seen], unmatched: int) -> tuple[str, ...]:
+    if len(seen) < 2:
+        return ("of one rank only: how long collectives waited for others is not known",)
+    if not unmatched:
+        return ()
+    every = sum(len(each.place.kind) for each in seen)
+    return (
+        f"{unmatched:,} of {every:,} collectives ({percent(unmatched / every)}) are not shared by "
+        "all ranks, or not at one time: their waiting is not known and counts as none",
+    )
+
+
+def _constant(seen: Sequence[Seen]) -> tuple[str, ...]:
+    """Return the columns that tell nothing apart."""
+    several_reports = len({each.report for each in seen}) > 1
+    several_processes = len({(each.report, each.place.process) for each in seen}) > len(
+        {each.report for each in seen}
+    )
+    hidden = {
+        "report": not several_reports,
+        "rank": not any(each.rank for each in seen),
+        "process": not several_processes,
+        "device": all(each.place.device == tables.MISSING for each in seen),
+    }
+    return tuple(name for name, away in hidden.items() if away)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the overlap; see the module's docstring."""
+    parser = cli.parser(__doc__, "python -m analysis.overlap")
+    parser.add_argument("more", nargs="*", metavar="REPORT", help="of the other ranks")
+    parser.add_argument("--by", choices=BY, default=BY[0], help="a row each (default %(default)s)")
+    cli.add_exclude(parser)
+    args = cli.parse(parser, argv)
+    with ExitStack() as stack:
+        reports = [stack.enter_context(Report(path)) for path in (args.report, *args.more)]
+        table = overlap(reports, by=args.by, exclude_warmup=args.exclude == "warmup")
+    cli.emit(table, args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
