@@ -27,11 +27,13 @@ GATHER = "ncclDevKernel_AllGather_RING_LL"
 TRACES = ("gpt-8xh100-rank0", "gpt-8xh100-rank1")
 
 
-def rows(*paths: Path, by: str = "device", warmup: bool = False) -> list[dict[str, object]]:
+def rows(
+    *paths: Path, by: str = "device", warmup: bool = False
+) -> list[dict[str, int | float | str]]:
     """Return the rows of the answer about some reports."""
     with ExitStack() as stack:
         reports = [stack.enter_context(Report(path)) for path in paths]
-        return list(overlap.overlap(reports, by=by, exclude_warmup=not warmup).rows())
+        return overlap.overlap(reports, by=by, exclude_warmup=not warmup).rows()
 
 
 def of_rank(path: Path, rank: int, kernels: list[Kernel], began: int | None = None) -> Path:
