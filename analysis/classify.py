@@ -10,7 +10,7 @@ from analysis.patterns import CATEGORIES, FUSED, KERNELS, OPERATORS
 __all__ = ["CATEGORIES", "categories", "category"]
 
 OTHER: Final = CATEGORIES[-1]
-INDUCTOR: Final = re.compile(r"triton_(?:poi|red|per)_fused_")
+INDUCTOR: Final = re.compile(r"triton_(?:poi|red|per)_fused_|(?:graph_\d+_)?cpp_fused_")
 
 
 @cache

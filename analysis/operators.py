@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-PREFIX: Final = "aten::"
-"""Of what a PyTorch trace calls operators only these work; the others contain them."""
+WORKS: Final = re.compile(r"aten::|graph_\d+_cpp_fused_|cpp_fused_")
+"""Of what a PyTorch trace calls operators only these work, the kernels that Inductor writes for a
+CPU among them; the others contain them."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def load(report: Report) -> Operators:
         rows = {field: column[closed] for field, column in rows.items()}
         known, name = distinct(tables.texts_of(report, rows))
         self_ns, first = merged(rows["start_ns"], rows["end_ns"], rows["thread"], name)
-    works = np.array([text.startswith(PREFIX) for text in known], np.bool_)[name]
+    works = np.array([WORKS.match(text) is not None for text in known], np.bool_)[name]
     kept, others = first & works, first & ~works
     return Operators(
         names=known,

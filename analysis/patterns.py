@@ -75,17 +75,18 @@ KERNELS: Final = {
 FUSED: Final = {
     "optimizer": r"addcdiv|foreach|adam",
     "softmax": r"softmax",
-    "normalization": r"(?:layer|rms|batch|group|instance|weight)_norm",
+    "normalization": r"(?:layer|rms|batch|group|instance|weight)_norm|mean(?:_\w+)?_rsqrt",
     "embedding": r"embedding|index_select",
-    "reduction": r"^triton_(?:red|per)_",
+    "reduction": r"^triton_(?:red|per)_|cpp_fused_(?:\w+_)?(?:sum|mean|amax|amin|var|prod)_",
     "copy": (
-        r"^triton_poi_fused_(?:(?:_to_copy|copy_?|clone|cat|stack|fill|full|full_like|zeros|"
+        r"^(?:triton_poi|(?:graph_\d+_)?cpp)_fused_(?:(?:_to_copy|copy_?|clone|cat|stack|fill|full|full_like|zeros|"
         r"zeros_like|ones|lift_fresh|view|_unsafe_view|t|permute|transpose|expand|slice|select|"
         r"split|unsqueeze|squeeze|slice_backward|select_backward)_)+\d+$"
     ),
-    "elementwise": r"^triton_poi_",
+    "elementwise": r"^triton_poi_|cpp_fused_",
 }
-"""Inductor's fused kernels: ``triton_{poi,red,per}_fused_<operators>_<number>``.
+"""Inductor's fused kernels: ``triton_{poi,red,per}_fused_<operators>_<number>``, on a CPU
+``graph_<number>_cpp_fused_…``.
 
 Their names list the operators of the graph they came from, products and attention among them whose
 result they only read: so nothing here is ``gemm`` or ``attention``. Inductor's own products and

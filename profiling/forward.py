@@ -4,10 +4,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol, TypeVar, overload
+from typing import Final, Protocol, TypeVar, overload
 
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.fx.traceback import annotate
 
 from profiling import names
 from profiling.backward import BackwardRange, graph_task_id
@@ -69,7 +70,12 @@ class Mark:
         return None
 
 
-_OFF = Mark()
+_OF_ANY_PHASE: Final = frozenset((names.COMMUNICATION, *names.COLLECTIVES))
+"""Ranges that are what they are in a backward pass too: gradients are reduced in there."""
+
+OFF: Final = Mark()
+"""What stands in for a range while nobody records."""
+
 _recorder: Recorder | None = injected()
 _costs: dict[RangeCost, None] = {}
 _costs_lock = threading.Lock()
@@ -103,7 +109,7 @@ class Span(Mark):
     def __enter__(self) -> "Span":
         open_ranges = stack()
         self.backward.enter(open_ranges)
-        if graph_task_id() != -1:
+        if graph_task_id() != -1 and self.name not in _OF_ANY_PHASE:
             # Work that runs again inside the backward pass (checkpointing) is no forward.
             self.name += names.RECOMPUTE_SUFFIX
         self._recorder.push(self.name, self._flops)
@@ -150,9 +156,9 @@ def span(
         cost: gives the four above; asked only while something records.
     """
     if is_compiling():
-        return Mark()  # the compiler traces only context managers that it saw being made
+        return _noted(name)  # type: ignore[return-value]  # it gives a Mark when entered
     if _recorder is None:
-        return _OFF
+        return OFF
     if cost is not None:
         known = cost()
         flops, backward_flops = known.flops, known.backward_flops
@@ -165,6 +171,13 @@ def span(
 
 
 @contextmanager
+def _noted(name: str) -> Iterator[Mark]:
+    """Note the name on what the compiler traces inside: `profiling.compiled` asks for it."""
+    with annotate({"span": name}):
+        yield Mark()  # the compiler traces only objects that it saw being made
+
+
+@contextmanager
 def recording(recorder: Recorder | None) -> Iterator[None]:
     """Write the spans opened inside to ``recorder``, on all threads; ``None`` turns them off."""
     global _recorder
@@ -173,6 +186,11 @@ def recording(recorder: Recorder | None) -> Iterator[None]:
         yield
     finally:
         _recorder = before
+
+
+def recorder() -> Recorder | None:
+    """Return where spans are written."""
+    return _recorder
 
 
 def is_recording() -> bool:

@@ -33,6 +33,10 @@ ROPE: Final = "rope"
 ATTENTION_SCORES: Final = "attention_scores"
 SOFTMAX: Final = "softmax"
 FINAL_MATMUL: Final = "final_matmul"
+FUSED_ATTENTION: Final = "fused_attention"
+"""The three of them in one kernel, or one tiled algorithm, that keeps no scores in memory."""
+ATTENTION_CORE: Final = "attention_core"
+"""Scores, softmax and final matmul together, in a model that has them behind one call."""
 OUTPUT_PROJECTION: Final = "output_projection"
 FFN: Final = "ffn"
 FINAL_NORM: Final = "final_norm"
@@ -46,6 +50,7 @@ LEAVES: Final = (
     QKV_PROJECTION,
     ROPE,
     *ATTENTION_PARTS,
+    FUSED_ATTENTION,
     OUTPUT_PROJECTION,
     FFN,
     FINAL_NORM,
@@ -77,6 +82,9 @@ REDUCE_SCATTER: Final = "reduce_scatter"
 ALL_GATHER: Final = "all_gather"
 BROADCAST: Final = "broadcast"
 COLLECTIVES: Final = (ALL_REDUCE, REDUCE_SCATTER, ALL_GATHER, BROADCAST)
+
+PARENTS: Final = (FORWARD, BLOCK, ATTENTION)
+"""What stands around leaves of the model's forward pass."""
 
 BACKWARD_SUFFIX: Final = ".backward"
 """What a leaf's range in the backward pass is called: its own name and this."""
