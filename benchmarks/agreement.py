@@ -42,6 +42,17 @@ KERNEL_COLUMNS: Final = (
 RANGE_COLUMNS: Final = (("span_ns", "Total Proj Time (ns)"), ("gpu_ops", "Total GPU Ops"))
 
 
+RECIPE_COLUMNS: Final = (
+    ("Range Instances", "Count"),
+    ("Total Proj Time (ns)", "Sum"),
+    ("Proj Avg (ns)", "Mean"),
+    ("Proj Med (ns)", "Median"),
+    ("Proj Min (ns)", "Min"),
+    ("Proj Max (ns)", "Max"),
+    ("Proj StdDev (ns)", "Std"),
+)
+
+
 def kernels(ours: Path, theirs: Path) -> str:
     """Compare ``analysis.kernels`` with cuda_gpu_kern_sum: names, order, and every statistic."""
     mine, other = rows(ours), rows(theirs)
@@ -71,6 +82,27 @@ def ranges(ours: Path, theirs: Path) -> str:
     for key, row in mine.items():
         if difference := differing(row, other[key], RANGE_COLUMNS):
             return f"{key[0]}: {difference}"
+    return SAME
+
+
+def recipe(ours: Path, theirs: Path) -> str:
+    """Compare nvtx_gpu_proj_sum with the recipe of that name: every statistic of each name.
+
+    The recipe has its own rules, and a report can be made on which it differs from `nsys stats`
+    and so from us: it writes no domain before a name, puts styles together, leaves out ranges that
+    were never closed or whose work took no time, and calls that end in the nanosecond in which the
+    range does. It gives no deviation of a single range.
+    """
+    if not theirs.exists():
+        return "the recipe wrote no answer"
+    mine = {row["Range"]: row for row in rows(ours)}
+    other = {row["Text"]: row | {"Std": row["Std"] or "0"} for row in rows(theirs)}
+    if mine.keys() != other.keys():
+        apart = sorted(mine.keys() ^ other.keys())
+        return f"only one of us has {apart[0]}"
+    for name, row in mine.items():
+        if difference := differing(row, other[name], RECIPE_COLUMNS):
+            return f"{name}: {difference}"
     return SAME
 
 

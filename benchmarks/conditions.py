@@ -73,10 +73,15 @@ def answer(*command: str) -> str:
 def told(found: Mapping[str, str | int | float]) -> list[str]:
     """Return the lines above a table: the machine, the versions, and a warning if it was busy."""
     cores, load = found["cores"], float(found["load_average_before"])
-    first = ("date", "processor", "cores", "load_average_before")
+    after = f", {found['load_average_after']:.2f} after" if "load_average_after" in found else ""
+    first = ("date", "processor", "cores", "load_average_before", "load_average_after")
+    long = [key for key in found if key.startswith("recipe")]
+    rest = [f"{key} {value}" for key, value in found.items() if key not in (*first, *long)]
     lines = [
-        f"{found['processor']}, {cores} cores, load average {load:.2f} before, {found['date']}",
-        ", ".join(f"{key} {value}" for key, value in found.items() if key not in first),
+        f"{found['processor']}, {cores} cores, load average {load:.2f} before{after},"
+        f" {found['date']}",
+        ", ".join(rest),
+        *(f"{key.replace('_', ' ')}: {found[key]}" for key in long),
     ]
     if load > BUSY * int(cores):
         lines.append("warning: other work runs here, so times wander; repeat on a quiet machine")

@@ -9,11 +9,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.conditions import ROOT
 from benchmarks.text import BenchmarkError
 
 Command = Sequence[str]
+
+
+class Run(NamedTuple):
+    """One run of one command; see `Runs`."""
+
+    seconds: float
+    peak_bytes: int
+    cpu_seconds: float
 
 
 @dataclass
@@ -23,13 +32,22 @@ class Runs:
     Attributes:
         seconds: from the start of the process to its end.
         peak_bytes: the most resident memory of it, or of the largest process it waited for.
+        cpu_seconds: what it and those it waited for had of the processors, which other work on the
+            machine lengthens far less than ``seconds``.
     """
 
     seconds: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        """Add a run."""
+        self.seconds.append(run.seconds)
+        self.peak_bytes.append(run.peak_bytes)
+        self.cpu_seconds.append(run.cpu_seconds)
 
 
-def measure(command: Command, folder: Path, output: Path) -> tuple[float, int]:
+def measure(command: Command, folder: Path, output: Path) -> Run:
     """Run a command in a folder and return its seconds and its peak memory in bytes.
 
     The peak of a child counts what its parent held when it was made, so a process that measures
@@ -57,7 +75,7 @@ def measure(command: Command, folder: Path, output: Path) -> tuple[float, int]:
         said = complaints.read_text(errors="replace").strip().splitlines()
         what = said[-1] if said else f"exit {process.returncode}"
         raise BenchmarkError(f"{' '.join(command)}: {what}; run it by hand")
-    return seconds, usage.ru_maxrss * 1024
+    return Run(seconds, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
 
 
 def contest(
@@ -76,10 +94,9 @@ def contest(
     for turn in range(rounds + 1):
         order = list(commands) if turn % 2 else list(commands)[::-1]
         for name in order:
-            seconds, peak_bytes = measure(commands[name], folder, outputs[name])
+            run = measure(commands[name], folder, outputs[name])
             if turn:
-                runs[name].seconds.append(seconds)
-                runs[name].peak_bytes.append(peak_bytes)
+                runs[name].add(run)
     return runs, outputs
 
 

@@ -8,19 +8,33 @@ from itertools import pairwise
 from typing import Final
 
 from benchmarks.processes import Runs
+from benchmarks.recipe import MODES
 from benchmarks.samples import Goal, Sample, growth, ratios, whole
 from benchmarks.text import aligned, spread
 
 MIB: Final = 1 << 20
 LEGEND: Final = (
     "ratio: NVIDIA's time over ours; of memory ours over NVIDIA's; of growth a kernel's time, after"
-    " over before.\nIn brackets the least and the most of the rounds; MiB: peak, ours / NVIDIA's."
+    " over before.\nIn brackets the least and the most of the rounds; CPU: seconds of processor"
+    " time, ours / NVIDIA's,\nand their ratio, which other work on the machine moves less; MiB:"
+    " peak, ours / NVIDIA's."
 )
 
 NOT_COMPARED: Final = "not compared"
 
 Line = dict[str, str]
-HEADER: Final = ("work", "size", "ours", "NVIDIA's", "ratio", "goal", "verdict", "MiB", "answer")
+HEADER: Final = (
+    "work",
+    "size",
+    "ours",
+    "NVIDIA's",
+    "ratio",
+    "goal",
+    "verdict",
+    "CPU",
+    "MiB",
+    "answer",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,7 @@ class Measured:
         size: what SYNTHETIC was asked for.
         kernels: how many it has.
         runs: the times of each command, by name; NVIDIA's only where they ran.
-        differences: how our answers differ from NVIDIA's, by name; "" where they do not.
+        differences: how our answers differ from NVIDIA's, by `compared_as`; "" where they do not.
     """
 
     size: str
@@ -57,6 +71,11 @@ class Pair:
     goals: Mapping[str, Goal]
 
 
+def compared_as(ours: str, theirs: str) -> str:
+    """Return the name under which it is kept how an answer of ours differs from one of NVIDIA's."""
+    return f"{ours} / {theirs}"
+
+
 def faster(times: int) -> Goal:
     """Return the goal to be that many times faster."""
     return Goal(f">= {times}x faster", times, at_least=True)
@@ -66,7 +85,7 @@ PROJECTION: Final = "nvidia nvtx_gpu_proj_sum"
 PAIRS: Final = (
     Pair("rank kernels", "kernels", "cuda_gpu_kern_sum", {"1m": faster(4)}),
     Pair("project ranges", PROJECTION, "nvtx_gpu_proj_sum", {"1m": faster(10)}),
-    Pair("project ranges / recipe", PROJECTION, "recipe", {"1m": faster(4)}),
+    *(Pair(f"project ranges / {name}", PROJECTION, name, {"1m": faster(4)}) for name in MODES),
     Pair("analysis.ranges / projection", "ranges", "nvtx_gpu_proj_sum", {"1m": faster(6)}),
     Pair("kernels per range", "nvidia nvtx_kern_sum", "nvtx_kern_sum", {"1m": faster(10)}),
 )
@@ -99,18 +118,24 @@ def against(one: Measured, pair: Pair) -> list[Line]:
     line = line_of(pair.work, one.size, ratio, pair.goals.get(one.size))
     line["ours"] = spread(whole(ours.seconds), "s")
     line["NVIDIA's"] = spread(whole(theirs.seconds), "s")
+    line["CPU"] = processor_time(ours, theirs)
     line["MiB"] = f"{peak(ours).middle:.0f} / {peak(theirs).middle:.0f}"
-    if pair.theirs != "recipe":
-        difference = one.differences.get(pair.ours)
-        line["answer"] = (
-            NOT_COMPARED if difference is None else "DIFFERS" if difference else "equal"
-        )
+    difference = one.differences.get(compared_as(pair.ours, pair.theirs))
+    line["answer"] = NOT_COMPARED if difference is None else "DIFFERS" if difference else "equal"
     goal = IN_ALL.get((pair.ours, one.size))
     if goal is None:
         return [line]
     seconds = whole(ours.seconds)
     more = line_of(f"{pair.work}, in all", one.size, None, goal) | {"ours": spread(seconds, "s")}
     return [line, more | {"verdict": goal.verdict(seconds)}]
+
+
+def processor_time(ours: Runs, theirs: Runs) -> str:
+    """Return the processor time of both, and how many times ours NVIDIA's is."""
+    if not (ours.cpu_seconds and theirs.cpu_seconds):
+        return ""
+    times = f"{whole(ours.cpu_seconds).middle:.2f} / {whole(theirs.cpu_seconds).middle:.2f}"
+    return f"{times} = {whole(ratios(theirs.cpu_seconds, ours.cpu_seconds)).middle:.2f}x"
 
 
 def memory(one: Measured) -> Line:

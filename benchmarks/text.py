@@ -56,6 +56,23 @@ def writable(path: Path) -> Path:
     return path
 
 
+def known(path: Path) -> dict[str, object]:
+    """Return the data of an earlier run, nothing where there was none.
+
+    Raises:
+        BenchmarkError: the file holds something else.
+    """
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise BenchmarkError(f"{path}: no data of an earlier run; choose another --json")
+    return data
+
+
 def write(path: Path, data: Mapping[str, object]) -> None:
     """Write data as JSON."""
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 
 def runs(*seconds: float, mib: int = 100) -> Runs:
-    return Runs(list(seconds), [mib * MIB] * len(seconds))
+    return Runs(list(seconds), [mib * MIB] * len(seconds), [time / 2 for time in seconds])
 
 
 def at(size: str, kernel_count: int, /, **seconds: float) -> Measured:
@@ -74,13 +74,13 @@ def test_the_table_has_times_ratio_goal_and_memory() -> None:
         "1m",
         1_000_000,
         {"kernels": runs(0.5, 0.4, 0.6), "cuda_gpu_kern_sum": runs(1.5, 1.6, 1.8, mib=50)},
-        {"kernels": agreement.SAME},
+        {"kernels / cuda_gpu_kern_sum": agreement.SAME},
     )
     header, _, row = table(lines([one])).splitlines()
     assert header.split()[:4] == ["work", "size", "ours", "NVIDIA's"]
     assert " ".join(row.split()) == (
         "rank kernels 1m 0.50 s (0.40-0.60) 1.60 s (1.50-1.80) 3.00x (3.00-4.00) "
-        ">= 4x faster missed, narrowly 100 / 50 equal"
+        ">= 4x faster missed, narrowly 0.25 / 0.80 = 3.00x 100 / 50 equal"
     )
 
 
@@ -102,7 +102,7 @@ def test_growth_has_a_line_for_each_of_ours_from_a_million_on() -> None:
 def test_an_answer_that_was_not_compared_or_differs_is_not_called_equal() -> None:
     one = at("1m", 10**6, ranges=1, theirs=12)
     assert found([one], "analysis.ranges / projection")["answer"] == "not compared"
-    wrong = replace(one, differences={"ranges": "step: gpu_ops is 1, NVIDIA's 2"})
+    wrong = replace(one, differences={"ranges / nvtx_gpu_proj_sum": "step: gpu_ops is 1"})
     assert found([wrong], "analysis.ranges / projection")["answer"] == "DIFFERS"
 
 
@@ -144,6 +144,9 @@ def test_a_busy_machine_is_told() -> None:
     assert told(known)[:2] == ["P, 4 cores, load average 3.00 before, today", "numpy 2"]
     assert told(known)[2].startswith("warning: other work runs here")
     assert len(told(known | {"load_average_before": 0.1})) == 2
+    more = told(known | {"load_average_after": 1.0, "recipe_environment": "numpy 1"})
+    assert more[0] == "P, 4 cores, load average 3.00 before, 1.00 after, today"
+    assert more[1:3] == ["numpy 2", "recipe environment: numpy 1"]
 
 
 @pytest.mark.parametrize("variable", ["NSYS", "SYNTHETIC"])
