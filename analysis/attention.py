@@ -5,14 +5,16 @@
 Scores, softmax and final matmul by the ranges around them; masking counts with the scores. Time
 is that of the kernels launched inside (on a CPU run, of operators), FLOPs are the ranges' payloads.
 The ratios are to the softmax: where the time ratio is far below the FLOP ratio, the softmax costs
-more than its arithmetic. Warm-up is left out; `--exclude none` includes it.
+more than its arithmetic. Fused attention, one kernel for all three, is one row: its softmax cannot
+be told apart, and its FLOPs are those of the work launched, half where the masked half is skipped.
+Warm-up is left out; `--exclude none` includes it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,9 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.nvtx import Ranges
+
+PARTS: Final = (*names.ATTENTION_PARTS, names.FUSED_ATTENTION)
+"""What has a row: the parts, and all of them at once."""
 
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -49,7 +54,7 @@ def parts(report: Report, *, exclude_warmup: bool = True) -> Table:
         raise ReportError(
             report.path,
             "no range around attention's parts in this report",
-            f"put {', '.join(names.ATTENTION_PARTS)} into spans, see profiling.spans",
+            f"put {', '.join(PARTS)} into spans, see profiling.spans",
         )
     return table
 
@@ -58,10 +63,8 @@ def attention_parts(found: Attribution, *, exclude_warmup: bool = True) -> Table
     """Return the same of what is attributed already, or None where no range has such a name."""
     ranges, (_, time_ns) = found.ranges, found.totals
     kept = ~found.ranges_in_warmup if exclude_warmup else np.ones(len(ranges), np.bool_)
-    forward = {
-        part: outermost(ranges, kept & ranges.called(part)) for part in names.ATTENTION_PARTS
-    }
-    there = [part for part in names.ATTENTION_PARTS if forward[part].any()]
+    forward = {part: outermost(ranges, kept & ranges.called(part)) for part in PARTS}
+    there = [part for part in PARTS if forward[part].any()]
     if not there:
         return None
     kernel = np.array([time_ns[forward[part]].sum() for part in there], np.int64)
@@ -82,8 +85,8 @@ def attention_parts(found: Attribution, *, exclude_warmup: bool = True) -> Table
             "backward_ns": backward(found, [forward[part] for part in there]),
             "source": [found.work.source] * len(there),
         },
-        heading=heading(found),
-        notes=notes(flops, ranges, there),
+        heading=heading(found, there),
+        notes=notes(flops, there),
         unseen=("source",),
         spare=("bytes", "flops_per_s"),
     )
@@ -115,17 +118,26 @@ def backward(found: Attribution, parts: list[Bools]) -> npt.NDArray[np.int64] | 
     return np.array(times, np.int64)
 
 
-def heading(found: Attribution) -> str:
+def heading(found: Attribution, there: list[str]) -> str:
     """Return what the times are of."""
     what = "CPU operators' self time" if found.work.on_cpu else "kernel time"
-    return f"Attention's parts: {what} against FLOPs, ratios to the softmax"
+    ratio = ", ratios to the softmax" if names.SOFTMAX in there else ""
+    return f"Attention's parts: {what} against FLOPs{ratio}"
 
 
-def notes(flops: Float64, ranges: Ranges, there: list[str]) -> tuple[str, ...]:
+def notes(flops: Float64, there: list[str]) -> tuple[str, ...]:
     """Return what keeps the answer from being whole."""
+    said = []
     if np.isnan(flops).any():
-        return ("FLOPs are not known: the ranges carry no payload (record with profiling.spans)",)
-    return ()
+        said.append(
+            "FLOPs are not known: the ranges carry no payload (record with profiling.spans)"
+        )
+    if there == [names.FUSED_ATTENTION]:
+        said.append(
+            "attention is fused: no softmax to compare with; record with eager attention to time "
+            "its parts"
+        )
+    return tuple(said)
 
 
 def instances(ranges: Ranges, rows: Bools) -> int:

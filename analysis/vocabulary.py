@@ -31,6 +31,7 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     names.ATTENTION_SCORES: ("computing attention scores", "attention scores", "masking"),
     names.SOFTMAX: ("computing softmax",),
     names.FINAL_MATMUL: ("final matmul",),
+    names.FUSED_ATTENTION: ("fused attention", "flash attention", "flash_attention"),
     names.LOSS: ("Loss", "computing loss", "loss computation"),
 }
 """Canonical name to the other spellings of CS336 answers and public training codes."""

@@ -1,16 +1,23 @@
-"""Causal multi-head self-attention, written out so that each part can be timed.
+"""Causal multi-head self-attention: written out so that each part can be timed, or fused.
 
 b batch, h head, t query position, s key position, d head width
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend
 
 from model import flops
 from model.config import ModelConfig
+from model.flash import FlashAttentionReference, FlashAttentionTriton
+from model.flash.function import launched_pairs
+from model.flash.tiles import REFERENCE, computed_pairs
 from profiling import names
 from profiling.spans import span
 
@@ -46,6 +53,68 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return mark.output(weights @ v)
 
 
+def attend_sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """PyTorch's own attention, in the backend that it chooses."""
+    with span(names.FUSED_ATTENTION, cost=lambda: sdpa_cost(q, k, v)) as mark:
+        return mark.output(functional.scaled_dot_product_attention(q, k, v, is_causal=True))
+
+
+def sdpa_cost(q: Tensor, k: Tensor, v: Tensor) -> flops.Cost:
+    """Return what PyTorch's attention launches.
+
+    Its backend ``math`` computes the full square in the parts of `attend`; the others skip what the
+    mask hides. How far their tiles reach over the diagonal is not known here: the pairs that a
+    query may look at count.
+    """
+    b, h, t, d = q.shape
+    size = q.element_size()
+    if torch._fused_sdp_choice(q, k, v, None, 0.0, True) == SDPBackend.MATH.value:
+        return flops.together(
+            flops.attention_scores(b, h, t, t, d, size),
+            flops.softmax(b * h * t * t, size),
+            flops.final_matmul(b, h, t, t, d, size),
+        )
+    return flops.fused_attention(b * h, t, t, d, size, flops.visible_pairs(t))
+
+
+def attend_flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """FlashAttention-2 in our Triton kernels; on a CPU only under Triton's interpreter."""
+    b, h, t, d = q.shape
+
+    def cost() -> flops.Cost:
+        pairs, backward_pairs = launched_pairs(q, k, v, is_causal=True)
+        return flops.fused_attention(b * h, t, t, d, q.element_size(), pairs, backward_pairs)
+
+    with span(names.FUSED_ATTENTION, cost=cost) as mark:
+        attended: Tensor = FlashAttentionTriton.apply(q, k, v, True)  # type: ignore[no-untyped-call]
+        return mark.output(attended)
+
+
+def attend_flash_reference(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """FlashAttention-2 in PyTorch's operators, a tile at a time: slow, and anywhere."""
+    b, h, t, d = q.shape
+
+    def cost() -> flops.Cost:
+        pairs = computed_pairs(t, t, True, REFERENCE.queries, REFERENCE.keys)
+        return flops.fused_attention(b * h, t, t, d, q.element_size(), pairs)
+
+    with span(names.FUSED_ATTENTION, cost=cost) as mark:
+        attended: Tensor = FlashAttentionReference.apply(q, k, v, True)  # type: ignore[no-untyped-call]
+        return mark.output(attended)
+
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Maps q, k and v, each ``(b, h, t, d)``, to ``(b, h, t, d)``, causally."""
+
+ATTENTIONS: Final[dict[str, Attend]] = {
+    "eager": attend,
+    "sdpa": attend_sdpa,
+    "flash": attend_flash,
+    "flash-reference": attend_flash_reference,
+}
+"""What computes attention, by the name it is chosen by."""
+
+
 class RotaryEmbedding(nn.Module):
     """Rotary position embedding (arXiv 2104.09864), on halves: channel i pairs with i + d/2."""
 
@@ -76,10 +145,18 @@ class RotaryEmbedding(nn.Module):
 
 
 class Attention(nn.Module):
-    """Three projections, rotary embedding, causal attention, output projection; no biases."""
+    """Three projections, rotary embedding, causal attention, output projection; no biases.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Raises:
+        ValueError: ``attention`` is none of `ATTENTIONS`.
+    """
+
+    def __init__(self, config: ModelConfig, attention: str = "eager") -> None:
         super().__init__()
+        if attention not in ATTENTIONS:
+            known = ", ".join(ATTENTIONS)
+            raise ValueError(f"no attention is called {attention!r}; there are: {known}")
+        self.attend = ATTENTIONS[attention]
         width = config.d_model
         self.num_heads = config.num_heads
         self.query = nn.Linear(width, width, bias=False)
@@ -101,7 +178,7 @@ class Attention(nn.Module):
         )
         with span(names.ROPE, cost=lambda: flops.rope(2 * tokens * width, size)) as mark:
             q, k = mark.output(self.rope(q), self.rope(k))
-        joined = attend(q, k, v).transpose(1, 2).reshape(b, t, width)
+        joined = self.attend(q, k, v).transpose(1, 2).reshape(b, t, width)
         with span(
             names.OUTPUT_PROJECTION, cost=lambda: flops.linear(tokens, width, width, size)
         ) as mark:

@@ -136,6 +136,62 @@ def final_matmul(
     return Cost(flops, 2 * flops, itemsize * moved, elements)
 
 
+def visible_pairs(length: int) -> int:
+    """Return how many query-key pairs causal attention looks at: T*(T + 1)/2."""
+    return length * (length + 1) // 2
+
+
+def fused_attention(
+    heads: int,
+    queries: int,
+    keys: int,
+    width: int,
+    itemsize: int,
+    pairs: int,
+    backward_pairs: int | None = None,
+) -> Cost:
+    """Cost of attention in one kernel, its matrix products: 4*D for each pair that is computed.
+
+    FlashAttention-2 (arXiv 2307.08691, section 4.1): two products forward, and 2.5 times as many
+    FLOPs backward, where the scores are computed again: five products. As there, the softmax's own
+    3 FLOPs a pair are not counted: it is no range of its own. Bytes: q, k, v and the output, and
+    the log-sum-exp of each query in float32; the scores never move.
+
+    Args:
+        heads: of all batch entries together.
+        queries: of each head.
+        keys: of each head.
+        width: channels of a head.
+        itemsize: bytes a number.
+        pairs: query-key pairs computed for each head: ``queries * keys``, or about half of them
+            where the masked half is skipped.
+        backward_pairs: those of the backward pass, summed over its products; default ``5 * pairs``.
+
+    >>> cost = fused_attention(16, 16384, 16384, 64, 2, pairs=visible_pairs(16384))
+    >>> cost.flops, cost.backward_flops / cost.flops
+    (549789368320, 2.5)
+    """
+    in_backward = 5 * pairs if backward_pairs is None else backward_pairs
+    elements = heads * queries * width
+    moved = 2 * elements + 2 * heads * keys * width
+    return Cost(
+        4 * heads * width * pairs,
+        2 * heads * width * in_backward,
+        itemsize * moved + 4 * heads * queries,
+        elements,
+    )
+
+
+def together(*parts: Cost) -> Cost:
+    """Return the cost of parts that one range holds; the bytes are those of each by itself."""
+    return Cost(
+        sum(part.flops for part in parts),
+        sum(part.backward_flops for part in parts),
+        sum(part.bytes for part in parts),
+        parts[-1].elements,
+    )
+
+
 def ffn(tokens: int, width: int, hidden: int, itemsize: int) -> Cost:
     """Cost of SwiGLU (arXiv 2002.05202): three products of 2*N*d*f, and the gate."""
     product = 2 * tokens * width * hidden

@@ -4,9 +4,12 @@ Every part stands in a range of its own (`profiling.names`), which costs nothing
 nobody records.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from model import flops
 from model.attention import Attention
@@ -47,7 +50,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(b, t, d_model)`` to the same shape."""
-        tokens, (hidden, width) = x.numel() // x.shape[-1], self.gate.weight.shape
+        tokens = x.numel() // x.shape[-1]
+        width, hidden = self.gate.in_features, self.gate.out_features  # whatever shard there is
         with span(
             names.FFN, cost=lambda: flops.ffn(tokens, width, hidden, x.element_size())
         ) as mark:
@@ -58,10 +62,10 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """One layer: attention, then the feed-forward network, each on a normalised residual."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, attention: str = "eager") -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.d_model)
-        self.attention = Attention(config)
+        self.attention = Attention(config, attention)
         self.ffn_norm = RMSNorm(config.d_model)
         self.ffn = FeedForward(config.d_model, config.d_ff)
 
@@ -80,13 +84,23 @@ class TransformerLM(nn.Module):
     """A language model with random weights: ``TransformerLM(SIZES["small"])``.
 
     Built under ``torch.device("meta")`` it takes no memory.
+
+    Args:
+        config: its shape.
+        attention: what computes attention, one of `model.attention.ATTENTIONS`.
+        checkpoint: of how many blocks at a time only the input is kept for the backward pass, which
+            runs them again (arXiv 1604.06174); 0 keeps the activations of all.
+
+    Raises:
+        ValueError: there is no such attention.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, attention: str = "eager", checkpoint: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.checkpoint = checkpoint
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(Block(config, attention) for _ in range(config.num_layers))
         self.final_norm = RMSNorm(config.d_model, name=names.FINAL_NORM)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         nn.init.normal_(self.embedding.weight, std=0.02)
@@ -96,14 +110,28 @@ class TransformerLM(nn.Module):
         count, width, size = tokens.numel(), self.config.d_model, self.lm_head.weight.itemsize
         with span(names.EMBEDDING, cost=lambda: flops.embedding(count, width, size)) as mark:
             x = mark.output(self.embedding(tokens))
-        for block in self.blocks:
-            x = block(x)
-        x = self.final_norm(x)
+        x = self.final_norm(self._through_blocks(x))
         with span(
             names.LM_HEAD, cost=lambda: flops.linear(count, width, self.config.vocab_size, size)
         ) as mark:
             logits: Tensor = self.lm_head(x)
             return mark.output(logits)
+
+    def _through_blocks(self, x: Tensor) -> Tensor:
+        """Map ``(b, t, d_model)`` to the same shape."""
+        blocks, most = list(self.blocks), self.checkpoint
+        if not most or not torch.is_grad_enabled():
+            return _through(blocks, x)
+        for start in range(0, len(blocks), most):
+            group = blocks[start : start + most]
+            x = checkpoint(_through, group, x, use_reentrant=False)
+        return x
+
+
+def _through(blocks: Sequence[nn.Module], x: Tensor) -> Tensor:
+    for block in blocks:
+        x = block(x)
+    return x
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:

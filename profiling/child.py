@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any, Final
 
 from profiling.errors import LaunchError
@@ -24,29 +25,58 @@ def run(command: list[str], folder: Path, log: Path | None = None) -> None:
     Raises:
         LaunchError: it failed; the line says how, from the note it left where it could.
     """
+    status = wait(command, log)
+    note = folder / FAILURE_NAME
+    if note.exists():
+        raise LaunchError(_failure(read(note)))
+    if status:
+        raise LaunchError(_crash(status, log))
+
+
+def wait(
+    command: list[str],
+    log: Path | None = None,
+    *,
+    timeout_s: float | None = None,
+    stdin: int = DEVNULL,
+) -> int:
+    """Run a command as `run` does, and return its exit status; below 0 it died of that signal.
+
+    Args:
+        command: a process group of its own.
+        log: where its output goes; to our stderr, where there is none.
+        timeout_s: when it is ended.
+        stdin: as `subprocess` takes it.
+
+    Raises:
+        TimeoutExpired: it was ended; of `subprocess`.
+    """
     output = log.open("wb") if log else sys.stderr
     try:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=output,
             env=child_environment(),
             start_new_session=True,
         )
         try:
-            status = process.wait()
+            return process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            interrupted = signal.getsignal(signal.SIGINT)
+            _end(process)
+            signal.signal(signal.SIGINT, interrupted)  # we go on, and can be interrupted again
+            raise
         except BaseException:
             _end(process)
             raise
+        finally:
+            if process.stdin:
+                process.stdin.close()
     finally:
         if log:
             output.close()
-    note = folder / FAILURE_NAME
-    if note.exists():
-        raise LaunchError(_failure(read(note)))
-    if status:
-        raise LaunchError(_crash(status, log))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -82,8 +112,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         return
 
 
+def told(note: dict[str, str]) -> str:
+    """Return what a failure note says: the kind of exception and its first line."""
+    return ": ".join(part for part in (note["kind"], note["message"]) if part)
+
+
 def _failure(note: dict[str, str]) -> str:
-    what = ": ".join(part for part in (note["kind"], note["message"]) if part)
+    what = told(note)
     if note["kind"] == "LaunchError":
         return note["message"]
     if (
@@ -95,9 +130,14 @@ def _failure(note: dict[str, str]) -> str:
     return f"the workload failed with {what}{place}; no report was made: run it alone to debug it"
 
 
-def _crash(status: int, log: Path | None) -> str:
+def last_line(log: Path | None) -> str:
+    """Return ``and said: ...``, with the last line of a log that has one."""
     said = log.read_text(errors="replace").strip().splitlines() if log else []
-    last = f" and said: {said[-1]}" if said else ""
+    return f" and said: {said[-1]}" if said else ""
+
+
+def _crash(status: int, log: Path | None) -> str:
+    last = last_line(log)
     if status in {-signal.SIGKILL, 128 + signal.SIGKILL}:
         return (
             "the run was killed, most likely out of memory; use a smaller model, batch or context"

@@ -9,20 +9,24 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from analysis.cli import ESCAPED, FORMATS, emit
-from analysis.errors import ReportError
-from analysis.table import Table
 from profiling.errors import LaunchError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from analysis.table import Table
 
 T = TypeVar("T")
 
-PRINTED: Final = tuple(form for form in FORMATS if form != "sqlite")
-"""The formats of a command that makes one table and no database."""
+PRINTED: Final = ("table", "csv", "json", "markdown")
+"""The formats of a command that makes one table and no database (`analysis.cli.FORMATS`)."""
+
+FOR_PEOPLE: Final = ("table", "markdown")
+"""Those of them that round, and put things in words."""
 
 OUT_OF_MEMORY: Final = re.compile(
-    "out of memory|can't allocate memory|cannot allocate memory|unable to allocate", re.IGNORECASE
+    "out of memory|can't allocate memory|cannot allocate memory|unable to allocate|alloc_failed",
+    re.IGNORECASE,
 )
 """How torch and the system say that memory was wanting."""
 
@@ -110,12 +114,14 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(top=None)
 
 
-def write(table: Table, arguments: argparse.Namespace) -> None:
+def write(table: "Table", arguments: argparse.Namespace) -> None:
     """Write all of a table as `add_output`'s options ask for; its notes go to stderr.
 
     Raises:
         ReportError: the output cannot be written.
     """
+    from analysis.cli import emit
+
     emit(table, arguments, most=None)
 
 
@@ -140,6 +146,10 @@ def run(main: Callable[[], int], out_of_memory: str = "use a smaller model or ba
         main: the command; returns 0, or the status of a failed gate.
         out_of_memory: what to do when memory is wanting.
     """
+    # Here, not above: beside somebody's script a module called `analysis` may be theirs.
+    from analysis.cli import ESCAPED
+    from analysis.errors import ReportError
+
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=ESCAPED)

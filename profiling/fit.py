@@ -49,6 +49,6 @@ def check(settings: Settings) -> None:
         raise LaunchError(
             f"{settings.size} ({settings.mode}, batch {settings.batch}, context "
             f"{settings.context}, {settings.dtype}) needs about {needed / 2**30:.1f} GiB and "
-            f"{available / 2**30:.1f} GiB are free on {settings.device}; use a smaller SIZE, "
-            "BATCH or CONTEXT, MODE=forward, or DTYPE=bfloat16"
+            f"{available / 2**30:.1f} GiB are free on {settings.device}; use a smaller size, "
+            "batch or context, mode forward, or dtype bfloat16"
         )

@@ -31,7 +31,7 @@ def choose_device(asked: str | None) -> str:
         raise UsageError(f"no device is called {asked!r}; there are: cpu, cuda, cuda:N")
     if asked.startswith("cuda"):
         if not torch.cuda.is_available():
-            raise LaunchError("CUDA was asked for and no CUDA device is here; use DEVICE=cpu")
+            raise LaunchError("CUDA was asked for and no CUDA device is here; ask for cpu")
         count = torch.cuda.device_count()
         if torch.device(asked).index not in {None, *range(count)}:
             raise LaunchError(f"there is no {asked}; this machine has {count} CUDA device(s)")

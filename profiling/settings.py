@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MODES: Final = ("train", "forward_backward", "forward")
 DTYPES: Final = ("float32", "bfloat16", "float16")
-ATTENTIONS: Final = ("eager",)
+ATTENTIONS: Final = ("eager", "sdpa", "flash", "flash-reference")
 OPTIMIZERS: Final = ("default", "fused", "foreach", "loop")
 PRECISIONS: Final[dict[str, dict[str, Any]]] = {
     "float32": {},
@@ -65,9 +65,13 @@ class Settings:
     @classmethod
     def load(cls, path: Path) -> Settings:
         """Read what `save` wrote."""
+        return cls.of(json.loads(path.read_text()))
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Settings:
+        """Return the settings that `asdict` made these fields of."""
         from model.config import ModelConfig
 
-        fields = json.loads(path.read_text())
         return cls(**{**fields, "config": ModelConfig(**fields["config"])})
 
     def describe(self) -> str:
@@ -78,6 +82,31 @@ class Settings:
             f"batch {self.batch}, context {self.context}, {self.precision} on {self.device}, "
             f"{', '.join([f'{self.attention} attention', *self.variants])}, {steps}"
         )
+
+    def facts(self) -> dict[str, str]:
+        """Return what a report must tell of the run."""
+        config = self.config
+        return {
+            "size": self.size,
+            "d_model": str(config.d_model),
+            "d_ff": str(config.d_ff),
+            "num_layers": str(config.num_layers),
+            "num_heads": str(config.num_heads),
+            "vocab_size": str(config.vocab_size),
+            "parameters": str(config.parameter_count),
+            "mode": self.mode,
+            "batch": str(self.batch),
+            "context": str(self.context),
+            "dtype": self.dtype,
+            "autocast": self.autocast or "none",
+            "attention": self.attention,
+            "compile": str(self.compile).lower(),
+            "optimizer": self.optimizer,
+            "checkpoint": str(self.checkpoint),
+            "steps": str(self.steps),
+            "warmup": str(self.warmup),
+            "seed": str(self.seed),
+        }
 
     @property
     def precision(self) -> str:

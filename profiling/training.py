@@ -1,5 +1,6 @@
 """Our own model with its optimizer and a random batch: the parts of a step, one by one."""
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model import TransformerLM
+from model.flash.availability import FlashUnavailable, check_available
 from model.flops import adamw
 from model.transformer import next_token_loss
 from profiling import names
@@ -16,6 +18,8 @@ from profiling.settings import OPTIMIZERS, Settings
 from profiling.spans import span
 
 LEARNING_RATE: Final = 3e-4
+ZERO_GRAD: Final = "zero_grad"
+"""The part of a step that drops the gradients where no optimizer's step does; no range."""
 
 _OPTIMIZERS: Final[dict[str, dict[str, bool]]] = dict(
     zip(
@@ -32,10 +36,20 @@ class Training:
 
     Attributes:
         model: compiled, where the settings say so.
-        optimizer: AdamW; None in the mode ``forward``.
+        optimizer: AdamW; None until it is made, which the mode ``train`` does at once.
+
+    Args:
+        settings: of the run.
+        learning_rate: of AdamW, in the mode ``train``.
+        optimizer: False leaves making AdamW to `make_optimizer`.
+
+    Raises:
+        LaunchError: the device cannot do what the settings say.
     """
 
-    def __init__(self, settings: Settings, learning_rate: float = LEARNING_RATE) -> None:
+    def __init__(
+        self, settings: Settings, learning_rate: float = LEARNING_RATE, *, optimizer: bool = True
+    ) -> None:
         check(settings)
         torch.manual_seed(settings.seed)
         if settings.tf32:
@@ -43,16 +57,18 @@ class Training:
         self.settings = settings
         self.device = torch.device(settings.device)
         with self.device:
-            made = TransformerLM(settings.config, **_variant(settings))
+            made = TransformerLM(settings.config, settings.attention, settings.checkpoint)
             made.to(getattr(torch, settings.dtype))
             shape = (settings.batch, settings.context + 1)
             tokens = torch.randint(0, settings.config.vocab_size, shape)
         self.inputs, self.targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
         self.model: nn.Module = made
         if settings.compile:
+            # The mask is cached for eager attention; what is compiled makes its own.
+            warnings.filterwarnings("ignore", message="(?s).*lru_cache")
             self.model = torch.compile(made)  # type: ignore[assignment]  # a module it stays
         self.optimizer: torch.optim.Optimizer | None = None
-        if settings.mode == "train":
+        if optimizer and settings.mode == "train":
             self.make_optimizer(learning_rate)
         # Gradients of half precision underflow unless the loss is scaled (arXiv 1710.03740).
         scaled = settings.autocast == "float16" and settings.mode == "train"
@@ -65,20 +81,29 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=learning_rate, **chosen)
         return self.optimizer
 
+    @property
+    def loss(self) -> Tensor | None:
+        """What `forward` left for `backward`, until that takes it."""
+        return self._loss
+
     def parts(self) -> dict[str, Callable[[], None]]:
-        """Return what a step of this mode does, in order, by the names of `profiling.names`."""
+        """Return all that a step of this mode does, in order, by the names of `profiling.names`.
+
+        The last leaves no gradients behind: ``optimizer``, or `ZERO_GRAD` where there is none.
+        """
         if self.settings.mode == "forward":
             return {names.FORWARD: self.infer}
         parts = {names.FORWARD: self.forward, names.BACKWARD: self.backward}
         if self.settings.mode == "train":
             parts[names.OPTIMIZER] = self.update
+        else:
+            parts[ZERO_GRAD] = self.clear
         return parts
 
     def step(self) -> None:
         """Do what the mode says once, and leave no gradients behind."""
         for part in self.parts().values():
             part()
-        self.clear()
 
     def infer(self) -> None:
         """Run the forward pass alone, for no gradient."""
@@ -114,8 +139,8 @@ class Training:
     def clear(self) -> None:
         """Drop the gradients, and a loss that nobody went back from."""
         self._loss = None
-        if self.settings.mode == "forward_backward":
-            self.model.zero_grad(set_to_none=True)
+        owner = self.optimizer or self.model
+        owner.zero_grad(set_to_none=True)
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.settings.autocast is None:
@@ -123,19 +148,19 @@ class Training:
         return torch.autocast(self.device.type, dtype=getattr(torch, self.settings.autocast))
 
 
-def _variant(settings: Settings) -> dict[str, Any]:
-    """Return what the model is told beyond its shape; nothing for the plain one."""
-    return {}
-
-
 def check(settings: Settings) -> None:
     """Refuse what this device cannot do.
 
     Raises:
-        LaunchError: TF32 was asked for where there is none.
+        LaunchError: TF32, or Triton's attention, was asked for where there is none.
     """
     on_gpu = settings.device.startswith("cuda")
     if settings.tf32 and not on_gpu:
         raise LaunchError("TF32 is a mode of NVIDIA GPUs; leave it out on a CPU")
     if settings.tf32 and torch.cuda.get_device_capability(settings.device) < (8, 0):
         raise LaunchError("TF32 needs an NVIDIA GPU of 2020 or later (Ampere); leave it out")
+    if settings.attention == "flash":
+        try:
+            check_available(torch.device(settings.device))
+        except FlashUnavailable as error:
+            raise LaunchError(str(error)) from None

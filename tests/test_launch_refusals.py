@@ -70,7 +70,7 @@ def test_cuda_asked_for_and_absent(
     status, line = refused(capsys, tmp_path, *TINY[:-1], "cuda")
     assert (status, line) == (
         1,
-        "error: CUDA was asked for and no CUDA device is here; use DEVICE=cpu",
+        "error: CUDA was asked for and no CUDA device is here; ask for cpu",
     )
 
 

@@ -1,0 +1,173 @@
+"""The tiles that attention is cut into: which there are to choose from, and which are computed."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+Pass = Literal["forward", "dq", "dkdv"]
+"""The kernels that have tiles: the forward pass, and the two of the backward pass."""
+
+WIDEST: Final = 128
+"""The greatest width of a head that the Triton version takes."""
+
+NARROWEST: Final = 16
+"""The narrowest tile that tensor cores take; a narrower head is padded to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How one kernel cuts the score square.
+
+    Attributes:
+        queries: rows of a tile.
+        keys: columns of a tile.
+        warps: that work on it together.
+        stages: tiles in flight: one is computed while the next are loaded.
+        registers: the most a thread may take, so that more programs fit on a multiprocessor; 0
+            leaves it to the compiler.
+    """
+
+    queries: int
+    keys: int
+    warps: int
+    stages: int
+    registers: int = 0
+
+
+INTERPRETED: Final = Tiling(128, 64, 4, 1)
+"""What Triton's interpreter gets: it takes a few milliseconds a tile, whatever the tile's size."""
+
+REFERENCE: Final = Tiling(128, 128, 0, 0)
+"""What the version in PyTorch's operators uses, forward and backward."""
+
+HALF: Final[dict[tuple[Pass, int], tuple[Tiling, ...]]] = {
+    ("forward", 64): (
+        Tiling(128, 64, 8, 3, 128),
+        Tiling(128, 128, 8, 3),
+        Tiling(128, 64, 8, 2, 128),
+        Tiling(64, 64, 4, 3, 128),
+        Tiling(64, 128, 4, 2),
+    ),
+    ("forward", 128): (
+        Tiling(128, 128, 8, 2),
+        Tiling(128, 64, 8, 3),
+        Tiling(128, 64, 8, 2),
+        Tiling(64, 64, 4, 2),
+        Tiling(64, 32, 4, 2),
+    ),
+    ("dkdv", 64): (
+        Tiling(64, 128, 8, 3),
+        Tiling(64, 64, 4, 3),
+        Tiling(32, 128, 8, 3, 128),
+        Tiling(32, 64, 4, 3),
+        Tiling(64, 64, 4, 2),
+    ),
+    ("dkdv", 128): (
+        Tiling(64, 128, 8, 3),
+        Tiling(32, 128, 8, 3),
+        Tiling(64, 64, 8, 2),
+        Tiling(32, 64, 4, 3),
+    ),
+    ("dq", 64): (
+        Tiling(128, 64, 8, 3),
+        Tiling(128, 128, 8, 2),
+        Tiling(128, 64, 8, 2),
+        Tiling(64, 64, 4, 3),
+        Tiling(64, 128, 4, 2),
+    ),
+    ("dq", 128): (
+        Tiling(128, 64, 8, 3),
+        Tiling(128, 128, 8, 2),
+        Tiling(64, 64, 4, 2),
+        Tiling(64, 32, 4, 3),
+    ),
+}
+"""For bf16 and fp16, by pass and by the width up to which they are meant; the first is a guess.
+
+Each was compiled for an H100 (`tests/test_flash_compiled.py`): none keeps its sums in local memory,
+in none are the tensor cores' instructions serialised. The last of each fits smaller GPUs.
+"""
+
+IEEE: Final[dict[Pass, tuple[Tiling, ...]]] = {
+    "forward": (Tiling(32, 32, 8, 1), Tiling(32, 32, 4, 2)),
+    "dkdv": (Tiling(16, 32, 8, 1), Tiling(32, 32, 8, 1)),
+    "dq": (Tiling(32, 32, 8, 1), Tiling(16, 32, 8, 1)),
+}
+"""For fp32 where TF32 is not allowed: no tensor core does such products.
+
+Triton unrolls them into single instructions, so that larger tiles take minutes to compile.
+"""
+
+TF32: Final[dict[Pass, tuple[Tiling, ...]]] = {
+    "forward": (Tiling(64, 32, 4, 2), Tiling(64, 64, 8, 2), Tiling(32, 32, 4, 2)),
+    "dkdv": (Tiling(32, 32, 4, 2), Tiling(64, 32, 4, 2)),
+    "dq": (Tiling(64, 32, 4, 2), Tiling(32, 32, 4, 2)),
+}
+"""For fp32 where TF32 is allowed."""
+
+
+def padded(width: int) -> int:
+    """Return the width of a tile for heads of this width: a power of two, as Triton needs.
+
+    >>> padded(64), padded(80), padded(8)
+    (64, 128, 16)
+    """
+    return max(NARROWEST, 1 << (width - 1).bit_length())
+
+
+def candidates(which: Pass, width: int, itemsize: int, precision: str) -> tuple[Tiling, ...]:
+    """Return the tilings worth timing, the best guess first.
+
+    Args:
+        which: the kernel.
+        width: of a head.
+        itemsize: bytes a number.
+        precision: of products in fp32, ``ieee`` or ``tf32``.
+    """
+    if itemsize > 2:
+        return IEEE[which] if precision == "ieee" else TF32[which]
+    return HALF[which, 64 if padded(width) <= 64 else 128]
+
+
+def masked_tiles(chosen: Tiling, is_causal: bool) -> int:
+    """Return how many tiles of a row of tiles need a mask at most.
+
+    Those the diagonal goes through, tile sizes being powers of two; else the ragged last one.
+
+    >>> masked_tiles(Tiling(128, 64, 4, 1), True), masked_tiles(Tiling(64, 128, 4, 1), True)
+    (2, 1)
+    """
+    return max(1, chosen.queries // chosen.keys) if is_causal else 1
+
+
+def length_class(length: int) -> int:
+    """Return what a tuned tiling is kept under: lengths of one class share it.
+
+    >>> [length_class(n) for n in (100, 512, 513, 2048, 16384, 65536)]
+    [512, 512, 2048, 2048, 8193, 8193]
+    """
+    return next((bound for bound in (512, 2048, 8192) if length <= bound), 8193)
+
+
+@lru_cache(maxsize=256)
+def computed_pairs(
+    queries: int, keys: int, is_causal: bool, tile_queries: int, tile_keys: int
+) -> int:
+    """Return how many query-key pairs lie in tiles that are computed.
+
+    Tiles wholly above the diagonal are skipped, those on it are computed whole. What pads the last
+    tile of a length, or the width, does not count.
+
+    >>> computed_pairs(1024, 1024, False, 128, 64), 1024 * 1024
+    (1048576, 1048576)
+    >>> computed_pairs(1024, 1024, True, 128, 64), 1024 * 1025 // 2
+    (589824, 524800)
+    """
+    if not is_causal:
+        return queries * keys
+    pairs = 0
+    for first in range(0, queries, tile_queries):
+        after = min(first + tile_queries, queries)
+        seen = -(-after // tile_keys) * tile_keys
+        pairs += (after - first) * min(seen, keys)
+    return pairs

@@ -1,0 +1,123 @@
+"""What the Triton kernels have in common: loading, storing and multiplying tiles.
+
+Every tile is ``(ROWS, BLOCK)``: rows of a matrix with contiguous channels, padded from WIDTH to
+BLOCK channels. Row numbers are turned into addresses with 64 bits. A mask is computed only where
+its constant flag says that the tile may stick out.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def head_of(pointer, head, HEADS, batch_stride, head_stride):
+    """Return where one head of one batch entry begins; ``head`` counts over both."""
+    batch = (head // HEADS).to(tl.int64)
+    within = (head % HEADS).to(tl.int64)
+    return pointer + batch * batch_stride + within * head_stride
+
+
+@triton.jit
+def inside(
+    row, length, ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, SHORT: tl.constexpr
+):
+    """Return the mask of a tile; ``SHORT`` says that its rows may end before the tile does."""
+    rows = row + tl.arange(0, ROWS)[:, None]
+    channels = tl.arange(0, BLOCK)[None, :]
+    if SHORT and BLOCK != WIDTH:
+        mask = (rows < length) & (channels < WIDTH)
+    elif SHORT:
+        mask = rows < length
+    else:
+        mask = channels < WIDTH
+    return mask
+
+
+@triton.jit
+def addresses(pointer, row, stride, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the addresses of a tile whose first row is number ``row``."""
+    corner = pointer + tl.cast(row, tl.int64) * stride
+    return corner + tl.arange(0, ROWS)[:, None] * stride + tl.arange(0, BLOCK)[None, :]
+
+
+@triton.jit
+def load_tile(
+    pointer,
+    row,
+    stride,
+    length,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    SHORT: tl.constexpr,
+):
+    """Return a tile; what sticks out is 0."""
+    where = addresses(pointer, row, stride, ROWS, BLOCK)
+    if SHORT or BLOCK != WIDTH:
+        tile = tl.load(where, mask=inside(row, length, ROWS, WIDTH, BLOCK, SHORT), other=0.0)
+    else:
+        tile = tl.load(where)
+    return tile
+
+
+@triton.jit
+def store_tile(
+    pointer,
+    tile,
+    row,
+    stride,
+    length,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    SHORT: tl.constexpr,
+):
+    """Write a tile in the number format of the pointer; what sticks out is not written."""
+    where = addresses(pointer, row, stride, ROWS, BLOCK)
+    value = tile.to(pointer.dtype.element_ty)
+    if SHORT or BLOCK != WIDTH:
+        tl.store(where, value, mask=inside(row, length, ROWS, WIDTH, BLOCK, SHORT))
+    else:
+        tl.store(where, value)
+
+
+@triton.jit
+def load_rows(pointer, row, length, other, ROWS: tl.constexpr, SHORT: tl.constexpr):
+    """Return one number a row, ``other`` for rows past the end."""
+    rows = row + tl.arange(0, ROWS)
+    if SHORT:
+        values = tl.load(pointer + rows, mask=rows < length, other=other)
+    else:
+        values = tl.load(pointer + rows)
+    return values
+
+
+@triton.jit
+def product(a, b, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
+    """Return ``a @ b`` in float32. ``UPCAST``: the interpreter multiplies no bfloat16."""
+    if UPCAST:
+        result = tl.dot(a.to(tl.float32), b.to(tl.float32), input_precision=PRECISION)
+    else:
+        result = tl.dot(a, b, input_precision=PRECISION)
+    return result
+
+
+@triton.jit
+def add_product(total, a, b, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
+    """Return ``total + a @ b`` in float32."""
+    if UPCAST:
+        result = tl.dot(a.to(tl.float32), b.to(tl.float32), total, input_precision=PRECISION)
+    else:
+        result = tl.dot(a, b, total, input_precision=PRECISION)
+    return result
+
+
+@triton.jit
+def visible(
+    first_query, first_key, keys, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CAUSAL: tl.constexpr
+):
+    """Return which keys of a tile each query may look at: ``(queries, keys)``, or ``(1, keys)``."""
+    columns = (first_key + tl.arange(0, COLUMNS))[None, :]
+    # Causal attention has as many keys as queries: a key past the end is above the diagonal.
+    bound = (first_query + tl.arange(0, ROWS))[:, None] + 1 if CAUSAL else keys
+    return columns < bound
