@@ -59,6 +59,18 @@ def scaled(value: float, unit: str = "") -> str:
     return f"{value:g} {unit}".strip()
 
 
+def binary(count: float) -> str:
+    """Return a number of bytes of memory with a binary prefix, as memory is sold and allocated.
+
+    >>> binary(20 * 2**20), binary(1536), binary(12), binary(-2048)
+    ('20.00 MiB', '1.500 KiB', '12 B', '-2.000 KiB')
+    """
+    for prefix, size in (("Ti", 2**40), ("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+        if abs(count) >= size:
+            return f"{digits(count / size)} {prefix}B"
+    return f"{count:g} B"
+
+
 def percent(share: float) -> str:
     """Return a share of 1 as a percentage.
 
@@ -72,9 +84,10 @@ UNITS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
     (r"_ns$", "", duration),
     (r"(^|_)share$", r"\1share", percent),
     (r"^flops_per_s$", "FLOP/s", lambda value: scaled(value, "FLOP/s")),
-    (r"^bytes_per_s$", "bytes/s", lambda value: scaled(value, "B/s")),
+    (r"(^|_)bytes_per_s$", r"\1bytes/s", lambda value: scaled(value, "B/s")),
     (r"^flops$", "FLOPs", lambda value: scaled(value, "FLOP")),
     (r"^bytes$", "bytes", lambda value: scaled(value, "B")),
+    (r"_bytes$", "", binary),
 )
 """By the end of a column's name: what its title becomes, and how its values are shown."""
 
@@ -205,7 +218,7 @@ def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], widt
     from rich.cells import cell_len
 
     widths = {column: max(map(cell_len, [title(column), *cells[column]])) for column in cells}
-    widest = max(sorted(words), key=widths.__getitem__, default="")
+    widest = max(sorted(words - set(spare)), key=widths.__getitem__, default="")
     enough = min(widths.get(widest, 0), COMFORTABLE_NAME)
 
     def room() -> int:
