@@ -4,8 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-SIZE ?= small
-FLAGS = $(if $(MODE),--mode $(MODE)) $(if $(BATCH),--batch $(BATCH)) \
+SIZE ?= $(if $(MODEL)$(RANDOM_INIT),,$(if $(WORKLOAD),tiny,small))
+FLAGS = $(if $(SIZE),--size '$(SIZE)') $(if $(WORKLOAD),--workload $(WORKLOAD)) \
+	$(if $(MODEL),--model '$(MODEL)') $(if $(RANDOM_INIT),--random-init '$(RANDOM_INIT)') \
+	$(if $(TEACHER),--teacher-model '$(TEACHER)') \
+	$(if $(TEACHER_RANDOM_INIT),--teacher-random-init '$(TEACHER_RANDOM_INIT)') \
+	$(if $(MAX_NEW_TOKENS),--max-new-tokens $(MAX_NEW_TOKENS)) \
+	$(if $(MODE),--mode $(MODE)) $(if $(BATCH),--batch $(BATCH)) \
 	$(if $(CONTEXT),--context $(CONTEXT)) $(if $(DTYPE),--dtype $(DTYPE)) \
 	$(if $(DEVICE),--device $(DEVICE)) $(if $(ATTENTION),--attention $(ATTENTION)) \
 	$(if $(AUTOCAST),--autocast $(AUTOCAST)) $(if $(filter-out 0 no false,$(TF32)),--tf32) \
@@ -13,6 +18,7 @@ FLAGS = $(if $(MODE),--mode $(MODE)) $(if $(BATCH),--batch $(BATCH)) \
 	$(if $(OPTIMIZER),--optimizer $(OPTIMIZER)) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
 	$(if $(STEPS),--steps $(STEPS)) $(if $(WARMUP),--warmup $(WARMUP)) \
 	$(if $(RECORDER),--recorder $(RECORDER)) $(if $(NAME),--name '$(NAME)') \
+	$(if $(filter-out 0 no false,$(MEMORY)),--memory) \
 	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
 
 .DEFAULT_GOAL := help
@@ -27,11 +33,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] < (3, 14) or sys.exit( \
 		"error: Python 3.11 to 3.13 is needed; name one: make $@ PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[model,notebook,test,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[model,inference,notebook,test,dev]'
 	@touch $@
 
 profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH= CONTEXT= ...
-	@$(BIN)/python -m profiling.launch --size '$(SIZE)' $(FLAGS)
+	@$(BIN)/python -m profiling.launch $(FLAGS)
 
 test: $(READY) ## run the tests that take under 20 s each
 	$(BIN)/python -m pytest -m 'not slow'
@@ -47,9 +53,10 @@ format: $(READY) ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(READY) ## our speed beside NVIDIA's tools, and the cost of spans: NSYS= SYNTHETIC= name the tools
+bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans and of timing: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
 	$(BIN)/python -m benchmarks.analysis_speed $(BENCH)
 	$(BIN)/python -m benchmarks.span_cost
+	$(BIN)/python -m benchmarks.timing_cost
 
 docs: $(READY) ## renew what the README shows, by running it
 	$(BIN)/cog -r README.md

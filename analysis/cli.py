@@ -35,6 +35,7 @@ def parser(
     prog: str,
     *reports: str,
     top: str = f"only the first N rows (default {TOP_OF_A_TABLE} in a table, else all)",
+    reads: str = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace",
 ) -> argparse.ArgumentParser:
     """Return a parser with the arguments that every command has.
 
@@ -43,6 +44,7 @@ def parser(
         prog: how the command is called.
         reports: which of `REPORTS` it reads, the first if left out.
         top: the help of ``--top``.
+        reads: the help of the reports: what they are.
     """
     made = argparse.ArgumentParser(
         prog=prog,
@@ -51,11 +53,7 @@ def parser(
         allow_abbrev=False,
     )
     for name in reports or REPORTS[:1]:
-        made.add_argument(
-            name,
-            metavar=name.upper(),
-            help="an nsys export (.sqlite), an .nsys-rep or a PyTorch trace",
-        )
+        made.add_argument(name, metavar=name.upper(), help=reads)
     made.add_argument(
         "--format", choices=FORMATS, default="table", help="how to write it (default table)"
     )
@@ -102,6 +100,8 @@ def run(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         failed("interrupted")
         return 130
+    except MemoryError:
+        return failed("not enough memory; close other programs, or use a machine with more")
     except BrokenPipeError:
         # Python flushes stdout once more at exit; give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
