@@ -240,10 +240,12 @@ def overhead(measured: Measured) -> list[str]:
     more = after / max(before, 1) - 1
     if more < OVERHEAD or recorded.min() <= bare.max():
         return []
+    less = ""
+    if report.recorder.startswith("nsys"):
+        less = ", or record less (--sample=none --cpuctxsw=none)"
     return [
         f"recording slowed a step by {percent(more)}, from {duration(before)} to "
-        f"{duration(after)}: compare shares rather than times, or record less "
-        "(--sample=none --cpuctxsw=none, no shapes, no stacks)"
+        f"{duration(after)}: compare shares rather than times{less}"
     ]
 
 

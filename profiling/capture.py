@@ -14,6 +14,7 @@ from torch.autograd import profiler as autograd_profiler
 
 from profiling.errors import LaunchError
 from profiling.forward import recording
+from profiling.memory_samples import SampledRecorder, leave_base, leave_samples, sampler
 from profiling.operators import NvtxOperators
 from profiling.recorders import NvtxRecorder, Recorder, TorchRecorder
 
@@ -22,7 +23,9 @@ TRACE_NAME: Final = "trace.json"
 
 
 @contextmanager
-def capture(recorder: str, device: str, folder: Path) -> Iterator[Recorder]:
+def capture(
+    recorder: str, device: str, folder: Path, *, memory: bool = False
+) -> Iterator[Recorder]:
     """Record what runs inside, on all threads of this process.
 
     Args:
@@ -30,14 +33,21 @@ def capture(recorder: str, device: str, folder: Path) -> Iterator[Recorder]:
             takes what is inside only.
         device: on a CPU nsys is told of the operators too.
         folder: of this run.
+        memory: whether what tensors hold is recorded, too; a note in ``folder`` has what neither
+            the trace nor nsys has. The trace is then of this thread and autograd's alone.
     """
     if recorder == "torch":
-        with _torch_profiler(device, folder / TRACE_NAME) as ranges:
+        if memory:
+            leave_base(device, folder)
+        with _torch_profiler(device, folder / TRACE_NAME, memory) as ranges:
             yield ranges
         return
     ranges = NvtxRecorder()
-    with recording(ranges), _gpu_capture(device) if _on_gpu(device) else _operators():
+    sampled = SampledRecorder(ranges, sampler(device)) if memory else None
+    with recording(sampled or ranges), _gpu_capture(device) if _on_gpu(device) else _operators():
         yield ranges
+    if sampled:
+        leave_samples(sampled, device, folder)
 
 
 def _on_gpu(device: str) -> bool:
@@ -73,7 +83,7 @@ def _operators() -> Iterator[None]:
 
 
 @contextmanager
-def _torch_profiler(device: str, trace: Path) -> Iterator[Recorder]:
+def _torch_profiler(device: str, trace: Path, memory: bool) -> Iterator[Recorder]:
     activities = [torch.profiler.ProfilerActivity.CPU]
     if _on_gpu(device):
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -81,7 +91,9 @@ def _torch_profiler(device: str, trace: Path) -> Iterator[Recorder]:
     profiler = torch.profiler.profile(
         activities=activities,
         acc_events=True,
-        experimental_config=_ExperimentalConfig(profile_all_threads=True),
+        profile_memory=memory,
+        # Of all threads at once torch 2.13 tells no memory; of this one and autograd's it does.
+        experimental_config=_ExperimentalConfig(profile_all_threads=not memory),
     )
     with profiler:
         with ExitStack() as inside:

@@ -9,33 +9,36 @@ CUDA device is there, else by the PyTorch profiler inside the process.
 
 import argparse
 import json
-import os
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from profiling import child, fit, machine, options, run_facts
+from profiling import (
+    child,
+    fit,
+    machine,
+    memory_report,
+    memory_samples,
+    options,
+    run_facts,
+)
 from profiling.backward import MOST_NODES
 from profiling.capture import TRACE_NAME
 from profiling.errors import LaunchError, UsageError, one_line
+from profiling.launch_workloads import TRAINING, RunSettings
+from profiling.launch_workloads import settings as settings_of
 from profiling.nsys import Nsys, check_ranges_arrived
+from profiling.report_place import REPORTS, check_free, publish, scratch, shown
 from profiling.settings import Settings
 from profiling.torch_trace import TraceError, convert
 from profiling.trace_names import recordable
 from profiling.workload import PLAN_NAME, RESULT_NAME, SETTINGS_NAME
-
-REPORTS: Final = Path(__file__).resolve().parent.parent / "nsys_reports"
-_FREE_BYTES: Final = 100 * 2**20
-"""Room a recording is sure to want: traces of a few steps take 10 to 50 MB, twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +49,13 @@ class Launch:
     reports: Path
     device: str
     nsys: Nsys | None
-    settings: Settings | None
+    settings: RunSettings | None
+    workload: str
     script: Path | None
     arguments: tuple[str, ...]
     command: str
     overwrite: bool
+    memory: bool = False
 
     @property
     def recorder(self) -> str:
@@ -91,12 +96,14 @@ def record(launch: Launch) -> None:
     Raises:
         LaunchError: the run failed or its report cannot be kept.
     """
-    with _scratch(launch.reports) as folder:
+    with scratch(launch.reports) as folder:
         plan = {
             "recorder": launch.recorder,
             "script": str(launch.script.resolve()) if launch.script else None,
             "typed": str(launch.script),
+            "workload": launch.workload,
             "device": launch.device,
+            "memory": launch.memory,
         }
         (folder / PLAN_NAME).write_text(json.dumps(plan))
         if launch.settings:
@@ -108,7 +115,8 @@ def record(launch: Launch) -> None:
         if launch.nsys:
             nvtx = result["facts"].get("nvtx", "")
             check_ranges_arrived(made, result["pushed"], launch.nsys, nvtx)
-        run_facts.add(made, _facts(launch, result), _costs(launch, result))
+        facts = _facts(launch, result) | _memory(launch, made, folder, result)
+        run_facts.add(made, facts, _costs(launch, result))
         _keep(launch, made)
 
 
@@ -147,6 +155,13 @@ def _warn(result: dict[str, Any]) -> None:
             f"note: {count:,} ranges {one_line(name)} left out: over {MOST_NODES:,} autograd nodes",
             file=sys.stderr,
         )
+    if seen := result.get("compiled"):
+        every, known = sum(seen.values()), seen["one"] + seen["several"]
+        print(
+            f"note: compiled: {known:,} of {every:,} kernel launches stand in the ranges of their "
+            f"spans, {seen['several']:,} of them in ranges of several, joined by +",
+            file=sys.stderr,
+        )
 
 
 def _costs(launch: Launch, result: dict[str, Any]) -> list[list[object]]:
@@ -168,79 +183,34 @@ def _facts(launch: Launch, result: dict[str, Any]) -> dict[str, object]:
     if launch.script:
         known["script"] = launch.script.name
     if launch.settings:
-        known |= run_facts.of_settings(launch.settings)
-    for key in ("step_ns", "unprofiled_step_ns"):
+        known |= launch.settings.facts()
+    for key in ("step_ns", "unprofiled_step_ns", "compiled"):
         if key in result:
             known[key] = result[key]
     return known
 
 
+def _memory(launch: Launch, made: Path, folder: Path, result: dict[str, Any]) -> dict[str, object]:
+    """Add the memory to the report, where it was recorded, and return what is noted of that."""
+    if not launch.memory:
+        return {}
+    rows = [[recordable(name), *rest] for name, *rest in result.get("range_memory", ())]
+    facts, lost = memory_report.add(made, child.read(folder / memory_samples.NOTE_NAME), rows)
+    for name, count in lost.items():
+        print(
+            f"note: the memory at {count:,} ranges {one_line(name)} left out: not all arrived",
+            file=sys.stderr,
+        )
+    return facts
+
+
 def _keep(launch: Launch, made: Path) -> None:
     recording = made.with_suffix(".nsys-rep")
     if launch.nsys:
-        _publish(recording, launch.recording, launch.overwrite)
+        publish(recording, launch.recording, launch.overwrite)
     elif launch.recording.exists() and launch.overwrite:
         launch.recording.unlink()  # of the earlier report, which this one replaces
-    _publish(made, launch.report, launch.overwrite)
-
-
-def _publish(made: Path, destination: Path, overwrite: bool) -> None:
-    """Give a file its name; one that appeared there meanwhile is not lost."""
-    if overwrite:
-        os.replace(made, destination)
-        return
-    try:
-        os.link(made, destination)
-    except FileExistsError:
-        raise LaunchError(_taken(destination)) from None
-    except OSError:  # a disk without hard links
-        if destination.exists():
-            raise LaunchError(_taken(destination)) from None
-        os.replace(made, destination)
-
-
-def _taken(path: Path) -> str:
-    return f"{path}: exists; choose another NAME, or set OVERWRITE=1 to replace it"
-
-
-@contextmanager
-def _scratch(reports: Path) -> Iterator[Path]:
-    """Give a folder on the same disk as the reports, gone afterwards."""
-    made = [folder for folder in (reports, *reports.parents) if not folder.exists()]
-    try:
-        reports.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".recording-", dir=reports))
-    except OSError as error:
-        raise LaunchError(
-            f"{reports}: cannot be written to ({error.strerror}); give another with REPORTS="
-        ) from None
-    try:
-        free = shutil.disk_usage(folder).free
-        if free < _FREE_BYTES:
-            raise LaunchError(
-                f"{reports}: {free // 2**20} MiB are free on its disk and a recording wants "
-                f"{_FREE_BYTES // 2**20}; make room, or give another with REPORTS="
-            )
-        yield folder
-    except (OSError, sqlite3.OperationalError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise LaunchError(f"{reports}: the report could not be written ({reason})") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for parent in made:
-            if not any(parent.iterdir()):
-                parent.rmdir()
-
-
-def check_free(launch: Launch) -> None:
-    """Refuse to write over an earlier report.
-
-    Raises:
-        LaunchError: there is one, and it is not to be replaced.
-    """
-    for path in (launch.report, launch.recording):
-        if path.exists() and not launch.overwrite:
-            raise LaunchError(_taken(path))
+    publish(made, launch.report, launch.overwrite)
 
 
 def prepare(arguments: argparse.Namespace, command: str) -> Launch:
@@ -255,24 +225,36 @@ def prepare(arguments: argparse.Namespace, command: str) -> Launch:
         raise LaunchError(f"{script}: no such file; give the script to record")
     if script:
         options.check_script(arguments)
-    config = None if script else options.config(arguments)
+    options.check_arguments(arguments)
+    workload = arguments.workload or TRAINING
+    config = None if script or workload != TRAINING else options.config(arguments)
     name = options.name(arguments)
     device = machine.choose_device(arguments.device)
-    settings = options.settings(arguments, config, device) if config else None
+    settings: RunSettings | None = None
+    if config:
+        settings = options.settings(arguments, config, device)
+    elif not script:
+        settings = settings_of(arguments, device)
     launch = Launch(
         name=name,
         reports=arguments.reports,
         device=device,
         nsys=choose_nsys(arguments.recorder, device),
         settings=settings,
+        workload=workload,
         script=script,
         arguments=tuple(arguments.arguments),
         command=command,
         overwrite=arguments.overwrite,
+        memory=arguments.memory,
     )
-    check_free(launch)
-    if settings and not device.startswith("cuda"):
-        fit.check(settings)
+    check_free(launch.report, launch.recording, overwrite=launch.overwrite)
+    if isinstance(settings, Settings):
+        from profiling import training  # here: beside a script its own `model` may stand
+
+        training.check(settings)
+        if not device.startswith("cuda"):
+            fit.check(settings)
     return launch
 
 
@@ -285,7 +267,10 @@ def announce(launch: Launch) -> None:
         how = "the embedded recorder (PyTorch profiler)"
     else:
         how = "the embedded recorder (PyTorch profiler) over CPU operators: no CUDA device here"
-    print(f"recording {what}\nwith {how}, into {_shown(launch.report)}", file=sys.stderr)
+    print(f"recording {what}\nwith {how}, into {shown(launch.report)}", file=sys.stderr)
+    if launch.memory and launch.script and not launch.nsys:
+        alone = "of the script's main thread and autograd's alone"
+        print(f"note: with --memory the PyTorch profiler records {alone}", file=sys.stderr)
 
 
 @contextmanager
@@ -303,12 +288,6 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _shown(path: Path) -> Path:
-    """Return a path as a person would type it here."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Record, then print the page of answers; return the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
@@ -318,7 +297,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         announce(launch)
         with _ended_by_signals():
             record(launch)
-        page = machine.python_command("analysis", _shown(launch.report))
+        page = machine.python_command("analysis", shown(launch.report))
         return subprocess.run(page, env=machine.child_environment(), check=False).returncode
     except UsageError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)

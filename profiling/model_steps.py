@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from profiling import fit, names
+from profiling import compiled, fit, names
 from profiling.capture import capture
+from profiling.memory_run import range_memory
 from profiling.progress import steps_bar
 from profiling.settings import Settings
 from profiling.spans import recording, span
@@ -24,11 +26,19 @@ def timed_ns(step: Callable[[], None], device: str) -> int:
     return time.perf_counter_ns() - start
 
 
-def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
+def run(
+    settings_file: Path, recorder: str, folder: Path, *, memory: bool = False
+) -> dict[str, Any]:
     """Record warm-up and steps, then time as many steps with nothing recording.
 
+    Args:
+        settings_file: what to run.
+        recorder: ``torch`` or ``nsys``.
+        folder: of this run.
+        memory: whether what tensors hold is recorded, and what is kept for the backward pass.
+
     Returns:
-        Step times in nanoseconds, and what was pushed.
+        Step times in nanoseconds, what was pushed, and rows of TOOLKIT_RANGE_MEMORY.
 
     Raises:
         LaunchError: the GPU has too little memory free.
@@ -46,14 +56,21 @@ def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
         return step
 
     warmup, measured = settings.warmup, settings.steps
-    with steps_bar(warmup + 2 * measured) as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(steps_bar(warmup + 2 * measured))
+        if settings.compile:
+            stack.enter_context(compiled.mapped())
+            compiled.settle(workload.step)
 
         def repeat(count: int, step: Callable[[], None], what: str) -> list[int]:
             return [bar.done(what, timed_ns(step, settings.device)) for _ in range(count)]
 
-        with capture(recorder, settings.device, folder) as ranges:
+        with capture(recorder, settings.device, folder, memory=memory) as ranges:
             repeat(warmup, named(names.WARMUP), "warm-up")
             profiled = repeat(measured, named(names.STEP), "recorded")
         with recording(None):  # under nsys spans are on by themselves
             unprofiled = repeat(measured, workload.step, "unrecorded")
-    return {"step_ns": profiled, "unprofiled_step_ns": unprofiled, **told(ranges)}
+    result = {"step_ns": profiled, "unprofiled_step_ns": unprofiled, **told(ranges)}
+    if memory and settings.mode != "forward":
+        result["range_memory"] = range_memory(workload)
+    return result | ({"compiled": compiled.found()} if settings.compile else {})

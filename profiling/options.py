@@ -2,11 +2,13 @@
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from profiling.cli import Parser, count, count_or_none, seed
 from profiling.errors import UsageError
+from profiling.launch_workloads import OWN, TRAINING, add_workload, refuse
 from profiling.settings import ATTENTIONS, DTYPES, MODES, OPTIMIZERS, SHAPE_FIELDS, Settings, shape
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ OF_THE_MODEL: Final = {
 }
 """The options that only our own model has, with their defaults; None depends on the others."""
 
+FLASH_ATTENTION_2: Final = "flash_attention_2"
+"""What transformers calls the flash-attn package's attention: of language models' workloads."""
+
 LONGEST_NAME: Final = 100
 
 Adder = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -42,6 +47,7 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
     """Return the parser; ``reports`` is the default folder."""
     made = Parser("profiling.launch", description)
     what = made.add_argument_group("what to run")
+    add_workload(what)
     add_shape(what)
     what.add_argument("--mode", choices=MODES, help="(default: train)")
     what.add_argument(
@@ -50,7 +56,7 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
     what.add_argument(
         "--context", type=count, metavar="N", help="positions (default: 512; on a CPU 128)"
     )
-    add_variants(what)
+    add_variants(what, (*ATTENTIONS, FLASH_ATTENTION_2))
     what.add_argument("--steps", type=count, metavar="N", help="(default: 3)")
     what.add_argument("--warmup", type=count_or_none, metavar="N", help="(default: 1)")
     what.add_argument("--seed", type=seed, metavar="N", help="(default: 0)")
@@ -66,6 +72,9 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
     )
     how.add_argument("--name", help="of the report (default: the size, or the script's name)")
     how.add_argument("--reports", type=Path, default=reports, help="folder (default: nsys_reports)")
+    how.add_argument(
+        "--memory", action="store_true", help="record what tensors hold, too; it takes longer"
+    )
     how.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     return made
 
@@ -80,8 +89,14 @@ def add_shape(parser: Adder) -> None:
         parser.add_argument(flag, type=count, metavar="N", help="instead of the size's own")
 
 
-def add_variants(parser: Adder) -> None:
+def add_variants(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
     """Add how the model computes: precision, attention, compiler, optimizer, checkpoints."""
+    add_precision(parser)
+    add_ways(parser, attentions)
+
+
+def add_precision(parser: Adder) -> None:
+    """Add in what precision the model computes."""
     parser.add_argument("--dtype", choices=DTYPES, help="of the weights (default: float32)")
     parser.add_argument(
         "--autocast", choices=DTYPES[1:], help="cast matrix products; the weights keep their dtype"
@@ -89,7 +104,11 @@ def add_variants(parser: Adder) -> None:
     parser.add_argument(
         "--tf32", action="store_true", default=None, help="float32 products in TF32 (GPU)"
     )
-    parser.add_argument("--attention", choices=ATTENTIONS, help="(default: eager)")
+
+
+def add_ways(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
+    """Add how the same is computed in other ways: attention, compiler, optimizer, checkpoints."""
+    parser.add_argument("--attention", choices=attentions, help="(default: eager)")
     parser.add_argument(
         "--compile", action="store_true", default=None, help="by torch.compile; its ranges go"
     )
@@ -98,7 +117,7 @@ def add_variants(parser: Adder) -> None:
         "--checkpoint",
         type=count_or_none,
         metavar="N",
-        help="keep the activations of every Nth block only, recompute the rest (default: 0, all)",
+        help="keep the input of every N blocks only, and run them again (default: 0, keep all)",
     )
 
 
@@ -109,6 +128,8 @@ def name(arguments: argparse.Namespace) -> str:
         UsageError: it would be a path or a hidden file.
     """
     default = arguments.script.stem if arguments.script else arguments.size or DEFAULT_SIZE
+    if arguments.workload not in {None, TRAINING}:
+        default = "-".join(word for word in (arguments.workload, arguments.size) if word)
     chosen: str = default if arguments.name is None else arguments.name
     if len(chosen) > LONGEST_NAME:
         raise UsageError(f"a report's name has at most {LONGEST_NAME} characters")
@@ -123,12 +144,21 @@ def config(arguments: argparse.Namespace) -> "ModelConfig":
     Raises:
         UsageError: no such size, an impossible shape, or arguments without a script.
     """
-    if arguments.arguments:
-        raise UsageError(f"{arguments.arguments[0]!r} is no option; arguments need a --script")
+    refuse(arguments, OWN, "is of --workload layers and generation; name one, or leave it out")
     for option, default in OF_THE_MODEL.items():
         if getattr(arguments, option) is None:
             setattr(arguments, option, default)
     return shape(arguments.size, **{field: getattr(arguments, field) for field in SHAPE_FIELDS})
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse arguments that no script is there to take.
+
+    Raises:
+        UsageError: some were given.
+    """
+    if arguments.arguments and not arguments.script:
+        raise UsageError(f"{arguments.arguments[0]!r} is no option; arguments need a --script")
 
 
 def check_script(arguments: argparse.Namespace) -> None:
@@ -137,14 +167,15 @@ def check_script(arguments: argparse.Namespace) -> None:
     Raises:
         UsageError: an option of our own model was given beside a script.
     """
-    given = [option for option in OF_THE_MODEL if getattr(arguments, option) is not None]
-    if given:
-        flag = given[0].replace("_", "-")
-        raise UsageError(f"--{flag} is of our own model; a script takes its own arguments after --")
+    why = "is of our own model; a script takes its own arguments after --"
+    refuse(arguments, ("workload", *OF_THE_MODEL, *OWN), why)
 
 
 def settings(arguments: argparse.Namespace, config: "ModelConfig", device: str) -> Settings:
     """Return what is to be run; batch and context default to what the device can bear."""
+    if arguments.attention not in ATTENTIONS:
+        known = ", ".join(ATTENTIONS)
+        raise UsageError(f"our model knows no {arguments.attention} attention; there are: {known}")
     on_gpu = device.startswith("cuda")
     chosen = {option: getattr(arguments, option) for option in OF_THE_MODEL}
     chosen["batch"] = arguments.batch or (4 if on_gpu else 1)

@@ -83,6 +83,21 @@ TABLES: Final[Mapping[str, str]] = {
         "name_id INTEGER NOT NULL REFERENCES StringIds(id), global_tid INTEGER NOT NULL, "
         "sequence INTEGER, forward_thread INTEGER"
     ),
+    # What a device holds (-1 the host, else CUDA's ordinal). A row is an allocation or release of
+    # torch's allocator (`address` known), or a sample at the border of a range. `peak_bytes`: the
+    # most that was allocated since the row before. `reserved_bytes`: NULL on the host.
+    "TOOLKIT_MEMORY": (
+        "time_ns INTEGER NOT NULL, device INTEGER NOT NULL, global_tid INTEGER, address INTEGER, "
+        "delta_bytes INTEGER NOT NULL, allocated_bytes INTEGER NOT NULL, reserved_bytes INTEGER, "
+        "peak_bytes INTEGER NOT NULL"
+    ),
+    # Bytes one forward pass keeps for its backward pass in the ranges of a name, those inside
+    # included; `computed_bytes`: the formula's, NULL where there is none. See memory_saved.py.
+    "TOOLKIT_RANGE_MEMORY": (
+        "name TEXT NOT NULL, instances INTEGER, saved_bytes INTEGER, computed_bytes INTEGER, "
+        "instance_bytes INTEGER, shared_bytes INTEGER, parameter_bytes INTEGER, "
+        "input_bytes INTEGER, constant_bytes INTEGER"
+    ),
 }  # fmt: skip
 
 PUSH_POP: Final = 59

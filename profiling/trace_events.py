@@ -26,6 +26,7 @@ SCHEMA: Final[Mapping[str, str]] = {
     "call": "start, stop, thread, class, correlation, name",
     "annotation": "start, stop, thread, native_thread, text",
     "operator": "start, stop, thread, name, sequence, forward_thread",
+    "memory": "start, device, thread, address, delta, allocated, reserved",
 }
 """The staged tables; times are nanoseconds from the trace's own base, threads global ids."""
 
@@ -67,6 +68,9 @@ BOOKKEEPING: Final = frozenset(
 )
 """Operators that ``key_averages()`` neither shows nor subtracts from others."""
 
+MEMORY: Final = "[memory]"
+"""The instant events of ``profile_memory=True``, one for every allocation and release."""
+
 
 class Staging:
     """Takes the events of one trace; afterwards the ``staging`` database holds their rows."""
@@ -90,6 +94,7 @@ class Staging:
             "driver_call": ("call", lambda event, args: self._call(event, args, 1)),
             "annotation": ("annotation", self._annotation),
             "operator": ("operator", self._operator),
+            "memory": ("memory", self._memory),
         }
         for table, columns in SCHEMA.items():
             connection.execute(f"CREATE TABLE staging.{table} ({columns})")
@@ -101,7 +106,9 @@ class Staging:
             return
         category = event.get("cat")
         kind = CATEGORIES.get(category) if isinstance(category, str) else None
-        if kind is None or event.get("ph") != "X":
+        if event.get("name") == MEMORY and event.get("ph") == "i":
+            kind = "memory"
+        elif kind is None or event.get("ph") != "X":
             self._leave_out(event)
             return
         args = event.get("args")
@@ -220,6 +227,22 @@ class Staging:
             self._thread(event),
             self.name_id(name),
             *((sequence, forward_thread) if sequence >= 0 else (None, None)),
+        )
+
+    def _memory(self, event: Event, args: Event) -> Row:
+        delta = fields.integer(args.get("Bytes"))
+        allocated = fields.integer(args.get("Total Allocated"))
+        if delta is None or allocated is None:
+            raise Unusable("no bytes")
+        on_host = fields.integer(args.get("Device Type"), 0) == 0
+        return (
+            fields.instant(event),
+            -1 if on_host else fields.integer(args.get("Device Id"), 0),
+            self._thread(event),
+            fields.integer(args.get("Addr")),
+            delta,
+            allocated,
+            None if on_host else fields.integer(args.get("Total Reserved")),
         )
 
     def _thread(self, event: Event) -> int:

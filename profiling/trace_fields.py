@@ -66,6 +66,14 @@ def span(event: Event) -> tuple[int, int]:
     return start, start + duration
 
 
+def instant(event: Event) -> int:
+    """Return when an event without duration was, in nanoseconds from the trace's own base."""
+    at = nanoseconds(event.get("ts"))
+    if not -(1 << 62) < at < 1 << 62:
+        raise Unusable("no times")
+    return at
+
+
 def place(event: Event, args: Event) -> tuple[int, int, int, int | None, int | None]:
     """Return device, context, stream, correlation and graph node of work on a GPU.
 

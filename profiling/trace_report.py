@@ -52,6 +52,12 @@ INSERTS: Final[Mapping[str, tuple[str, str]]] = {
         "SELECT start - :origin, stop - :origin, class, thread, correlation, name, 0 "
         "FROM staging.call s",
     ),
+    "TOOLKIT_MEMORY": (
+        "time_ns, device, global_tid, address, delta_bytes, allocated_bytes, reserved_bytes, "
+        "peak_bytes",
+        "SELECT start - :origin, device, thread, address, delta, allocated, reserved, allocated "
+        "FROM staging.memory s",
+    ),
 }
 
 ENUMS: Final = (

@@ -8,6 +8,7 @@ ranges it pushed and their costs, or how it failed. Our own `model` is imported 
 a script may have a module of that name beside it.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -34,7 +35,7 @@ def run_script(plan: dict[str, Any], arguments: list[str], folder: Path) -> dict
     script = Path(plan["script"])
     sys.argv = [plan["typed"], *arguments]
     sys.path.insert(0, str(script.parent))
-    with capture(plan["recorder"], plan["device"], folder) as ranges:
+    with capture(plan["recorder"], plan["device"], folder, memory=plan["memory"]) as ranges:
         try:
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as stop:
@@ -55,7 +56,7 @@ def leave(path: Path, content: dict[str, Any]) -> None:
     os.replace(draft, path)
 
 
-def _leave_failure(folder: Path) -> None:
+def leave_failure(folder: Path) -> None:
     """Make an uncaught exception leave a note for the launcher instead of a traceback."""
 
     def note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -71,14 +72,16 @@ def _leave_failure(folder: Path) -> None:
 def main(argv: list[str]) -> int:
     """Run what the folder's plan says, and leave the result there."""
     folder, arguments = Path(argv[0]), argv[2:]
-    _leave_failure(folder)
+    leave_failure(folder)
     plan = json.loads((folder / PLAN_NAME).read_text())
     if plan["script"]:
         result = run_script(plan, arguments, folder)
     else:
-        from profiling import model_steps
+        from profiling.launch_workloads import MODULES
 
-        result = model_steps.run(folder / SETTINGS_NAME, plan["recorder"], folder)
+        module = importlib.import_module(MODULES[plan["workload"]])
+        more = {"memory": True} if plan["memory"] else {}
+        result = module.run(folder / SETTINGS_NAME, plan["recorder"], folder, **more)
     leave(folder / RESULT_NAME, {**result, "facts": facts(plan["device"])})
     return 0
 

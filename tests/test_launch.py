@@ -38,7 +38,7 @@ INSTANCES = {
     names.WARMUP: WARMUP,
     names.STEP: STEPS,
     **{name: PASSES * count for name, count in PER_PASS.items()},
-    **{names.backward(leaf): PASSES * PER_PASS[leaf] for leaf in names.LEAVES},
+    **{names.backward(leaf): PASSES * PER_PASS[leaf] for leaf in names.LEAVES if leaf in PER_PASS},
 }
 
 
