@@ -17,7 +17,6 @@ from analysis import compare
 from analysis.opening import NSYS_MAGIC
 from tests.build_report import Kernel, Range, make_report
 
-
 OF_RECORDS = ("generation", "layers")
 """Commands that read no report but records of times; their own tests give them theirs."""
 
