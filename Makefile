@@ -22,10 +22,10 @@ FLAGS = $(if $(SIZE),--size '$(SIZE)') $(if $(WORKLOAD),--workload $(WORKLOAD)) 
 	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup profile test check format bench docs clean
+.PHONY: help setup profile test check format bench gpu-evidence gpu-carry docs clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment .venv
 
@@ -57,6 +57,15 @@ bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans and of tim
 	$(BIN)/python -m benchmarks.analysis_speed $(BENCH)
 	$(BIN)/python -m benchmarks.span_cost
 	$(BIN)/python -m benchmarks.timing_cost
+
+gpu-evidence: ## all that must be true on a GPU, into OUT= (BUDGET_S=, STAGES=, CARRY=, PYTHON= of that machine)
+	$(PYTHON) -m benchmarks.gpu_evidence $(or $(OUT),gpu_evidence) $(if $(STAGES),--stages $(STAGES)) \
+		$(if $(CARRY),--carry $(CARRY)) $(if $(BUDGET_S),--budget-s $(BUDGET_S))
+
+gpu-carry: ## fill CARRY= with the packages a bare GPU machine lacks
+	$(PYTHON) -m pip install --quiet --target $(or $(CARRY),gpu_carry) --no-deps -c constraints.txt \
+		nvtx psutil rich markdown-it-py mdurl pygments transformers tokenizers huggingface-hub \
+		safetensors regex pyyaml packaging filelock tqdm pytest pluggy iniconfig hypothesis sortedcontainers
 
 docs: $(READY) ## renew what the README shows, by running it
 	$(BIN)/cog -r README.md

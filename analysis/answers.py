@@ -28,7 +28,7 @@ from analysis.benchmark import Benchmark, read_benchmark
 from analysis.brief import brief
 from analysis.kernels import Work
 from analysis.placement import Phases
-from analysis.render import duration, percent, visible
+from analysis.render import duration, percent, scaled, visible
 from analysis.report import Report
 from analysis.table import Column, Table
 from profiling import names
@@ -192,6 +192,8 @@ def softmax(material: Material) -> str:
     """Answer (e): softmax against the matrix products of attention, in time and in FLOPs."""
     table = attention.attention_parts(material.found)
     rows = {str(row["part"]): row for row in table.rows()} if table else {}
+    if names.SOFTMAX not in rows and names.FUSED_ATTENTION in rows:
+        return fused(rows[names.FUSED_ATTENTION])
     if names.SOFTMAX not in rows or not rows[names.SOFTMAX]["kernel_ns"]:
         return "No range around the softmax of attention holds any work, so it cannot be told."
     soft = rows[names.SOFTMAX]
@@ -212,6 +214,21 @@ def softmax(material: Material) -> str:
         "time is that of moving bytes, while a matrix product uses each number it reads many times"
     )
     return f"{'; '.join(said)}. {reason}."
+
+
+def fused(row: dict[str, int | float | str]) -> str:
+    """Answer (e) where there is no softmax apart."""
+    said = (
+        f"attention is fused: scores, softmax and final matmul together take "
+        f"{duration(total(row, 'kernel_ns'))}"
+    )
+    if not np.isnan(float(row["flops_per_s"])):
+        rate = scaled(float(row["flops_per_s"]), "FLOP/s")
+        said += f" for {scaled(float(row['flops']), 'FLOP')}, which is {rate}"
+    return sentence(
+        f"{said}. The softmax has no time of its own there and moves no scores to memory; record "
+        "with eager attention to compare the three"
+    )
 
 
 QUESTIONS: Final[dict[str, Callable[[Material], str]]] = {

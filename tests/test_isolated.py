@@ -46,7 +46,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
             os.kill(os.getpid(), getattr(signal, spec["name"]))
         case "sleep":
             Path(spec["file"]).write_text(str(os.getpid()))
-            time.sleep(60)
+            time.sleep(600)
     raise AssertionError(spec)
 
 
@@ -111,15 +111,17 @@ def test_the_process_ends_with_the_one_that_started_it(how: int, tmp_path: Path)
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    wait_for(lambda: file.exists() and file.read_text() != "")
-    running = psutil.Process(int(file.read_text()))
-    parent.send_signal(how)
-    parent.wait(30)
+    try:
+        wait_for(lambda: file.exists() and file.read_text() != "")
+        running = psutil.Process(int(file.read_text()))
+    finally:
+        parent.send_signal(how)
+        parent.wait(60)
     wait_for(lambda: not running.is_running() or running.status() == psutil.STATUS_ZOMBIE)
 
 
 def wait_for(condition: Any) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180  # a machine may be busy
     while not condition():
-        assert time.monotonic() < until, "it did not happen within a minute"
+        assert time.monotonic() < until, "it did not happen within three minutes"
         time.sleep(0.05)
