@@ -58,6 +58,16 @@ def quick(length: int, width: int, dtype: str) -> bool:
     return (length < 1000 and (width, dtype) == (64, "float32")) or length == 17
 
 
+def interpreted(length: int, width: int, dtype: str) -> bool:
+    """Return whether the interpreter, which takes seconds a case, runs a case; a GPU runs all.
+
+    Every length, width and dtype is there, and every two of them but for the longest.
+    """
+    if length == 1000:
+        return (width, dtype) in {(64, "float32"), (128, "bfloat16"), (80, "float16")}
+    return quick(length, width, dtype) or WIDTHS.index(width) % 3 == DTYPES.index(dtype)
+
+
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize(
     ("length", "width", "dtype"),
@@ -69,8 +79,11 @@ def quick(length: int, width: int, dtype: str) -> bool:
     ],
 )
 def test_output_lse_and_gradients_are_those_of_plain_attention(
-    length: int, width: int, dtype: str, is_causal: bool, run: Run
+    length: int, width: int, dtype: str, is_causal: bool, run: Run, request: pytest.FixtureRequest
 ) -> None:
+    on_gpu = "gpu" in request.node.callspec.id
+    if not on_gpu and not interpreted(length, width, dtype):
+        pytest.skip("one of the cases that only a GPU is quick enough for")
     run(agrees, Case(length, length, width, is_causal, dtype))
 
 
