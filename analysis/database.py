@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,11 +24,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from analysis.errors import ReportError
-from analysis.progress import Bar
+from analysis.progress import PATIENCE_S, Bar
 
 BATCH_ROWS: Final = 1 << 16
 # Up to here a Python loop over text is faster than the import of `pyarrow.compute`.
 FEW_ROWS: Final = 20_000
+
+BYTES_HELD: Final = 1000
+"""What a name, or a row of an answer, takes as Python objects, as measured (430 to 720)."""
+
+NUMBERED: Final = "record without numbers in the names of ranges, or use a machine with more memory"
+
+NO_MEMORY: Final = "out of memory"
+"""What SQLite says where it gets none."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -40,6 +50,10 @@ class Database:
     Args:
         uri: SQLite URI, as `analysis.opening.opened` yields it.
         path: what the user gave; every error names it.
+
+    Attributes:
+        memory_bytes: how much memory there is, where the report may need more than that.
+        relieve: what then keeps to it, called after each batch.
     """
 
     def __init__(self, uri: str, path: Path) -> None:
@@ -48,6 +62,9 @@ class Database:
         # import pandas, and with it half a second.
         with self._failures():
             self._database = adbc_driver_sqlite.connect(uri)
+        self.memory_bytes: int | None = None
+        self.relieve: Callable[[], None] | None = None
+        self._read_s = 0.0
         self._own = threading.local()
         self._connections: list[Any] = []
         with self._failures():
@@ -89,7 +106,7 @@ class Database:
         Many rows with few texts need no object for each row; see `columns` for the rest.
         """
         (column,) = self._table(sql, rows).values()
-        return coded(column.text())
+        return column.coded()
 
     def _table(self, sql: str, rows: int) -> dict[str, Collector]:
         with self._failures(), adbc.AdbcStatement(self._connection()) as statement:
@@ -101,12 +118,36 @@ class Database:
                 collectors = [Collector(field.type, rows) for field in schema]
                 # Batch by batch, so that Ctrl-C is heard, a long read can show how far it is, and
                 # the memory of one batch serves for the next.
-                with Bar(f"reading {self.path.name}") as bar:
-                    for number, batch in enumerate(reader, start=1):
+                with self._bar() as bar:
+                    for number, batch in enumerate(reader):
+                        if number:  # what comes in one batch is there at once
+                            bar(number * BATCH_ROWS, rows)
                         for collector, column in zip(collectors, batch.columns, strict=True):
                             collector.add(column)
-                        bar(number * BATCH_ROWS, rows)
+                            self.check_held(len(collector.texts), "different names", NUMBERED)
+                        if self.relieve is not None:
+                            self.relieve()  # arrays of a known length fill up unnoticed
                 return dict(zip(schema.names, collectors, strict=True))
+
+    @contextmanager
+    def _bar(self) -> Iterator[Bar]:
+        """Yield a bar that shows once all reading together has taken so long as to deserve one."""
+        begun = time.monotonic()
+        with Bar(f"reading {self.path.name}", max(PATIENCE_S - self._read_s, 0.0)) as bar:
+            yield bar
+        self._read_s += time.monotonic() - begun
+
+    def check_held(self, count: int, what: str, remedy: str) -> None:
+        """Raise `ReportError` where so many Python objects do not fit into memory.
+
+        They cannot lie in a file as arrays can, so this is asked where a report needs that.
+        """
+        if self.memory_bytes is not None and count * BYTES_HELD > self.memory_bytes:
+            needed, there = (
+                f"{size / 1e6:,.0f} MB" for size in (count * BYTES_HELD, self.memory_bytes)
+            )
+            problem = f"{count:,} {what} need {needed} of memory, {there} is free"
+            raise ReportError(self.path, problem, remedy)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -114,6 +155,8 @@ class Database:
         try:
             yield
         except (adbc.Error, OSError, pa.ArrowException) as error:
+            if isinstance(error, MemoryError) or reason_of(error) == NO_MEMORY:
+                raise MemoryError from error
             raise ReportError(
                 self.path, f"damaged ({reason_of(error)})", "export or copy it again"
             ) from error
@@ -122,10 +165,14 @@ class Database:
 def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     """Return what two readers return, which read at the same time.
 
-    Reading releases Python's lock, so two large tables take little longer than one.
+    Reading releases Python's lock, so two large tables take little longer than one. Where arrays
+    lie (see `analysis.paging`) is part of the context, and holds for both.
     """
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(first)
+        try:
+            other = pool.submit(copy_context().run, first)
+        except RuntimeError:  # there is no room for another thread
+            return first(), second()
         mine = second()
         return other.result(), mine
 
@@ -143,67 +190,63 @@ def reason_of(error: Exception) -> str:
 
 
 class Collector:
-    """One column of a query, batch after batch.
+    """One column of a query, batch after batch: numbers, or for text the number of each text.
 
-    Numbers are copied into one array as they come. The buffers are read as they are: pyarrow's own
-    ``to_numpy`` imports pandas first.
+    The rows are copied into one array as they come, so that a batch can go before the next is read.
+    The buffers are read as they are: pyarrow's own ``to_numpy`` imports pandas first.
 
     Args:
         kind: the column's type.
         rows: how many to expect at most; 0 if unknown.
+
+    Attributes:
+        texts: the distinct texts so far, and their numbers.
     """
 
     def __init__(self, kind: pa.DataType, rows: int) -> None:
-        self.kind = kind
         self.nulls = self.count = 0
         self._numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-        dtype = np.dtype(kind.to_pandas_dtype()) if self._numeric else np.dtype(object)
-        self._numbers: Array = np.empty(rows if self._numeric else 0, dtype)
-        self._chunks: list[pa.Array] = []
+        self._dtype = np.dtype(kind.to_pandas_dtype() if self._numeric else np.int64)
+        self._numbers: Array = np.empty(rows, self._dtype)
+        self.texts: dict[str, int] = {}
 
     def add(self, chunk: pa.Array) -> None:
         """Add the rows of one batch."""
         self.nulls += chunk.null_count
-        if not self._numeric:
-            self._chunks.append(chunk)
-            return
         begin, self.count = self.count, self.count + len(chunk)
         if self.count > len(self._numbers):
-            larger = np.empty(max(self.count, 2 * len(self._numbers)), self._numbers.dtype)
+            larger = np.empty(max(self.count, 2 * len(self._numbers)), self._dtype)
             larger[:begin] = self._numbers[:begin]
             self._numbers = larger
-        self._numbers[begin : self.count] = numbers(chunk, self._numbers.dtype)
+        if not self.nulls:
+            part = numbers(chunk, self._dtype) if self._numeric else codes(chunk, self.texts)
+            self._numbers[begin : self.count] = part
 
-    def text(self) -> pa.ChunkedArray:
-        """Return a column of text."""
-        return pa.chunked_array(self._chunks, self.kind)
+    def coded(self) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """Return the distinct texts, and ``(N,)`` positions among them."""
+        return list(self.texts), self._numbers[: self.count]
 
     def array(self, name: str) -> Array:
         """Return the column; text becomes str objects, one object for each distinct text."""
         if self.nulls:
             raise ValueError(f"column {name} holds {self.nulls} NULLs; coalesce them in the SQL")
-        if self._numeric:
-            return self._numbers[: self.count]
-        distinct, code = coded(self.text())
-        return objects(distinct)[code]
+        rows = self._numbers[: self.count]
+        return rows if self._numeric else objects(list(self.texts))[rows]
 
 
-def coded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Return the distinct texts of a column, and ``(N,)`` positions among them."""
-    place: dict[str, int] = {}
-    if len(column) <= FEW_ROWS:
+def codes(chunk: pa.Array, place: dict[str, int]) -> Array:
+    """Return ``(N,)`` the number of each text of a batch; texts that are new get the next ones."""
+    if len(chunk) <= FEW_ROWS:
         seen: dict[bytes | str, int] = {}
         rows = [
             seen[word] if word in seen else seen.setdefault(word, place_of(place, word))
-            for word in column.to_pylist()
+            for word in chunk.to_pylist()
         ]
-        return list(place), np.array(rows, np.int64)
-    encoded = column.dictionary_encode().unify_dictionaries()
-    words = encoded.chunk(0).dictionary.to_pylist()
+        return np.array(rows, np.int64)
+    encoded = chunk.dictionary_encode()
     # Two that differ only in bytes that are not UTF-8 become one.
-    merged = np.array([place_of(place, word) for word in words], np.int64)
-    codes = [numbers(chunk.indices, np.dtype(np.int32)) for chunk in encoded.chunks]
-    return list(place), merged[concatenated(codes, np.dtype(np.int32))]
+    merged = [place_of(place, word) for word in encoded.dictionary.to_pylist()]
+    return np.array(merged, np.int64)[numbers(encoded.indices, np.dtype(np.int32))]
 
 
 def place_of(place: dict[str, int], word: bytes | str) -> int:
@@ -214,13 +257,6 @@ def place_of(place: dict[str, int], word: bytes | str) -> int:
 def numbers(chunk: pa.Array, dtype: np.dtype[Any]) -> Array:
     """Return a view of one chunk of numbers without NULLs."""
     return np.frombuffer(chunk.buffers()[1], dtype)[chunk.offset : chunk.offset + len(chunk)]
-
-
-def concatenated(parts: list[Array], dtype: np.dtype[Any]) -> Array:
-    """Return the parts as one array; a single part is not copied."""
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
 def objects(values: list[str]) -> Array:

@@ -109,17 +109,18 @@ def listed(
         kept &= ~warm
     long = every.duration_ns >= min_gap_us * 1e3
     rows = np.flatnonzero(kept & long)
+    report.database.check_held(len(rows), "rows", "list fewer, with a larger --min-gap")
     rows = rows[np.lexsort((every.start_ns[rows], -every.duration_ns[rows]))]
-    where = idle.ranges_of(every, ranges)
+    chosen = every.take(rows)
     return Table(
         name="gaps",
         columns={
-            "device": every.device[rows],
-            "start_ns": every.start_ns[rows],
-            "duration_ns": every.duration_ns[rows],
-            "cause": [idle.CAUSES[number] for number in every.cause[rows].tolist()],
-            "range": [clean(where[row]) for row in rows.tolist()],
-            "process": every.process[rows],
+            "device": chosen.device,
+            "start_ns": chosen.start_ns,
+            "duration_ns": chosen.duration_ns,
+            "cause": [idle.CAUSES[number] for number in chosen.cause.tolist()],
+            "range": [clean(name) for name in idle.ranges_of(chosen, ranges)],
+            "process": chosen.process,
         },
         heading="\n".join((report.describe(), *heading(every, kept, device))),
         notes=notes(every, kept, kept & ~long, warm, min_gap_us, excluded=exclude_warmup),

@@ -10,7 +10,7 @@ reaches beyond the first or last work is cut there, where the rule drops it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -111,6 +111,11 @@ class Idle:
     def device(self) -> Int64:
         """The device of each."""
         return np.array([at.device for at in self.places], np.int64)[self.place]
+
+    def take(self, kept: Int64) -> Idle:
+        """Return some of the gaps."""
+        fields = ("place", "start_ns", "end_ns", "cause", "call")
+        return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
     def by_cause(self, kept: Bools | None = None) -> dict[str, int]:
         """Return the idle time of each cause, in ns, of all gaps or of some."""
@@ -297,4 +302,7 @@ def ranges_of(idle: Idle, ranges: Ranges) -> list[str]:
         Spans(ranges.process, *times),
         Spans(idle.process[rest], instant[rest], instant[rest]),
     )
-    return [ranges.names[ranges.name[row]] if row != NONE else "" for row in found.tolist()]
+    inside = found != NONE
+    code = np.full(len(found), len(ranges.names))
+    code[inside] = ranges.name[found[inside]]
+    return list(np.array([*ranges.names, ""], object)[code])

@@ -100,6 +100,7 @@ def totals(
 def each(found: Attribution, times: RangeTimes, rows: Int64) -> Table:
     """Return one row per range, in the order they open."""
     ranges = found.ranges
+    found.report.database.check_held(len(rows), "rows", "leave --instances out")
     rows = rows[np.argsort(ranges.start_ns[rows], kind="stable")]
     return table(
         found,

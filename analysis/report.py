@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from analysis import catalogue, tables
+from analysis import budget, catalogue, tables
 from analysis.database import Columns, Database
 from analysis.errors import ReportError
 from analysis.opening import opened
@@ -46,13 +46,17 @@ class Report:
             if not catalogue.is_report(self.schema):
                 hint = "give one that `nsys export --type=sqlite` or `make profile` wrote"
                 raise ReportError(self.path, "a SQLite file, but not an nsys report", hint)
+            stack.enter_context(budget.room(self))
             self._resources = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        lacking = budget.lacking(self) if isinstance(error, MemoryError) else None
         self.close()
+        if lacking:
+            raise lacking from None
 
     def close(self) -> None:
         """Close the file and remove the temporary copy, if there is one."""
@@ -183,6 +187,12 @@ class Report:
         from analysis.copies import copies
 
         return copies(self).frame()
+
+    def memory(self, *, show: str = "peaks", exclude_warmup: bool = True) -> pd.DataFrame:
+        """Return `analysis.memory.memory` as a DataFrame."""
+        from analysis.memory import memory
+
+        return memory(self, show=show, exclude_warmup=exclude_warmup).frame()
 
     def answers(self) -> pd.DataFrame:
         """Return `analysis.answers.answers` as a DataFrame."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.database import NUMBERED
 from profiling import names
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def strings(report: Report, ids: Iterable[int]) -> dict[int, str]:
 def known_strings(report: Report, ids: Iterable[int]) -> dict[int, str]:
     """Return the text of those of these string ids that there are."""
     wanted = sorted({int(number) for number in ids})
+    report.database.check_held(len(wanted), "different names", NUMBERED)
     found: dict[int, str] = {}
     for begin in range(
         0, len(wanted) if report.has("StringIds", "id", "value") else 0, IDS_A_QUERY
