@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.flash import (
@@ -22,7 +24,7 @@ from model.flops import fused_attention
 from tests import flash_cases
 from tests.flash_cases import Case
 
-LENGTHS = (1, 16, 17, 100, 128, 129, 1000)
+LENGTHS = (1, 7, 17, 64, 100, 128, 129, 1000)
 WIDTHS = (16, 32, 64, 80, 128)
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -240,3 +242,29 @@ def test_a_handful_of_tilings_is_tried(width: int, itemsize: int, precision: str
     for which in ("forward", "dq", "dkdv"):
         of_kind = candidates(which, width, itemsize, precision)
         assert 2 <= len(set(of_kind)) == len(of_kind) <= 5
+
+
+class Largest(TorchDispatchMode):
+    """Watches how large the tensors are that operators make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for made in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(made, torch.Tensor):
+                self.numbers = max(self.numbers, made.untyped_storage().nbytes() // 4)
+        return result
+
+
+def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
+    width, seen = 16, {}
+    for length in (1024, 4096):
+        q, k, v = (torch.randn(1, length, width) for _ in range(3))
+        with torch.no_grad(), Largest() as largest:
+            FlashAttentionReference.apply(q, k, v, True)
+        seen[length] = largest.numbers
+    assert seen[4096] <= 4 * seen[1024]
+    assert seen[4096] < 4096**2 // 16
