@@ -16,6 +16,8 @@ FLAGS = $(if $(SIZE),--size '$(SIZE)') $(if $(WORKLOAD),--workload $(WORKLOAD)) 
 	$(if $(AUTOCAST),--autocast $(AUTOCAST)) $(if $(filter-out 0 no false,$(TF32)),--tf32) \
 	$(if $(filter-out 0 no false,$(COMPILE)),--compile) \
 	$(if $(OPTIMIZER),--optimizer $(OPTIMIZER)) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
+	$(if $(RANKS),--ranks $(RANKS)) $(if $(STRATEGY),--strategy $(STRATEGY)) \
+	$(if $(BUCKET_MB),--bucket-mb $(BUCKET_MB)) $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
 	$(if $(STEPS),--steps $(STEPS)) $(if $(WARMUP),--warmup $(WARMUP)) \
 	$(if $(RECORDER),--recorder $(RECORDER)) $(if $(NAME),--name '$(NAME)') \
 	$(if $(filter-out 0 no false,$(MEMORY)),--memory) \

@@ -106,6 +106,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
             process.wait(_GRACE_S)
         except ProcessLookupError:
+            process.wait()  # it has ended by itself
             return
         except subprocess.TimeoutExpired:
             continue

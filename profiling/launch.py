@@ -1,10 +1,13 @@
 """Record a run of the model, or of your own script, and say where the time went.
 
     python -m profiling.launch --size small
+    python -m profiling.launch --size small --ranks 2 --strategy naive
     python -m profiling.launch --script train.py -- --epochs 1
 
 The report lands in nsys_reports/NAME.sqlite. It is recorded by nsys where that is installed and a
-CUDA device is there, else by the PyTorch profiler inside the process.
+CUDA device is there, else by the PyTorch profiler inside the process. Of
+--ranks N each is a process, by NCCL on a GPU of its own or by gloo on the CPU, and has a report,
+NAME.rank0.sqlite and so on: all of them, or none where one fails.
 """
 
 import argparse
@@ -15,28 +18,26 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from profiling import (
     child,
     fit,
+    launch_ranks,
+    launch_report,
     machine,
     memory_report,
     memory_samples,
     options,
     run_facts,
 )
-from profiling.backward import MOST_NODES
-from profiling.capture import TRACE_NAME
 from profiling.errors import LaunchError, UsageError, one_line
 from profiling.launch_workloads import TRAINING, RunSettings
 from profiling.launch_workloads import settings as settings_of
 from profiling.nsys import Nsys, check_ranges_arrived
 from profiling.report_place import REPORTS, check_free, publish, scratch, shown
 from profiling.settings import Settings
-from profiling.torch_trace import TraceError, convert
 from profiling.trace_names import recordable
 from profiling.workload import PLAN_NAME, RESULT_NAME, SETTINGS_NAME
 
@@ -56,6 +57,7 @@ class Launch:
     command: str
     overwrite: bool
     memory: bool = False
+    ranks: launch_ranks.Ranks | None = None
 
     @property
     def recorder(self) -> str:
@@ -66,6 +68,11 @@ class Launch:
     def report(self) -> Path:
         """Where the report goes."""
         return self.reports / f"{self.name}.sqlite"
+
+    @property
+    def made(self) -> list[Path]:
+        """All reports, in order of rank where there are several."""
+        return launch_ranks.reports_of(self) if self.ranks else [self.report]
 
     @property
     def recording(self) -> Path:
@@ -96,6 +103,9 @@ def record(launch: Launch) -> None:
     Raises:
         LaunchError: the run failed or its report cannot be kept.
     """
+    if launch.ranks:
+        launch_ranks.record(launch)
+        return
     with scratch(launch.reports) as folder:
         plan = {
             "recorder": launch.recorder,
@@ -111,83 +121,27 @@ def record(launch: Launch) -> None:
         command = machine.python_command("profiling.workload", folder, "--", *launch.arguments)
         made = _under_nsys(launch, command, folder) if launch.nsys else _embedded(command, folder)
         result = child.read(folder / RESULT_NAME)
-        _warn(result)
+        launch_report.warn(result)
         if launch.nsys:
             nvtx = result["facts"].get("nvtx", "")
             check_ranges_arrived(made, result["pushed"], launch.nsys, nvtx)
-        facts = _facts(launch, result) | _memory(launch, made, folder, result)
-        run_facts.add(made, facts, _costs(launch, result))
+        facts = launch_report.facts(launch, result) | _memory(launch, made, folder, result)
+        run_facts.add(made, facts, launch_report.costs(launch, result))
         _keep(launch, made)
 
 
 def _under_nsys(launch: Launch, command: list[str], folder: Path) -> Path:
     assert launch.nsys
-    output = folder / "recording"
+    output = folder / launch_report.RECORDING
     log = None if launch.script else folder / "nsys.log"
     child.run(launch.nsys.profile_command(output, launch.device, command), folder, log)
     child.read(folder / RESULT_NAME)
-    recording = output.with_suffix(".nsys-rep")
-    if not recording.exists():
-        raise LaunchError(f"nsys {launch.nsys.version} left no recording; use RECORDER=torch")
-    launch.nsys.export(recording, output.with_suffix(".sqlite"))
-    return output.with_suffix(".sqlite")
+    return launch_report.exported(launch.nsys, folder)
 
 
 def _embedded(command: list[str], folder: Path) -> Path:
     child.run(command, folder)
-    pushed = child.read(folder / RESULT_NAME)["pushed"]
-    report, trace = folder / "recording.sqlite", folder / TRACE_NAME
-    try:
-        done = convert(trace, report, strict=False)
-    except TraceError as error:
-        if not pushed and "no operators" in str(error):
-            problem = "nothing was recorded: the script ran no torch operator and opened no span"
-            raise LaunchError(f"{problem}; give one that does") from None
-        raise LaunchError(str(error).replace(str(trace), "the trace")) from None
-    for what, count in done.unpaired.items():
-        print(f"note: {count:,} payloads left out: {what}", file=sys.stderr)
-    return report
-
-
-def _warn(result: dict[str, Any]) -> None:
-    for name, count in result["too_deep"].items():
-        print(
-            f"note: {count:,} ranges {one_line(name)} left out: over {MOST_NODES:,} autograd nodes",
-            file=sys.stderr,
-        )
-    if seen := result.get("compiled"):
-        every, known = sum(seen.values()), seen["one"] + seen["several"]
-        print(
-            f"note: compiled: {known:,} of {every:,} kernel launches stand in the ranges of their "
-            f"spans, {seen['several']:,} of them in ranges of several, joined by +",
-            file=sys.stderr,
-        )
-
-
-def _costs(launch: Launch, result: dict[str, Any]) -> list[list[object]]:
-    """Return the costs of the ranges, by the names that the report has them under."""
-    if launch.nsys:
-        return list(result["costs"])
-    return [[recordable(name), *rest] for name, *rest in result["costs"]]
-
-
-def _facts(launch: Launch, result: dict[str, Any]) -> dict[str, object]:
-    known: dict[str, object] = {
-        "recorder": launch.recorder,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": launch.command,
-        **result["facts"],
-    }
-    if launch.nsys:
-        known["nsys"] = launch.nsys.version
-    if launch.script:
-        known["script"] = launch.script.name
-    if launch.settings:
-        known |= launch.settings.facts()
-    for key in ("step_ns", "unprofiled_step_ns", "compiled"):
-        if key in result:
-            known[key] = result[key]
-    return known
+    return launch_report.converted(folder, child.read(folder / RESULT_NAME)["pushed"])
 
 
 def _memory(launch: Launch, made: Path, folder: Path, result: dict[str, Any]) -> dict[str, object]:
@@ -231,6 +185,7 @@ def prepare(arguments: argparse.Namespace, command: str) -> Launch:
     name = options.name(arguments)
     device = machine.choose_device(arguments.device)
     settings: RunSettings | None = None
+    ranks = None if script or workload != TRAINING else launch_ranks.choose(arguments, device)
     if config:
         settings = options.settings(arguments, config, device)
     elif not script:
@@ -247,13 +202,17 @@ def prepare(arguments: argparse.Namespace, command: str) -> Launch:
         command=command,
         overwrite=arguments.overwrite,
         memory=arguments.memory,
+        ranks=ranks,
     )
-    check_free(launch.report, launch.recording, overwrite=launch.overwrite)
+    taken = launch_ranks.earlier(launch) if ranks else [launch.report, launch.recording]
+    check_free(*taken, overwrite=launch.overwrite)
     if isinstance(settings, Settings):
         from profiling import training  # here: beside a script its own `model` may stand
 
         training.check(settings)
-        if not device.startswith("cuda"):
+        if ranks:
+            launch_ranks.check_memory(settings, ranks)
+        elif not device.startswith("cuda"):
             fit.check(settings)
     return launch
 
@@ -267,7 +226,10 @@ def announce(launch: Launch) -> None:
         how = "the embedded recorder (PyTorch profiler)"
     else:
         how = "the embedded recorder (PyTorch profiler) over CPU operators: no CUDA device here"
-    print(f"recording {what}\nwith {how}, into {shown(launch.report)}", file=sys.stderr)
+    if launch.ranks:
+        what = f"{what}, {launch.ranks.describe()}"
+    where = ", ".join(str(shown(path)) for path in launch.made)
+    print(f"recording {what}\nwith {how}, into {where}", file=sys.stderr)
     if launch.memory and launch.script and not launch.nsys:
         alone = "of the script's main thread and autograd's alone"
         print(f"note: with --memory the PyTorch profiler records {alone}", file=sys.stderr)
@@ -288,6 +250,18 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def show(launch: Launch) -> int:
+    """Print the page, of the first rank where there are several, and then their overlap."""
+    pages = [machine.python_command("analysis", shown(launch.made[0]))]
+    if launch.ranks:
+        pages.append(machine.python_command("analysis.overlap", *map(shown, launch.made)))
+    environment = machine.child_environment()
+    for page in pages:
+        if status := subprocess.run(page, env=environment, check=False).returncode:
+            return status
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Record, then print the page of answers; return the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
@@ -297,8 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         announce(launch)
         with _ended_by_signals():
             record(launch)
-        page = machine.python_command("analysis", shown(launch.report))
-        return subprocess.run(page, env=machine.child_environment(), check=False).returncode
+        return show(launch)
     except UsageError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2

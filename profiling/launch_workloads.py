@@ -40,7 +40,11 @@ _OF_GENERATION: Final = (
 OWN: Final = (*_MODELS, *_OF_GENERATION)
 """The options that training has not."""
 
+OF_RANKS: Final = ("ranks", "strategy", "bucket_mb", "timeout")
+"""The options of training on several ranks, that which asks for it first."""
+
 _OF_TRAINING: Final = (
+    *OF_RANKS,
     *SHAPE_FIELDS,
     "mode",
     "autocast",

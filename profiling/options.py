@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from profiling.cli import Parser, count, count_or_none, seed
+from profiling.cli import Parser, count, count_or_none, positive, seed
 from profiling.errors import UsageError
-from profiling.launch_workloads import OWN, TRAINING, add_workload, refuse
+from profiling.launch_workloads import OF_RANKS, OWN, TRAINING, add_workload, refuse
 from profiling.settings import ATTENTIONS, DTYPES, MODES, OPTIMIZERS, SHAPE_FIELDS, Settings, shape
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
     what.add_argument("--steps", type=count, metavar="N", help="(default: 3)")
     what.add_argument("--warmup", type=count_or_none, metavar="N", help="(default: 1)")
     what.add_argument("--seed", type=seed, metavar="N", help="(default: 0)")
+    add_ranks(what)
     what.add_argument("--script", type=Path, help="record this instead; its ARGS after --")
     what.add_argument("arguments", nargs="*", metavar="ARGS", help="of the script")
     how = made.add_argument_group("how to record it")
@@ -87,6 +88,24 @@ def add_shape(parser: Adder) -> None:
     for field in SHAPE_FIELDS:
         flag = "--" + field.replace("_", "-")
         parser.add_argument(flag, type=count, metavar="N", help="instead of the size's own")
+
+
+def add_ranks(parser: Adder) -> None:
+    """Add how many ranks train, and how together."""
+    parser.add_argument(
+        "--ranks", type=count, metavar="N", help="train on N ranks; --batch counts all of them"
+    )
+    parser.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="of ranks: naive, flat, overlapped, bucketed, sharded or fsdp (default: overlapped)",
+    )
+    parser.add_argument(
+        "--bucket-mb", type=positive, metavar="MB", help="of bucketed, in 10^6 bytes (default: 25)"
+    )
+    parser.add_argument(
+        "--timeout", type=positive, metavar="S", help="of ranks, in seconds (default: 600)"
+    )
 
 
 def add_variants(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
@@ -168,7 +187,7 @@ def check_script(arguments: argparse.Namespace) -> None:
         UsageError: an option of our own model was given beside a script.
     """
     why = "is of our own model; a script takes its own arguments after --"
-    refuse(arguments, ("workload", *OF_THE_MODEL, *OWN), why)
+    refuse(arguments, ("workload", *OF_THE_MODEL, *OWN, *OF_RANKS), why)
 
 
 def settings(arguments: argparse.Namespace, config: "ModelConfig", device: str) -> Settings:

@@ -128,11 +128,16 @@ def rank_settings(arguments: argparse.Namespace, backend: str) -> Settings:
         seed=arguments.seed,
     )
     if not on_gpu:
-        _check_memory(settings, ranks)
+        check_memory(settings, ranks)
     return settings
 
 
-def _check_memory(settings: Settings, ranks: int) -> None:
+def check_memory(settings: Settings, ranks: int) -> None:
+    """Refuse ranks on a CPU that do not fit into its memory together.
+
+    Raises:
+        LaunchError: they need more than is available.
+    """
     needed, free = ranks * fit.needed_bytes(settings), available_bytes("cpu")
     if needed > free:
         raise LaunchError(

@@ -61,11 +61,14 @@ class ParallelTraining:
         self.training.model = self._wrapped or model
         self._take_part_of_batch()
         if strategy.name == SHARDED:
-            self.training.optimizer = ShardedOptimizer(
+            optimizer = ShardedOptimizer(
                 self.training.model.parameters(), torch.optim.AdamW, lr=LEARNING_RATE
             )
+            self.training.optimizer, updated = optimizer, optimizer.own_parameters
         else:
             self.training.make_optimizer()
+            updated = list(self.training.model.parameters())  # under full sharding, own rows
+        self.training.updated_numbers = sum(each.numel() for each in updated)
 
     def parts(self) -> dict[str, Callable[[], None]]:
         """Return what a step does, in order."""

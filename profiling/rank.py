@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from profiling.workload import PLAN_NAME, RESULT_NAME, leave, leave_failure
 
 TOLD_NAME: Final = "told.jsonl"
@@ -39,8 +41,9 @@ def main(argv: list[str]) -> int:
     folder = Path(argv[0])
     own = folder_of(folder, int(os.environ["RANK"]))
     leave_failure(own)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     plan = json.loads((folder / PLAN_NAME).read_text())
+    watched = os.getppid(), plan["launcher"]
+    threading.Thread(target=_end_with, args=watched, daemon=True).start()
     module, _, name = plan["function"].partition(":")
     function: RankFunction = getattr(import_module(module), name)
     with (own / TOLD_NAME).open("w") as stream:
@@ -53,9 +56,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its launcher is gone, however that came: nobody would end it then."""
-    while os.getppid() == parent:
+def _end_with(parent: int, launcher: int) -> None:
+    """End this process when its launcher is gone, however that came: nobody would end it then.
+
+    Args:
+        parent: the launcher, or a recorder that it started around this process.
+        launcher: its process.
+    """
+    while os.getppid() == parent and psutil.pid_exists(launcher):
         time.sleep(_WATCH_S)
     os._exit(1)
 

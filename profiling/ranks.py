@@ -39,6 +39,9 @@ _LOOPBACK: Final = "lo"
 OnTold = Callable[[int, Told], None]
 """Takes a rank, and something it told."""
 
+Command = Callable[[int, list[str]], list[str]]
+"""Takes a rank and the command line that runs it, and returns the one to run: a recorder's."""
+
 
 class RanksError(LaunchError):
     """Some rank failed.
@@ -60,6 +63,7 @@ def run(
     timeout_s: float,
     port: int = 0,
     on_told: OnTold | None = None,
+    command: Command | None = None,
 ) -> list[dict[str, Any]]:
     """Run a function on every rank, to the end of all.
 
@@ -70,6 +74,7 @@ def run(
         timeout_s: for everything, the start of the processes too.
         port: where the ranks meet; 0 takes a free one.
         on_told: called in order with what each rank tells, as it comes.
+        command: what to run in place of each rank's own command.
 
     Returns:
         What the function returned on each rank.
@@ -81,9 +86,9 @@ def run(
     end_s = time.monotonic() + timeout_s
     with TemporaryDirectory(prefix="ranks-") as name, _meeting_point(port) as meeting_port:
         folder = Path(name)
-        plan = {"function": function, "arguments": dict(arguments)}
+        plan = {"function": function, "arguments": dict(arguments), "launcher": os.getpid()}
         (folder / PLAN_NAME).write_text(json.dumps(plan))
-        running = _Running(folder, on_told)
+        running = _Running(folder, on_told, command)
         try:
             for rank in range(ranks):
                 running.start(rank, environment(rank, ranks, meeting_port))
@@ -154,8 +159,9 @@ def _meeting_point(port: int) -> Iterator[int]:
 class _Running:
     """The processes of all ranks."""
 
-    def __init__(self, folder: Path, on_told: OnTold | None) -> None:
+    def __init__(self, folder: Path, on_told: OnTold | None, command: Command | None) -> None:
         self._folder = folder
+        self._command = command
         self._processes: list[subprocess.Popen[bytes]] = []
         self._heard: list[int] = []
         self._on_told = on_told
@@ -164,10 +170,11 @@ class _Running:
         """Start a rank, whose output goes to a file."""
         own = folder_of(self._folder, rank)
         own.mkdir()
+        command = python_command("profiling.rank", self._folder)
         with (own / LOG_NAME).open("wb") as log:
             self._processes.append(
                 subprocess.Popen(
-                    python_command("profiling.rank", self._folder),
+                    self._command(rank, command) if self._command else command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -230,7 +237,8 @@ class _Running:
         # Without a note it did not get to see an exception, so it is not one of those that waited.
         dead = [rank for rank in failed if not notes[rank].exists()]
         if dead:
-            log = folder_of(self._folder, dead[0]) / LOG_NAME
+            # A recorder around it has the last word in the log.
+            log = None if self._command else folder_of(self._folder, dead[0]) / LOG_NAME
             return _death(dead[0], statuses[dead[0]] or 0, log)
         first = min(failed, key=lambda rank: notes[rank].stat().st_mtime_ns)
         gone = [rank for rank, status in enumerate(statuses) if status == 0]
@@ -256,8 +264,8 @@ def _failure(rank: int, note: dict[str, str], after: str) -> str:
     return f"rank {rank} failed with {what}{place}{after}; the other ranks were ended"
 
 
-def _death(rank: int, status: int, log: Path) -> str:
-    if status == -signal.SIGKILL:
+def _death(rank: int, status: int, log: Path | None) -> str:
+    if status in {-signal.SIGKILL, 128 + signal.SIGKILL}:
         return (
             f"rank {rank} was killed, most likely out of memory; use fewer ranks or less at a time"
         )

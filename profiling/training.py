@@ -37,6 +37,7 @@ class Training:
     Attributes:
         model: compiled, where the settings say so.
         optimizer: AdamW; None until it is made, which the mode ``train`` does at once.
+        updated_numbers: how many numbers it updates: all parameters, unless ranks share the work.
 
     Args:
         settings: of the run.
@@ -68,6 +69,7 @@ class Training:
             warnings.filterwarnings("ignore", message="(?s).*lru_cache")
             self.model = torch.compile(made)  # type: ignore[assignment]  # a module it stays
         self.optimizer: torch.optim.Optimizer | None = None
+        self.updated_numbers = settings.config.parameter_count
         if optimizer and settings.mode == "train":
             self.make_optimizer(learning_rate)
         # Gradients of half precision underflow unless the loss is scaled (arXiv 1710.03740).
@@ -127,8 +129,7 @@ class Training:
         """Let the optimizer take its step, and drop the gradients."""
         assert self.optimizer is not None, "the mode has no optimizer"
         weight: Tensor = next(self.model.parameters())
-        count = self.settings.config.parameter_count
-        with span(names.OPTIMIZER, cost=lambda: adamw(count, weight.itemsize)):
+        with span(names.OPTIMIZER, cost=lambda: adamw(self.updated_numbers, weight.itemsize)):
             if self._scaler:
                 self._scaler.step(self.optimizer)
                 self._scaler.update()

@@ -121,6 +121,11 @@ class ShardedOptimizer(torch.optim.Optimizer):
         return loss
 
     @property
+    def own_parameters(self) -> list[Tensor]:
+        """The parameters that this rank updates."""
+        return [each for each in self._owners if each.requires_grad and self._is_mine(each)]
+
+    @property
     def _wrapped(self) -> torch.optim.Optimizer:
         assert self._local is not None, "made with the first group"
         return self._local
