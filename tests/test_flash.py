@@ -244,11 +244,11 @@ def test_a_handful_of_tilings_is_tried(width: int, itemsize: int, precision: str
         assert 2 <= len(set(of_kind)) == len(of_kind) <= 5
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches how large the tensors are that operators make."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.numbers = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -264,7 +264,7 @@ def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
     for length in (1024, 4096):
         q, k, v = (torch.randn(1, length, width) for _ in range(3))
         with torch.no_grad(), Largest() as largest:
-            FlashAttentionReference.apply(q, k, v, True)
+            FlashAttentionReference.apply(q, k, v, True)  # type: ignore[no-untyped-call]
         seen[length] = largest.numbers
     assert seen[4096] <= 4 * seen[1024]
     assert seen[4096] < 4096**2 // 16
