@@ -9,25 +9,26 @@ from torch import Tensor
 from model.parallel import STRATEGIES, DataParallel, FullyShardedDataParallel, process_group
 from profiling.rank import Tell
 from tests.parallel_cases import own, parameters
-from tests.parallel_cases_data import train, trained_alone
+from tests.parallel_cases_data import adamw, train, trained_alone
 from tests.parallel_cases_sharded import MODELS
 
 
-def distances(_: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def distances(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """Return how far each way of training ends from one process, by model and way."""
     found: dict[str, Any] = {}
+    how: dict[str, Any] = {"make": adamw, "steps": 10} if given.get("adamw") else {}
     with process_group("gloo", 60.0):
         for make in MODELS:
-            alone = trained_alone(make)
+            alone = trained_alone(make, *how.values())
             torch.manual_seed(0)
             start = make()
             name = type(start).__name__
             for strategy in STRATEGIES:
                 model = DataParallel(deepcopy(start), strategy, bucket_size_mb=0.001)
-                train(model, model.finish_gradient_synchronization)
+                train(model, model.finish_gradient_synchronization, **how)
                 found[f"{name} {strategy}"] = distance(parameters(model.module), alone)
             sharded = FullyShardedDataParallel(deepcopy(start))
-            train(sharded, sharded.finish_gradient_synchronization, own)
+            train(sharded, sharded.finish_gradient_synchronization, own, **how)
             found[f"{name} fsdp"] = distance(sharded.gather_full_params(), alone)
     return found
 

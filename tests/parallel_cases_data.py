@@ -48,13 +48,23 @@ def sgd(module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
 
 
+def adamw(module: nn.Module) -> torch.optim.Optimizer:
+    # A gradient that is all rounding moves a weight by the whole rate: eps keeps it still.
+    return torch.optim.AdamW(module.parameters(), lr=1e-3, eps=1e-4)
+
+
+Make = Callable[[nn.Module], torch.optim.Optimizer]
+
+
 def train(
     model: nn.Module,
     finish: Callable[[], None] = lambda: None,
     part: Callable[[Tensor], Tensor] = own,
+    make: Make = sgd,
+    steps: int = 5,
 ) -> None:
-    optimizer = sgd(model)
-    for step in range(5):
+    optimizer = make(model)
+    for step in range(steps):
         optimizer.zero_grad()
         inputs, targets = batch(step)
         backward(loss_of(model, part(inputs), part(targets)))
@@ -83,10 +93,12 @@ def trained_by_torch(make: Callable[[], nn.Module]) -> dict[str, Tensor]:
     return parameters(model.module)
 
 
-def trained_alone(make: Callable[[], nn.Module]) -> dict[str, Tensor]:
+def trained_alone(
+    make: Callable[[], nn.Module], optimizer: Make = sgd, steps: int = 5
+) -> dict[str, Tensor]:
     torch.manual_seed(0)
     model = make()
-    train(model, part=lambda whole: whole)
+    train(model, part=lambda whole: whole, make=optimizer, steps=steps)
     return parameters(model)
 
 

@@ -26,6 +26,15 @@ def test_one_rank_and_three_train_as_one_process_does(count: int) -> None:
             assert distance == 0 if count == 1 else distance < 5e-6, name
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_ten_steps_of_adamw_on_two_and_four_ranks(count: int) -> None:
+    given = {"adamw": True}
+    found = ranks.run("tests.parallel_cases_counts:distances", count, given, timeout_s=TIMEOUT_S)
+    for distances in found:
+        assert len(distances) == 3 * 5
+        assert max(distances.values()) < 1e-6, distances
+
+
 @pytest.mark.parametrize("name", parallel_cases.names())
 def test_on_two_ranks(name: str, ended: list[dict[str, Any]]) -> None:
     assert [outcome[name] for outcome in ended] == ["", ""]
