@@ -107,7 +107,7 @@ def all_half() -> Iterator[Any]:
             )
             marks = () if place == 0 else pytest.mark.slow
             yield pytest.param(which, chosen, width, 1024, marks=marks, id=f"{name}-{place}")
-            if place == 0:
+            if place == 0 and width == EVERY_CANDIDATE:
                 yield pytest.param(
                     which, chosen, width, 1000, marks=pytest.mark.slow, id=f"{name}-ragged"
                 )
@@ -125,7 +125,7 @@ def test_half_precision_runs_on_tensor_cores_that_do_not_wait_for_each_other(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [64, 80])
+@pytest.mark.parametrize("width", [80])
 @pytest.mark.parametrize("which", ["forward", "dq", "dkdv"])
 def test_float32_compiles_in_seconds(which: Pass, width: int, tmp_path: Path) -> None:
     import torch

@@ -64,7 +64,7 @@ def interpreted(length: int, width: int, dtype: str) -> bool:
     Every length, width and dtype is there.
     """
     if length == 1000:
-        return (width, dtype) in {(64, "float32"), (128, "bfloat16"), (80, "float16")}
+        return (width, dtype) == (64, "float32")
     if length in {1, 7, 64, 129} and width != 80 and dtype != "float16":
         return True
     return quick(length, width, dtype)
