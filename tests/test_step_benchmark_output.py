@@ -47,7 +47,7 @@ def test_everything_is_printed_and_the_raw_times_reproduce_it(
     assert printed(out, "tokens").startswith("16 per step, ")
     assert "that the model needs a step" in printed(out, "FLOP/s")
     assert "no peak known for" in printed(out, "MFU")
-    assert re.search(r"MiB resident, peak .* \(of the whole process", printed(out, "memory"))
+    assert re.search(r"[MG]iB resident, peak .* \(of the whole process", printed(out, "memory"))
     backward = duration(np.mean(known["backward_ns"]))
     assert f"backward     {backward} measured; the older estimate" in out
     assert f"= {duration(known['backward_estimate_ns'])}" in out
