@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from profiling import compiled, fit, names
+from profiling import fit, names
 from profiling.capture import capture
 from profiling.memory_run import range_memory
 from profiling.progress import steps_bar
@@ -59,6 +59,8 @@ def run(
     with ExitStack() as stack:
         bar = stack.enter_context(steps_bar(warmup + 2 * measured))
         if settings.compile:
+            from profiling import compiled  # here: Inductor takes seconds to import
+
             stack.enter_context(compiled.mapped())
             compiled.settle(workload.step)
 
