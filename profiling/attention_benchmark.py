@@ -23,8 +23,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.cli import say
-from analysis.pictures import folder
 from analysis.table import Column, Table
 from profiling import isolated, result_file
 from profiling.attention_benchmark_run import COMPILED, DTYPES, IMPLEMENTATIONS, Row, check
@@ -37,12 +35,11 @@ from profiling.cli import (
     listed,
     one_of,
     run,
-    write,
 )
 from profiling.errors import LaunchError
 from profiling.machine import choose_device, device_name
 from profiling.memory_tables import DONE, FAILED, OOM
-from profiling.progress import steps_bar
+from profiling.row_benchmark import Result, check_outputs, measure_all, put
 from profiling.spread import Spread
 
 MODULE: Final = "profiling.attention_benchmark"
@@ -51,8 +48,6 @@ LENGTHS: Final = (256, 1024, 4096, 8192, 16384)
 BATCH: Final = 8
 STEPS: Final = 100
 WARMUP: Final = 10
-
-Result = dict[str, Any]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -178,23 +173,10 @@ def _cells(result: Result) -> dict[str, Any]:
     )
 
 
-def finish(
-    results: Sequence[Result], arguments: argparse.Namespace, about: dict[str, Any], device: str
-) -> None:
-    """Write everything that was asked for.
+def _draw(results: Sequence[Result], to: Path) -> list[Path]:
+    from profiling.attention_benchmark_pictures import draw  # here: for matplotlib
 
-    Raises:
-        LaunchError: the raw results cannot be written.
-        ReportError: the table or a picture cannot be.
-    """
-    if arguments.json:
-        result_file.write(arguments.json, {**about, "results": list(results)})
-    write(table(results, device), arguments)
-    if arguments.pictures:
-        from profiling.attention_benchmark_pictures import draw
-
-        say(*(f"picture {file}" for file in draw(results, arguments.pictures)))
-    say(*(result["message"] for result in results if result["outcome"] != DONE))
+    return draw(results, to)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -202,26 +184,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(given)
     device = choose_device(arguments.device)
-    for file in (arguments.json, Path(arguments.output) if arguments.output else None):
-        result_file.check_writable(file)
-    if arguments.pictures:
-        folder(arguments.pictures)
+    check_outputs(arguments)
     every = rows(arguments, device)
     about = result_file.about("attention_benchmark", command_line(MODULE, given), device)
     print(f"timing {len(every)} rows on {device}", file=sys.stderr)
     limit = arguments.limit * 2**20 if arguments.limit else None
-    results: list[Result] = []
-    try:
-        with steps_bar(len(every)) as bar:
-            for row in every:
-                results.append(measured(row, limit))
-                bar.done(f"{row.implementation}, width {row.width}, length {row.length}", 0)
-    except KeyboardInterrupt:
-        if results:
-            say(f"interrupted: {len(results)} of {len(every)} rows are done")
-            finish(results, arguments, about, device)
-        raise
-    finish(results, arguments, about, device)
+
+    def finish(results: Sequence[Result]) -> None:
+        put(results, table(results, device), arguments, about, _draw)
+
+    results = measure_all(every, lambda row: measured(row, limit), finish)
     return 1 if any(result["outcome"] == FAILED for result in results) else 0
 
 

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 
 from analysis.cli import say
-from analysis.pictures import folder
 from analysis.table import Column, Table
 from profiling import result_file
 from profiling.cli import (
@@ -39,7 +38,6 @@ from profiling.cli import (
     listed,
     one_of,
     run,
-    write,
 )
 from profiling.flash_benchmark_run import (
     COMPILED,
@@ -53,7 +51,7 @@ from profiling.flash_benchmark_run import (
     measure,
 )
 from profiling.machine import choose_device, device_name
-from profiling.progress import steps_bar
+from profiling.row_benchmark import Result, check_outputs, measure_all, put
 
 MODULE: Final = "profiling.flash_benchmark"
 KIND: Final = "flash_benchmark"
@@ -71,8 +69,6 @@ ON_CPU: Final[dict[str, tuple[Any, ...]]] = {
 DONE: Final = "done"
 OOM: Final = "OOM"
 UNSUPPORTED: Final = "unsupported"
-
-Result = dict[str, Any]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -207,23 +203,10 @@ def cells(result: Result, part: str) -> dict[str, Any]:
     }
 
 
-def finish(
-    results: Sequence[Result], arguments: argparse.Namespace, about: dict[str, Any], device: str
-) -> None:
-    """Write everything that was asked for.
+def _draw(results: Sequence[Result], to: Path) -> list[Path]:
+    from profiling.flash_benchmark_pictures import draw  # here: for matplotlib
 
-    Raises:
-        LaunchError: the raw results cannot be written.
-        ReportError: the table or a picture cannot be.
-    """
-    if arguments.json:
-        result_file.write(arguments.json, {**about, "results": list(results)})
-    write(table(results, device), arguments)
-    if arguments.pictures:
-        from profiling.flash_benchmark_pictures import draw
-
-        say(*(f"picture {file}" for file in draw(results, arguments.pictures)))
-    say(*(result["message"] for result in results if result["outcome"] != DONE))
+    return draw(results, to)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -231,28 +214,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(given)
     device = choose_device(arguments.device)
-    for file in (arguments.json, Path(arguments.output) if arguments.output else None):
-        result_file.check_writable(file)
-    if arguments.pictures:
-        folder(arguments.pictures)
+    check_outputs(arguments)
     every = rows(arguments, device)
     about = result_file.about(KIND, command_line(MODULE, given), device)
     bounded = [name for name in ON_CPU if not getattr(arguments, name)]
     if not device.startswith("cuda") and bounded:
         say(f"on a CPU only a few {', '.join(bounded)} are measured unless they are named")
     print(f"timing {len(every)} rows on {device}", file=sys.stderr)
-    results: list[Result] = []
-    try:
-        with steps_bar(len(every)) as bar:
-            for row in every:
-                results.append(measured(row))
-                bar.done(f"{row.implementation}, width {row.width}, length {row.length}", 0)
-    except KeyboardInterrupt:
-        if results:
-            say(f"interrupted: {len(results)} of {len(every)} rows are done")
-            finish(results, arguments, about, device)
-        raise
-    finish(results, arguments, about, device)
+
+    def finish(results: Sequence[Result]) -> None:
+        put(results, table(results, device), arguments, about, _draw)
+
+    measure_all(every, measured, finish)
     return 0
 
 
