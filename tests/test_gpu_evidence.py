@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu_evidence
-from benchmarks.gpu_evidence import STAGES, Step, collect, main
+from benchmarks.gpu_evidence import collect, main
+from benchmarks.gpu_stages import STAGES, Step
 
 
 @pytest.fixture(autouse=True)
