@@ -1,5 +1,6 @@
-"""What tests of the analysis share: a guard over the real reports, and plain output."""
+"""What all tests share: signals as in a terminal, a guard over the real reports, plain output."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from tests.shared import SHARED
 # A busy machine is no failure: no test is timed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# A shell starts background jobs with interruptions ignored, which what we start would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[int, int]]:
