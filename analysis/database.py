@@ -57,6 +57,7 @@ class Database:
     """
 
     def __init__(self, uri: str, path: Path) -> None:
+        self.uri = uri
         self.path = path
         # `adbc_driver_sqlite.connect` is the low-level way in; the package's `dbapi` module would
         # import pandas, and with it half a second.
@@ -138,9 +139,12 @@ class Database:
         self._read_s += time.monotonic() - begun
 
     def check_held(self, count: int, what: str, remedy: str) -> None:
-        """Raise `ReportError` where so many Python objects do not fit into memory.
+        """Raise an error where so many Python objects do not fit into memory.
 
         They cannot lie in a file as arrays can, so this is asked where a report needs that.
+
+        Raises:
+            ReportError: ``count`` of ``what`` do not fit; it says ``remedy``.
         """
         if self.memory_bytes is not None and count * BYTES_HELD > self.memory_bytes:
             needed, there = (
@@ -227,7 +231,11 @@ class Collector:
         return list(self.texts), self._numbers[: self.count]
 
     def array(self, name: str) -> Array:
-        """Return the column; text becomes str objects, one object for each distinct text."""
+        """Return the column, ``(N,)``; text becomes str objects, one for each distinct text.
+
+        Raises:
+            ValueError: it holds NULLs.
+        """
         if self.nulls:
             raise ValueError(f"column {name} holds {self.nulls} NULLs; coalesce them in the SQL")
         rows = self._numbers[: self.count]

@@ -19,7 +19,10 @@ from analysis.steps import of as steps_of
 from profiling import names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analysis.report import Report
+    from analysis.steps import Steps
 
 Bools = npt.NDArray[np.bool_]
 
@@ -112,19 +115,29 @@ def in_steps(found: Attribution, first: int | None, end: int | None) -> Bools:
     Raises:
         ReportError: there are no steps, or none of these.
     """
-    known = steps_of(found)
-    if known is None:
-        raise ReportError(found.report.path, "no step ranges in this report", "leave --steps out")
-    wanted = range(known.count)[first:end]
-    if not len(wanted):
-        raise ReportError(
-            found.report.path, f"no such steps: there are {known.count}", "counted from 0, A:B"
-        )
+    known, wanted = chosen_steps(found.report.path, steps_of(found), first, end)
     launches = found.launches
     process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
     number = known.at(launches.start_ns, process)
     chosen: Bools = (number >= wanted.start) & (number < wanted.stop)
     return chosen
+
+
+def chosen_steps(
+    path: Path, known: Steps | None, first: int | None, end: int | None
+) -> tuple[Steps, range]:
+    """Return the steps there are, and the numbers of those that are asked for; see `in_steps`.
+
+    Raises:
+        ReportError: there are no steps, or none of these.
+    """
+    if known is None:
+        raise ReportError(path, "no step ranges in this report", "leave --steps out")
+    wanted = range(known.count)[first:end]
+    if not len(wanted):
+        problem = f"no such steps: there are {known.count}"
+        raise ReportError(path, problem, "counted from 0, A:B")
+    return known, wanted
 
 
 def steps(word: str) -> tuple[int | None, int | None]:
