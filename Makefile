@@ -24,7 +24,7 @@ FLAGS = $(if $(SIZE),--size '$(SIZE)') $(if $(WORKLOAD),--workload $(WORKLOAD)) 
 	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup profile test check format bench gpu-evidence gpu-carry docs clean
+.PHONY: help setup profile test check format bench gpu-evidence gpu-unpack gpu-carry docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,14 +60,17 @@ bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans and of tim
 	$(BIN)/python -m benchmarks.span_cost
 	$(BIN)/python -m benchmarks.timing_cost
 
-gpu-evidence: ## all that must be true on a GPU, into OUT= (BUDGET_S=, STAGES=, CARRY=, PYTHON= of that machine)
-	$(PYTHON) -m benchmarks.gpu_evidence $(or $(OUT),gpu_evidence) $(if $(STAGES),--stages $(STAGES)) \
-		$(if $(CARRY),--carry $(CARRY)) $(if $(BUDGET_S),--budget-s $(BUDGET_S))
+gpu-evidence: ## all that must be true on a GPU, into OUT= (BUDGET_S=, STAGES=, CARRY=, NSYS_BUNDLE=, PACK_INTO=, PYTHON= of that machine)
+	NSYS_BUNDLE='$(NSYS_BUNDLE)' $(PYTHON) -m benchmarks.gpu_evidence $(or $(OUT),gpu_evidence) \
+		$(if $(STAGES),--stages $(STAGES)) $(if $(CARRY),--carry $(CARRY)) \
+		$(if $(BUDGET_S),--budget-s $(BUDGET_S)) $(if $(PACK_INTO),--pack-into '$(PACK_INTO)')
 
-gpu-carry: ## fill CARRY= with the packages a bare GPU machine lacks
-	$(PYTHON) -m pip install --quiet --target $(or $(CARRY),gpu_carry) --no-deps -c constraints.txt \
-		nvtx psutil rich markdown-it-py mdurl pygments transformers tokenizers huggingface-hub \
-		safetensors regex pyyaml packaging filelock tqdm pytest pluggy iniconfig hypothesis sortedcontainers
+gpu-unpack: ## unpack what it packed, from FROM= into OUT=, and complete its recordings
+	$(PYTHON) -m benchmarks.gpu_unpack '$(FROM)' $(or $(OUT),gpu_evidence) \
+		$(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
+
+gpu-carry: ## fill CARRY= with wheels of what a bare GPU machine lacks (GPU_PYTHON=3.12: over there)
+	$(PYTHON) -m benchmarks.gpu_carry $(or $(CARRY),gpu_carry) $(if $(GPU_PYTHON),--python $(GPU_PYTHON))
 
 docs: $(READY) ## renew what the README shows, by running it
 	$(BIN)/cog -r README.md

@@ -24,6 +24,7 @@ RUN_KEYS: Final = (
     ("size", "num_layers", "d_model", "d_ff", "num_heads", "vocab_size", "parameters"),
     ("mode", "batch", "context", "dtype", "attention", "steps", "warmup", "script"),
     ("recorder", "torch", "nvtx", "nsys", "cuda", "driver", "commit", "date"),
+    ("missing",),
 )
 """What the page tells of a run, by line."""
 

@@ -1,8 +1,31 @@
-"""What is measured on a GPU, stage by stage: the commands that `benchmarks.gpu_evidence` runs."""
+"""What is measured on a GPU, stage by stage: the commands that `benchmarks.gpu_evidence` runs.
 
-from collections.abc import Mapping
+    python -m benchmarks.gpu_stages            the steps in order, with the seconds each may take
+
+What comes first is most wanted where time is short. All stages but `more` together fit in half an
+hour on an H100, in calls of under ten minutes (`calls`).
+
+`Step.expected_s` was added up, not measured: 7 s to start a command and to come to the first kernel
+(5 s more for each row that is a process of its own and imports all that again), the work at a third
+of the GPU's peak, 1.2 s to compile a kernel of bf16 flash attention and 2.5 s one of float32 (as
+ptxas takes for sm_90, on one core), and two minutes to compile 48 layers forward and backward.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+CALL_S: Final = 570
+"""How long one call of `benchmarks.gpu_evidence` may take where ten minutes are allowed."""
+
+MORE: Final = "more"
+"""The stage that is only worth its time once everything else is there."""
+
+LAUNCHED: Final = ("psutil", "rich", "nvtx", "adbc_driver_sqlite", "pyarrow")
+TIMED: Final = ("psutil", "rich")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,73 +36,146 @@ class Step:
         name: of its log, ``OUT/NAME.log``.
         words: the module and its arguments; ``{out}`` is the output folder.
         modules: what must be importable for it.
+        expected_s: how long it may take on an H100, starting the process included.
     """
 
     name: str
     words: tuple[str, ...]
     modules: tuple[str, ...] = ()
+    expected_s: int = 60
 
 
-def _recording(name: str, *words: str) -> tuple[Step, ...]:
+def _recording(name: str, recorder: str, expected_s: int, *words: str) -> Step:
     common = ("--size", "small", "--device", "cuda", "--reports", "{out}", "--overwrite", *words)
-    return tuple(
-        Step(
-            f"recording-{name}-{recorder}",
-            ("profiling.launch", *common, "--recorder", recorder, "--name", f"{name}-{recorder}"),
-            ("psutil", "rich", "nvtx"),
-        )
-        for recorder in ("torch", "nsys")
+    return Step(
+        f"recording-{name}-{recorder}",
+        ("profiling.launch", *common, "--recorder", recorder, "--name", f"{name}-{recorder}"),
+        LAUNCHED,
+        expected_s,
     )
 
 
-def _sweep(name: str, *words: str) -> Step:
+def _benchmark(mode: str, expected_s: int) -> Step:
+    """Return the benchmark of what the recordings of the same mode run, without a profiler."""
+    name = f"benchmark-{mode}"
+    what = ("--size", "small", "--device", "cuda", "--mode", mode, "--json", f"{{out}}/{name}.json")
+    return Step(name, ("profiling.benchmark", *what), TIMED, expected_s)
+
+
+def _sweep(name: str, expected_s: int, *words: str) -> Step:
     out = ("--results", "{out}/sweep.jsonl", "--format", "csv", "--output", f"{{out}}/{name}.csv")
-    return Step(name, ("profiling.sweep", "--device", "cuda", *words, *out), ("psutil", "rich"))
+    words = ("profiling.sweep", "--device", "cuda", *words, *out)
+    return Step(name, words, TIMED, expected_s)
 
 
-def _table(name: str, module: str, *words: str) -> Step:
-    out = ("--format", "csv", "--output", f"{{out}}/{name}.csv")
-    return Step(name, (module, "--device", "cuda", *words, *out), ("psutil", "rich"))
+def _mfu(name: str, expected_s: int, batch: int, attention: str, *words: str) -> Step:
+    return _sweep(
+        name,
+        expected_s,
+        *("--sizes", "xl", "--contexts", "1024", "--modes", "train", "--dtypes", "bfloat16"),
+        *("--optimizer", "fused", "--batch", str(batch), "--attention", attention, *words),
+    )
 
 
-def _layers(size: str, *words: str) -> Step:
-    where = ("--output-dir", "{out}", "--output-file", f"layers-{size}.json", "--overwrite")
-    given = ("--random-init", f"qwen3-{size}", "--device", "cuda", *where, *words)
-    return Step(f"layers-{size}", ("profiling.model_timing", *given), ("transformers",))
+def _table(name: str, expected_s: int, module: str, *words: str) -> Step:
+    out = ("--format", "csv", "--output", f"{{out}}/{name}.csv", "--json", f"{{out}}/{name}.json")
+    return Step(name, (f"profiling.{module}", "--device", "cuda", *words, *out), TIMED, expected_s)
 
+
+def _flash(name: str, expected_s: int, dtype: str, lengths: str, implementations: str) -> Step:
+    what = ("--heads", "16", "--widths", "64,128", "--dtypes", dtype, "--lengths", lengths)
+    chosen = ("--implementations", implementations)
+    return _table(name, expected_s, "flash_benchmark", *what, *chosen)
+
+
+def _memory(size: str, expected_s: int, contexts: str) -> Step:
+    what = ("--size", size, "--contexts", contexts, "--dtypes", "float32,bfloat16")
+    return _table(f"memory-{size}", expected_s, "memory", *what, "--show", "peaks")
+
+
+def _attention(implementation: str, expected_s: int) -> Step:
+    what = ("--implementations", implementation, "--widths", "64,128")
+    lengths = ("--lengths", "1024,16384")
+    return _table(f"attention-{implementation}", expected_s, "attention_benchmark", *what, *lengths)
+
+
+def _spans(name: str, expected_s: int, batch: int, context: int) -> Step:
+    what = ("--sizes", "small", "--batch", str(batch), "--context", str(context), "--seconds", "8")
+    words = ("benchmarks.span_cost", "--device", "cuda", *what, "--json", f"{{out}}/{name}.json")
+    return Step(name, words, (*TIMED, "nvtx"), expected_s)
+
+
+def _layers(size: str, length: int, expected_s: int) -> Step:
+    """Return the layer timer on a prompt, or on one token, which is what a decoding step reads."""
+    name = f"layers-{size}-{'decode' if length == 1 else 'prompt'}"
+    where = ("--output-dir", "{out}", "--output-file", f"{name}.json", "--overwrite")
+    given = ("--random-init", f"qwen3-{size}", "--device", "cuda", "--input-len", str(length))
+    runs = ("--num-runs", "10", "--warmup-runs", "3")
+    words = ("profiling.model_timing", *given, *runs, *where)
+    return Step(name, words, (*TIMED, "transformers"), expected_s)
+
+
+def _tests(name: str, expected_s: int, files: Iterable[str], *words: str) -> Step:
+    left = f"--junitxml={{out}}/{name}.xml"
+    # A warning of a newer package is no failure of what is shown here.
+    how = ("-W", "default", "-p", "no:cacheprovider", "--continue-on-collection-errors")
+    words = ("pytest", *files, "-m", "gpu", "-v", "--no-header", *how, *words, left)
+    return Step(name, words, (*LAUNCHED, "pytest", "hypothesis"), expected_s)
+
+
+FLASH_TESTS: Final = "tests/test_flash_triton.py"
+
+
+def files_with_gpu_tests() -> list[str]:
+    """Return the files of tests for a GPU but `FLASH_TESTS`: collecting all takes half a minute."""
+    found = sorted((ROOT / "tests").glob("test_*.py"))
+    marked = [f"tests/{path.name}" for path in found if "mark.gpu" in path.read_text()]
+    return [path for path in marked if path not in {FLASH_TESTS, "tests/test_gpu_stages.py"}]
+
+
+_OF_SEVERAL = "eager,sdpa,sdpa-flash,flash"
+_NOTES = ("--mode", "train", "--batch", "8", "--context", "256")
+_BF16 = ("--attention", "sdpa", "--dtype", "bfloat16")
 
 STAGES: Final[Mapping[str, tuple[Step, ...]]] = {
-    "tests": (
-        Step("tests", ("pytest", "-m", "gpu", "-q", "--no-header"), ("pytest", "hypothesis")),
-    ),
     "recording": (
-        *_recording("forward", "--mode", "forward"),
-        *_recording("train", "--mode", "train"),
-        *_recording("train-sdpa-bf16", "--attention", "sdpa", "--dtype", "bfloat16"),
-        *_recording("notes", "--mode", "train", "--batch", "8", "--context", "256"),
-        *_recording("train-compiled", "--mode", "train", "--compile"),
+        _benchmark("forward", 12),
+        _recording("forward", "torch", 25, "--mode", "forward"),
+        _recording("train", "torch", 30, "--mode", "train"),
+        _recording("notes", "torch", 28, *_NOTES),
+        _recording("train-sdpa-bf16", "torch", 25, *_BF16),
+        _recording("forward", "nsys", 35, "--mode", "forward"),
+        _recording("train", "nsys", 40, "--mode", "train"),
+        _recording("notes", "nsys", 38, *_NOTES),
     ),
     "flash": (
-        _table("flash", "profiling.flash_benchmark", "--heads", "16", "--widths", "64,128"),
-        _table("attention", "profiling.attention_benchmark"),
-    ),
-    "sweep": (
-        _sweep("sweep-warmup", "--warmups", "0,1,2,5"),
-        _sweep("sweep-train", "--modes", "train"),
-        _sweep("sweep-precision", "--dtypes", "tf32,bfloat16-autocast"),
-        _sweep("sweep-context", "--sizes", "small,medium", "--contexts", "128,256,512,1024"),
+        _flash("flash", 55, "bfloat16", "16384", _OF_SEVERAL),
+        _tests("tests-flash-float32", 100, (FLASH_TESTS,), "-k", "gpu and 64-float32"),
     ),
     "mfu": (
-        _sweep(
-            "sweep-mfu",
-            *("--sizes", "xl", "--contexts", "1024", "--modes", "train", "--dtypes", "bfloat16"),
-            *("--attention", "flash", "--compile", "--optimizer", "fused"),
-        ),
+        _mfu("mfu-8", 150, 8, "flash", "--compile"),
+        _mfu("mfu-8-plain", 18, 8, "flash"),
+        _mfu("mfu-16", 150, 16, "flash", "--compile"),
     ),
-    "memory": (
-        _table("memory", "profiling.memory", "--size", "small", "--contexts", "128,256,512"),
+    "spans": (
+        _spans("span-cost", 28, 4, 512),
+        _spans("span-cost-launches", 22, 1, 64),
     ),
-    "layers": (_layers("0.6b"), _layers("4b")),
+    "sweep": (
+        _sweep("sweep", 75),
+        _sweep("sweep-train", 80, "--modes", "train"),
+        _sweep("sweep-cold", 70, "--warmups", "0"),
+        _sweep("sweep-precision", 104, "--dtypes", "tf32,bfloat16-autocast"),
+        _sweep("sweep-context", 60, "--sizes", "small,medium", "--contexts", "128,256,512,1024"),
+    ),
+    "tests": (_tests("tests", 45, files_with_gpu_tests()),),
+    "memory": (_memory("small", 54, "128,512,2048"), _memory("xl", 56, "128,2048")),
+    "layers": (
+        _layers("0.6b", 128, 16),
+        _layers("0.6b", 1, 16),
+        _layers("4b", 128, 22),
+        _layers("4b", 1, 22),
+    ),
     "generation": (
         Step(
             "generation",
@@ -88,8 +184,63 @@ STAGES: Final[Mapping[str, tuple[Step, ...]]] = {
                 *("--random-init", "qwen3-0.6b", "--teacher-random-init", "qwen3-4b"),
                 *("--max_new_tokens", "64", "--output", "{out}/generation.jsonl"),
             ),
-            ("transformers",),
+            (*TIMED, "transformers"),
+            60,
         ),
     ),
+    "variants": (
+        _recording("train-compiled", "torch", 75, "--mode", "train", "--compile"),
+        _flash("flash-lengths", 45, "bfloat16", "1024,4096", "sdpa,sdpa-flash,flash"),
+        _flash("flash-float32", 60, "float32", "1024,4096,16384", "sdpa,flash"),
+        _attention("eager", 36),
+    ),
+    MORE: (
+        _mfu("mfu-4", 150, 4, "flash", "--compile"),
+        _mfu("mfu-8-eager", 18, 8, "eager"),
+        _mfu("mfu-8-eager-compiled", 150, 8, "eager", "--compile"),
+        _recording("train-sdpa-bf16", "nsys", 40, *_BF16),
+        _sweep("sweep-warmup", 140, "--warmups", "1,2"),
+        _attention("compiled", 60),
+        _memory("medium", 40, "128,512,2048"),
+        _tests("tests-flash", 560, (FLASH_TESTS,), "-k", "gpu", "-m", "gpu and not slow"),
+    ),
 }
-"""In the order of their worth: what comes first is most wanted where time is short."""
+"""In the order of their worth."""
+
+
+def calls(steps: Iterable[Step], most_s: int = CALL_S) -> list[list[Step]]:
+    """Return the steps in order, cut into calls of so many expected seconds at most.
+
+    >>> a, b = Step("a", (), expected_s=300), Step("b", (), expected_s=290)
+    >>> [[step.name for step in call] for call in calls([a, b, b], 600)]
+    [['a', 'b'], ['b']]
+    """
+    found: list[list[Step]] = []
+    left = 0
+    for step in steps:
+        if step.expected_s > left:
+            found.append([])
+            left = most_s
+        found[-1].append(step)
+        left -= step.expected_s
+    return found
+
+
+def listed(stages: Mapping[str, tuple[Step, ...]] = STAGES, most_s: int = CALL_S) -> list[str]:
+    """Return the lines that tell the calls, the stages and the steps, with their seconds."""
+    stage_of = {step.name: stage for stage, steps in stages.items() for step in steps}
+    lines = []
+    for number, call in enumerate(calls((s for steps in stages.values() for s in steps), most_s)):
+        lines.append(f"call {number + 1}: {sum(step.expected_s for step in call)} s expected")
+        lines += [f"  {stage_of[s.name]:<11} {s.name:<28} {s.expected_s:>4} s" for s in call]
+    return lines
+
+
+def main() -> int:
+    """Print what there is to run."""
+    print("\n".join(listed()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

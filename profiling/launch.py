@@ -8,18 +8,18 @@ The report lands in nsys_reports/NAME.sqlite. It is recorded by nsys where that 
 CUDA device is there, else by the PyTorch profiler inside the process. Of
 --ranks N each is a process, by NCCL on a GPU of its own or by gloo on the CPU, and has a report,
 NAME.rank0.sqlite and so on: all of them, or none where one fails.
+
+An nsys without its importer (containers and clusters often have only the half that records) leaves
+NAME.qdstrm and NAME.qdstrm.json instead of a report. The run is recorded, so the status is 0, but
+there is no page: `python -m profiling.complete NAME.qdstrm` makes both where the whole nsys is.
 """
 
 import argparse
 import json
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from profiling import (
     child,
@@ -27,18 +27,16 @@ from profiling import (
     launch_ranks,
     launch_report,
     machine,
-    memory_report,
-    memory_samples,
     options,
-    run_facts,
 )
 from profiling.errors import LaunchError, UsageError, one_line
+from profiling.interrupts import Raised
 from profiling.launch_workloads import TRAINING, RunSettings
 from profiling.launch_workloads import settings as settings_of
-from profiling.nsys import Nsys, check_ranges_arrived
-from profiling.report_place import REPORTS, check_free, publish, scratch, shown
+from profiling.nsys import Nsys
+from profiling.processes import ended_by_signals, show_page
+from profiling.report_place import REPORTS, check_free, files_of, scratch, shown
 from profiling.settings import Settings
-from profiling.trace_names import recordable
 from profiling.workload import PLAN_NAME, RESULT_NAME, SETTINGS_NAME
 
 
@@ -67,7 +65,7 @@ class Launch:
     @property
     def report(self) -> Path:
         """Where the report goes."""
-        return self.reports / f"{self.name}.sqlite"
+        return self.stem.with_name(f"{self.name}.sqlite")
 
     @property
     def made(self) -> list[Path]:
@@ -75,9 +73,9 @@ class Launch:
         return launch_ranks.reports_of(self) if self.ranks else [self.report]
 
     @property
-    def recording(self) -> Path:
-        """Where nsys' own file goes."""
-        return self.reports / f"{self.name}.nsys-rep"
+    def stem(self) -> Path:
+        """Where the report and what belongs to it go, without suffix."""
+        return self.reports / self.name
 
 
 def choose_nsys(recorder: str, device: str) -> Nsys | None:
@@ -97,15 +95,18 @@ def choose_nsys(recorder: str, device: str) -> Nsys | None:
     return found
 
 
-def record(launch: Launch) -> None:
+def record(launch: Launch) -> list[Path]:
     """Make the report, or leave everything as it was.
+
+    Returns:
+        The reports, in order of rank where there are several; where nsys cannot make them here,
+        the recordings that `profiling.complete` makes them of.
 
     Raises:
         LaunchError: the run failed or its report cannot be kept.
     """
     if launch.ranks:
-        launch_ranks.record(launch)
-        return
+        return launch_ranks.record(launch)
     with scratch(launch.reports) as folder:
         plan = {
             "recorder": launch.recorder,
@@ -122,12 +123,8 @@ def record(launch: Launch) -> None:
         made = _under_nsys(launch, command, folder) if launch.nsys else _embedded(command, folder)
         result = child.read(folder / RESULT_NAME)
         launch_report.warn(result)
-        if launch.nsys:
-            nvtx = result["facts"].get("nvtx", "")
-            check_ranges_arrived(made, result["pushed"], launch.nsys, nvtx)
-        facts = launch_report.facts(launch, result) | _memory(launch, made, folder, result)
-        run_facts.add(made, facts, launch_report.costs(launch, result))
-        _keep(launch, made)
+        launch_report.finish(made, launch_report.notes(launch, result, folder))
+        return [launch_report.keep(made, launch.stem, launch.overwrite)]
 
 
 def _under_nsys(launch: Launch, command: list[str], folder: Path) -> Path:
@@ -142,29 +139,6 @@ def _under_nsys(launch: Launch, command: list[str], folder: Path) -> Path:
 def _embedded(command: list[str], folder: Path) -> Path:
     child.run(command, folder)
     return launch_report.converted(folder, child.read(folder / RESULT_NAME)["pushed"])
-
-
-def _memory(launch: Launch, made: Path, folder: Path, result: dict[str, Any]) -> dict[str, object]:
-    """Add the memory to the report, where it was recorded, and return what is noted of that."""
-    if not launch.memory:
-        return {}
-    rows = [[recordable(name), *rest] for name, *rest in result.get("range_memory", ())]
-    facts, lost = memory_report.add(made, child.read(folder / memory_samples.NOTE_NAME), rows)
-    for name, count in lost.items():
-        print(
-            f"note: the memory at {count:,} ranges {one_line(name)} left out: not all arrived",
-            file=sys.stderr,
-        )
-    return facts
-
-
-def _keep(launch: Launch, made: Path) -> None:
-    recording = made.with_suffix(".nsys-rep")
-    if launch.nsys:
-        publish(recording, launch.recording, launch.overwrite)
-    elif launch.recording.exists() and launch.overwrite:
-        launch.recording.unlink()  # of the earlier report, which this one replaces
-    publish(made, launch.report, launch.overwrite)
 
 
 def prepare(arguments: argparse.Namespace, command: str) -> Launch:
@@ -204,7 +178,7 @@ def prepare(arguments: argparse.Namespace, command: str) -> Launch:
         memory=arguments.memory,
         ranks=ranks,
     )
-    taken = launch_ranks.earlier(launch) if ranks else [launch.report, launch.recording]
+    taken = launch_ranks.earlier(launch) if ranks else files_of(launch.stem)
     check_free(*taken, overwrite=launch.overwrite)
     if isinstance(settings, Settings):
         from profiling import training  # here: beside a script its own `model` may stand
@@ -235,30 +209,12 @@ def announce(launch: Launch) -> None:
         print(f"note: with --memory the PyTorch profiler records {alone}", file=sys.stderr)
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let a signal end us like an interruption: the recorded process first, then what it left."""
-
-    def end(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def show(launch: Launch) -> int:
-    """Print the page, of the first rank where there are several, and then their overlap."""
-    pages = [machine.python_command("analysis", shown(launch.made[0]))]
-    if launch.ranks:
-        pages.append(machine.python_command("analysis.overlap", *map(shown, launch.made)))
-    environment = machine.child_environment()
-    for page in pages:
-        if status := subprocess.run(page, env=environment, check=False).returncode:
-            return status
+def show(launch: Launch, made: list[Path]) -> int:
+    """Print the page, or where there is no report yet, how it is made."""
+    if all(map(launch_report.is_finished, made)):
+        return show_page(made)
+    assert launch.nsys
+    print(launch_report.how_to_finish(launch.nsys, made), file=sys.stderr)
     return 0
 
 
@@ -267,11 +223,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = options.parser(__doc__ or "", REPORTS).parse_args(given)
     try:
-        launch = prepare(arguments, " ".join(["python -m profiling.launch", *given]))
-        announce(launch)
-        with _ended_by_signals():
-            record(launch)
-        return show(launch)
+        with Raised():
+            launch = prepare(arguments, " ".join(["python -m profiling.launch", *given]))
+            announce(launch)
+            with ended_by_signals():
+                made = record(launch)
+            return show(launch, made)
     except UsageError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2

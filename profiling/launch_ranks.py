@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from profiling import launch_report, ranks, run_facts
+from profiling import launch_report, ranks
 from profiling.errors import UsageError
 from profiling.launch_workloads import OF_RANKS, refuse
-from profiling.nsys import Nsys, check_ranges_arrived
+from profiling.nsys import Nsys
 from profiling.progress import steps_bar
 from profiling.rank import Told, folder_of
-from profiling.report_place import check_free, publish, scratch
+from profiling.report_place import SUFFIXES, check_free, publish_all, scratch
 from profiling.settings import MODES, OPTIMIZERS, Settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 FUNCTION: Final = "profiling.rank_steps:record"
 DEFAULT_STRATEGY: Final = "overlapped"
 TIMEOUT_S: Final = 600.0
-_SUFFIXES: Final = (".sqlite", ".nsys-rep")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,18 +152,18 @@ def reports_of(launch: "Launch") -> list[Path]:
 
 def earlier(launch: "Launch") -> list[Path]:
     """Return the files of an earlier set of this name; it may have had more ranks."""
-    pattern = re.compile(rf"{re.escape(launch.name)}\.rank[0-9]+")
+    suffixes = "|".join(map(re.escape, SUFFIXES))
+    pattern = re.compile(rf"{re.escape(launch.name)}\.rank[0-9]+({suffixes})")
     if not launch.reports.is_dir():
         return []
-    return sorted(
-        path
-        for path in launch.reports.iterdir()
-        if path.suffix in _SUFFIXES and pattern.fullmatch(path.stem)
-    )
+    return sorted(path for path in launch.reports.iterdir() if pattern.fullmatch(path.name))
 
 
-def record(launch: "Launch") -> None:
+def record(launch: "Launch") -> list[Path]:
     """Make the reports of all ranks, or leave everything as it was.
+
+    Returns:
+        The reports, in order of rank, or recordings that wait to be completed.
 
     Raises:
         LaunchError: a rank failed, was not done in time, or its report cannot be kept.
@@ -174,15 +173,16 @@ def record(launch: "Launch") -> None:
         for rank in range(launch.ranks.count):
             folder_of(folder, rank).mkdir()
         results = _run(launch, launch.ranks, folder)
-        made: dict[Path, Path] = {}
+        reports: list[Path] = []
+        names: dict[Path, Path] = {}
         for rank, result in enumerate(results):
-            report, destination = _make(launch, rank, folder, result), report_of(launch, rank)
-            if launch.nsys:
-                recording = _SUFFIXES[1]
-                made[report.with_suffix(recording)] = destination.with_suffix(recording)
-            made[report] = destination
+            made = _make(launch, rank, folder, result)
+            own = launch_report.destinations(made, report_of(launch, rank).with_suffix(""))
+            reports.append(own[made])
+            names |= own
         with _set_aside(launch, folder):
-            _publish(made)
+            publish_all(names, overwrite=False)
+        return reports
 
 
 def _run(launch: "Launch", chosen: Ranks, folder: Path) -> list[dict[str, Any]]:
@@ -221,19 +221,17 @@ def _run(launch: "Launch", chosen: Ranks, folder: Path) -> list[dict[str, Any]]:
 
 
 def _make(launch: "Launch", rank: int, folder: Path, result: dict[str, Any]) -> Path:
-    """Make the report of a rank, in its folder."""
+    """Make the report of a rank, in its folder, or what is needed to make it elsewhere."""
     own = folder_of(folder, rank)
     launch_report.warn(result)
     if launch.nsys:
         made = launch_report.exported(launch.nsys, own)
-        nvtx = result["facts"].get("nvtx", "")
-        check_ranges_arrived(made, result["pushed"], launch.nsys, nvtx)
     else:
         made = launch_report.converted(own, result["pushed"])
     assert launch.ranks
     assert isinstance(launch.settings, Settings)
-    facts = launch_report.facts(launch, result) | launch.ranks.facts(rank, launch.settings)
-    run_facts.add(made, facts, launch_report.costs(launch, result))
+    of_rank = launch.ranks.facts(rank, launch.settings)
+    launch_report.finish(made, launch_report.notes(launch, result, own, of_rank))
     return made
 
 
@@ -255,17 +253,4 @@ def _set_aside(launch: "Launch", folder: Path) -> Iterator[None]:
     except BaseException:
         for path in aside.iterdir():
             os.replace(path, launch.reports / path.name)
-        raise
-
-
-def _publish(made: dict[Path, Path]) -> None:
-    """Give all files their names, or none."""
-    done: list[Path] = []
-    try:
-        for path, destination in made.items():
-            publish(path, destination, overwrite=False)
-            done.append(destination)
-    except BaseException:
-        for destination in done:
-            destination.unlink()
         raise

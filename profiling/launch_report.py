@@ -1,14 +1,19 @@
 """What a recorded process left, made into a report that explains itself."""
 
+import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from profiling import child, memory_samples
 from profiling.backward import MOST_NODES
 from profiling.capture import TRACE_NAME
 from profiling.errors import LaunchError, one_line
 from profiling.nsys import Nsys
+from profiling.report_place import files_of, replace_report, shown
+from profiling.run_notes import RunNotes
 from profiling.torch_trace import TraceError, convert
 from profiling.trace_names import recordable
 
@@ -22,14 +27,78 @@ RECORDING: Final = "recording"
 def exported(nsys: Nsys, folder: Path) -> Path:
     """Return the report made of what nsys recorded in a run's folder.
 
+    Where that nsys cannot make it, this is the recording itself: a ``.qdstrm`` where there is no
+    importer beside it, a ``.nsys-rep`` where it could not export that.
+
     Raises:
-        LaunchError: nsys recorded nothing, or cannot export it.
+        LaunchError: nsys recorded nothing.
     """
     recording = folder / f"{RECORDING}.nsys-rep"
+    stream = recording.with_suffix(".qdstrm")
     if not recording.exists():
+        if stream.exists():
+            return stream
         raise LaunchError(f"nsys {nsys.version} left no recording; use RECORDER=torch")
-    nsys.export(recording, recording.with_suffix(".sqlite"))
+    try:
+        nsys.export(recording, recording.with_suffix(".sqlite"))
+    except LaunchError as error:
+        print(f"note: {one_line(str(error))}", file=sys.stderr)
+        recording.with_suffix(".sqlite").unlink(missing_ok=True)
+        return recording
     return recording.with_suffix(".sqlite")
+
+
+def is_finished(made: Path) -> bool:
+    """Return whether this is a report, not a recording that waits to be completed."""
+    return made.suffix == ".sqlite"
+
+
+def finish(made: Path, notes: RunNotes) -> None:
+    """Add the notes to a report, or keep them beside a recording.
+
+    Raises:
+        LaunchError: not all ranges are in the report.
+    """
+    if is_finished(made):
+        notes.add(made)
+    else:
+        notes.keep(made)
+
+
+def destinations(made: Path, stem: Path) -> dict[Path, Path]:
+    """Return the files of a report, or of a recording, and where each goes; itself comes last.
+
+    Args:
+        made: it, in the folder of the run; what belongs to it lies beside it.
+        stem: where it goes, without suffix.
+    """
+    beside = files_of(made.with_suffix(""))
+    found = [path for path in beside if path != made and path.exists()]
+    ends = {path: path.name.removeprefix(made.stem) for path in (*found, made)}
+    return {path: stem.with_name(stem.name + end) for path, end in ends.items()}
+
+
+def keep(made: Path, stem: Path, overwrite: bool) -> Path:
+    """Give what was made its name, and everything that belongs to it; return the name.
+
+    Raises:
+        LaunchError: an earlier one is there, and not to be replaced.
+    """
+    names = destinations(made, stem)
+    replace_report(names, files_of(stem), overwrite)
+    return names[made]
+
+
+def how_to_finish(nsys: Nsys, recordings: Sequence[Path]) -> str:
+    """Return the line that says where and how recordings are completed."""
+    files = [str(shown(path)) for path in recordings]
+    alone = recordings[0].suffix == ".qdstrm"
+    why = "has no importer here" if alone else "could not export it here"
+    return (
+        f"note: recorded, and kept in {', '.join(files)}; no report and no page yet: nsys "
+        f"{nsys.version} {why}. Where the whole nsys {nsys.version} is: "
+        f"python -m profiling.complete {shlex.join(files)}"
+    )
 
 
 def converted(folder: Path, pushed: dict[str, int]) -> Path:
@@ -88,7 +157,29 @@ def facts(launch: "Launch", result: dict[str, Any]) -> dict[str, object]:
         known["script"] = launch.script.name
     if launch.settings:
         known |= launch.settings.facts()
-    for key in ("step_ns", "unprofiled_step_ns", "compiled"):
+    for key in ("step_ns", "unprofiled_step_ns", "compiled", "flash_tilings"):
         if key in result:
             known[key] = result[key]
     return known
+
+
+def notes(
+    launch: "Launch", result: dict[str, Any], folder: Path, more: dict[str, str] | None = None
+) -> RunNotes:
+    """Return what a report gets besides what was recorded.
+
+    Args:
+        result: what the recorded process left.
+        folder: of the run, where it left what it noted of its memory.
+        more: further facts.
+    """
+    memory = None
+    if launch.memory:
+        ranges = [[recordable(name), *rest] for name, *rest in result.get("range_memory", ())]
+        memory = {"note": child.read(folder / memory_samples.NOTE_NAME), "ranges": ranges}
+    return RunNotes(
+        facts=facts(launch, result) | (more or {}),
+        costs=costs(launch, result),
+        pushed=result["pushed"],
+        memory=memory,
+    )

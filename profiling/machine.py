@@ -1,10 +1,8 @@
 """The machine a run is made on: its device, memory, and the versions of what ran."""
 
-import os
 import platform
 import re
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -13,6 +11,8 @@ import psutil
 import torch
 
 from profiling.errors import LaunchError, UsageError
+from profiling.processes import child_environment as child_environment
+from profiling.processes import python_command as python_command
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -137,17 +137,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
-
-
-def child_environment() -> dict[str, str]:
-    """Return the environment of a process that imports this project from anywhere."""
-    known = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join([str(_ROOT), known] if known else [str(_ROOT)])
-    # Kineto writes its own log to stderr unless told not to.
-    return {"KINETO_LOG_LEVEL": "99", **os.environ, "PYTHONPATH": path}
-
-
-def python_command(module: str, *arguments: str | Path) -> list[str]:
-    """Return the command line that runs a module of this project in a process of its own."""
-    # -P: a module of the same name in the current folder is somebody else's.
-    return [sys.executable, "-P", "-m", module, *map(str, arguments)]

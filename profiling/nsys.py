@@ -46,6 +46,11 @@ class Nsys:
         found = re.search(r"\d+(\.\d+)+", self._answer("--version"))
         return found[0] if found else ""
 
+    @property
+    def real_path(self) -> Path:
+        """The program itself, links followed; a script that starts it counts as it."""
+        return Path(shutil.which(self.path) or self.path).resolve()
+
     def options(self, command: str) -> frozenset[str]:
         """Return the long options one of its commands has; they differ between versions."""
         return frozenset(re.findall(r"--[a-z][\w-]*", self._answer(command, "--help")))
@@ -109,8 +114,14 @@ class Nsys:
         return done.stdout + done.stderr
 
 
-def check_ranges_arrived(report: Path, pushed: dict[str, int], nsys: Nsys, nvtx: str) -> None:
+def check_ranges_arrived(report: Path, pushed: dict[str, int], version: str, nvtx: str) -> None:
     """Make sure that the ranges a run pushed are in its report.
+
+    Args:
+        report: the export.
+        pushed: how often each name was pushed.
+        version: of the nsys that recorded it.
+        nvtx: the version of the Python package; empty where it is not known.
 
     Raises:
         LaunchError: some are missing; it names the known cause where that is the likely one.
@@ -129,7 +140,7 @@ def check_ranges_arrived(report: Path, pushed: dict[str, int], nsys: Nsys, nvtx:
         )
     else:
         cure = f"first missing: {next(iter(missing))}; use RECORDER=torch"
-    raise LaunchError(f"nsys {nsys.version} recorded {total - lost} of {total} ranges: {cure}")
+    raise LaunchError(f"nsys {version} recorded {total - lost} of {total} ranges: {cure}")
 
 
 def recorded_ranges(report: Path) -> dict[str, int]:

@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,15 @@ from typing import Final
 from profiling.errors import LaunchError
 
 REPORTS: Final = Path(__file__).resolve().parent.parent / "nsys_reports"
+ELSEWHERE: Final = "choose another NAME, or set OVERWRITE=1 to replace it"
+"""What to do where a report is in the way: the launcher's words."""
+
+NOTES: Final = ".json"
+"""After the name of a recording that waits to be completed: of what its report gets besides."""
+
+SUFFIXES: Final = (".sqlite", ".nsys-rep", ".qdstrm", f".nsys-rep{NOTES}", f".qdstrm{NOTES}")
+"""The files of one report: it, nsys' own file, or what waits to be completed."""
+
 _FREE_BYTES: Final = 100 * 2**20
 """Room a recording is sure to want: traces of a few steps take 10 to 50 MB, twice."""
 
@@ -68,6 +77,41 @@ def publish(made: Path, destination: Path, overwrite: bool) -> None:
         os.replace(made, destination)
 
 
+def publish_all(made: Mapping[Path, Path], overwrite: bool) -> None:
+    """Give all files their names, in order, or none where nothing is replaced.
+
+    Raises:
+        LaunchError: one of the names is taken, and not to be replaced.
+    """
+    done: list[Path] = []
+    try:
+        for path, destination in made.items():
+            publish(path, destination, overwrite)
+            done.append(destination)
+    except BaseException:
+        for destination in () if overwrite else done:
+            destination.unlink()
+        raise
+
+
+def replace_report(made: Mapping[Path, Path], earlier: Iterable[Path], overwrite: bool) -> None:
+    """Give all files of a report their names, then take away what else an earlier one left.
+
+    Raises:
+        LaunchError: there is an earlier one, and it is not to be replaced.
+    """
+    left = [path for path in earlier if path not in made.values()]
+    check_free(*made.values(), *left, overwrite=overwrite)
+    publish_all(made, overwrite)
+    for path in left:
+        path.unlink(missing_ok=True)
+
+
+def files_of(stem: Path) -> list[Path]:
+    """Return every file that the report of this name may have, made or not."""
+    return [stem.with_name(stem.name + suffix) for suffix in SUFFIXES]
+
+
 def check_free(*paths: Path, overwrite: bool) -> None:
     """Refuse to write over an earlier report.
 
@@ -86,4 +130,4 @@ def shown(path: Path) -> Path:
 
 
 def _taken(path: Path) -> str:
-    return f"{path}: exists; choose another NAME, or set OVERWRITE=1 to replace it"
+    return f"{path}: exists; {ELSEWHERE}"
