@@ -1,6 +1,10 @@
 """Where the time went: questions to an Nsight Systems report, answered with tables."""
 
-from typing import TYPE_CHECKING
+from profiling.interrupts import end_starting_command
+
+end_starting_command()  # before anything that takes time is imported
+
+from typing import TYPE_CHECKING  # noqa: E402
 
 if TYPE_CHECKING:
     from analysis.errors import ReportError as ReportError

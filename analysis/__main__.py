@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import cli, render
+from analysis.markdown import as_markdown, markdown_cell
 from analysis.output import add_to_database, replacing
 from analysis.page import TOP, Page, page
 from analysis.report import Report
@@ -30,9 +31,9 @@ def as_text(made: Page, form: str) -> str:
         made_of = {"about": made.lines, "advice": made.advice, "run": made.run, **answers}
         return json.dumps(made_of, indent=1, ensure_ascii=False) + "\n"
     if form == "markdown":
-        above = "".join(f"{render.markdown_cell(render.visible(line))}  \n" for line in made.lines)
-        below = "".join(f"- {render.markdown_cell(render.visible(line))}\n" for line in made.advice)
-        return "\n".join([above, *(render.as_markdown(table) for table in made.tables), below])
+        above = "".join(f"{markdown_cell(render.visible(line))}  \n" for line in made.lines)
+        below = "".join(f"- {markdown_cell(render.visible(line))}\n" for line in made.advice)
+        return "\n".join([above, *(as_markdown(table) for table in made.tables), below])
     stream = io.StringIO()
     stream.write("".join(f"{render.visible(line)}\n" for line in made.lines))
     for table in made.tables:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import idle
+from analysis import idle, idle_causes
 from analysis.advice_on_model import attention, optimizer, tf32
 from analysis.cover import Cover
 from analysis.measured import Measured
@@ -97,15 +97,18 @@ def pageable(measured: Measured) -> list[str]:
 
 
 def costly(measured: Measured, chosen: Bools) -> bool:
-    """Return whether some copies, and the idle time for copies, are worth a line."""
+    """Return whether the ``(N,)`` chosen copies, and idle time for copies, are worth a line."""
     found = measured.idle
-    waits = measured.gaps & (found.cause == idle.CAUSES.index(idle.COPY))
+    waits = measured.gaps & (found.cause == idle_causes.CAUSES.index(idle_causes.COPY))
     took = int(measured.moves.duration_ns[chosen].sum()) + int(found.duration_ns[waits].sum())
     return bool(chosen.any()) and took / measured.wall_ns >= COPY_SHARE
 
 
 def time_in_calls(measured: Measured, chosen: Bools) -> int:
-    """Return how long the host was in the calls of some copies, thread by thread."""
+    """Return how long, in ns, the host was in the calls of the ``(N,)`` chosen copies.
+
+    Of each thread what overlaps counts once; threads are added up.
+    """
     moves = measured.moves
     call = moves.call[chosen]
     call = call[call >= 0]
@@ -119,7 +122,7 @@ def time_in_calls(measured: Measured, chosen: Bools) -> int:
 def synchronisation(measured: Measured) -> list[str]:
     """Return a line on time the GPU lost because the host had waited for it."""
     found = measured.idle
-    chosen = measured.gaps & (found.cause == idle.CAUSES.index(idle.SYNCHRONISATION))
+    chosen = measured.gaps & (found.cause == idle_causes.CAUSES.index(idle_causes.SYNCHRONISATION))
     lost = int(found.duration_ns[chosen].sum())
     if lost / measured.wall_ns < WORTH_A_LINE:
         return []
@@ -131,7 +134,7 @@ def synchronisation(measured: Measured) -> list[str]:
 
 
 def most(measured: Measured, chosen: Bools) -> str:
-    """Return in which ranges the host mostly was during some gaps."""
+    """Return in words which ranges the host mostly was in during the ``(G,)`` chosen gaps."""
     where = idle.ranges_of(measured.idle, measured.found.ranges)
     lost: dict[str, int] = {}
     time = measured.idle.duration_ns
@@ -154,7 +157,7 @@ def listed(labels: list[str]) -> str:
 
 def launches(measured: Measured) -> list[str]:
     """Return a line on a GPU that waits for the host to launch, and on the ranges it does so in."""
-    short = measured.idle.duration_ns < idle.RESUME_NS
+    short = measured.idle.duration_ns < idle_causes.RESUME_NS
     chosen = late(measured) & short
     lost = int(measured.idle.duration_ns[chosen].sum())
     share = lost / measured.wall_ns
@@ -172,22 +175,24 @@ def launches(measured: Measured) -> list[str]:
 def elsewhere(measured: Measured) -> list[str]:
     """Return a line on a GPU that waits for a host that does something else than launching."""
     time = measured.idle.duration_ns
-    chosen = late(measured) & (time >= idle.RESUME_NS)
+    chosen = late(measured) & (time >= idle_causes.RESUME_NS)
     lost = int(time[chosen].sum())
     share = lost / measured.wall_ns
     if share < WORTH_A_LINE:
         return []
     return [
         f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in "
-        f"{int(chosen.sum()):,} gaps of {duration(idle.RESUME_NS)} or more while the host did "
-        f"something else{most(measured, chosen)}: do that ahead or on another thread (DataLoader "
-        "workers, prefetching, asynchronous saving)"
+        f"{int(chosen.sum()):,} gaps of {duration(idle_causes.RESUME_NS)} or more while the host "
+        f"did something else{most(measured, chosen)}: do that ahead or on another thread "
+        "(DataLoader workers, prefetching, asynchronous saving)"
     ]
 
 
 def late(measured: Measured) -> Bools:
-    """Return which gaps there were because the host was late, or a launch took its time."""
-    causes = [idle.CAUSES.index(cause) for cause in (idle.HOST, idle.LAUNCH_LATENCY)]
+    """Return ``(G,)`` which gaps are there because the host was late, or a launch took its time."""
+    causes = [
+        idle_causes.CAUSES.index(cause) for cause in (idle_causes.HOST, idle_causes.LAUNCH_LATENCY)
+    ]
     chosen: Bools = measured.gaps & np.isin(measured.idle.cause, causes)
     return chosen
 

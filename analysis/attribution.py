@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import nvtx, tables
+from analysis.correlation import callers
 from analysis.intervals import NONE, ordered
 from analysis.kernels import Work, load
-from analysis.projection import Keys, Slices, Spans, contained, innermost
+from analysis.projection import Slices, Spans, contained, innermost
 from profiling import names
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-PROCESS_BITS: Final = ~0xFFFFFF
-"""What a global thread id and its process's global id have in common."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +134,7 @@ def launches(report: Report, work: Work) -> Launches:
 def calls_of(report: Report, process: Int64, correlation: Int64) -> Launches:
     """Return the launch of what ran on a GPU, by ``(N,)`` global process and correlation ids."""
     rows = tables.runtime_calls(report)
-    place = lookup(
-        (process & PROCESS_BITS, correlation),
-        (rows["thread"] & PROCESS_BITS, rows["correlation"]),
-        rows["start_ns"],
-    )
+    place = callers((process, correlation), (rows["thread"], rows["correlation"]), rows["start_ns"])
     found = place != NONE
     columns = [np.where(found, _take(rows[name], place), tables.MISSING) for name in _CALL]
     return Launches(*columns)
@@ -151,32 +145,6 @@ _CALL: Final = ("thread", "start_ns", "end_ns")
 
 def _take(values: Int64, place: Int64) -> Int64:
     return values[place] if len(values) else np.full(len(place), tables.MISSING, np.int64)
-
-
-def lookup(wanted: tuple[Int64, Int64], known: tuple[Int64, Int64], start_ns: Int64) -> Int64:
-    """Return for each wanted (process, correlation) the position of the earliest known one.
-
-    Args:
-        wanted: ``(N,)`` processes and correlation ids; a `tables.MISSING` id is found nowhere.
-        known: ``(M,)`` likewise.
-        start_ns: ``(M,)``: among several of the same ids, the least counts.
-
-    Returns:
-        ``(N,)`` positions, or `NONE`.
-
-    >>> one = np.array([1])
-    >>> lookup((one, np.array([7])), (one.repeat(2), np.array([7, 7])), np.array([9, 4])).tolist()
-    [1]
-    """
-    keys = Keys(*wanted)
-    number = keys.find(*known)
-    some = np.flatnonzero((number != NONE) & (known[1] != tables.MISSING))
-    # Of several with one number the last assignment counts, so the earliest comes last; of those
-    # that began together the first row does.
-    latest_first = some[np.argsort(start_ns[some], kind="stable")][::-1]
-    first = np.full(keys.count + 1, NONE, np.int64)
-    first[number[latest_first]] = latest_first
-    return first[keys.number]
 
 
 def spans(ranges: Ranges) -> Spans:

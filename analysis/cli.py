@@ -16,8 +16,10 @@ from typing import Final, TextIO
 
 from analysis import render
 from analysis.errors import ReportError
+from analysis.markdown import as_markdown
 from analysis.output import add_to_database, replacing
 from analysis.table import Table
+from profiling.interrupts import Raised
 
 FORMATS: Final = ("table", "csv", "json", "markdown", "sqlite")
 REPORTS: Final = ("report", "before", "after")
@@ -88,13 +90,11 @@ def run(main: Callable[[], int]) -> int:
 
     An error that is not the user's keeps its traceback.
     """
-    # Where the terminal cannot show a letter, an escape is better than a traceback.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=ESCAPED)
+    escape_letters()
     try:
-        status = main()
-        sys.stdout.flush()
+        with Raised():
+            status = main()
+            sys.stdout.flush()
     except ReportError as error:
         return failed(str(error))
     except KeyboardInterrupt:
@@ -112,6 +112,13 @@ def run(main: Callable[[], int]) -> int:
             f"{error.filename or 'output'}: cannot be written ({reason}); write elsewhere"
         )
     return status
+
+
+def escape_letters() -> None:
+    """Let stdout and stderr write a letter they cannot show as an escape: no traceback for that."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=ESCAPED)
 
 
 def failed(message: str) -> int:
@@ -208,7 +215,7 @@ def write(
         plain = not stream.isatty() or bool(os.environ.get("NO_COLOR"))
         render.text(table, width(), stream, plain=plain)
         return
-    made = {"csv": as_csv, "json": render.as_json, "markdown": render.as_markdown}[form]
+    made = {"csv": as_csv, "json": render.as_json, "markdown": as_markdown}[form]
     lines = made(table)
     if stream.isatty():
         # Values are kept as they are in a file, but a terminal would obey what is in a name.

@@ -4,8 +4,11 @@ A place is one GPU of one process; on a CPU, one process. On a GPU collectives a
 its kin), and what computes is every other kernel; copies and sets are neither. On a CPU a backend
 that works on threads of its own (gloo) leaves a range for each collective, ``gloo:all_reduce``, and
 what computes are the operators outside of them. Where there is no such range, the host's own
-``all_reduce``, ``reduce_scatter``, ``all_gather`` and ``broadcast`` ranges stand in: they last
-until the host goes on, so nothing can be hidden under them.
+``all_reduce``, ``reduce_scatter``, ``all_gather`` and ``broadcast`` ranges stand in. They end when
+the host goes on: that of a call that waits is as long as its collective, with nothing hidden under
+it; that of an asynchronous call, as in `model.parallel`, only launches it. What the host waits
+later, in a ``communication`` range with no collective inside, is of no collective for certain: it
+is said in a note and counted nowhere.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from analysis import tables, warmup
 from analysis.attribution import Attribution, within
 from analysis.classify import category
 from analysis.cover import Cover
+from analysis.render import duration
 from profiling import names
 
 if TYPE_CHECKING:
@@ -140,7 +144,7 @@ def _on_cpu(
     if not len(chosen):
         chosen = ranges.take(ranges.where(lambda name: name in names.COLLECTIVES))
         if len(chosen):
-            notes = ("no ranges of a backend's own threads: the host's waits count in their place",)
+            notes = (_of_the_host(ranges, chosen),)
     calls = calls.take(counted)
     inside = _inside(calls.start_ns, calls.thread, chosen)
     places = []
@@ -156,6 +160,30 @@ def _on_cpu(
             )
         )
     return tuple(places), notes
+
+
+def _of_the_host(ranges: Ranges, chosen: Ranges) -> str:
+    """Return what to know where the host's ranges stand in for the collectives themselves."""
+    said = "no ranges of a backend's own threads: the host's calls count in their place"
+    waited_ns = _waited_ns(ranges, chosen)
+    if not waited_ns:
+        return said
+    return (
+        f"{said}, but not the {duration(waited_ns)} that it waited for them afterwards: an "
+        "asynchronous call ends before its collective does"
+    )
+
+
+def _waited_ns(ranges: Ranges, chosen: Ranges) -> int:
+    """Return the time in ``communication`` ranges of the host in which no collective begins."""
+    around = ranges.take(ranges.where(lambda name: name == names.COMMUNICATION))
+    waited_ns = 0
+    for number in np.unique(around.thread):
+        mine = around.take(around.thread == number)
+        begins = np.sort(chosen.start_ns[chosen.thread == number])
+        empty = np.searchsorted(begins, mine.start_ns) == np.searchsorted(begins, mine.end_ns)
+        waited_ns += int((mine.end_ns - mine.start_ns)[empty].sum())
+    return waited_ns
 
 
 def _inside(start_ns: Int64, thread: Int64, chosen: Ranges) -> Bools:

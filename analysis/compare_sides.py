@@ -224,7 +224,7 @@ def of_ranges(found: Attribution, contents: Contents) -> Series:
 
 
 def innermost_of(ranges: Ranges, launches: Launches, calling: Launches) -> Int64:
-    """Return the innermost range around each launch, or else around its caller's, or `NONE`."""
+    """Return ``(N,)`` the innermost range around each launch, else around its caller's; `NONE`."""
     spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
     own, caller = (
         np.where(
@@ -236,7 +236,7 @@ def innermost_of(ranges: Ranges, launches: Launches, calling: Launches) -> Int64
 
 
 def by_name(thread: Int64, name: Int64) -> Int64:
-    """Return a number for each pair of thread and name, so that only like ranges are compared."""
+    """Return ``(N,)`` a number for each pair of thread and name: only like ranges are compared."""
     _, place = np.unique(thread, return_inverse=True)
     return place.astype(np.int64) * (int(name.max(initial=0)) + 1) + name
 

@@ -115,7 +115,16 @@ class Moves:
 
 
 def labels(report: Report, copied: Columns, sets: int) -> tuple[list[str], Int64]:
-    """Return the distinct kinds of copies and sets, and the position of each one's."""
+    """Return the distinct kinds of copies and sets, and the position of each one's.
+
+    Args:
+        report: names the kinds.
+        copied: the copies, ``N`` of them.
+        sets: how many sets come after them.
+
+    Returns:
+        ``(K,)`` kinds, such as ``memcpy Host-to-Device, pageable``, and ``(N + sets,)`` positions.
+    """
     known = device_tables.copy_kinds(report)
     code = copied["kind"] * 2 + is_pageable(copied)
     codes, place = np.unique(code, return_inverse=True)
@@ -132,6 +141,11 @@ def waited_for(copied: Columns, call: Int64, calls: Calls) -> Bools:
 
     The call is found by process and correlation id; the rules compare the id alone, and so count
     another process's copies. Copies by the driver's calls (``cuMemcpyHtoD``) count here too.
+
+    Args:
+        copied: the copies, ``N`` of them; so many answers.
+        call: ``(N,)`` position of the call of each in ``calls``, or `NONE`.
+        calls: all calls.
     """
     at_once = of_call(call, calls.like(COPIES) & ~calls.like(COPIES, ASYNC))
     later = of_call(call, calls.like(COPIES, ASYNC))
@@ -144,7 +158,7 @@ def waited_for(copied: Columns, call: Int64, calls: Calls) -> Bools:
 
 
 def waited_for_set(written: Columns, call: Int64, calls: Calls) -> Bools:
-    """Return which sets are synchronous, by NVIDIA's ``cuda_memset_sync``."""
+    """Return ``(N,)`` which sets are synchronous, by NVIDIA's ``cuda_memset_sync``: see above."""
     at_once = of_call(call, calls.like(SETS) & ~calls.like(SETS, ASYNC))
     host = np.isin(written["memory"], (device_tables.PINNED, device_tables.MANAGED))
     result: Bools = at_once & host
@@ -152,7 +166,7 @@ def waited_for_set(written: Columns, call: Int64, calls: Calls) -> Bools:
 
 
 def of_call(call: Int64, fits: Bools) -> Bools:
-    """Return which work was started by a call that fits; what has no recorded call was not."""
+    """Return ``(N,)`` which work was started by a call that fits, ``(C,)``; without one, none."""
     result = np.zeros(len(call), np.bool_)
     known = call != NONE
     result[known] = fits[call[known]]
@@ -217,7 +231,12 @@ def heading(count: int, time_ns: int, moves: Moves, kept: Bools) -> str:
 
 
 def selected(report: Report, moves: Moves, exclude: Sequence[str]) -> tuple[Bools, tuple[str, ...]]:
-    """Return which copies count, and what there is to say about the others.
+    """Return ``(N,)`` which copies count, and what there is to say about the others.
+
+    Args:
+        report: has the ranges.
+        moves: the copies and sets.
+        exclude: names of ranges; what was launched during one does not count.
 
     Raises:
         ReportError: no range has such a name.

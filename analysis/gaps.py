@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import cli, idle, kernels, nvtx
+from analysis import cli, idle, idle_causes, kernels, nvtx
 from analysis.attribution import within
 from analysis.errors import ReportError
 from analysis.operators import has_operators
@@ -118,7 +118,7 @@ def listed(
             "device": chosen.device,
             "start_ns": chosen.start_ns,
             "duration_ns": chosen.duration_ns,
-            "cause": [idle.CAUSES[number] for number in chosen.cause.tolist()],
+            "cause": [idle_causes.CAUSES[number] for number in chosen.cause.tolist()],
             "range": [clean(name) for name in idle.ranges_of(chosen, ranges)],
             "process": chosen.process,
         },
@@ -170,10 +170,14 @@ def notes(
         lines.append(
             f"{int(warm.sum()):,} gaps, {duration(int(time[warm].sum()))}, began in warm-up: {what}"
         )
-    unknown = kept & (every.cause == idle.CAUSES.index(idle.UNKNOWN))
+    unknown = kept & (every.cause == idle_causes.CAUSES.index(idle_causes.UNKNOWN))
     if unknown.any():
         lines.append(f"{int(unknown.sum()):,} gaps end with work whose launch was not recorded")
-    waiting = kept & (every.cause == idle.CAUSES.index(idle.LAUNCH_LATENCY)) & (time >= IN_TIME_NS)
+    waiting = (
+        kept
+        & (every.cause == idle_causes.CAUSES.index(idle_causes.LAUNCH_LATENCY))
+        & (time >= IN_TIME_NS)
+    )
     if waiting.any():
         lines.append(
             f"{int(waiting.sum()):,} gaps of {duration(IN_TIME_NS)} or more end with work that was "

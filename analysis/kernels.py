@@ -189,7 +189,11 @@ def load(report: Report, device: int | None = None, process: int | None = None) 
 
 
 def cpu_work(report: Report, device: int | None, process: int | None) -> Work:
-    """Return the CPU operators of a report without kernels."""
+    """Return the CPU operators of a report without kernels.
+
+    Raises:
+        ReportError: there are none, a device is asked for, or there is no such process.
+    """
     if not operators.has_operators(report):
         problem = "no CUDA kernels and no CPU operators in this report"
         raise ReportError(report.path, problem, "record it again with --trace=cuda,nvtx")
@@ -222,7 +226,11 @@ def cpu_work(report: Report, device: int | None, process: int | None) -> Work:
 def check(
     report: Report, what: str, chosen: int | None, known: Callable[[Report], list[int]]
 ) -> None:
-    """Raise `ReportError` if there is no such device or process, naming those there are."""
+    """Refuse a device or process that is not there, naming those that are.
+
+    Raises:
+        ReportError: ``known`` does not hold the one chosen.
+    """
     if chosen is not None and chosen not in (there := known(report)):
         listed = ", ".join(map(str, there)) or "none"
         raise ReportError(report.path, f"no {what} {chosen}", f"this report has: {listed}")

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import tables
+from analysis.intervals import NONE
 from analysis.statistics import Statistics, summarize
 
 if TYPE_CHECKING:
@@ -152,3 +153,34 @@ def cell(text: str) -> str:
         csv.writer(stream, lineterminator="", quoting=csv.QUOTE_ALL).writerow([text])
         return stream.getvalue()
     return f'"{text}"' if "," in text else text
+
+
+def prefixed(
+    prefixes: list[str], prefix: Int64, names: list[str], name: Int64
+) -> tuple[list[str], Int64]:
+    """Return names of the form ``prefix/name``, and the bare name where there is no prefix.
+
+    Args:
+        prefixes: ``(P,)`` distinct.
+        prefix: ``(N,)`` position of each one's, or `NONE`.
+        names: ``(K,)`` distinct.
+        name: ``(N,)`` likewise; without a name there is no prefix either.
+
+    Returns:
+        The distinct results, ascending, and ``(N,)`` positions in them, `NONE` without a name.
+
+    >>> known, place = prefixed(["a"], np.array([0, -1, 0]), ["k"], np.array([0, 0, -1]))
+    >>> known, place.tolist()
+    (['a/k', 'k'], [0, 1, -1])
+    """
+    both = (prefix != NONE) & (name != NONE)
+    kinds = len(names) + 1
+    pair, group = tables.compact(np.where(both, prefix - NONE, 0) * kinds + name - NONE)
+    texts = [
+        (f"{prefixes[one // kinds + NONE]}/" if one // kinds else "")
+        + (names[one % kinds + NONE] if one % kinds else "\0")
+        for one in pair.tolist()
+    ]
+    ascending = sorted(set(texts) - {"\0"})
+    position = {text: number for number, text in enumerate(ascending)}
+    return ascending, np.array([position.get(text, NONE) for text in texts], np.int64)[group]

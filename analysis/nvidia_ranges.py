@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from analysis import nvidia_tables as read
 from analysis import tables
+from analysis.correlation import PROCESS_BITS
 from analysis.database import both
 from analysis.errors import ReportError
 from analysis.intervals import NONE, ordered
 from analysis.nvidia_cells import percentages, rounded, summary
 from analysis.nvidia_tree import breaks_the_index, levels_of, tightest
 from analysis.projection import Keys, Slices, Spans, contained
+from analysis.statistics import sums
 from analysis.table import Table
 
 if TYPE_CHECKING:
@@ -144,7 +146,18 @@ def around(report: Report, *, prefix: bool = True) -> Around:
 
 
 def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Spans, Int64]:
-    """Return the ranges that began and ended on one thread, ordered, and their rows."""
+    """Return the ranges that began and ended on one thread, ordered, and their rows.
+
+    Args:
+        report: has them.
+        prefix: put the domain before the name.
+
+    Returns:
+        All ranges; the chosen ones as intervals, ``(N,)``; and ``(N,)`` which of all they are.
+
+    Raises:
+        ReportError: a range ends before it starts, where that makes NVIDIA's own report fail.
+    """
     found = read.ranges(report, prefix=prefix, once=True)
     closed = found.end_ns != tables.MISSING
     # Without one end there is none that the others could be given: then they contain nothing.
@@ -164,7 +177,7 @@ def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Spans, Int64]:
 def launches(place: Around, keys: Keys) -> Launches:
     """Return the calls that launched what the keys number, and which ranges contain them."""
     calls = place.calls
-    number = keys.find(calls["thread"] & ~0xFFFFFF, calls["correlation"])
+    number = keys.find(calls["thread"] & PROCESS_BITS, calls["correlation"])
     some = np.flatnonzero((number != NONE) & (calls["correlation"] != tables.MISSING))
     thread, start, end = (calls[name][some] for name in ("thread", "start_ns", "end_ns"))
     order = ordered(start, end, thread)
@@ -178,6 +191,9 @@ def nvtx_gpu_proj_sum(report: Report) -> Table:
 
     Its faults: idle time inside counts; a graph launch is one operation, whatever is in the graph
     (operations are distinct correlation ids); see `analysis.nvidia_tree` for levels and children.
+
+    Raises:
+        ReportError: there are no ranges, no calls, or nothing that a GPU did.
     """
     report.require(tables.NVTX, remedy=NO_NVTX)
     report.require(tables.RUNTIME, remedy=NO_CUDA)
@@ -192,7 +208,7 @@ def nvtx_gpu_proj_sum(report: Report) -> Table:
 
 
 def extents(report: Report) -> tuple[Keys, Int64, Int64]:
-    """Return numbers for all that ran on a GPU, and the first start and last end of each number."""
+    """Return numbers for all that ran on a GPU, and ``(K,)`` first starts and last ends, in ns."""
     parts = [read.work(report, table) for table in OPERATIONS if report.has(table)]
     fields = ("process", "correlation", "start_ns", "end_ns")
     process, correlation, start, end = (
@@ -203,7 +219,7 @@ def extents(report: Report) -> tuple[Keys, Int64, Int64]:
 
 
 def extent(keys: Keys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
-    """Return the first start and the last end of the operations of each number."""
+    """Return ``(K,)`` first starts and last ends of the ``(N,)`` operations that share a number."""
     if keys.count == len(start):
         begin, finish = np.empty(keys.count, np.int64), np.empty(keys.count, np.int64)
         begin[keys.number], finish[keys.number] = start, end
@@ -214,7 +230,7 @@ def extent(keys: Keys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
 
 
 def operations(slices: Slices, number: Int64) -> Int64:
-    """Return how many distinct operations the calls in each range launched."""
+    """Return ``(R,)`` how many distinct operations, by ``number``, each range's calls launched."""
     if len(number) and int(np.bincount(number).max()) == 1:
         return slices.counts()
     owner, call = slices.pairs()
@@ -224,7 +240,14 @@ def operations(slices: Slices, number: Int64) -> Int64:
 
 
 def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int64) -> Table:
-    """Return the projection of the ranges that hold something, by name and style."""
+    """Return the projection of the ranges that hold something, by name and style.
+
+    Args:
+        found: all ranges, and what was launched in them.
+        holders: ``(H,)`` the ranges that launched anything.
+        spanned: ``(H,)`` ns from the first start to the last end of that.
+        count: ``(H,)`` how many operations that is.
+    """
     spans, ranges = found.spans, found.ranges
     parent = tightest(spans.thread, spans.start_ns, spans.end_ns, found.row)
     level = levels_of(parent)[holders]
@@ -239,30 +262,23 @@ def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int
     stats = summary(group, spanned[listed], size)
     known = level[listed] != NONE
     with np.errstate(invalid="ignore"):
-        mean_level = added(group[known], level[listed][known], size) / np.bincount(
+        mean_level = sums(group[known], level[listed][known], size) / np.bincount(
             group[known], minlength=size
         )
-    total = added(group, count[listed], size)
+    total = sums(group, count[listed], size)
     table = Table(
         name="nvtx_gpu_proj_sum",
         columns={
             "Range": words(ranges.names, kind // 2),
             "Style": [STYLES[one] for one in (kind % 2).tolist()],
             "Total Proj Time (ns)": stats.total_ns,
-            "Total Range Time (ns)": added(group, wall[listed], size),
+            "Total Range Time (ns)": sums(group, wall[listed], size),
             "Range Instances": stats.calls,
             **{f"Proj {name}": column for name, column in durations(stats).items()},
             "Total GPU Ops": total,
             "Avg GPU Ops": rounded(total / stats.calls),
             "Avg Range Lvl": rounded(mean_level),
-            "Avg Num Child": rounded(added(group, children[listed], size) / stats.calls),
+            "Avg Num Child": rounded(sums(group, children[listed], size) / stats.calls),
         },
     )
     return table.take(np.argsort(-stats.total_ns, kind="stable"))
-
-
-def added(group: Int64, values: Int64, groups: int) -> Int64:
-    """Return the sum of the values in each group."""
-    result = np.zeros(groups, np.int64)
-    np.add.at(result, group, values)
-    return result

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from analysis import nvidia_tables as read
 from analysis import tables
+from analysis.correlation import PROCESS_BITS
 from analysis.errors import ReportError
 from analysis.intervals import NONE
-from analysis.nvidia_cells import percentages, rounded, summary
+from analysis.nvidia_cells import percentages, prefixed, rounded, summary
 from analysis.nvidia_kernels import ID_BITS
 from analysis.nvidia_ranges import NO_CUDA, NO_NVTX, around, durations, launches, words
 from analysis.projection import Keys, innermost
@@ -59,6 +60,17 @@ def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str
     """Return names of the form ``range/kernel`` where a range is around the launch.
 
     Domains are not named here. Of ranges that began together the first in the file counts.
+
+    Args:
+        report: has the ranges.
+        names: ``(K,)`` distinct names of kernels.
+        name: ``(N,)`` position of each kernel's.
+
+    Returns:
+        The distinct names, and ``(N,)`` positions in them.
+
+    Raises:
+        ReportError: there are no ranges, or no calls.
     """
     report.require(tables.NVTX, remedy=NO_NVTX)
     report.require(tables.RUNTIME, remedy=NO_CUDA)
@@ -86,18 +98,7 @@ def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str
     row[number[order]] = first[place[order]]
     of_row = np.full(width + 1, NONE, np.int64)
     of_row[found.row] = found.ranges.name
-    range_name = of_row[row[keys.number]]
-    both = (range_name != NONE) & (name != NONE)
-    kinds = len(names) + 1
-    pair, group = tables.compact(np.where(both, range_name - NONE, 0) * kinds + name - NONE)
-    texts = [
-        (f"{found.ranges.names[one // kinds + NONE]}/" if one // kinds else "")
-        + (names[one % kinds + NONE] if one % kinds else "\0")
-        for one in pair.tolist()
-    ]
-    ascending = sorted(set(texts) - {"\0"})
-    position = {text: number for number, text in enumerate(ascending)}
-    return ascending, np.array([position.get(text, NONE) for text in texts], np.int64)[group]
+    return prefixed(found.ranges.names, of_row[row[keys.number]], names, name)
 
 
 def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = False) -> Table:
@@ -149,8 +150,14 @@ def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fa
 
 
 def launched(process: Int64, correlation: Int64, calls: dict[str, Int64]) -> tuple[Int64, Int64]:
-    """Return every pair of a kernel and a call that launched it, ordered by kernel."""
-    keys = Keys(calls["thread"] & ~0xFFFFFF, calls["correlation"])
+    """Return kernels, ``(P,)`` ascending, and the calls, ``(P,)``, that launched them: all pairs.
+
+    Args:
+        process: ``(N,)`` global process ids of kernels.
+        correlation: ``(N,)``; `tables.MISSING` pairs with nothing.
+        calls: ``thread`` and ``correlation`` of all calls, each ``(C,)``.
+    """
+    keys = Keys(calls["thread"] & PROCESS_BITS, calls["correlation"])
     number = keys.find(process, correlation)
     ordered = np.argsort(keys.number, kind="stable")
     first = np.searchsorted(keys.number[ordered], np.arange(keys.count + 1))
@@ -162,7 +169,12 @@ def launched(process: Int64, correlation: Int64, calls: dict[str, Int64]) -> tup
 
 
 def coded(values: tuple[Int64, ...], codes: tuple[tuple[Int64, int], ...]) -> Int64:
-    """Return one number for each row that orders as the values and codes do, one after another."""
+    """Return ``(N,)`` numbers that order rows as the values and codes do, one after another.
+
+    Args:
+        values: columns of any numbers, each ``(N,)``, the foremost first.
+        codes: columns that follow them, each ``(N,)`` from `NONE` up, and how many codes there are.
+    """
     result = np.zeros(len(values[0]), np.int64)
     for value in values:
         distinct, place = np.unique(value, return_inverse=True)
@@ -259,7 +271,16 @@ def cuda_gpu_mem_size_sum(report: Report) -> Table:
 
 
 def memory(report: Report, value: str, unit: float) -> tuple[list[str], Statistics]:
-    """Return the kinds of copies and sets there are, by name, and statistics of a value."""
+    """Return the kinds of copies and sets there are, by name, and statistics of a value.
+
+    Args:
+        report: has them.
+        value: SQL for what is wanted of each.
+        unit: as `analysis.nvidia_cells.summary` takes it.
+
+    Raises:
+        ReportError: there is no copy and no set.
+    """
     if not report.has(read.MEMCPY) and not report.has(read.MEMSET):
         raise ReportError(report.path, "no copy and no set in this report", NO_CUDA)
     names, code, values = read.memory(report, value)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from analysis import tables
 from analysis.intervals import NONE, ordered
+from analysis.operator_tables import operator_domains
 from analysis.vocabulary import canonical
 
 if TYPE_CHECKING:
@@ -105,15 +106,15 @@ class Ranges:
 
     @property
     def wall_ns(self) -> Int64:
-        """How long each was open."""
+        """``(N,)`` how long each was open."""
         return self.end_ns - self.start_ns
 
     def where(self, wanted: Callable[[str], bool]) -> Bools:
-        """Return which ranges have a canonical name that is wanted."""
+        """Return ``(N,)`` which ranges have a canonical name that is wanted."""
         return np.array([wanted(canonical(name)) for name in self.names], np.bool_)[self.name]
 
     def called(self, name: str) -> Bools:
-        """Return which ranges have this name, or another spelling of it."""
+        """Return ``(N,)`` which ranges have this name, or another spelling of it."""
         return self.where(lambda known: known == name)
 
     def take(self, kept: Bools) -> Self:
@@ -138,7 +139,7 @@ def load(report: Report) -> Ranges:
     condition = "".join(
         f" AND NOT (coalesce(domainId, -1) = {domain} AND "
         f"{tables.process_of(report, tables.NVTX, 'globalTid')} = {process})"
-        for domain, process in tables.operator_domains(report)
+        for domain, process in operator_domains(report)
     )
     payload = tables.first(report, tables.NVTX, "int64Value", "uint64Value")
     known = domain_names(report)

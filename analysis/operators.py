@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from analysis import tables
 from analysis.intervals import parents, roots_of_repeats, self_times
+from analysis.operator_tables import operator_domains, operator_ranges, operator_rows
 
 if TYPE_CHECKING:
     from analysis.database import Array
@@ -60,7 +61,7 @@ class Operators:
 
 def has_operators(report: Report) -> bool:
     """Return whether the report holds CPU operators, from either recorder."""
-    return not tables.is_empty(report, tables.OPERATOR) or bool(tables.operator_domains(report))
+    return not tables.is_empty(report, tables.OPERATOR) or bool(operator_domains(report))
 
 
 def load(report: Report) -> Operators:
@@ -70,11 +71,11 @@ def load(report: Report) -> Operators:
     has seen to that; for NVTX ranges it is done here.
     """
     if not tables.is_empty(report, tables.OPERATOR):
-        rows = tables.operator_rows(report)
+        rows = operator_rows(report)
         known, name = tables.named(report, rows["name_id"])
         self_ns, first, unclosed = rows["self_ns"], np.ones(len(name), np.bool_), 0
     else:
-        rows = tables.operator_ranges(report)
+        rows = operator_ranges(report)
         closed = rows["end_ns"] != tables.MISSING
         unclosed = int((~closed).sum())
         rows = {field: column[closed] for field, column in rows.items()}

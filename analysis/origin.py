@@ -28,6 +28,7 @@ import numpy.typing as npt
 from analysis import tables
 from analysis.attribution import Launches
 from analysis.intervals import NONE
+from analysis.operator_tables import operator_nodes
 from analysis.placement import last_around
 from analysis.projection import Spans
 from profiling import names
@@ -100,7 +101,7 @@ def _nodes(found: Attribution) -> Nodes:
     if (numbers != NONE).any():
         spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
         return Nodes(spans, numbers[ranges.name], engine[ranges.name])
-    rows = tables.operator_nodes(found.report)
+    rows = operator_nodes(found.report)
     evaluates = np.array([name.startswith(EVALUATE) for name in rows["name"].tolist()], np.bool_)
     spans = Spans(rows["thread"], rows["start_ns"], rows["end_ns"])
     return Nodes(spans, rows["number"], evaluates)

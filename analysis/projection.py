@@ -121,11 +121,11 @@ class Slices:
         return result
 
     def least(self, values: Int64) -> Int64:
-        """Return the least value of the calls in each range that has any, by `holders`."""
+        """Return ``(H,)`` the least of the calls' ``values`` in each range that `holders` names."""
         return self._reduced(np.minimum, values)
 
     def most(self, values: Int64) -> Int64:
-        """Return the greatest value likewise."""
+        """Return ``(H,)`` the greatest likewise."""
         return self._reduced(np.maximum, values)
 
     def holders(self) -> Int64:

@@ -1,4 +1,4 @@
-"""How an answer is shown: as a table for people, or as csv, json or markdown.
+"""How an answer is shown: as a table for people, or as csv or json (`analysis.markdown`: that).
 
 csv and json carry every value as it is. The table rounds, uses human units and cuts long names in
 the middle. Names are text and nothing else: what would steer a terminal is shown as an escape.
@@ -12,10 +12,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from analysis.brief import brief
 from analysis.table import Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as Grid
 
 NARROWEST_NAME: Final = 12
 COMFORTABLE_NAME: Final = 40
@@ -157,10 +160,7 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
         stream: where to.
         plain: without bold type; for files, pipes and NO_COLOR.
     """
-    from rich import box
     from rich.console import Console
-    from rich.table import Column
-    from rich.table import Table as Grid
     from rich.text import Text
 
     console = Console(
@@ -179,7 +179,26 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
         cells[NAME] = [brief(cell) for cell in cells[NAME]]
     words = {column for column in seen if isinstance(table.columns[column], list)}
     console.width = fit(cells, words, table.spare, width)
-    grid = Grid(
+    if table.heading:
+        console.print(Text("\n".join(map(visible, table.heading.split("\n")))), soft_wrap=True)
+        console.print()
+    console.print(grid(cells, words, header_style="" if plain else "bold"))
+
+
+def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Grid:
+    """Return what `rich` draws of cells that fit.
+
+    Args:
+        cells: what is shown in each column.
+        words: the columns that hold text; the others are aligned on the right.
+        header_style: of the titles, in the words of `rich`.
+    """
+    from rich import box
+    from rich.table import Column
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    drawn = Grid(
         *(
             Column(
                 Text(title(column)),
@@ -193,14 +212,11 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
         padding=(0, 1, 0, 0),
         pad_edge=False,
         show_edge=False,
-        header_style="" if plain else "bold",
+        header_style=header_style,
     )
     for row in zip(*cells.values(), strict=True):
-        grid.add_row(*(Text(cell) for cell in row))
-    if table.heading:
-        console.print(Text("\n".join(map(visible, table.heading.split("\n")))), soft_wrap=True)
-        console.print()
-    console.print(grid)
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
 
 
 def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], width: int) -> int:
@@ -264,38 +280,3 @@ def as_json(table: Table) -> str:
         for row in table.rows()
     ]
     return "[" + ",\n ".join(lines) + "]\n"
-
-
-def as_markdown(table: Table) -> str:
-    """Return the table as GitHub's markdown, in human units and with full names."""
-    seen = [column for column in table.columns if column not in table.unseen]
-    words = [isinstance(table.columns[column], list) for column in seen]
-    lines = [
-        "| " + " | ".join(title(column) for column in seen) + " |",
-        "| " + " | ".join("---" if word else "--:" for word in words) + " |",
-    ]
-    lines += [
-        "| " + " | ".join(markdown_cell(shown(column, row[column])) for column in seen) + " |"
-        for row in table.rows()
-    ]
-    above = [f"{markdown_cell(visible(line))}\n" for line in table.heading.split("\n") if line]
-    return "\n".join(above + lines) + "\n"
-
-
-def markdown_cell(cell: str) -> str:
-    r"""Return text as code where markdown or HTML could read anything else into it.
-
-    Within code only the bar and the backtick mean something: the bar ends the cell unless a
-    backslash stands before it, the backtick ends the code unless the fence is longer.
-
-    >>> print(markdown_cell("a_b<c|d>"), markdown_cell("21.02 ms"))
-    `a_b<c\|d>` 21.02 ms
-    """
-    if re.fullmatch(r"[\w .,:;%/+()…·-]*", cell) and "_" not in cell:
-        return cell
-    # A backslash that is already there would escape our own.
-    bar = "&#124;" if "\\|" in cell else "\\|"
-    runs = [len(run) for run in re.findall(r"`+", cell)]
-    fence = "`" * (max(runs, default=0) + 1)
-    space = " " if cell.startswith("`") or cell.endswith("`") else ""
-    return f"{fence}{space}{cell.replace('|', bar)}{space}{fence}"

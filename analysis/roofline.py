@@ -16,21 +16,22 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis import cli, costs, precision, tables
+from analysis import cli, costs, tables
 from analysis.attribution import Attribution
 from analysis.errors import ReportError
 from analysis.mfu import mfu
-from analysis.peaks import GIGA, TERA, lookup
 from analysis.range_sums import range_sums
-from analysis.render import duration, scaled
+from analysis.render import duration
 from analysis.report import Report
-from analysis.table import Table
+from analysis.roof import NAN, Roof, bounds, roof
+from analysis.statistics import sums as total
+from analysis.table import Column, Table
 from profiling import names
 
 if TYPE_CHECKING:
@@ -39,52 +40,6 @@ if TYPE_CHECKING:
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-NAN: Final = float("nan")
-
-LAUNCH_BOUND: Final = 0.5
-"""Idle for more than this share of a range's time on the GPU, launching is what takes longest."""
-
-
-@dataclass(frozen=True)
-class Roof:
-    """What limits a run: peaks, NaN where not known, and where they are from."""
-
-    flops_per_s: float
-    bytes_per_s: float
-    origin: str
-
-    @property
-    def ridge(self) -> float:
-        """The FLOPs a byte from which on arithmetic is the limit."""
-        return self.flops_per_s / self.bytes_per_s
-
-
-def roof(
-    found: Attribution, peak_tflops: float | None = None, peak_gbs: float | None = None
-) -> Roof:
-    """Return the peaks of the run's GPU in its number format, or those given."""
-    card = lookup(found.report.device) if not found.work.on_cpu else None
-    number_format = precision.of_report(found.report, found.work)
-    rate = card.flops_per_s(number_format) if card else None
-    if number_format == "tf32" and card and rate is None:
-        # A card without tf32 does such products in fp32, whatever PyTorch allows.
-        number_format, rate = "fp32", card.flops_per_s("fp32")
-    parts = []
-    if peak_tflops is None and rate is not None and card:
-        parts.append(f"{scaled(rate, 'FLOP/s')} in {number_format}")
-    if peak_gbs is None and card:
-        parts.append(scaled(card.bytes_per_s, "B/s"))
-    origin = [f"{' and '.join(parts)} ({card.name}: {card.cited})"] if parts and card else []
-    if peak_tflops is not None:
-        origin.append(f"{scaled(peak_tflops * TERA, 'FLOP/s')}, as given")
-    if peak_gbs is not None:
-        origin.append(f"{scaled(peak_gbs * GIGA, 'B/s')}, as given")
-    return Roof(
-        peak_tflops * TERA if peak_tflops is not None else (rate or NAN),
-        peak_gbs * GIGA if peak_gbs is not None else (card.bytes_per_s if card else NAN),
-        "; ".join(origin),
-    )
 
 
 def roofline(
@@ -143,44 +98,64 @@ def rooflines(
     if not counts.any():
         return None
     labels, place = costs.labels(ranges)
-    rows = np.flatnonzero(counts)
-    group = place[rows]
-    flops, kernel, window, idle = (
-        summed(group, values[rows], len(labels))
-        for values in (sums.flops, sums.kernel_ns, sums.window_ns, sums.idle_ns)
-    )
-    lacking = np.bincount(group[sums.bytes[rows] == tables.MISSING], minlength=len(labels)) > 0
-    size = np.where(lacking, NAN, summed(group, sums.bytes[rows], len(labels)))
+    group = place[counts]
     limit = roof(found, peak_tflops, peak_gbs)
-    intensity, rate = quotient(flops, size), quotient(flops, kernel / 1e9)
-    idle_share = quotient(idle, window)
-    reachable = np.fmin(limit.flops_per_s, intensity * limit.bytes_per_s)
-    instances = np.bincount(group, minlength=len(labels)).astype(np.int64)
-    source = found.work.source
     table = Table(
         name="roofline",
         columns={
             "range": labels,
-            "kernel_ns": kernel,
-            "flops": flops,
-            "bytes": size,
-            "intensity": intensity,
-            "flops_per_s": rate,
-            "peak_share": rate / limit.flops_per_s,
-            "bound": bounds(intensity, idle_share, limit),
-            "roof_share": quotient(rate, reachable),
-            "instances": instances,
-            "idle_share": idle_share,
-            "source": [source] * len(labels),
+            **figures(sums, counts, group, len(labels), limit),
+            "source": [found.work.source] * len(labels),
         },
         heading="\n".join(heading(found, limit, softmax_flops, labels, group)),
         notes=notes(found, sums, kept, place, group, limit),
         unseen=("source",),
         spare=("instances", "roof_share", "idle_share", "bytes"),
     )
-    order = np.lexsort((-flops, -kernel))
-    table = table.take(order[instances[order] > 0])
+    kernel_ns, flops = (
+        total(group, of[counts], len(labels)) for of in (sums.kernel_ns, sums.flops)
+    )
+    order = np.lexsort((-flops, -kernel_ns))
+    table = table.take(order[np.isin(order, group)])
     return with_whole_bytes(table)
+
+
+def figures(
+    sums: RangeSums, counts: Bools, group: Int64, groups: int, limit: Roof
+) -> dict[str, Column]:
+    """Return the columns of the roofline that are figures, and what limits each range.
+
+    Args:
+        sums: of every range.
+        counts: ``(R,)`` the ranges that count, ``N`` of them.
+        group: ``(N,)`` the row each belongs to.
+        groups: how many rows there are, ``K``.
+        limit: the peaks.
+
+    Returns:
+        Each ``(K,)``; NaN where a figure is not known.
+    """
+    flops, kernel_ns, window_ns, idle_ns = (
+        total(group, values[counts], groups)
+        for values in (sums.flops, sums.kernel_ns, sums.window_ns, sums.idle_ns)
+    )
+    lacking = np.bincount(group[sums.bytes[counts] == tables.MISSING], minlength=groups) > 0
+    size = np.where(lacking, NAN, total(group, sums.bytes[counts], groups))
+    intensity, rate = quotient(flops, size), quotient(flops, kernel_ns / 1e9)
+    idle_share = quotient(idle_ns, window_ns)
+    reachable = np.fmin(limit.flops_per_s, intensity * limit.bytes_per_s)
+    return {
+        "kernel_ns": kernel_ns,
+        "flops": flops,
+        "bytes": size,
+        "intensity": intensity,
+        "flops_per_s": rate,
+        "peak_share": rate / limit.flops_per_s,
+        "bound": bounds(intensity, idle_share, limit),
+        "roof_share": quotient(rate, reachable),
+        "instances": np.bincount(group, minlength=groups).astype(np.int64),
+        "idle_share": idle_share,
+    }
 
 
 def with_whole_bytes(table: Table) -> Table:
@@ -191,26 +166,10 @@ def with_whole_bytes(table: Table) -> Table:
     return replace(table, columns={**table.columns, "bytes": size.astype(np.int64)})
 
 
-def summed(group: Int64, values: Int64, groups: int) -> Int64:
-    """Return the sum of the values of each group, whole."""
-    result = np.zeros(groups, np.int64)
-    np.add.at(result, group, values)
-    return result
-
-
 def quotient(value: Int64 | Float64, by: Int64 | Float64) -> Float64:
     """Return one over the other, NaN where that is not known or the divisor is 0."""
     divisor = by.astype(np.float64)
     result: Float64 = np.divide(value, divisor, out=np.full(len(value), NAN), where=divisor > 0)
-    return result
-
-
-def bounds(intensity: Float64, idle_share: Float64, limit: Roof) -> list[str]:
-    """Return what limits each range."""
-    by_ridge = np.where(intensity >= limit.ridge, "compute", "memory")
-    known = ~np.isnan(intensity) & ~math.isnan(limit.ridge)
-    named = np.where(known, by_ridge, "unknown")
-    result: list[str] = np.where(idle_share > LAUNCH_BOUND, "launch", named).tolist()
     return result
 
 

@@ -77,3 +77,14 @@ def sort_by_group(group: Int64, duration_ns: Int64, groups: int) -> Int64:
     packed = (group << DURATION_BITS) | duration_ns
     packed.sort()
     return packed & ((1 << DURATION_BITS) - 1)
+
+
+def sums(group: Int64, values: Int64, groups: int) -> Int64:
+    """Return ``(groups,)`` the sum of the ``(N,)`` values of each group, in whole numbers.
+
+    >>> sums(np.array([0, 2, 0]), np.array([1, 2, 3]), 3).tolist()
+    [4, 0, 2]
+    """
+    result = np.zeros(groups, np.int64)
+    np.add.at(result, group, values)
+    return result

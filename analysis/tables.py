@@ -1,8 +1,9 @@
-"""The tables of a report, as arrays: the one place that knows their names and holds SQL.
+"""The tables of a report, as arrays: with the modules below, what knows their names and holds SQL.
 
-Tables and columns come and go between versions of nsys, and a table without rows is left out; so
-every function here looks first at what there is. All times are integer nanoseconds from the start
-of the recording. Numbers that are missing are `MISSING`.
+They are `analysis.operator_tables`, `device_tables`, `memory_tables` and `nvidia_tables`. Tables
+and columns come and go between versions of nsys, and a table without rows is left out; so every
+function here looks first at what there is. All times are integer nanoseconds from the start of the
+recording. Numbers that are missing are `MISSING`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.database import NUMBERED
-from profiling import names
 
 if TYPE_CHECKING:
     from analysis.database import Array, Columns
@@ -221,21 +221,6 @@ def name_sql(report: Report) -> tuple[str, str]:
     return first(report, NVTX, "textId"), text
 
 
-def operator_domains(report: Report) -> list[tuple[int, int]]:
-    """Return ``(domain id, process id)`` of every NVTX domain that holds CPU operators."""
-    if not report.has(NVTX, "eventType", "domainId", "globalTid"):
-        return []
-    name_id, text = name_sql(report)
-    found = report.columns(
-        f"SELECT domainId AS domain, {process_of(report, NVTX, 'globalTid')} AS process, "
-        f"{name_id} AS name_id, {text} AS text FROM {NVTX} "
-        f"WHERE eventType = {DOMAIN_CREATE} AND domainId IS NOT NULL"
-    )
-    named_so = texts_of(report, found) == names.OPERATOR_DOMAIN
-    domains = zip(found["domain"][named_so], found["process"][named_so], strict=True)
-    return sorted({(int(domain), int(process)) for domain, process in domains})
-
-
 def texts_of(report: Report, events: Columns) -> Array:
     """Return the name of each event: its registered string where it has one, else its text."""
     texts = events["text"].copy()
@@ -244,62 +229,6 @@ def texts_of(report: Report, events: Columns) -> Array:
         known = strings(report, np.unique(events["name_id"][registered]).tolist())
         texts[registered] = [known[number] for number in events["name_id"][registered].tolist()]
     return texts
-
-
-def operator_ranges(report: Report) -> Columns:
-    """Return the NVTX ranges that a recording without a GPU holds its CPU operators in.
-
-    Returns:
-        ``start_ns, end_ns, thread, process, name_id, text`` of each range, in the order of the
-        file; ``end_ns`` is `MISSING` where a range was never closed. Empty where no domain is named
-        `profiling.names.OPERATOR_DOMAIN`.
-    """
-    domains = operator_domains(report)
-    inside = " OR ".join(
-        f"(domainId = {domain} AND {process_of(report, NVTX, 'globalTid')} = {process})"
-        for domain, process in domains
-    )
-    name_id, text = name_sql(report)
-    if not domains:
-        empty = np.empty(0, np.int64)
-        fields = ("start_ns", "end_ns", "thread", "process", "name_id")
-        return {**dict.fromkeys(fields, empty), "text": np.empty(0, object)}
-    return report.columns(
-        f'SELECT start AS start_ns, coalesce("end", -1) AS end_ns, globalTid AS thread, '
-        f"{process_of(report, NVTX, 'globalTid')} AS process, "
-        f"{name_id} AS name_id, {text} AS text FROM {NVTX} "
-        f"WHERE eventType = {PUSH_POP} AND ({inside}) ORDER BY rowid",
-        count(report, NVTX),
-    )
-
-
-def operator_rows(report: Report) -> Columns:
-    """Return `TOOLKIT_OPERATOR`: ``start_ns, end_ns, self_ns, name_id, thread, process``."""
-    return report.columns(
-        "SELECT start_ns, end_ns, self_ns, name_id, global_tid AS thread, "
-        f"{process_of(report, OPERATOR, 'global_tid')} AS process FROM {OPERATOR} ORDER BY rowid",
-        count(report, OPERATOR),
-    )
-
-
-def operator_nodes(report: Report) -> Columns:
-    """Return every row of `OPERATOR`, autograd's nodes too, with its autograd number.
-
-    Returns:
-        ``start_ns, end_ns, thread, number, name``; the number is MISSING where there is none.
-    """
-    if is_empty(report, OPERATOR):
-        none = np.empty(0, np.int64)
-        fields = ("start_ns", "end_ns", "thread", "number")
-        return {**dict.fromkeys(fields, none), "name": np.empty(0, object)}
-    rows = report.columns(
-        "SELECT start_ns, end_ns, global_tid AS thread, coalesce(sequence, -1) AS number, "
-        f"name_id FROM {OPERATOR} ORDER BY rowid",
-        count(report, OPERATOR),
-    )
-    known, place = named(report, rows.pop("name_id"))
-    rows["name"] = np.array(known, object)[place]
-    return rows
 
 
 def has_range(report: Report, wanted: Iterable[str]) -> bool:

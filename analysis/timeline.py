@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import device_tables, tables
+from analysis.correlation import callers
 from analysis.intervals import NONE
-from analysis.projection import Keys
 
 if TYPE_CHECKING:
     from analysis.report import Report
@@ -23,9 +23,6 @@ Bools = npt.NDArray[np.bool_]
 
 TABLES: Final = (tables.KERNEL, tables.GRAPH, device_tables.COPY, device_tables.SET)
 """In the order of `Timeline.kind`."""
-
-PROCESS_BITS: Final = ~0xFFFFFF
-"""What a global thread id and its process's global id have in common."""
 
 SYNCHRONISES: Final = re.compile(r"cu(?:da)?(?:Stream|Device|Event|Ctx|Thread)Synchronize")
 COPIES: Final = re.compile(r"cu(?:da)?Memcpy", re.IGNORECASE)
@@ -165,28 +162,3 @@ def is_pageable(copies: dict[str, npt.NDArray[np.int64]]) -> Bools:
     ends = np.stack([copies["source"], copies["target"]])
     pageable: Bools = (ends == device_tables.PAGEABLE).any(axis=0)
     return pageable
-
-
-def callers(wanted: tuple[Int64, Int64], calls: tuple[Int64, Int64], start_ns: Int64) -> Int64:
-    """Return for each piece of work the position of the call that started it, or `NONE`.
-
-    A correlation id is unique only within a process, so that is compared too (NVIDIA's expert rules
-    do not). A call may be recorded twice, as ``cudaMemcpy`` and ``cudaMemcpy_v3020``: the earlier
-    counts, so that no work counts twice (in NVIDIA's rules it does).
-
-    Args:
-        wanted: ``(N,)`` global process ids, and ``(N,)`` correlation ids, of the work.
-        calls: ``(C,)`` global thread ids, and ``(C,)`` correlation ids.
-        start_ns: ``(C,)`` of the calls.
-    """
-    keys = Keys(wanted[0] & PROCESS_BITS, wanted[1])
-    number = keys.find(calls[0] & PROCESS_BITS, calls[1])
-    first = np.full(keys.count, NONE, np.int64)
-    # Of several values for one place numpy keeps the last: here the earliest call.
-    order = np.argsort(-start_ns, kind="stable")
-    order = order[number[order] != NONE]
-    first[number[order]] = order
-    known = (wanted[1] != tables.MISSING) & (wanted[0] != tables.MISSING)
-    if not keys.count:
-        return np.full(len(known), NONE, np.int64)
-    return np.where(known, first[keys.number], NONE)

@@ -2,20 +2,20 @@
 
     python -m benchmarks.span_cost
     python -m benchmarks.span_cost --seconds 60 --json spans.json
+    python -m benchmarks.span_cost --device cuda --sizes small --batch 4 --context 512
 
 The model with spans that nobody records runs against the same model with its spans taken out of
-the source, on the same weights, on one thread of the CPU, forward only, no gradients, batch 1,
-context 64. The two take turns; the ratio is of each turn's pair. `control` is the model with spans
-against itself: what noise alone looks like. `expected` is what the spans of one pass cost when
-timed by themselves, in a loop that keeps all of it in the processor's caches: a lower bound. In
-brackets: of spans the least and the most of the repeats, of ratios the interval that holds the true
-median in 95 % of cases. A missed goal is no failure: the exit status stays 0.
+the source, on the same weights, on one thread of the CPU or on a GPU with a synchronize after every
+pass: forward only, no gradients. The two take turns; the ratio is of each turn's pair. `control` is
+the model with spans against itself: what noise alone looks like. `expected` is what the spans of
+one pass cost when timed by themselves, in a loop that keeps all of it in the processor's caches: a
+lower bound. In brackets: of spans the least and the most of the repeats, of ratios the interval
+that holds the true median in 95 % of cases. A missed goal is no failure: the exit status stays 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 import time
@@ -23,7 +23,6 @@ import timeit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 from typing import Final
 
 import nvtx
@@ -35,11 +34,17 @@ from benchmarks.conditions import RESULTS, conditions, told
 from benchmarks.samples import Goal, Sample, interval, ratios, whole
 from benchmarks.spanless import spanless
 from benchmarks.text import BenchmarkError, aligned, writable, write
+from benchmarks.turns import Side, Times, interleaved
 from model import SIZES, TransformerLM, flops
+from profiling.cli import count
+from profiling.errors import LaunchError, UsageError
+from profiling.machine import choose_device, device_name
 from profiling.recorders import NvtxRecorder, Recorder, TorchRecorder
 from profiling.spans import recording, span
+from profiling.timing import synchronize
 
 DEFAULT: Final = RESULTS / "span_cost.json"
+BATCH: Final = 1
 CONTEXT: Final = 64
 NAME: Final = "softmax"
 
@@ -56,8 +61,6 @@ SPAN_REPEATS: Final = 20
 SPAN_LOOPS: Final = 20_000
 RECORDED_LOOPS: Final = 2_000
 """Fewer, as the profiler keeps every event."""
-
-Times = dict[str, list[float]]
 
 
 def bare_span() -> None:
@@ -134,30 +137,18 @@ def span_times(repeats: int) -> Times:
 
 
 def seconds(module: nn.Module, tokens: torch.Tensor, passes: int) -> float:
-    """Return how long that many forward passes take."""
+    """Return how long that many forward passes take, one after the other has ended."""
+    device = str(tokens.device)
     began = time.perf_counter()
     for _ in range(passes):
         module(tokens)
+        synchronize(device)
     return time.perf_counter() - began
 
 
-def interleaved(sides: dict[str, nn.Module], tokens: torch.Tensor, budget_s: float) -> Times:
-    """Return the seconds of one forward pass of each side; they take turns, in shuffled order."""
-    once = min(seconds(module, tokens, 1) for module in sides.values() for _ in range(5))
-    passes = max(1, round(BLOCK_S / once))
-    turns = max(FEWEST, round(budget_s / (len(sides) * passes * once)))
-    found: Times = {name: [] for name in sides}
-    names, order = list(sides), Random(0)
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(turns):
-            order.shuffle(names)
-            for name in names:
-                found[name].append(seconds(sides[name], tokens, passes) / passes)
-    finally:
-        gc.enable()
-    return found
+def turn(module: nn.Module, tokens: torch.Tensor) -> Side:
+    """Return what runs so many forward passes, and tells the seconds of one."""
+    return lambda passes: seconds(module, tokens, passes) / passes
 
 
 def spans_of(module: nn.Module, tokens: torch.Tensor) -> int:
@@ -168,18 +159,29 @@ def spans_of(module: nn.Module, tokens: torch.Tensor) -> int:
     return sum(recorder.pushed().values())
 
 
-def model_times(size: str, budget_s: float) -> tuple[Times, int]:
-    """Return the seconds of a forward pass of each side in each turn, and the spans in one."""
+def model_times(
+    size: str, budget_s: float, shape: tuple[int, int] = (BATCH, CONTEXT), device: str = "cpu"
+) -> tuple[Times, int]:
+    """Return the seconds of a forward pass of each side in each turn, and the spans in one.
+
+    Args:
+        size: of the table of sizes.
+        budget_s: for all turns together.
+        shape: ``(batch, context)``.
+        device: where it runs.
+    """
     config = SIZES[size]
-    twin = TransformerLM(config)
-    tokens = torch.randint(0, config.vocab_size, (1, CONTEXT))
-    sides: dict[str, nn.Module] = {
-        "with": twin,
-        "without": spanless(twin, config),
-        "with again": twin,
-    }
+    with torch.device(device):
+        twin = TransformerLM(config)
+        tokens = torch.randint(0, config.vocab_size, shape)
+        sides: dict[str, nn.Module] = {
+            "with": twin,
+            "without": spanless(twin, config),
+            "with again": twin,
+        }
     with torch.no_grad(), recording(None):
-        found = interleaved(sides, tokens, budget_s)
+        passing = {name: turn(module, tokens) for name, module in sides.items()}
+        found = interleaved(passing, budget_s, block_s=BLOCK_S, fewest=FEWEST)
         return found, spans_of(twin, tokens)
 
 
@@ -230,8 +232,8 @@ MODEL_HEADER: Final = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the tables, write the data; see the module's docstring."""
+def made_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.span_cost",
         description=(__doc__ or "").strip().replace("%", "%%"),
@@ -242,20 +244,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--seconds", type=float, default=20.0, help="for each model (default %(default)s)"
     )
     parser.add_argument("--threads", type=int, default=1, help="of torch (default %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default cpu)")
+    parser.add_argument("--batch", type=count, default=BATCH, help="(default %(default)s)")
+    parser.add_argument("--context", type=count, default=CONTEXT, help="(default %(default)s)")
     parser.add_argument("--json", type=Path, default=DEFAULT, metavar="FILE", help="the data")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the tables, write the data; see the module's docstring."""
+    parser = made_parser()
     args = parser.parse_args(argv)
     sizes = args.sizes.split(",")
     if args.threads < 1 or not set(sizes) <= set(SIZES):
         parser.error(f"--threads is 1 or more, and --sizes some of {', '.join(SIZES)}")
     torch.set_num_threads(args.threads)
     try:
-        path = writable(args.json)
-    except BenchmarkError as error:
+        device, path = choose_device(args.device), writable(args.json)
+    except UsageError as error:
+        parser.error(str(error))
+    except (BenchmarkError, LaunchError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    known = conditions("torch", "nvtx") | {"device": "cpu", "threads": torch.get_num_threads()}
+    known = conditions("torch", "nvtx") | {"device": device, "device_name": device_name(device)}
+    known |= {"threads": torch.get_num_threads(), "batch": args.batch, "context": args.context}
     spans = span_times(SPAN_REPEATS)
-    models = {size: model_times(size, args.seconds) for size in sizes}
+    shape = args.batch, args.context
+    models = {size: model_times(size, args.seconds, shape, device) for size in sizes}
     off_ns = whole(spans[AS_IN_MODEL]).middle
     rows = [model_row(size, *found, off_ns) for size, found in models.items()]
     print("\n".join([*told(known), "", span_table(spans), "", aligned(MODEL_HEADER, rows)]))

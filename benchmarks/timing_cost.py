@@ -15,20 +15,20 @@ true median in 95 % of cases. A missed goal is no failure: the exit status stays
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Final
 
 import torch
 
 from benchmarks.conditions import RESULTS, conditions, told
 from benchmarks.samples import Goal, interval, ratios, whole
-from benchmarks.span_cost import Times, extra
+from benchmarks.span_cost import extra
 from benchmarks.text import BenchmarkError, aligned, writable, write
+from benchmarks.turns import Times, interleaved
 from model import SIZES
 from profiling.errors import LaunchError, UsageError
 from profiling.machine import choose_device, device_name
@@ -76,32 +76,13 @@ def sides(training: Training) -> dict[str, Loop]:
     return found | ({SYNCHRONIZED: synchronized} if device.startswith("cuda") else {})
 
 
-def seconds(loop: Loop, steps: int, device: str) -> float:
+def seconds(loop: Loop, device: str, steps: int) -> float:
     """Return how long one of so many steps takes, from an idle device to an idle device."""
     synchronize(device)
     began = time.perf_counter()
     loop(steps)
     synchronize(device)
     return (time.perf_counter() - began) / steps
-
-
-def interleaved(loops: Mapping[str, Loop], device: str, budget_s: float) -> Times:
-    """Return the seconds of a step of each side; they take turns, in shuffled order."""
-    once = min(seconds(loop, 1, device) for loop in loops.values() for _ in range(3))
-    steps = max(1, round(BLOCK_S / once))
-    turns = max(FEWEST, round(budget_s / (len(loops) * steps * once)))
-    found: Times = {name: [] for name in loops}
-    names, order = list(loops), Random(0)
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(turns):
-            order.shuffle(names)
-            for name in names:
-                found[name].append(seconds(loops[name], steps, device))
-    finally:
-        gc.enable()
-    return found
 
 
 def empty_ns(device: str) -> list[float]:
@@ -112,7 +93,7 @@ def empty_ns(device: str) -> list[float]:
         for _ in range(steps):
             time_parts(parts, device)
 
-    return [seconds(loop, EMPTY_LOOPS, device) * 1e9 for _ in range(EMPTY_REPEATS)]
+    return [seconds(loop, device, EMPTY_LOOPS) * 1e9 for _ in range(EMPTY_REPEATS)]
 
 
 def _nothing() -> None:
@@ -125,7 +106,10 @@ def step_times(size: str, device: str, budget_s: float) -> Times:
         size=size, config=SIZES[size], batch=BATCH, context=CONTEXT, device=device, mode="train"
     )
     with recording(None):
-        return interleaved(sides(Training(settings)), device, budget_s)
+        loops = {
+            name: partial(seconds, loop, device) for name, loop in sides(Training(settings)).items()
+        }
+        return interleaved(loops, budget_s, block_s=BLOCK_S, fewest=FEWEST)
 
 
 HEADER: Final = (

@@ -9,6 +9,11 @@ the graph, so results may be modified in place and the same kernels run.
 A node can fail to come: ``backward(inputs=…)`` leaves some out, an exception ends the pass. So a
 range also closes when a range that is not part of it opens, when the pass ends, and, after an
 exception, when the next pass begins or the span around ``backward()`` ends.
+
+Several passes may run at once: on several threads, also over the same graph, and one inside a node
+of another. Each has ranges of its own. Where one thread serves two of them by turns, as autograd's
+thread of a GPU does when two threads call ``backward()``, NVTX allows no more than nesting: what
+one pass opens lies inside what the other has open there, until that ends.
 """
 
 import threading
@@ -52,10 +57,13 @@ class _Pass:
     The engine calls back only after success, but drops the callback after a failure too.
     """
 
+    def __init__(self) -> None:
+        self.opened: dict[BackwardRange, OpenedRange] = {}
+
     def finish(self) -> None:
         """Close what is still open on the thread the pass ended on."""
         open_ranges = stack()
-        while open_ranges and _belongs(open_ranges[-1], self):
+        while open_ranges and _is_over(open_ranges[-1], self):
             open_ranges.pop().close()
 
 
@@ -73,54 +81,61 @@ def _current_pass() -> _Pass:
     return current
 
 
-def _belongs(entry: OpenRange, running: _Pass) -> bool:
-    return isinstance(entry, BackwardRange) and entry.running() is running
+def _is_over(entry: OpenRange, ending: _Pass | None = None) -> bool:
+    """Return whether an open range belongs to a pass that is over, or to this one."""
+    return isinstance(entry, OpenedRange) and entry.running() in (None, ending)
 
 
-def _is_left_over(entry: OpenRange) -> bool:
-    return isinstance(entry, BackwardRange) and entry.running() is None
+def _is_finished(entry: OpenRange) -> bool:
+    return isinstance(entry, OpenedRange) and entry.finished
+
+
+class OpenedRange:
+    """A backward range while it is open, in one pass.
+
+    Args:
+        backward: which.
+        current: the pass.
+        pending: how many nodes that lead out of the span are still to come.
+    """
+
+    __slots__ = ("_pass", "backward", "finished", "name", "pending")
+
+    def __init__(self, backward: "BackwardRange", current: _Pass, pending: int) -> None:
+        self.name = backward.name
+        self.backward = backward
+        self.pending = pending
+        self.finished = False
+        self._pass = weakref.ref(current)
+
+    def running(self) -> _Pass | None:
+        """Return the pass; nothing once that is over."""
+        return self._pass()
+
+    def close(self) -> None:
+        """Pop the range."""
+        self.backward.recorder.pop()
+        self.pending = 0
+        self.finished = True
 
 
 class BackwardRange:
     """The range of one span's backward pass; the same object serves every pass over its graph."""
 
-    __slots__ = (
-        "_finished",
-        "_flops",
-        "_parent",
-        "_pass",
-        "_pending",
-        "_recorder",
-        "_since",
-        "_sinks",
-        "name",
-        "results",
-    )
+    __slots__ = ("_flops", "_parent", "_since", "_sinks", "name", "recorder", "results")
 
     def __init__(self, recorder: Recorder, name: str, flops: int | None) -> None:
         self.name = name
+        self.recorder = recorder
         self.results: list[Node] = []
-        self._recorder = recorder
         self._flops = flops
         self._parent: BackwardRange | None = None
         self._since = 0
         self._sinks = 0
-        self._pending = 0
-        self._finished = False
-        self._pass: weakref.ref[_Pass] | None = None
-
-    @property
-    def backward(self) -> "BackwardRange":
-        """Itself."""
-        return self
-
-    def running(self) -> _Pass | None:
-        """Return the backward pass in which the range is open; nothing once that is over."""
-        return None if self._pass is None else self._pass()
 
     def enter(self, open_ranges: list[OpenRange]) -> None:
         """Remember where in the graph, and inside what, the span begins."""
-        while open_ranges and _is_left_over(open_ranges[-1]):
+        while open_ranges and _is_over(open_ranges[-1]):
             open_ranges.pop().close()
         self._since = torch._C._autograd._get_sequence_nr()
         self._parent = open_ranges[-1].backward if open_ranges else None
@@ -138,12 +153,6 @@ class BackwardRange:
         for result in dict.fromkeys(results):
             if result in inside:
                 result.register_prehook(self._before_result)
-
-    def close(self) -> None:
-        """Pop the range."""
-        self._recorder.pop()
-        self._pending = 0
-        self._finished = True
 
     def _trace(self, results: list[Node]) -> tuple[set[Node], list[Node]]:
         """Return the nodes the span created, and those of them that lead only out of it."""
@@ -168,7 +177,8 @@ class BackwardRange:
 
     def _before_result(self, _gradients: Any) -> None:
         current = _current_pass()
-        if not self._pending or self.running() is not current:
+        opened = current.opened.get(self)
+        if opened is None or not opened.pending:
             self._open(current)
 
     def _open(self, current: _Pass) -> None:
@@ -178,42 +188,45 @@ class BackwardRange:
         open_ranges = stack()
         while open_ranges and self._outlives(open_ranges[-1], current):
             open_ranges.pop().close()
-        self._pass = weakref.ref(current)
-        self._pending = self._sinks
-        self._finished = False
-        self._recorder.push(self.name, self._flops)
-        open_ranges.append(self)
+        opened = current.opened[self] = OpenedRange(self, current, self._sinks)
+        self.recorder.push(self.name, self._flops)
+        open_ranges.append(opened)
 
     def _is_due(self, current: _Pass) -> bool:
         """Return whether this pass has reached the range's work but not its first node yet."""
-        return bool(self._sinks) and not self._pending and self.running() is not current
+        if not self._sinks or self in current.opened:
+            return False
+        # Inside a node of it another pass may run: that one has the range around it already.
+        return all(entry.backward is not self or _is_over(entry) for entry in stack())
 
     def _outlives(self, entry: OpenRange, current: _Pass) -> bool:
         """Return whether an open range must be over, now that this one opens."""
-        if not isinstance(entry, BackwardRange):
+        if not isinstance(entry, OpenedRange):
             return False  # a span around the pass, or around work that runs again inside it
         running = entry.running()
-        if running is None or entry._finished:
+        if running is None or entry.finished:
             return True
         # A pass of its own inside a node of another pass leaves that one's ranges open.
-        return running is current and entry not in self._ancestors()
+        return running is current and entry.backward not in self._ancestors()
 
     def _after_sink(self, _inputs: Any, _outputs: Any) -> None:
-        if self._pending:
-            self._pending -= 1
-            if not self._pending:
-                self._finish()
+        current = _passes.get(graph_task_id())
+        opened = current.opened.get(self) if current is not None else None
+        if opened is not None and opened.pending:
+            opened.pending -= 1
+            if not opened.pending:
+                self._finish(opened)
 
-    def _finish(self) -> None:
+    def _finish(self, opened: OpenedRange) -> None:
         """Close, unless a range that is not part of this one is open inside; then it will."""
-        self._finished = True
+        opened.finished = True
         open_ranges = stack()
-        if self in open_ranges:
-            above = open_ranges[open_ranges.index(self) + 1 :]
+        if opened in open_ranges:
+            above = open_ranges[open_ranges.index(opened) + 1 :]
             if all(self in entry.backward._ancestors() for entry in above):
                 for _ in above:
                     open_ranges.pop().close()
-        while open_ranges and open_ranges[-1].backward._finished:
+        while open_ranges and _is_finished(open_ranges[-1]):
             open_ranges.pop().close()
 
     def _ancestors(self) -> "Iterator[BackwardRange]":

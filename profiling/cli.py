@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from profiling.errors import LaunchError, UsageError, one_line
+from profiling.interrupts import Raised
 
 if TYPE_CHECKING:
     from analysis.table import Table
@@ -147,15 +148,14 @@ def run(main: Callable[[], int], out_of_memory: str = "use a smaller model or ba
         out_of_memory: what to do when memory is wanting.
     """
     # Here, not above: beside somebody's script a module called `analysis` may be theirs.
-    from analysis.cli import ESCAPED
+    from analysis.cli import escape_letters
     from analysis.errors import ReportError
 
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=ESCAPED)
+    escape_letters()
     try:
-        status = main()
-        sys.stdout.flush()
+        with Raised():
+            status = main()
+            sys.stdout.flush()
     except UsageError as error:
         return failed(str(error), 2)
     except (LaunchError, ReportError) as error:

@@ -34,6 +34,7 @@ from profiling.errors import LaunchError
 from profiling.machine import device_name
 from profiling.progress import StepsBar, steps_bar
 from profiling.rank import Told
+from profiling.rank_options import add_timing
 from profiling.spread import Spread
 
 MODULE: Final = "profiling.communication"
@@ -142,16 +143,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="(default: %(default)s)",
     )
-    made.add_argument("--steps", type=cli.count, default=10, metavar="N", help="timed (10)")
-    made.add_argument("--warmup", type=cli.count_or_none, default=5, metavar="N", help="(5)")
-    made.add_argument(
-        "--timeout",
-        type=cli.positive,
-        default=600.0,
-        metavar="S",
-        help="for all sizes of one backend and number of ranks, in seconds (600)",
-    )
-    made.add_argument("--port", type=cli.count, default=0, help="where ranks meet (a free one)")
+    add_timing(made, 600.0, "all sizes of one backend and number of ranks")
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything there, raw too")
     cli.add_output(made)
     return made

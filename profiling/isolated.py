@@ -28,6 +28,7 @@ import psutil
 from profiling import child
 from profiling.cli import OUT_OF_MEMORY, is_out_of_memory
 from profiling.errors import LaunchError, UsageError
+from profiling.interrupts import Raised
 from profiling.machine import python_command
 from profiling.workload import FAILURE_NAME, RESULT_NAME, leave
 
@@ -174,4 +175,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with Raised():
+        sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from profiling import names
 from profiling.attention_wraps import spans_only, watched
@@ -27,6 +27,9 @@ from profiling.progress import steps_bar
 from profiling.spans import annotate, recording, span
 from profiling.timing_configs import Shape
 from profiling.workload import told
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,20 +104,8 @@ def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
     """
     settings = LayersSettings.load(settings_file)
     device, shape = settings.device, Shape(settings.batch, settings.context)
-    model = load_model(
-        settings.model_name,
-        random_init=settings.random_init,
-        device=device,
-        dtype=settings.dtype,
-        attention=settings.attention,
-        seed=settings.seed,
-    )
+    model = _loaded(settings, shape)
     layers = find_layers(model)
-    check_positions(model, shape)
-    try:
-        check(model.config, shape, model.dtype, device)
-    except MemoryError as error:
-        raise LaunchError(f"{shape}: {error}; {SMALLER}") from None
     forward = one_forward(model, shape, device, settings.seed)
     warmup, steps = settings.warmup, settings.steps
     with steps_bar(2 * (warmup + steps)) as bar:
@@ -137,6 +128,25 @@ def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
         "layers": len(layers),
         **told(ranges),
     }
+
+
+def _loaded(settings: LayersSettings, shape: Shape) -> "PreTrainedModel":
+    """Return the model, where a pass of this shape is possible and fits."""
+    model = load_model(
+        settings.model_name,
+        random_init=settings.random_init,
+        device=settings.device,
+        dtype=settings.dtype,
+        attention=settings.attention,
+        seed=settings.seed,
+    )
+    find_layers(model)  # a model without any is refused for that, whatever its shape
+    check_positions(model, shape)
+    try:
+        check(model.config, shape, model.dtype, settings.device)
+    except MemoryError as error:
+        raise LaunchError(f"{shape}: {error}; {SMALLER}") from None
+    return model
 
 
 def _within(name: str, step: Callable[[], None]) -> Callable[[], None]:

@@ -10,6 +10,7 @@ from profiling.errors import LaunchError, UsageError
 from profiling.machine import available_bytes, choose_device
 from profiling.options import DEFAULT_SIZE, add_shape
 from profiling.parallel_training import Strategy
+from profiling.rank_options import add_timing
 from profiling.settings import DTYPES, SHAPE_FIELDS, Settings, shape
 
 BUCKETED: Final = "bucketed"
@@ -56,16 +57,7 @@ def parser(module: str, doc: str | None) -> cli.Parser:
         help="sizes of buckets for bucketed, in 10^6 bytes (default: %(default)s)",
     )
     how.add_argument("--device", help="cpu or cuda (default: cuda where there are enough GPUs)")
-    how.add_argument("--steps", type=cli.count, default=10, metavar="N", help="timed (10)")
-    how.add_argument("--warmup", type=cli.count_or_none, default=5, metavar="N", help="(5)")
-    how.add_argument(
-        "--timeout",
-        type=cli.positive,
-        default=1800.0,
-        metavar="S",
-        help="for each strategy, in seconds (1800)",
-    )
-    how.add_argument("--port", type=cli.count, default=0, help="where ranks meet (a free one)")
+    add_timing(how, 1800.0, "each strategy")
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything there, raw too")
     cli.add_output(made)
     return made

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import psutil
 
+from profiling.interrupts import Raised
 from profiling.workload import PLAN_NAME, RESULT_NAME, leave, leave_failure
 
 TOLD_NAME: Final = "told.jsonl"
@@ -69,4 +70,5 @@ def _end_with(parent: int, launcher: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with Raised():
+        sys.exit(main(sys.argv[1:]))

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from profiling import report_schema
 from profiling.errors import one_line
+from profiling.interrupts import Raised
 from profiling.trace_description import run_rows
 from profiling.trace_events import Staging
 from profiling.trace_report import write
@@ -188,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
     try:
-        with _progress_bar(args.trace) as progress:
+        with Raised(), _progress_bar(args.trace) as progress:
             summary = convert(args.trace, args.output, overwrite=args.overwrite, progress=progress)
     except TraceError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from profiling.backward import too_deep
 from profiling.capture import capture
+from profiling.interrupts import Raised
 from profiling.machine import facts
 from profiling.recorders import Recorder
 from profiling.spans import costs
@@ -87,4 +88,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with Raised():
+        sys.exit(main(sys.argv[1:]))

@@ -3,11 +3,15 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests.shared import SHARED
+
+if TYPE_CHECKING:
+    from tests.recorded import Recorded
 
 # A busy machine is no failure: no test is timed.
 settings.register_profile("untimed", deadline=None)
@@ -37,3 +41,17 @@ def _no_test_changes_a_real_report() -> Iterator[None]:
 def _plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.fixture
+def recorded() -> "Iterator[Recorded]":
+    """Every span of the test, all of which are closed at its end."""
+    from profiling.spans import recording  # here: most tests need no torch
+    from profiling.stack import stack
+    from tests.recorded import Recorded
+
+    recorder = Recorded()
+    with recording(recorder):
+        yield recorder
+    assert recorder.balanced
+    assert stack() == []

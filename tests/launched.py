@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from profiling.processes import child_environment
+
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ("--size", "tiny", "--batch", "2", "--context", "16", "--steps", "2", "--device", "cpu")
 
@@ -26,7 +28,7 @@ def launch(
     return subprocess.run(
         [*command, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+        env={**child_environment(), **(env or {})},
         capture_output=True,
         text=True,
         timeout=300,

@@ -10,7 +10,7 @@ from model.parallel import STRATEGIES, DataParallel, FullyShardedDataParallel, p
 from profiling.rank import Tell
 from tests.parallel_cases import own, parameters
 from tests.parallel_cases_data import adamw, train, trained_alone
-from tests.parallel_cases_sharded import MODELS
+from tests.sharded_training import MODELS
 
 
 def distances(given: dict[str, Any], tell: Tell) -> dict[str, Any]:

@@ -1,13 +1,11 @@
 """Full sharding on every rank, against one process and torch's own fully_shard."""
 
-from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
 from unittest.mock import patch
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from model import TransformerLM
@@ -26,93 +24,7 @@ from tests.parallel_cases import (
     rank,
     same_everywhere,
 )
-
-
-class Linear(nn.Module):
-    """Somebody's own layer: no bias, its weight used in a product of its own."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) * inputs**-0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.einsum("...i,oi->...o", x, self.weight)
-
-
-class Embedding(nn.Module):
-    def __init__(self, count: int, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(count, width))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.weight[tokens]
-
-
-class Norm(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        normal = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5) * self.weight
-        return normal.to(x.dtype)
-
-
-class Own(nn.Module):
-    """A model of such layers, whose rows do not come out even."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = Embedding(21, 16)
-        self.norm1 = Norm(16)
-        self.linear1 = Linear(16, 33)
-        self.norm2 = Norm(33)
-        self.linear2 = Linear(33, 16)
-        self.lm_head = Linear(16, 21)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        x = self.linear1(self.norm1(self.embedding(tokens)))
-        result: Tensor = self.lm_head(self.linear2(self.norm2(torch.relu(x))))
-        return result
-
-
-MODELS: tuple[Callable[[], nn.Module], ...] = (Own, Toy, lambda: TransformerLM(TINY))
-
-
-def sgd(module: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
-
-
-def train(
-    model: nn.Module, optimizer: torch.optim.Optimizer, part: Callable[[Tensor], Tensor]
-) -> None:
-    for step in range(5):
-        optimizer.zero_grad()
-        inputs, targets = batch(step)
-        backward(loss_of(model, part(inputs), part(targets)))
-        if isinstance(model, (DataParallel, FullyShardedDataParallel)):
-            model.finish_gradient_synchronization()
-        optimizer.step()
-
-
-def whole(tensor: Tensor) -> Tensor:
-    return tensor
-
-
-def trained(
-    start: nn.Module, part: Callable[[Tensor], Tensor], **options: Any
-) -> dict[str, Tensor]:
-    model = FullyShardedDataParallel(deepcopy(start), **options)
-    train(model, sgd(model), part)
-    found = model.gather_full_params()
-    return {name: found[name] for name, _ in start.named_parameters()}
-
-
-def trained_alone(start: nn.Module) -> dict[str, Tensor]:
-    model = deepcopy(start)
-    train(model, sgd(model), whole)
-    return parameters(model)
+from tests.sharded_training import MODELS, Cast, Own, sgd, train, trained, trained_alone, whole
 
 
 @case
@@ -150,23 +62,6 @@ def it_equals_torchs_own() -> None:
     train(theirs, optimizer, own)
     expected = {name: each.full_tensor() for name, each in theirs.state_dict().items()}
     assert_close(trained(start, own), expected, rtol=1e-6, atol=1e-7)
-
-
-class Cast(nn.Module):
-    """What half precision is to compute, on one process: weights cast by autograd itself."""
-
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.module = module
-        self.dtype = dtype
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        cast = {
-            name: each.to(self.dtype) if "norm" not in name else each
-            for name, each in self.module.named_parameters()
-        }
-        result: Tensor = torch.func.functional_call(self.module, cast, (tokens,))
-        return result
 
 
 @case

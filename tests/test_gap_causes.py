@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis import gaps
-from analysis.idle import RESUME_NS, SLOW_CALL_NS
+from analysis.idle_causes import RESUME_NS, SLOW_CALL_NS
 from tests.build_device import PAGEABLE, Call, Copy, add_device_work
 from tests.build_report import Kernel, make_report
 from tests.test_gaps import found

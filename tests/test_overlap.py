@@ -142,7 +142,27 @@ def test_without_them_the_hosts_ranges_stand_in(
     out, err = capsys.readouterr()
     (row,) = json.loads(out)
     assert (row["collective_ns"], row["hidden_ns"], row["compute_ns"]) == (50, 0, 30)
-    assert "no ranges of a backend's own threads" in err
+    assert "the host's calls count in their place\n" in err
+
+
+def test_what_the_host_waits_after_an_asynchronous_call_is_told_and_counts_as_no_collective(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("communication", 10, 20),
+            Range("all_reduce", 12, 18),
+            Range("communication", 50, 90),  # the wait for it
+            Range("communication", 55, 60, thread=3),  # the wait of another thread
+        ],
+        operators=[Operator("aten::mm", 20, 50, 30)],
+    )
+    assert overlap.main([str(path), "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    (row,) = json.loads(out)
+    assert (row["collective_ns"], row["hidden_ns"], row["exposed_ns"]) == (6, 0, 6)
+    assert "but not the 45 ns that it waited for them afterwards" in err
 
 
 def test_warmup_is_left_out(tmp_path: Path) -> None:

@@ -20,15 +20,6 @@ from tests.recorded import Operators, Recorded
 TINY = SIZES["tiny"]
 
 
-@pytest.fixture
-def recorded() -> Iterator[Recorded]:
-    recorder = Recorded()
-    with recording(recorder):
-        yield recorder
-    assert recorder.balanced
-    assert stack() == []
-
-
 def doubled(x: Tensor, name: str = "double") -> Tensor:
     with span(name) as mark:
         return mark.output(x * 2)

@@ -1,12 +1,14 @@
 """What timing costs, on made-up times; nothing here is timed."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from benchmarks import timing_cost
 from benchmarks.timing_cost import AGAIN, BARE, HEADER, SYNCHRONIZED, TIMED
+from benchmarks.turns import interleaved
 from profiling.training import Training
 from tests.step_benchmark import settings
 
@@ -50,16 +52,15 @@ def test_on_a_gpu_a_synchronize_without_marks_stands_beside(
     assert waits == ["cuda"] * 3
 
 
-def test_sides_take_turns_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sides_take_turns_in_blocks() -> None:
     taken: list[tuple[str, int]] = []
 
-    def seconds(loop: str, steps: int, device: str) -> float:
+    def seconds(loop: str, steps: int) -> float:
         taken.append((loop, steps))
         return 0.01
 
-    monkeypatch.setattr(timing_cost, "seconds", seconds)
-    loops = {name: name for name in (BARE, TIMED, AGAIN)}
-    found = timing_cost.interleaved(loops, "cpu", 4.5)  # type: ignore[arg-type]
+    loops = {name: partial(seconds, name) for name in (BARE, TIMED, AGAIN)}
+    found = interleaved(loops, 4.5, block_s=0.05, fewest=20)
     assert {name: len(times) for name, times in found.items()} == dict.fromkeys(loops, 30)
     turns = taken[9:]
     assert {steps for _, steps in turns} == {5}
