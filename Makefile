@@ -24,7 +24,7 @@ FLAGS = $(if $(SIZE),--size '$(SIZE)') $(if $(WORKLOAD),--workload $(WORKLOAD)) 
 	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup profile test check format bench gpu-evidence gpu-unpack gpu-carry docs clean
+.PHONY: help setup profile test check format bench gpu-evidence gpu-unpack gpu-carry gpu-verdict docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ gpu-unpack: ## unpack what it packed, from FROM= into OUT=, and complete its rec
 
 gpu-carry: ## fill CARRY= with wheels of what a bare GPU machine lacks (GPU_PYTHON=3.12: over there)
 	$(PYTHON) -m benchmarks.gpu_carry $(or $(CARRY),gpu_carry) $(if $(GPU_PYTHON),--python $(GPU_PYTHON))
+
+gpu-verdict: $(READY) ## say what of OUT= holds, and keep it as data: benchmarks/results/, nsys_reports/gpu-*.sqlite
+	$(BIN)/python -m benchmarks.gpu_verdict $(or $(OUT),gpu_evidence) --keep benchmarks/results --samples nsys_reports
 
 docs: $(READY) ## renew what the README shows, by running it
 	$(BIN)/cog -r README.md
