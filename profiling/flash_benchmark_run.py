@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.attention import ATTENTIONS, causal_mask
-from model.flash import FlashUnavailable
-from model.flash.function import check
+from model.flash import FlashUnavailable, tuning
+from model.flash.function import check, works
 from profiling.machine import available_bytes
 from profiling.timing import synchronize, to_ns
 
@@ -104,7 +104,7 @@ def measure(row: Row) -> dict[str, Any]:
     Returns:
         For each of ``forward``, ``backward`` and ``both`` the median, 20th and 80th percentile of
         its time in nanoseconds; ``memory_bytes``, the peak of a forward and a backward pass with
-        their inputs on a GPU, else None.
+        their inputs on a GPU, else None; of our kernels ``tilings``, see `tuning.described`.
 
     Raises:
         Unsupported: the implementation does not do this here.
@@ -113,11 +113,11 @@ def measure(row: Row) -> dict[str, Any]:
     if not row.device.startswith("cuda") and row.needed_bytes > available_bytes(row.device):
         raise MemoryError(f"about {row.needed_bytes / 2**30:.1f} GiB are needed")
     attend, around = implementation(row)
-    made: dict[str, Any] = {"dtype": getattr(torch, row.dtype), "device": row.device}
+    like: dict[str, Any] = {"dtype": getattr(torch, row.dtype), "device": row.device}
     torch.manual_seed(0)
     shape = (row.batch, row.heads, row.length, row.width)
-    q, k, v = inputs = [torch.randn(shape, **made).requires_grad_() for _ in range(3)]
-    above = torch.randn(shape, **made)
+    q, k, v = inputs = [torch.randn(shape, **like).requires_grad_() for _ in range(3)]
+    above = torch.randn(shape, **like)
 
     def both() -> None:
         attend(q, k, v).backward(above)  # type: ignore[no-untyped-call]
@@ -133,7 +133,11 @@ def measure(row: Row) -> dict[str, Any]:
             BOTH: both,
         }
         times = {name: timed_ns(part, row, inputs) for name, part in parts.items()}
-    return {**times, "memory_bytes": memory_bytes}
+    made: dict[str, Any] = {**times, "memory_bytes": memory_bytes}
+    if row.implementation == "flash":
+        ahead, back = works(q, row.length, True)
+        made["tilings"] = tuning.described({ahead, *back.values()})
+    return made
 
 
 def implementation(row: Row) -> tuple[Attend, AbstractContextManager[object]]:
@@ -197,6 +201,7 @@ def supported(row: Row) -> Iterator[None]:
     with warnings.catch_warnings():
         # What is compiled makes its own mask; sdpa_kernel says why each backend is out.
         warnings.filterwarnings("ignore", message="(?s).*lru_cache")
+        warnings.filterwarnings("ignore", module=r"torch\._inductor")  # of TF32 not allowed, say
         warnings.filterwarnings("ignore", module="profiling.flash_benchmark_run")
         try:
             yield

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from model.flash import tuning
 from profiling import fit, names
 from profiling.capture import capture
 from profiling.memory_run import range_memory
@@ -75,4 +76,6 @@ def run(
     result = {"step_ns": profiled, "unprofiled_step_ns": unprofiled, **told(ranges)}
     if memory and settings.mode != "forward":
         result["range_memory"] = range_memory(workload)
+    if tilings := tuning.described():
+        result["flash_tilings"] = tilings
     return result | ({"compiled": compiled.found()} if settings.compile else {})

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from model.flash import tuning
 from model.parallel import process_group
 from profiling import fit, names
 from profiling.capture import capture
@@ -65,4 +66,6 @@ def record(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
         with recording(None):
             unprofiled = repeat(settings.steps, training.step, "unrecorded")
         times = {"step_ns": profiled, "unprofiled_step_ns": unprofiled}
-        return {**times, **told(ranges), "facts": facts(settings.device)}
+        tilings = tuning.described()
+        more = {"flash_tilings": tilings} if tilings else {}
+        return {**times, **told(ranges), **more, "facts": facts(settings.device)}

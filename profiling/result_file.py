@@ -71,8 +71,13 @@ def write_text(path: Path, text: str) -> None:
         raise LaunchError(str(error).replace(ELSEWHERE, "name another file")) from None
 
 
-def read(path: Path, kind: str) -> dict[str, Any]:
+def read(path: Path, kind: str, package: str = "profiling") -> dict[str, Any]:
     """Return what `write` wrote.
+
+    Args:
+        path: the file.
+        kind: of result, the module that wrote it.
+        package: where that module is.
 
     Raises:
         LaunchError: it cannot be read, or is no result of that kind.
@@ -83,7 +88,7 @@ def read(path: Path, kind: str) -> dict[str, Any]:
         reason = (error.strerror or str(error)).lower()
         raise LaunchError(f"{path}: cannot be read ({reason}); name another file") from None
     except (ValueError, RecursionError):
-        raise LaunchError(f"{path}: no JSON; give a file that profiling.{kind} wrote") from None
+        raise LaunchError(f"{path}: no JSON; give a file that {package}.{kind} wrote") from None
     if not isinstance(content, dict) or content.get(KIND) != kind:
-        raise LaunchError(f"{path}: no result of profiling.{kind}; give a file that it wrote")
+        raise LaunchError(f"{path}: no result of {package}.{kind}; give a file that it wrote")
     return content

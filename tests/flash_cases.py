@@ -4,13 +4,18 @@ Everything is compared with plain attention in float64 on the same inputs.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor
 
 from model.flash import FlashAttentionReference, FlashAttentionTriton
+from model.flash.tiles import ONE_PASS, TWO_PASSES, Pass, Tiling
+
+BACKWARD_PASSES: Final = (TWO_PASSES, ONE_PASS)
 
 VERSIONS: Final[dict[str, Any]] = {
     "reference": FlashAttentionReference,
@@ -149,18 +154,45 @@ def is_empty_where_nothing_is_asked(version: str, device: str) -> None:
 
 
 def cuts_tiles_of_any_shape(device: str, queries: int, keys: int) -> None:
-    """The kernels at a tiling that is not the one they would choose."""
-    from model.flash import launch
-    from model.flash.tiles import Tiling
+    """The kernels at a tiling that is not the one they would choose, in two passes and in one."""
+    for passes in BACKWARD_PASSES:
+        with chosen(passes, Tiling(queries, keys, 4, 1)):
+            for is_causal in (False, True):
+                for length in (17, 128, 150):
+                    agrees("triton", device, Case(length, length, 16, is_causal, "float32"))
 
-    chosen = Tiling(queries, keys, 4, 1)
-    before, launch.tuned = launch.tuned, lambda *_: chosen
+
+@contextmanager
+def chosen(passes: tuple[Pass, ...], tiling: Tiling | None = None) -> Iterator[None]:
+    """Let the backward pass be done in these passes, and everything at this tiling if any."""
+    from model.flash import tuning
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "backward_passes", lambda _: passes)
+        if tiling:
+            patch.setattr(tuning, "known", lambda _: tiling)
+        yield
+
+
+def agrees_in_one_pass(device: str, case: Case) -> None:
+    with chosen(ONE_PASS):
+        agrees("triton", device, case)
+
+
+def repeats_exactly(version: str, device: str) -> None:
+    """With deterministic algorithms alone: the same bits in every run."""
+    q, k, v, above = inputs(Case(300, 300, 32, True, "bfloat16"), device)
+    leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
+    torch.use_deterministic_algorithms(True)
     try:
-        for is_causal in (False, True):
-            for length in (17, 128, 150):
-                agrees("triton", device, Case(length, length, 16, is_causal, "float32"))
+        runs = [
+            torch.autograd.grad(VERSIONS[version].apply(*leaves, True), leaves, above)
+            for _ in range(3)
+        ]
     finally:
-        launch.tuned = before
+        torch.use_deterministic_algorithms(False)
+    for again in runs[1:]:
+        assert all(map(torch.equal, runs[0], again))
 
 
 def model_agrees(choice: str, device: str) -> None:

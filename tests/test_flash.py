@@ -1,5 +1,6 @@
 """FlashAttention in PyTorch's operators, what both versions refuse, which tiles they compute."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +17,20 @@ from model.flash import (
     FlashUnavailable,
     check_available,
     computed_pairs,
+    tuning,
 )
+from model.flash.backward import kinds
 from model.flash.function import check
-from model.flash.tiles import REFERENCE, Tiling, candidates
-from model.flash.tuning import fastest
+from model.flash.tiles import (
+    ONE_PASS,
+    PADDED_QUERIES,
+    REFERENCE,
+    TWO_PASSES,
+    Pass,
+    Tiling,
+    candidates,
+)
+from model.flash.tuning import MOST_CANDIDATES, NoTiling, fastest
 from model.flops import fused_attention
 from tests import flash_cases
 from tests.flash_cases import Case
@@ -228,8 +239,8 @@ def test_the_fastest_tiling_that_fits_is_chosen() -> None:
         call()
         return times[ran[-1]]
 
-    assert fastest(of_kind, run, time) == of_kind[1]
-    with pytest.raises(RuntimeError, match="takes none of the tilings"):
+    assert fastest(of_kind, run, time) == (of_kind[1], 1.0)
+    with pytest.raises(NoTiling, match="takes none of the tilings"):
         fastest(of_kind[2:3], run, time)
     with pytest.raises(ZeroDivisionError):
         fastest(of_kind, lambda _: 1 / 0, time)
@@ -239,9 +250,86 @@ def test_the_fastest_tiling_that_fits_is_chosen() -> None:
 @pytest.mark.parametrize("itemsize", [2, 4])
 @pytest.mark.parametrize("width", [16, 64, 80, 128])
 def test_a_handful_of_tilings_is_tried(width: int, itemsize: int, precision: str) -> None:
-    for which in ("forward", "dq", "dkdv"):
+    for which in ("forward", "dq", "dkdv", "one_pass"):
         of_kind = candidates(which, width, itemsize, precision)
-        assert 2 <= len(set(of_kind)) == len(of_kind) <= 5
+        if which == "one_pass" and itemsize == 4:
+            assert not of_kind
+            continue
+        assert 2 <= len(set(of_kind)) == len(of_kind) <= MOST_CANDIDATES
+        assert all(one.queries <= PADDED_QUERIES for one in of_kind)
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Milliseconds that each pass takes; nothing else is timed."""
+    times: dict[str, float] = {"dq": 2.0, "dkdv": 3.0}
+    monkeypatch.setattr(tuning, "_tuned", {})
+    monkeypatch.setattr(tuning, "_time", lambda call: call())
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    return times
+
+
+def chosen(times: dict[str, float], dtype: torch.dtype = torch.bfloat16) -> tuple[Pass, ...]:
+    """Return the passes that are chosen where they take so long; what is missing does not fit."""
+    from triton.runtime.errors import OutOfResources
+
+    def run_of(which: Pass) -> Callable[[Tiling], object]:
+        def run(_: Tiling) -> float:
+            if which not in times:
+                raise OutOfResources(300_000, 232_448, "shared memory")
+            return times[which]
+
+        return run
+
+    works = kinds(torch.zeros(1, 1, 8, 64, dtype=dtype), 8, True)
+    made = tuning.backward(works, {which: run_of(which) for which in works})
+    for which, tiling in made:
+        assert tiling in candidates(which, 64, dtype.itemsize, "ieee")
+    return tuple(which for which, _ in made)
+
+
+@pytest.mark.parametrize(
+    ("one", "passes"), [(4.9, ONE_PASS), (5.1, TWO_PASSES), (None, TWO_PASSES)]
+)
+def test_the_backward_pass_takes_one_pass_where_that_is_faster_than_both(
+    one: float | None, passes: tuple[Pass, ...], timed: dict[str, float]
+) -> None:
+    if one is not None:
+        timed["one_pass"] = one
+    assert chosen(timed) == passes
+    assert chosen({}) == passes  # and nothing is timed again
+
+
+def test_nothing_that_depends_on_an_order_is_chosen_where_it_must_not_be(
+    timed: dict[str, float],
+) -> None:
+    timed["one_pass"] = 1.0
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert chosen(timed) == TWO_PASSES
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert chosen(timed) == ONE_PASS
+    assert chosen(timed, torch.float32) == TWO_PASSES
+
+
+def test_what_was_chosen_can_be_written_down(timed: dict[str, float]) -> None:
+    assert chosen(timed) == TWO_PASSES
+    rows = json.loads(json.dumps(tuning.described(), allow_nan=False))
+    assert [(row["which"], row["time_ms"]) for row in rows] == [
+        ("dq", 2.0),
+        ("dkdv", 3.0),
+        ("one_pass", None),
+    ]
+    best = candidates("dq", 64, 2, "ieee")[0]
+    assert rows[0] | {"queries": best.queries, "keys": best.keys, "dtype": "bfloat16"} == rows[0]
+    assert tuning.described(()) == []
+
+
+def test_a_gpu_that_takes_neither_of_the_two_passes_is_told_so(timed: dict[str, float]) -> None:
+    del timed["dkdv"]
+    with pytest.raises(NoTiling, match="takes none"):
+        chosen(timed)
 
 
 class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -1,6 +1,7 @@
 """The FlashAttention benchmark: rows, rates, what does not fit, what is not supported."""
 
 import json
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from profiling import flash_benchmark, flash_benchmark_run
 from profiling.cli import run
 from profiling.flash_benchmark import defaults, main, rows
-from profiling.flash_benchmark_run import Row, timed_ns
+from profiling.flash_benchmark_run import Row, supported, timed_ns
 
 QUICK = ("--device", "cpu", "--heads", "2", "--warmup-ms", "1", "--repeat-ms", "1")
 
@@ -52,6 +53,20 @@ def test_compiled_attention_can_go_backward_again_and_again(
 ) -> None:
     found = made(capsys, "--lengths", "32", "--widths", "16", "--implementations", "compiled")
     assert [one["outcome"] for one in found] == 3 * ["done"]
+
+
+def test_on_a_gpu_the_compiler_is_kept_quiet_about_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it imports
+        from torch._inductor import compile_fx
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+    warn = compile_fx._warn_tf32_disabled.__wrapped__
+    with pytest.warns(UserWarning, match="TensorFloat32"):
+        warn()
+    with supported(row(implementation="compiled")):
+        warn()  # a warning is an error in these tests
 
 
 def test_what_does_not_fit_reads_oom_and_the_others_go_on(

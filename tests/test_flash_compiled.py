@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from model.flash.launch import constants
+from model.flash.arguments import constants
 from model.flash.tiles import HALF, IEEE, TF32, Pass, Tiling, candidates, masked_tiles
 
 triton = pytest.importorskip("triton")
@@ -41,6 +41,7 @@ def kernel(which: Pass) -> Any:
         "forward": triton_forward.flash_forward_kernel,
         "dq": triton_backward.flash_backward_dq_kernel,
         "dkdv": triton_backward.flash_backward_dkdv_kernel,
+        "one_pass": triton_backward.flash_backward_dkdv_kernel,
     }[which]
 
 
@@ -54,8 +55,10 @@ def build(which: Pass, chosen: Tiling, width: int, dtype: str, length: int, fold
     fixed = constants(q, length, True, chosen)
     options = {name: fixed.pop(name) for name in ("num_warps", "num_stages")}
     options |= {name: fixed.pop(name) for name in ("maxnreg",) if name in fixed}
-    if which != "dkdv":
+    if which in ("forward", "dq"):
         fixed["MASKED_TILES"] = masked_tiles(chosen, True)
+    if which == "dkdv":
+        fixed["SUMS"] = None
     signature, attributes = {}, {}
     for place, name in enumerate(kernel(which).arg_names):
         signature[name] = type_of(name, fixed, dtype)
@@ -82,7 +85,7 @@ def build(which: Pass, chosen: Tiling, width: int, dtype: str, length: int, fold
 def type_of(name: str, fixed: dict[str, object], dtype: str) -> str:
     if name in fixed:
         return "constexpr"
-    if name in ("LSE", "DELTA"):
+    if name in ("LSE", "STATISTICS", "SUMS"):
         return "*fp32"
     if name.isupper() and name != "HEADS":
         return f"*{dtype}"
@@ -122,6 +125,10 @@ def test_half_precision_runs_on_tensor_cores_that_do_not_wait_for_each_other(
     assert "serialized" not in built.said
     assert spilled(built.said) <= NEAR_NOTHING_BYTES
     assert built.shared_bytes <= H100_SHARED_BYTES
+    # What is added up in memory goes there four numbers at a time, and nothing else does.
+    added = re.findall(r"\b(?:red|atom)\.\S+", built.ptx)
+    assert bool(added) == (which == "one_pass")
+    assert all(".global." in one and one.endswith(".v4.f32") for one in added), added
 
 
 @pytest.mark.slow
@@ -143,6 +150,6 @@ def test_float32_compiles_in_seconds(which: Pass, width: int, tmp_path: Path) ->
 
 @pytest.mark.parametrize("width", [16, 32, 80])
 def test_other_widths_compile(width: int, tmp_path: Path) -> None:
-    for which in ("forward", "dq", "dkdv"):
+    for which in ("forward", "dq", "dkdv", "one_pass"):
         first = candidates(which, width, 2, "tf32")[0]
         assert "serialized" not in build(which, first, width, "bf16", 1000, tmp_path).said

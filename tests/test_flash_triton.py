@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 import torch
 
-from model.flash.tiles import INTERPRETED, computed_pairs
+from model.flash.tiles import INTERPRETED, ONE_PASS, TWO_PASSES, Pass, computed_pairs
 from model.flops import fused_attention
 from tests import flash_cases
 from tests.flash_cases import Case
@@ -98,9 +98,31 @@ def test_queries_may_be_more_or_fewer_than_keys(queries: int, keys: int, run: Ru
     run(agrees, Case(queries, keys, 24, False, "float32"))
 
 
+def agrees_in_one_pass(case: Case, device: str) -> None:
+    flash_cases.agrees_in_one_pass(device, case)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(129, 129, 64, True, "float32"),
+        Case(100, 100, 80, True, "bfloat16"),
+        Case(17, 17, 128, True, "float16"),
+        Case(5, 150, 24, False, "float32"),
+        Case(150, 5, 24, False, "float32"),
+        pytest.param(Case(1000, 1000, 64, True, "bfloat16"), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_one_backward_pass_gives_the_gradients_too(case: Case, run: Run) -> None:
+    run(agrees_in_one_pass, case)
+
+
 def strides(device: str) -> None:
-    flash_cases.takes_any_strides("triton", device, True)
-    flash_cases.takes_any_strides("triton", device, False)
+    for passes in flash_cases.BACKWARD_PASSES:
+        with flash_cases.chosen(passes):
+            flash_cases.takes_any_strides("triton", device, True)
+            flash_cases.takes_any_strides("triton", device, False)
 
 
 def test_any_strides_are_taken(run: Run) -> None:
@@ -116,7 +138,9 @@ def test_batch_and_heads_may_stand_apart(run: Run) -> None:
 
 
 def extreme(dtype: str, scale: float, device: str) -> None:
-    flash_cases.survives_extreme_logits("triton", device, dtype, scale)
+    for passes in flash_cases.BACKWARD_PASSES:
+        with flash_cases.chosen(passes):
+            flash_cases.survives_extreme_logits("triton", device, dtype, scale)
 
 
 @pytest.mark.parametrize(
@@ -151,17 +175,31 @@ def test_a_model_has_eagers_logits_and_gradients(run: Run) -> None:
     run(model)
 
 
-def spans(length: int, device: str) -> list[tuple[str, int | None]]:
-    return flash_cases.spans_of("flash", device, length)
+def spans(length: int, passes: tuple[Pass, ...], device: str) -> list[tuple[str, int | None]]:
+    with flash_cases.chosen(passes):
+        return flash_cases.spans_of("flash", device, length)
 
 
-def test_payloads_count_the_tiles_of_all_nine_products(interpreter: ProcessPoolExecutor) -> None:
-    found = interpreter.submit(spans, 200, "cpu").result()
+@pytest.mark.parametrize(("passes", "products"), [(TWO_PASSES, 7), (ONE_PASS, 5)])
+def test_payloads_count_the_tiles_of_all_products(
+    passes: tuple[Pass, ...], products: int, interpreter: ProcessPoolExecutor
+) -> None:
+    found = interpreter.submit(spans, 200, passes, "cpu").result()
     pairs = computed_pairs(200, 200, True, INTERPRETED.queries, INTERPRETED.keys)
-    cost = fused_attention(4, 200, 200, 16, 4, pairs, 7 * pairs)
+    cost = fused_attention(4, 200, 200, 16, 4, pairs, products * pairs)
     assert found == 2 * [("fused_attention", cost.flops)] + 2 * [
         ("fused_attention.backward", cost.backward_flops)
     ]
+
+
+def repeats(device: str) -> None:
+    flash_cases.repeats_exactly("triton", device)
+
+
+def test_where_only_deterministic_algorithms_are_allowed_gradients_repeat_exactly(
+    run: Run,
+) -> None:
+    run(repeats)
 
 
 def compiled(device: str) -> None:

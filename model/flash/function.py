@@ -7,9 +7,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.flash import shapes, tuning
+from model.flash.arguments import precision
 from model.flash.availability import check_available
-from model.flash.launch import flash_backward, flash_forward, precision
-from model.flash.tiles import WIDEST, Pass, computed_pairs
+from model.flash.backward import kinds
+from model.flash.launch import flash_backward, flash_forward
+from model.flash.tiles import PRODUCTS, WIDEST, Pass, computed_pairs
 
 DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -74,12 +76,19 @@ class FlashAttentionTriton(torch.autograd.Function):
         return dq, dk, dv, None
 
 
+def works(q: Tensor, keys: int, is_causal: bool) -> tuple[tuning.Kind, dict[Pass, tuning.Kind]]:
+    """Return what the tilings of the forward pass, and of the backward passes, are kept under."""
+    ahead = tuning.kind("forward", q, keys, is_causal, precision(q.dtype))
+    return ahead, kinds(q, keys, is_causal)
+
+
 def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[int, int]:
     """Return how many query-key pairs each head computes, forward and backward.
 
     The forward pass has two products of each pair; the pairs of the backward pass are summed over
-    its seven products, three for dQ and four for dK and dV. Which tiles are computed depends on the
-    tilings, so where they are not chosen yet, everything runs once for that.
+    its products: three for dQ and four for dK and dV, or five where one pass was chosen. Which
+    tiles are computed depends on the tilings, so where they are not chosen yet, everything runs
+    once for that.
 
     Args:
         q: ``(batch, heads, queries, width)``.
@@ -87,24 +96,21 @@ def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[in
         v: likewise.
         is_causal: whether tiles are skipped.
     """
-    keys, format_ = k.shape[-2], precision(q.dtype)
-
-    def kind(which: Pass) -> tuning.Kind:
-        return tuning.kind(which, q, keys, is_causal, format_)
-
-    with torch.no_grad():
-        needed: tuple[Pass, ...] = (
-            ("forward", "dq", "dkdv") if _has_gradient(q, k, v) else ("forward",)
-        )
-        if q.is_cuda and not all(tuning.is_tuned(kind(which)) for which in needed):
+    queries, keys = q.shape[-2], k.shape[-2]
+    ahead, back = works(q, keys, is_causal)
+    needed = [ahead, *back.values()] if _has_gradient(q, k, v) else [ahead]
+    if q.is_cuda and not all(map(tuning.is_tuned, needed)):
+        with torch.no_grad():
             output, lse = flash_forward(q, k, v, is_causal)
             if len(needed) > 1:
                 flash_backward(q, k, v, output, lse, torch.ones_like(output), is_causal)
-    forward, dq, dkdv = (
-        computed_pairs(q.shape[-2], keys, is_causal, chosen.queries, chosen.keys)
-        for chosen in (tuning.known(kind(which)) for which in ("forward", "dq", "dkdv"))
-    )
-    return forward, 3 * dq + 4 * dkdv
+
+    def pairs(work: tuning.Kind) -> int:
+        chosen = tuning.known(work)
+        return computed_pairs(queries, keys, is_causal, chosen.queries, chosen.keys)
+
+    backward = (PRODUCTS[which] * pairs(back[which]) for which in tuning.backward_passes(back))
+    return pairs(ahead), sum(backward)
 
 
 def _has_gradient(*tensors: Tensor) -> bool:

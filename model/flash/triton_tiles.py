@@ -8,6 +8,11 @@ its constant flag says that the tile may stick out.
 import triton
 import triton.language as tl
 
+from model.flash.tiles import PADDED_QUERIES, STATISTICS
+
+COLUMNS = tl.constexpr(STATISTICS)
+PADDED_TO = tl.constexpr(PADDED_QUERIES)
+
 
 @triton.jit
 def head_of(pointer, head, HEADS, batch_stride, head_stride):
@@ -82,14 +87,37 @@ def store_tile(
 
 
 @triton.jit
-def load_rows(pointer, row, length, other, ROWS: tl.constexpr, SHORT: tl.constexpr):
-    """Return one number a row, ``other`` for rows past the end."""
-    rows = row + tl.arange(0, ROWS)
-    if SHORT:
-        values = tl.load(pointer + rows, mask=rows < length, other=other)
-    else:
-        values = tl.load(pointer + rows)
-    return values
+def add_tile(pointer, tile, row, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Add a tile to rows of BLOCK numbers, in memory; several programs may at once."""
+    tl.atomic_add(addresses(pointer, row, BLOCK, ROWS, BLOCK), tile, sem="relaxed")
+
+
+@triton.jit
+def statistics_of(pointer, head, queries):
+    """Return where the statistics of one head begin."""
+    return pointer + tl.cast(head, tl.int64) * tl.cdiv(queries, PADDED_TO) * PADDED_TO * COLUMNS
+
+
+@triton.jit
+def sums_of(pointer, head, queries, BLOCK: tl.constexpr):
+    """Return where the sums of one head begin."""
+    return pointer + tl.cast(head, tl.int64) * tl.cdiv(queries, PADDED_TO) * PADDED_TO * BLOCK
+
+
+@triton.jit
+def load_statistics(pointer, row, ROWS: tl.constexpr):
+    """Return the log-sum-exp and delta of a tile of queries.
+
+    They are the first two of a row's COLUMNS numbers, which are loaded together: so there is a
+    number for each thread at least. Where there are fewer, Triton 3.6 lets every thread load all it
+    needs, sixteen loads where one will do, and they serialise the tensor cores' instructions.
+    """
+    rows = row + tl.arange(0, ROWS)[:, None]
+    loaded = tl.load(pointer + rows * COLUMNS + tl.arange(0, COLUMNS)[None, :])
+    even, odd = tl.split(loaded.reshape(ROWS, COLUMNS // 2, 2))
+    lse, _ = tl.split(even)
+    delta, _ = tl.split(odd)
+    return lse, delta
 
 
 @triton.jit

@@ -1,22 +1,39 @@
 """Which tiling a kernel gets: timed once for a kind of work, then kept.
 
-A few tilings that are known to be good are timed on the first call, a fraction of a second each
-beside their compilation. Nothing is timed under the interpreter, and nothing while a CUDA graph is
-captured, which would record the trials.
+A few tilings that are known to be good are timed on the first call, a tenth of a second each beside
+their compilation, which takes a second or two each and is kept on the disk by Triton: at most
+`MOST_CANDIDATES` of them for each pass. The backward pass is timed in two passes and in one.
+Nothing is timed under the interpreter, and nothing while a CUDA graph is captured, which would
+record the trials.
 """
 
+import math
 import threading
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import asdict
+from timeit import default_timer
+from typing import Any, Final, NamedTuple
 
 import torch
 
 from model.flash.availability import is_interpreted
-from model.flash.tiles import INTERPRETED, Pass, Tiling, candidates, length_class, padded
+from model.flash.tiles import (
+    INTERPRETED,
+    ONE_PASS,
+    TWO_PASSES,
+    Pass,
+    Tiling,
+    candidates,
+    length_class,
+    padded,
+)
 
 WARM_UP_MS: Final = 10
 TRIAL_MS: Final = 40
 """How long each tiling is timed; triton.testing takes milliseconds."""
+
+MOST_CANDIDATES: Final = 5
+"""Tilings that are tried of a pass, so that a first step is late by seconds and not by minutes."""
 
 
 class Kind(NamedTuple):
@@ -34,7 +51,28 @@ class Kind(NamedTuple):
 Time = Callable[[Callable[[], object]], float]
 """Times a call in milliseconds."""
 
-_tuned: dict[Kind, Tiling] = {}
+
+class NoTiling(RuntimeError):
+    """The GPU takes none of the tilings."""
+
+
+class Choice(NamedTuple):
+    """What was chosen for a kind of work, and on what grounds.
+
+    Attributes:
+        tiling: the fastest.
+        time_ms: of it; infinite where the GPU took none.
+        tried: how many there were.
+        took_s: how long trying them took, with their compilation.
+    """
+
+    tiling: Tiling
+    time_ms: float
+    tried: int
+    took_s: float
+
+
+_tuned: dict[Kind, Choice] = {}
 _lock = threading.Lock()
 
 
@@ -57,12 +95,12 @@ def known(work: Kind) -> Tiling:
     """Return the tiling this kind of work gets, or would get were nothing timed."""
     if is_interpreted():
         return INTERPRETED
-    return _tuned.get(work) or _candidates(work)[0]
+    return _tuned[work].tiling if work in _tuned else _candidates(work)[0]
 
 
 def is_tuned(work: Kind) -> bool:
     """Return whether nothing has to be timed for this kind of work any more."""
-    return work in _tuned or is_interpreted()
+    return work in _tuned or is_interpreted() or not _candidates(work)
 
 
 def _candidates(work: Kind) -> tuple[Tiling, ...]:
@@ -75,24 +113,91 @@ def tiling(work: Kind, run: Callable[[Tiling], object]) -> Tiling:
     Args:
         work: what is asked for.
         run: does it once with a tiling.
+
+    Raises:
+        NoTiling: the GPU takes none of them.
     """
-    if is_tuned(work):
-        return known(work)
-    if torch.cuda.is_current_stream_capturing():
-        return known(work)
+    _tune(work, run)
+    return known(work)
+
+
+def backward(
+    works: Mapping[Pass, Kind], runs: Mapping[Pass, Callable[[Tiling], object]]
+) -> list[tuple[Pass, Tiling]]:
+    """Return the passes of the backward pass and their tilings; the first time, all are timed.
+
+    Args:
+        works: the kind of each.
+        runs: what does each once with a tiling.
+
+    Raises:
+        NoTiling: the GPU takes no tiling of one of the two passes.
+    """
+    for which in (*TWO_PASSES, *ONE_PASS):
+        try:
+            _tune(works[which], runs[which])
+        except NoTiling:
+            if which not in ONE_PASS:
+                raise
+            _tuned[works[which]] = Choice(_candidates(works[which])[0], math.inf, 0, 0.0)
+    return [(which, known(works[which])) for which in backward_passes(works)]
+
+
+def backward_passes(works: Mapping[Pass, Kind]) -> tuple[Pass, ...]:
+    """Return the passes that are chosen: two, until one was timed and is faster.
+
+    Two as well where only deterministic algorithms are allowed.
+    """
+    timed = [_tuned.get(works[which]) for which in (*ONE_PASS, *TWO_PASSES)]
+    if torch.are_deterministic_algorithms_enabled() or None in timed:
+        return TWO_PASSES
+    one, *two = (choice.time_ms for choice in timed if choice)
+    return ONE_PASS if one < sum(two) else TWO_PASSES
+
+
+def described(works: Container[Kind] | None = None) -> list[dict[str, Any]]:
+    """Return what was chosen in this process, for a run's notes.
+
+    Args:
+        works: only of these.
+
+    Returns:
+        A row for each kind of work: the fields of `Kind`, of `Tiling` and of `Choice`; a time that
+        no tiling reached is None.
+    """
+    return [
+        {
+            **work._asdict(),
+            "dtype": str(work.dtype).removeprefix("torch."),
+            **asdict(choice.tiling),
+            "time_ms": choice.time_ms if choice.time_ms < math.inf else None,
+            "tried": choice.tried,
+            "took_s": round(choice.took_s, 1),
+        }
+        for work, choice in _tuned.items()
+        if works is None or work in works
+    ]
+
+
+def _tune(work: Kind, run: Callable[[Tiling], object]) -> None:
+    if is_tuned(work) or torch.cuda.is_current_stream_capturing():
+        return
     with _lock:
         if work not in _tuned:
-            _tuned[work] = fastest(_candidates(work), run, _time)
-        return _tuned[work]
+            start, of_kind = default_timer(), _candidates(work)
+            chosen, time_ms = fastest(of_kind, run, _time)
+            _tuned[work] = Choice(chosen, time_ms, len(of_kind), default_timer() - start)
 
 
-def fastest(of_kind: Sequence[Tiling], run: Callable[[Tiling], object], time: Time) -> Tiling:
-    """Return the tiling that ran in the least time.
+def fastest(
+    of_kind: Sequence[Tiling], run: Callable[[Tiling], object], time: Time
+) -> tuple[Tiling, float]:
+    """Return the tiling that ran in the least time, and its time in milliseconds.
 
     A tiling that the GPU has too little shared memory or too few registers for is passed over.
 
     Raises:
-        RuntimeError: the GPU takes none of them.
+        NoTiling: the GPU takes none of them.
     """
     times_ms: dict[Tiling, float] = {}
     failures = []
@@ -100,15 +205,15 @@ def fastest(of_kind: Sequence[Tiling], run: Callable[[Tiling], object], time: Ti
         try:
             times_ms[candidate] = time(lambda chosen=candidate: run(chosen))  # type: ignore[misc]
         except Exception as error:
-            if not _is_too_much(error):
+            if not is_too_much(error):
                 raise
             failures.append(f"{candidate}: {error}")
     if not times_ms:
-        raise RuntimeError(f"this GPU takes none of the tilings: {'; '.join(failures)}")
-    return min(times_ms, key=lambda candidate: times_ms[candidate])
+        raise NoTiling(f"this GPU takes none of the tilings: {'; '.join(failures)}")
+    return min(times_ms.items(), key=lambda item: item[1])
 
 
-def _is_too_much(error: Exception) -> bool:
+def is_too_much(error: Exception) -> bool:
     """Return whether a kernel did not fit the GPU, or the compiler gave up on it."""
     from triton import runtime
 
@@ -116,7 +221,7 @@ def _is_too_much(error: Exception) -> bool:
     refused = tuple(
         getattr(errors, name) for name in ("OutOfResources", "PTXASError") if hasattr(errors, name)
     )
-    return isinstance(error, refused)
+    return isinstance(error, refused) or "PassManager::run failed" in str(error)
 
 
 def _time(call: Callable[[], object]) -> float:
