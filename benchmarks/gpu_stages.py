@@ -8,7 +8,8 @@ hour on an H100, in calls of under ten minutes (`calls`).
 `Step.expected_s` was added up, not measured: 7 s to start a command and to come to the first kernel
 (5 s more for each row that is a process of its own and imports all that again), the work at a third
 of the GPU's peak, 1.2 s to compile a kernel of bf16 flash attention and 2.5 s one of float32 (as
-ptxas takes for sm_90, on one core), and two minutes to compile 48 layers forward and backward.
+ptxas takes for sm_90, on one core), two minutes to compile 48 layers forward and backward and 15 s
+to compile one of them.
 """
 
 import sys
@@ -68,12 +69,12 @@ def _sweep(name: str, expected_s: int, *words: str) -> Step:
     return Step(name, words, TIMED, expected_s)
 
 
-def _mfu(name: str, expected_s: int, batch: int, attention: str, *words: str) -> Step:
+def _mfu(name: str, expected_s: int, batches: str, attention: str, *words: str) -> Step:
     return _sweep(
         name,
         expected_s,
         *("--sizes", "xl", "--contexts", "1024", "--modes", "train", "--dtypes", "bfloat16"),
-        *("--optimizer", "fused", "--batch", str(batch), "--attention", attention, *words),
+        *("--optimizer", "fused", "--batches", batches, "--attention", attention, *words),
     )
 
 
@@ -86,6 +87,14 @@ def _flash(name: str, expected_s: int, dtype: str, lengths: str, implementations
     what = ("--heads", "16", "--widths", "64,128", "--dtypes", dtype, "--lengths", lengths)
     chosen = ("--implementations", implementations)
     return _table(name, expected_s, "flash_benchmark", *what, *chosen)
+
+
+def _tuning(expected_s: int) -> Step:
+    """Return the search for tilings, which goes on in the next call where it is not done."""
+    out = ("--results", "{out}/flash_tuning.json")
+    shown = ("--format", "csv", "--output", "{out}/flash_tuning.csv")
+    words = ("benchmarks.flash_tuning", "--device", "cuda", "--budget-s", "450", *out, *shown)
+    return Step("flash-tuning", words, TIMED, expected_s)
 
 
 def _memory(size: str, expected_s: int, contexts: str) -> Step:
@@ -136,6 +145,8 @@ def files_with_gpu_tests() -> list[str]:
 _OF_SEVERAL = "eager,sdpa,sdpa-flash,flash"
 _NOTES = ("--mode", "train", "--batch", "8", "--context", "256")
 _BF16 = ("--attention", "sdpa", "--dtype", "bfloat16")
+_BY_BLOCK = ("--compile", "--compile-scope", "block")
+_AUTOTUNED = ("--compile-mode", "max-autotune-no-cudagraphs")
 
 STAGES: Final[Mapping[str, tuple[Step, ...]]] = {
     "recording": (
@@ -149,13 +160,12 @@ STAGES: Final[Mapping[str, tuple[Step, ...]]] = {
         _recording("notes", "nsys", 38, *_NOTES),
     ),
     "flash": (
-        _flash("flash", 55, "bfloat16", "16384", _OF_SEVERAL),
+        _flash("flash", 67, "bfloat16", "16384", _OF_SEVERAL),
         _tests("tests-flash-float32", 100, (FLASH_TESTS,), "-k", "gpu and 64-float32"),
     ),
     "mfu": (
-        _mfu("mfu-8", 150, 8, "flash", "--compile"),
-        _mfu("mfu-8-plain", 18, 8, "flash"),
-        _mfu("mfu-16", 150, 16, "flash", "--compile"),
+        _mfu("mfu", 120, "16,8,4", "flash", *_BY_BLOCK),
+        _mfu("mfu-plain", 18, "8", "flash"),
     ),
     "spans": (
         _spans("span-cost", 28, 4, 512),
@@ -190,14 +200,17 @@ STAGES: Final[Mapping[str, tuple[Step, ...]]] = {
     ),
     "variants": (
         _recording("train-compiled", "torch", 75, "--mode", "train", "--compile"),
-        _flash("flash-lengths", 45, "bfloat16", "1024,4096", "sdpa,sdpa-flash,flash"),
+        _flash("flash-lengths", 69, "bfloat16", "1024,4096", "sdpa,sdpa-flash,flash"),
         _flash("flash-float32", 60, "float32", "1024,4096,16384", "sdpa,flash"),
         _attention("eager", 36),
     ),
     MORE: (
-        _mfu("mfu-4", 150, 4, "flash", "--compile"),
-        _mfu("mfu-8-eager", 18, 8, "eager"),
-        _mfu("mfu-8-eager-compiled", 150, 8, "eager", "--compile"),
+        _tuning(300),
+        _mfu("mfu-whole", 200, "16", "flash", "--compile"),
+        _mfu("mfu-autotuned", 200, "16", "flash", *_BY_BLOCK, *_AUTOTUNED),
+        _mfu("mfu-graphs", 60, "8", "flash", *_BY_BLOCK, "--compile-mode", "reduce-overhead"),
+        _mfu("mfu-eager", 18, "8", "eager"),
+        _mfu("mfu-eager-compiled", 40, "8", "eager", *_BY_BLOCK),
         _recording("train-sdpa-bf16", "nsys", 40, *_BF16),
         _sweep("sweep-warmup", 140, "--warmups", "1,2"),
         _attention("compiled", 60),

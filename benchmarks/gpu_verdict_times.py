@@ -137,7 +137,7 @@ def mfu(left: Left) -> list[Row]:
         row(5, "MFU of xl, bf16, flash, compile, context 1024", aim("mfu"), partial(_best, left))
     ]
     try:
-        every = [line for settings, line in rows_of(left, "mfu-8") if _is_mfu(settings)]
+        every = [line for settings, line in rows_of(left, "mfu") if _is_mfu(settings)]
     except Missing:
         return found
     beside = Aim("", compared=False)
@@ -169,14 +169,14 @@ def _mfu(line: dict[str, Any]) -> Found:
 
 def _best(left: Left) -> Found:
     found, why = [], []
-    for settings, line in rows_of(left, "mfu-8"):
+    for settings, line in rows_of(left, "mfu"):
         if _is_mfu(settings) and settings.compile and settings.attention.startswith("flash"):
             try:
                 found.append((_mfu(line), settings.batch))
             except Missing as error:
                 why.append(f"batch {settings.batch}: {error}")
     if not found:
-        raise Missing("; ".join(why) or _no_row(left, "mfu-8", "such a run"))
+        raise Missing("; ".join(why) or _no_row(left, "mfu", "such a run"))
     best, batch = max(found, key=lambda one: one[0].value)
     return Found(f"{best.words}, batch {batch}", best.value)
 

@@ -15,9 +15,6 @@ from torch.nn.attention import SDPBackend
 
 from model import flops
 from model.config import ModelConfig
-from model.flash import FlashAttentionReference, FlashAttentionTriton
-from model.flash.function import launched_pairs
-from model.flash.tiles import REFERENCE, computed_pairs
 from profiling import names
 from profiling.spans import span
 
@@ -79,6 +76,9 @@ def sdpa_cost(q: Tensor, k: Tensor, v: Tensor) -> flops.Cost:
 
 def attend_flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """FlashAttention-2 in our Triton kernels; on a CPU only under Triton's interpreter."""
+    # Here, not above: it brings Triton along, and every run would wait for that import.
+    from model.flash.function import FlashAttentionTriton, launched_pairs
+
     b, h, t, d = q.shape
 
     def cost() -> flops.Cost:
@@ -92,6 +92,9 @@ def attend_flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def attend_flash_reference(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """FlashAttention-2 in PyTorch's operators, a tile at a time: slow, and anywhere."""
+    from model.flash.reference import FlashAttentionReference
+    from model.flash.tiles import REFERENCE, computed_pairs
+
     b, h, t, d = q.shape
 
     def cost() -> flops.Cost:
@@ -116,7 +119,10 @@ ATTENTIONS: Final[dict[str, Attend]] = {
 
 
 class RotaryEmbedding(nn.Module):
-    """Rotary position embedding (arXiv 2104.09864), on halves: channel i pairs with i + d/2."""
+    """Rotary position embedding (arXiv 2104.09864), on halves: channel i pairs with i + d/2.
+
+    The tables are made with the first call that needs them, and kept.
+    """
 
     def __init__(self, width: int, theta: float) -> None:
         super().__init__()
@@ -125,7 +131,14 @@ class RotaryEmbedding(nn.Module):
         self._tables: tuple[Tensor, Tensor] | None = None
 
     def tables(self, positions: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cosines and sines of the first ``positions``, each ``(t, d)``."""
+        """Return the cosines and sines of the first ``positions``, each ``(t, d)``.
+
+        The sines of the left half are negative: what they are multiplied with is the other half.
+
+        Args:
+            positions: how many are needed.
+            like: has the dtype and the device of what is rotated.
+        """
         kept = self._tables
         if kept is None or kept[0].device != like.device or kept[0].dtype != like.dtype:
             kept = None
@@ -133,15 +146,20 @@ class RotaryEmbedding(nn.Module):
             with torch.inference_mode(False):
                 exponents = torch.arange(0, self.width, 2, device=like.device).float() / self.width
                 steps = torch.arange(positions, device=like.device).float()
-                angles = torch.outer(steps, self.theta**-exponents).repeat(1, 2)
-                kept = self._tables = angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+                angles = torch.outer(steps, self.theta**-exponents)
+                cos, sin = angles.cos().repeat(1, 2), angles.sin()
+                sin = torch.cat((-sin, sin), dim=-1)
+                kept = self._tables = cos.to(like.dtype), sin.to(like.dtype)
         return kept[0][:positions], kept[1][:positions]
 
     def forward(self, x: Tensor) -> Tensor:
         """Rotate ``(b, h, t, d)`` by position."""
         cos, sin = self.tables(x.shape[-2], x)
+        # As (b, t, h, d), which is how projections lie in memory: no copy changes the layout, and
+        # the compiler makes one kernel of the gradient, not three.
+        x, cos, sin = x.transpose(-3, -2), cos.unsqueeze(-2), sin.unsqueeze(-2)
         left, right = x.chunk(2, dim=-1)
-        return x * cos + torch.cat((-right, left), dim=-1) * sin
+        return (x * cos + torch.cat((right, left), dim=-1) * sin).transpose(-3, -2)
 
 
 class Attention(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from model import flops
-from model.attention import Attention
+from model.attention import Attention, RotaryEmbedding
 from model.config import ModelConfig
 from profiling import names
 from profiling.spans import span
@@ -116,6 +116,17 @@ class TransformerLM(nn.Module):
         ) as mark:
             logits: Tensor = self.lm_head(x)
             return mark.output(logits)
+
+    def prepare(self, positions: int, like: Tensor) -> None:
+        """Make the tables of so many positions now, which else the first forward pass makes.
+
+        Args:
+            positions: the longest context to come.
+            like: has the dtype that queries and keys will have, and the device.
+        """
+        for module in self.modules():
+            if isinstance(module, RotaryEmbedding):
+                module.tables(positions, like)
 
     def _through_blocks(self, x: Tensor) -> Tensor:
         """Map ``(b, t, d_model)`` to the same shape."""

@@ -9,7 +9,16 @@ from profiling.cli import Parser, count, count_or_none, positive, seed
 from profiling.errors import UsageError
 from profiling.machine import choose_device
 from profiling.options import add_variants
-from profiling.settings import ATTENTIONS, DTYPES, OPTIMIZERS, SHAPE_FIELDS, Settings, shape
+from profiling.settings import (
+    ATTENTIONS,
+    COMPILE_MODES,
+    COMPILE_SCOPES,
+    DTYPES,
+    OPTIMIZERS,
+    SHAPE_FIELDS,
+    Settings,
+    shape,
+)
 from profiling.training import LEARNING_RATE
 
 if TYPE_CHECKING:
@@ -40,6 +49,8 @@ VARIANTS: Final[dict[str, Any]] = {
     "tf32": False,
     "attention": ATTENTIONS[0],
     "compile": False,
+    "compile_mode": COMPILE_MODES[0],
+    "compile_scope": COMPILE_SCOPES[0],
     "optimizer": OPTIMIZERS[0],
     "checkpoint": 0,
 }

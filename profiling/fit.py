@@ -22,11 +22,13 @@ def needed_bytes(settings: Settings) -> int:
 
     Per layer autograd keeps some 20 vectors of ``d_model`` and 5 of ``d_ff`` for each token, and
     the attention weights; the logits exist three times. Within 20 % of what was measured for
-    small (batch 4, context 128 and 512) and medium in float32 on a CPU.
+    small (batch 4, context 128 and 512) and medium in float32 on a CPU. Compiled, it is 8 and 3: so
+    many did the graphs of xl that Inductor wrote for an H100 hand to their backward pass.
     """
     config, itemsize = settings.config, _ITEMSIZE[settings.dtype]
     tokens = settings.batch * settings.context
-    layer = tokens * (20 * config.d_model + 5 * config.d_ff)
+    wide, hidden = (8, 3) if settings.compile else (20, 5)
+    layer = tokens * (wide * config.d_model + hidden * config.d_ff)
     if settings.attention == "eager":
         layer += settings.batch * config.num_heads * settings.context**2
     layers = 1 if settings.mode == "forward" else config.num_layers

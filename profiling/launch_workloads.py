@@ -50,6 +50,8 @@ _OF_TRAINING: Final = (
     "autocast",
     "tf32",
     "compile",
+    "compile_mode",
+    "compile_scope",
     "optimizer",
     "checkpoint",
 )

@@ -35,7 +35,9 @@ from profiling.settings import MODES, PRECISIONS, SHAPE_FIELDS, Settings, shape
 
 MODULE: Final = "profiling.memory"
 ALL: Final = "all"
-_OF_A_MODEL: Final = ("attention", "compile", "optimizer", "checkpoint")
+_OF_A_MODEL: Final = (
+    *("attention", "compile", "compile_mode", "compile_scope", "optimizer", "checkpoint"),
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -192,7 +192,7 @@ def computed(settings: Settings) -> dict[str, Any]:
 def _snapshot(training: Training, file: Path) -> None:
     """Write the allocator's history of one step, for https://pytorch.org/memory_viz."""
     history = torch.cuda.memory
-    history._record_memory_history(max_entries=HISTORY_ENTRIES)
+    history._record_memory_history(max_entries=HISTORY_ENTRIES, stacks="python")
     try:
         training.infer() if training.settings.mode == "forward" else training.step()
         synchronize(training.settings.device)

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Final
 from profiling.cli import Parser, count, count_or_none, positive, seed
 from profiling.errors import UsageError
 from profiling.launch_workloads import OF_RANKS, OWN, TRAINING, add_workload, refuse
-from profiling.settings import ATTENTIONS, DTYPES, MODES, OPTIMIZERS, SHAPE_FIELDS, Settings, shape
+from profiling.settings import (
+    ATTENTIONS,
+    COMPILE_MODES,
+    COMPILE_SCOPES,
+    CUDA_GRAPHS,
+    DTYPES,
+    MODES,
+    OPTIMIZERS,
+    SHAPE_FIELDS,
+    Settings,
+    shape,
+)
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
@@ -26,6 +37,8 @@ OF_THE_MODEL: Final = {
     "tf32": False,
     "attention": ATTENTIONS[0],
     "compile": False,
+    "compile_mode": COMPILE_MODES[0],
+    "compile_scope": COMPILE_SCOPES[0],
     "optimizer": OPTIMIZERS[0],
     "checkpoint": 0,
     "steps": 3,
@@ -131,12 +144,26 @@ def add_ways(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
     parser.add_argument(
         "--compile", action="store_true", default=None, help="by torch.compile; its ranges go"
     )
+    add_compiler(parser)
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how AdamW runs (torch's default)")
     parser.add_argument(
         "--checkpoint",
         type=count_or_none,
         metavar="N",
         help="keep the input of every N blocks only, and run them again (default: 0, keep all)",
+    )
+
+
+def add_compiler(parser: Adder) -> None:
+    """Add how it is compiled, where it is."""
+    parser.add_argument(
+        "--compile-mode", choices=COMPILE_MODES, help="of torch.compile (default: default)"
+    )
+    parser.add_argument(
+        "--compile-scope",
+        choices=COMPILE_SCOPES,
+        help="one graph of the model, or one for all blocks, in a fraction of the time to compile "
+        "(default: model)",
     )
 
 
@@ -195,6 +222,11 @@ def settings(arguments: argparse.Namespace, config: "ModelConfig", device: str) 
     if arguments.attention not in ATTENTIONS:
         known = ", ".join(ATTENTIONS)
         raise UsageError(f"our model knows no {arguments.attention} attention; there are: {known}")
+    if arguments.compile_mode == CUDA_GRAPHS:
+        raise UsageError(
+            f"--compile-mode {CUDA_GRAPHS} replays CUDA graphs, which stand in no range; "
+            "time it with profiling.benchmark"
+        )
     on_gpu = device.startswith("cuda")
     chosen = {option: getattr(arguments, option) for option in OF_THE_MODEL}
     chosen["batch"] = arguments.batch or (4 if on_gpu else 1)

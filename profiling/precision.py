@@ -45,7 +45,8 @@ from profiling.settings import PRECISIONS, SHAPE_FIELDS, Settings
 MODULE: Final = "profiling.precision"
 OF_TIMES: Final = (
     *("size", *SHAPE_FIELDS, "rope_theta", "context_length", "batch_size"),
-    *("compile", "checkpoint", "mode", "learning_rate", "warmup_steps", "num_steps"),
+    *("compile", "compile_mode", "compile_scope", "checkpoint", "mode", "learning_rate"),
+    *("warmup_steps", "num_steps"),
 )
 """Options that --components has no use for."""
 

@@ -16,6 +16,14 @@ MODES: Final = ("train", "forward_backward", "forward")
 DTYPES: Final = ("float32", "bfloat16", "float16")
 ATTENTIONS: Final = ("eager", "sdpa", "flash", "flash-reference")
 OPTIMIZERS: Final = ("default", "fused", "foreach", "loop")
+COMPILE_MODES: Final = ("default", "max-autotune-no-cudagraphs", "reduce-overhead")
+"""What torch.compile calls them: cuBLAS; products chosen by timing; replayed as CUDA graphs."""
+
+CUDA_GRAPHS: Final = "reduce-overhead"
+COMPILE_SCOPES: Final = ("model", "block")
+"""What is one graph to the compiler: `profiling.compiler`."""
+
+BLOCK: Final = "block"
 PRECISIONS: Final[dict[str, dict[str, Any]]] = {
     "float32": {},
     "tf32": {"tf32": True},
@@ -34,10 +42,15 @@ SHAPE_FIELDS: Final = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size
 class Settings:
     """One run of our own model.
 
+    Raises:
+        UsageError: it says how to compile what is not compiled.
+
     Attributes:
         dtype: of weights, activations and gradients.
         autocast: what matrix products are cast to; the weights keep ``dtype``.
         tf32: whether float32 products may run in TF32.
+        compile_mode: of torch.compile, one of `COMPILE_MODES`.
+        compile_scope: what is one graph to it, one of `COMPILE_SCOPES`.
         checkpoint: blocks whose activations are kept as one and recomputed; 0 keeps all.
     """
 
@@ -52,11 +65,21 @@ class Settings:
     tf32: bool = False
     attention: str = "eager"
     compile: bool = False
+    compile_mode: str = COMPILE_MODES[0]
+    compile_scope: str = COMPILE_SCOPES[0]
     optimizer: str = "default"
     checkpoint: int = 0
     steps: int = 3
     warmup: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for option, known in (("mode", COMPILE_MODES), ("scope", COMPILE_SCOPES)):
+            chosen = getattr(self, f"compile_{option}")
+            if not self.compile and chosen != known[0]:
+                raise UsageError(
+                    f"--compile-{option} {chosen} is of --compile; give that too, or leave it out"
+                )
 
     def save(self, path: Path) -> None:
         """Write the settings for the process that runs them."""
@@ -101,6 +124,8 @@ class Settings:
             "autocast": self.autocast or "none",
             "attention": self.attention,
             "compile": str(self.compile).lower(),
+            "compile_mode": self.compile_mode if self.compile else "none",
+            "compile_scope": self.compile_scope if self.compile else "none",
             "optimizer": self.optimizer,
             "checkpoint": str(self.checkpoint),
             "steps": str(self.steps),
@@ -116,10 +141,16 @@ class Settings:
         return "tf32" if self.tf32 else self.dtype
 
     @property
+    def _compiled(self) -> str:
+        scope = " block by block" if self.compile_scope == BLOCK else ""
+        mode = f" ({self.compile_mode})" if self.compile_mode != COMPILE_MODES[0] else ""
+        return f"compiled{scope}{mode}"
+
+    @property
     def variants(self) -> list[str]:
         """What differs from the plain model, in words."""
         return [
-            *(["compiled"] if self.compile else []),
+            *([self._compiled] if self.compile else []),
             *([f"{self.optimizer} optimizer"] if self.optimizer != "default" else []),
             *([f"checkpoints of {self.checkpoint} blocks"] if self.checkpoint else []),
         ]

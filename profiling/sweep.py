@@ -1,10 +1,11 @@
-"""Time every combination of sizes, contexts, warm-ups, modes and dtypes, a process a row.
+"""Time every combination of sizes, batches, contexts, warm-ups, modes and dtypes.
 
     python -m profiling.sweep --sizes small,medium --contexts 128,512
     python -m profiling.sweep --sizes tiny,small --warmups 0,1,2,5 --explain
 
-A row that runs out of memory reads OOM, and the others go on. Finished rows are kept in --results
-with their raw times; a sweep that was interrupted goes on from there.
+Every row is a process of its own. A row that runs out of memory reads OOM, and the others go on.
+Finished rows are kept in --results with their raw times; a sweep that was interrupted goes on from
+there. MFU is the share of the peak that profiling.benchmark prints, empty where no peak is known.
 """
 
 import sys
@@ -72,9 +73,14 @@ def _heading(plan: Plan) -> str:
     first = plan.rows[0]
     variants = ", ".join([f"{first.attention} attention", *first.variants])
     return (
-        f"{device_name(first.device)}: batch {first.batch}, {first.steps} steps a row, {variants}\n"
+        f"{device_name(first.device)}: {_batches(plan)}, {first.steps} steps a row, {variants}\n"
         "Total is everything a step of the mode does"
     )
+
+
+def _batches(plan: Plan) -> str:
+    sizes = dict.fromkeys(str(row.batch) for row in plan.rows)
+    return f"batch{'es' if len(sizes) > 1 else ''} {', '.join(sizes)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -48,13 +48,16 @@ def _warmed(rows: Sequence[Row]) -> list[Row]:
 
 def _but_for_warmup(row: Row) -> object:
     settings = replace(row.settings, warmup=0)
-    return (settings.size, settings.context, settings.mode, settings.precision)
+    return (settings.size, settings.batch, settings.context, settings.mode, settings.precision)
 
 
 def name(row: Row) -> str:
     """Return what a configuration is called in a sentence."""
     settings = row.settings
-    return f"{settings.size}, context {settings.context}, {settings.precision}, {settings.mode}"
+    return (
+        f"{settings.size}, batch {settings.batch}, context {settings.context}, "
+        f"{settings.precision}, {settings.mode}"
+    )
 
 
 def _duration(row: Row) -> str:

@@ -68,7 +68,10 @@ def scaling(axes: Axes, rows: Sequence[Row]) -> None:
     lines: dict[str, list[Row]] = {}
     for row in rows:
         settings = row.settings
-        name = f"{settings.size} {settings.mode} {settings.precision} warm-up {settings.warmup}"
+        name = (
+            f"{settings.size} {settings.mode} {settings.precision} batch {settings.batch} "
+            f"warm-up {settings.warmup}"
+        )
         lines.setdefault(name, []).append(row)
     for name, members in lines.items():
         members.sort(key=lambda row: row.settings.context)
@@ -94,7 +97,8 @@ def _or_zero(value: float) -> float:
 def _short(row: Row, rows: Sequence[Row]) -> str:
     """Return the size, and what else differs between the rows."""
     words = [row.settings.size]
-    for field, form in (("context", "T {}"), ("warmup", "warm-up {}"), ("mode", "{}")):
+    forms = {"batch": "B {}", "context": "T {}", "warmup": "warm-up {}", "mode": "{}"}
+    for field, form in forms.items():
         if len({getattr(other.settings, field) for other in rows}) > 1:
             words.append(form.format(getattr(row.settings, field)))
     if len({other.settings.precision for other in rows}) > 1:

@@ -1,4 +1,4 @@
-"""What a sweep measures: every combination of sizes, contexts, warm-ups, modes and dtypes."""
+"""What a sweep measures: every combination of sizes, batches, contexts, modes and so on."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,7 +11,16 @@ from profiling.benchmark_options import MODES
 from profiling.cli import Parser, add_output, count, count_or_none, listed, one_of, positive, seed
 from profiling.errors import UsageError
 from profiling.machine import choose_device
-from profiling.settings import ATTENTIONS, OPTIMIZERS, PRECISIONS, Settings, shape
+from profiling.options import add_compiler
+from profiling.settings import (
+    ATTENTIONS,
+    COMPILE_MODES,
+    COMPILE_SCOPES,
+    OPTIMIZERS,
+    PRECISIONS,
+    Settings,
+    shape,
+)
 
 SIZES: Final = ("small", "medium", "large", "xl", "2.7B")
 """The five of the 2025 handout."""
@@ -46,6 +55,14 @@ def parser(module: str, doc: str | None) -> Parser:
         "--sizes", type=listed(str), default=SIZES, help=f"(default: {','.join(SIZES)})"
     )
     what.add_argument("--contexts", type=listed(count), default=(512,), help="(default: 512)")
+    what.add_argument(
+        "--batches",
+        "--batch",
+        type=listed(count),
+        default=(BATCH,),
+        metavar="N,N",
+        help=f"sequences a step (default: {BATCH})",
+    )
     what.add_argument("--warmups", type=listed(count_or_none), default=(5,), help="(default: 5)")
     what.add_argument(
         "--modes",
@@ -61,12 +78,12 @@ def parser(module: str, doc: str | None) -> Parser:
     )
     how = made.add_argument_group("how, the same for every row")
     how.add_argument("--num-steps", type=count, default=10, metavar="N", help="(default: 10)")
-    how.add_argument("--batch", type=count, default=BATCH, metavar="N", help=f"(default: {BATCH})")
     how.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     how.add_argument("--attention", choices=ATTENTIONS, default=ATTENTIONS[0])
     how.add_argument("--optimizer", choices=OPTIMIZERS, default=OPTIMIZERS[0])
     how.add_argument("--checkpoint", type=count_or_none, default=0, metavar="N")
     how.add_argument("--compile", action="store_true", help="by torch.compile")
+    add_compiler(how)
     how.add_argument("--seed", type=seed, default=0, metavar="N", help="(default: 0)")
     how.add_argument(
         "--memory-limit", type=positive, metavar="GIB", help="end a row that takes more (on a CPU)"
@@ -106,18 +123,20 @@ def plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _rows(arguments: argparse.Namespace, device: str) -> Sequence[Settings]:
-    names = ("sizes", "contexts", "warmups", "modes", "dtypes")
+    names = ("sizes", "batches", "contexts", "warmups", "modes", "dtypes")
     combinations = product(*(getattr(arguments, name) for name in names))
     return [
         Settings(
             size=size,
             config=shape(size),
             mode=mode,
-            batch=arguments.batch,
+            batch=batch,
             context=context,
             device=device,
             attention=arguments.attention,
             compile=arguments.compile,
+            compile_mode=arguments.compile_mode or COMPILE_MODES[0],
+            compile_scope=arguments.compile_scope or COMPILE_SCOPES[0],
             optimizer=arguments.optimizer if mode == "train" else OPTIMIZERS[0],
             checkpoint=0 if mode == "forward" else arguments.checkpoint,
             steps=arguments.num_steps,
@@ -125,5 +144,5 @@ def _rows(arguments: argparse.Namespace, device: str) -> Sequence[Settings]:
             seed=arguments.seed,
             **PRECISIONS[precision],
         )
-        for size, context, warmup, mode, precision in combinations
+        for size, batch, context, warmup, mode, precision in combinations
     ]

@@ -114,7 +114,8 @@ class Store:
                 raise LaunchError(
                     f"{self.path}: line {number} is no row of a sweep; name another --results"
                 ) from None
-            rows[self._key(line["settings"], line["machine"])] = row
+            # By the settings as they are read: an earlier version wrote fewer of them.
+            rows[self._key(asdict(row.settings), line["machine"])] = row
         return rows
 
 

@@ -23,6 +23,12 @@ def statistic(row: Row, part: str, which: str) -> float:
     return value / NS_PER_MS
 
 
+def utilization(row: Row) -> float:
+    """Return the MFU, a share of 1; NaN where no peak is known, or nothing was measured."""
+    found = (row.result or {}).get("mfu")
+    return float("nan") if found is None else float(found)
+
+
 def table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> Table:
     """Return the table; what a row could not measure is missing, and its status says why."""
     columns: dict[str, Column] = {"Model": [row.settings.size for row in rows]}
@@ -42,34 +48,41 @@ def table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> Table:
         "Dtype": [row.settings.precision for row in rows],
         "Backward/Forward": backward / forward,
         "Status": [row.status for row in rows],
+        "Batch": np.array([row.settings.batch for row in rows], np.int64),
+        "MFU": np.array([utilization(row) for row in rows]),
     }
     return Table(
         name="sweep",
         columns=columns,
         heading=heading,
         notes=(*notes, *_remarks(rows)),
-        unseen=_never_measured(columns),
+        unseen=(*_never_measured(columns), *_same_batch(rows)),
         spare=("Backward/Forward", "Mode"),
     )
 
 
 def _never_measured(columns: dict[str, Column]) -> tuple[str, ...]:
-    """Return the times that no row has, which a person need not see."""
+    """Return the times that no row has, and the MFU, which a person need not see."""
     return tuple(
         name
         for name, column in columns.items()
-        if name.endswith("(ms)")
-        and not name.startswith("Total")
+        if (name == "MFU" or (name.endswith("(ms)") and not name.startswith("Total")))
         and not isinstance(column, list)
         and np.isnan(column).all()
     )
+
+
+def _same_batch(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the column of batches where the heading says it all."""
+    return ("Batch",) if len({row.settings.batch for row in rows}) < 2 else ()
 
 
 def label(row: Row) -> str:
     """Return what tells a row from the others."""
     settings = row.settings
     return (
-        f"{settings.size}, context {settings.context}, warm-up {settings.warmup}, "
+        f"{settings.size}, batch {settings.batch}, context {settings.context}, "
+        f"warm-up {settings.warmup}, "
         f"{settings.mode}, {settings.precision}"
     )
 

@@ -12,9 +12,9 @@ from model import TransformerLM
 from model.flash.availability import FlashUnavailable, check_available
 from model.flops import adamw
 from model.transformer import next_token_loss
-from profiling import names
+from profiling import compiler, names
 from profiling.errors import LaunchError
-from profiling.settings import OPTIMIZERS, Settings
+from profiling.settings import CUDA_GRAPHS, OPTIMIZERS, Settings
 from profiling.spans import span
 
 LEARNING_RATE: Final = 3e-4
@@ -64,10 +64,14 @@ class Training:
             tokens = torch.randint(0, settings.config.vocab_size, shape)
         self.inputs, self.targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
         self.model: nn.Module = made
+        self._loss_of: compiler.Loss = next_token_loss
         if settings.compile:
             # The mask is cached for eager attention; what is compiled makes its own.
             warnings.filterwarnings("ignore", message="(?s).*lru_cache")
-            self.model = torch.compile(made)  # type: ignore[assignment]  # a module it stays
+            # On a GPU the compiler finds fault with products in float32: the settings say which.
+            warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
+            self.model = compiler.compiled(made, settings)
+            self._loss_of = compiler.compiled_loss(settings)
         self.optimizer: torch.optim.Optimizer | None = None
         self.updated_numbers = settings.config.parameter_count
         if optimizer and settings.mode == "train":
@@ -109,13 +113,15 @@ class Training:
 
     def infer(self) -> None:
         """Run the forward pass alone, for no gradient."""
+        compiler.mark_step(self.settings)
         with span(names.FORWARD), torch.no_grad(), self._autocast():
             self.model(self.inputs)
 
     def forward(self) -> None:
         """Run the forward pass to the loss."""
+        compiler.mark_step(self.settings)
         with span(names.FORWARD), self._autocast():
-            self._loss = next_token_loss(self.model(self.inputs), self.targets)
+            self._loss = self._loss_of(self.model(self.inputs), self.targets)
 
     def backward(self) -> None:
         """Run the backward pass of the loss that `forward` left."""
@@ -153,13 +159,15 @@ def check(settings: Settings) -> None:
     """Refuse what this device cannot do.
 
     Raises:
-        LaunchError: TF32, or Triton's attention, was asked for where there is none.
+        LaunchError: TF32, CUDA graphs or Triton's attention were asked for where there are none.
     """
     on_gpu = settings.device.startswith("cuda")
     if settings.tf32 and not on_gpu:
         raise LaunchError("TF32 is a mode of NVIDIA GPUs; leave it out on a CPU")
     if settings.tf32 and torch.cuda.get_device_capability(settings.device) < (8, 0):
         raise LaunchError("TF32 needs an NVIDIA GPU of 2020 or later (Ampere); leave it out")
+    if settings.compile_mode == CUDA_GRAPHS and not on_gpu:
+        raise LaunchError(f"--compile-mode {CUDA_GRAPHS} is of NVIDIA GPUs; leave it out on a CPU")
     if settings.attention == "flash":
         try:
             check_available(torch.device(settings.device))

@@ -19,6 +19,7 @@ SMALLER: Final = {
     "--context": "16",
     "--lengths": "32",
     "--batch": "1",
+    "--batches": "1",
     "--heads": "1",
     "--seconds": "0.1",
     "--steps": "2",
@@ -34,8 +35,14 @@ INSTEAD: Final = {"tf32,bfloat16-autocast": "bfloat16-autocast"}
 
 WHERE_ABSENT: Final = {
     "profiling.benchmark": {"--context-length": "16", "--num-steps": "3"},
-    "profiling.sweep": {"--sizes": "tiny", "--contexts": "16", "--num-steps": "2", "--batch": "1"},
+    "profiling.sweep": {
+        "--sizes": "tiny",
+        "--contexts": "16",
+        "--num-steps": "2",
+        "--batches": "1",
+    },
     "profiling.launch": {"--context": "16", "--batch": "1"},
+    "benchmarks.flash_tuning": {"--shapes": "1x1x16x32", "--most": "1", "--repeat-ms": "1"},
 }
 """What is added where it is not there, for its default is of a GPU's size."""
 

@@ -1,6 +1,5 @@
 """`annotate` gives a model that cannot be edited the ranges of our own, forward and backward."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,6 @@ from torch.utils.checkpoint import checkpoint
 from profiling.spans import annotate, recording, span
 from profiling.stack import stack
 from tests.recorded import Recorded
-
-
-@pytest.fixture
-def recorded() -> Iterator[Recorded]:
-    recorder = Recorded()
-    with recording(recorder):
-        yield recorder
-    assert recorder.balanced
-    assert stack() == []
 
 
 class Block(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import torch
 
-from benchmarks import gpu_stages, span_cost
+from benchmarks import flash_tuning, gpu_stages, span_cost
 from benchmarks.conditions import ROOT
 from benchmarks.gpu_stages import CALL_S, MORE, STAGES, Step, calls, listed
 from benchmarks.gpu_verdict_attribution import COMPARED, recorded
@@ -61,6 +61,7 @@ CHECKS: Final[dict[str, Callable[[list[str]], Any]]] = {
         generation_options.parse(generation_options.parser(""), words)
     ),
     "benchmarks.span_cost": parsed(span_cost.made_parser()),
+    "benchmarks.flash_tuning": parsed(flash_tuning.parser()),
 }
 """What each command does with its words before any work."""
 
@@ -95,7 +96,7 @@ def test_no_two_steps_share_a_log_and_every_result_lies_in_the_folder() -> None:
 
 
 def test_whatever_the_verdict_reads_is_left_by_a_step(tmp_path: Path) -> None:
-    wanted = {"benchmark-forward", "flash", "sweep", "mfu-8", "generation", *SPANS, CORRECT}
+    wanted = {"benchmark-forward", "flash", "sweep", "mfu", "generation", *SPANS, CORRECT}
     wanted |= {f"recording-{name}-{recorder}" for name in COMPARED for recorder in RECORDERS}
     assert wanted <= set(NAMES)
     assert {*recorded("torch")} >= {*COMPARED, "train-compiled"}

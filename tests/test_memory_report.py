@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 from contextlib import closing
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -249,10 +250,18 @@ def test_the_history_of_the_allocator_is_written_and_turned_off(
 ) -> None:
     calls: list[tuple[str, object]] = []
     history = torch.cuda.memory
-    monkeypatch.setattr(
-        history, "_record_memory_history", lambda **how: calls.append(("history", how))
-    )
-    monkeypatch.setattr(history, "_dump_snapshot", lambda file: calls.append(("dump", file)))
+    real = signature(history._record_memory_history), signature(history._dump_snapshot)
+
+    def record(**how: object) -> None:
+        real[0].bind(**how)
+        calls.append(("history", how))
+
+    def dump(file: str) -> None:
+        real[1].bind(file)
+        calls.append(("dump", file))
+
+    monkeypatch.setattr(history, "_record_memory_history", record)
+    monkeypatch.setattr(history, "_dump_snapshot", dump)
 
     def step() -> None:
         calls.append(("step", None))
@@ -262,7 +271,7 @@ def test_the_history_of_the_allocator_is_written_and_turned_off(
     )
     memory_run._snapshot(training, tmp_path / "s.pickle")
     assert calls == [
-        ("history", {"max_entries": 1_000_000}),
+        ("history", {"max_entries": 1_000_000, "stacks": "python"}),
         ("step", None),
         ("dump", str(tmp_path / "s.pickle")),
         ("history", {"enabled": None}),

@@ -21,7 +21,7 @@ from profiling.spread import Spread
 COLUMNS = (
     "Model,Total Mean (ms),Total Std (ms),Forward Mean (ms),Forward Std (ms),Backward Mean (ms),"
     "Backward Std (ms),Optimizer Mean (ms),Optimizer Std (ms),Context,Warm-up,Mode,Dtype,"
-    "Backward/Forward,Status"
+    "Backward/Forward,Status,Batch,MFU"
 )
 FOUR = ["--sizes", "tiny,small", "--contexts", "64", "--warmups", "0,2", "--device", "cpu"]
 
@@ -32,6 +32,7 @@ def result(settings: dict[str, Any]) -> dict[str, Any]:
     times = {"forward": forward, "backward": [4 * each for each in forward]}
     times["total"] = [5 * each for each in forward]
     return {
+        "mfu": settings["batch"] / 10 if settings["mode"] == "train" else None,
         **{f"{part}_ns": values for part, values in times.items()},
         "statistics": {
             part: {name: getattr(Spread.of(values), name) for name in Spread.__slots__}
@@ -91,6 +92,56 @@ def test_four_rows_in_the_promised_columns(fake: Fake, tmp_path: Path) -> None:
     assert rows[0]["Optimizer Mean (ms)"] == ""
     assert rows[0]["Backward/Forward"] == "4.0"
     assert {row["Status"] for row in rows} == {"ok"}
+
+
+def test_batches_are_rows_and_mfu_is_a_column(
+    fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--sizes", "tiny", "--modes", "train", "--batches", "4,8", "--num-steps", "3"]
+    given += ["--device", "cpu"]
+    assert start(*given, "--format", "csv") == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [(row["Batch"], row["MFU"]) for row in rows] == [("4", "0.4"), ("8", "0.8")]
+    assert start(*given) == 0
+    shown = capsys.readouterr().out
+    assert "batches 4, 8, 3 steps a row" in shown
+    assert {"Batch", "MFU", "0.400", "0.800"} <= set(shown.split())
+    assert start("--sizes", "tiny", "--device", "cpu", "--batch", "2") == 0  # of one
+    shown = capsys.readouterr().out
+    assert "batch 2, 10 steps a row" in shown
+
+
+def test_without_a_peak_the_table_shows_no_mfu(
+    fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(*FOUR) == 0
+    heading, titles = capsys.readouterr().out.split("\n", 1)
+    assert "batch 4" in heading
+    assert "MFU" not in titles
+    assert "Batch" not in titles
+
+
+def test_how_to_compile_is_of_what_is_compiled(fake: Fake, tmp_path: Path) -> None:
+    how = ("--compile", "--compile-scope", "block", "--compile-mode", "max-autotune-no-cudagraphs")
+    assert start("--sizes", "tiny", "--device", "cpu", *how) == 0
+    (line,) = (tmp_path / "sweep_results.jsonl").read_text().splitlines()
+    settings = json.loads(line)["settings"]
+    assert settings["compile_scope"] == "block"
+    assert settings["compile_mode"] == "max-autotune-no-cudagraphs"
+    assert start("--sizes", "tiny", "--device", "cpu", "--compile") == 0  # another row
+    assert len(fake.asked) == 2
+
+
+def test_rows_of_an_earlier_version_still_count(fake: Fake, tmp_path: Path) -> None:
+    assert start(*FOUR) == 0
+    kept = tmp_path / "sweep_results.jsonl"
+    lines = [json.loads(line) for line in kept.read_text().splitlines()]
+    for line in lines:
+        del line["settings"]["compile_mode"], line["settings"]["compile_scope"]
+    kept.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    fake.asked.clear()
+    assert start(*FOUR) == 0
+    assert fake.asked == []
 
 
 def test_what_was_measured_is_not_measured_again(
@@ -192,6 +243,9 @@ def test_pictures(fake: Fake, tmp_path: Path) -> None:
         (["--warmups", "-1"], 2, "must be 0 or a positive whole number"),
         (["--modes", "backward"], 2, "'backward' is none of: forward, forward_backward, train"),
         (["--dtypes", "int8"], 2, "'int8' is none of: float32"),
+        (["--batches", "4,0"], 2, "must be a positive whole number, not '0'"),
+        (["--compile-mode", "fast", "--compile"], 2, "invalid choice: 'fast'"),
+        (["--compile-scope", "block", "--device", "cpu"], 2, "--compile-scope block is of --comp"),
         (["--num-steps", "0"], 2, "must be a positive whole number"),
         (["--device", "tpu"], 2, "no device is called 'tpu'"),
         (["--output", "no/such/file"], 1, "its folder does not exist"),
