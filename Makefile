@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests run in so many processes, each file in one of them.
+WORKERS ?= logical
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
 
 SIZE ?= $(if $(MODEL)$(RANDOM_INIT),,$(if $(WORKLOAD),tiny,small))
 FLAGS = $(if $(SIZE),--size '$(SIZE)') $(if $(WORKLOAD),--workload $(WORKLOAD)) \
@@ -42,14 +45,14 @@ profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH
 	@$(BIN)/python -m profiling.launch $(FLAGS)
 
 test: $(READY) ## run the tests that take under 20 s each
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 check: $(READY) ## format check, lint, types, README, all tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/cog --check README.md
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: $(READY) ## format the code
 	$(BIN)/ruff format

@@ -1,5 +1,6 @@
 """What all tests share: signals as in a terminal, a guard over the real reports, plain output."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 # A busy machine is no failure: no test is timed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# Several processes that test share the cores; said before anything imports torch.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell starts background jobs with interruptions ignored, which what we start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
