@@ -174,6 +174,7 @@ QUICK: Final = (
     *("benchmark-forward", "recording-forward-torch", "recording-train-torch", "flash"),
     *("recording-notes-torch", "tests-flash-float32", "span-cost", "sweep-precision"),
     *("memory-small", "layers-0.6b-decode", "generation", "attention-eager"),
+    "flash-tuning",
 )
 """One step of every command."""
 

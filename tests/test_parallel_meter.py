@@ -100,10 +100,11 @@ def test_the_peak_of_a_cpu_is_resident_memory_beyond_what_there_was() -> None:
     peak = PeakMemory("cpu")
     peak.start()
     start = peak.read()
-    kept = torch.ones(30 * 2**20, dtype=torch.uint8)
+    # Larger than what malloc may take from memory that earlier tests gave back (32 MiB).
+    kept = torch.ones(64 * 2**20, dtype=torch.uint8)
     high = peak.read()
-    assert high - start > 25 * 2**20
+    assert high - start > 60 * 2**20
     del kept
     peak.start()
     if peak.source == "resident":
-        assert peak.read() < high - 20 * 2**20
+        assert peak.read() < high - 50 * 2**20
