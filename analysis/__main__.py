@@ -5,23 +5,34 @@
 The run and how far to trust it; phases; categories with the share of GEMM; the kernels (on a CPU
 run: operators) that took most; attention's parts with time and FLOP ratios, where there are ranges
 around them. Each question has a command of its own: see the README. In a database the page is a
-table for each of these; `run` holds the lines above and everything else the launcher noted.
+table for each of these; `run` holds the lines above and everything else the launcher noted. Names
+that commands give to tables of theirs have page_ before them; with --table NAME all have NAME_.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from analysis import cli, render
-from analysis.markdown import as_markdown, markdown_cell
+from analysis.markdown import as_markdown
 from analysis.output import add_to_database, replacing
 from analysis.page import TOP, Page, page
 from analysis.report import Report
+from analysis.table import Table
+
+SHARED: Final = (
+    *("answers", "attention", "compare", "copies", "coverage", "gaps", "kernels", "memory"),
+    *("overlap", "phases", "ranges", "roofline"),
+)
+"""What commands call their tables, which have other columns or more rows than the page's."""
 
 
 def as_text(made: Page, form: str) -> str:
@@ -31,9 +42,8 @@ def as_text(made: Page, form: str) -> str:
         made_of = {"about": made.lines, "advice": made.advice, "run": made.run, **answers}
         return json.dumps(made_of, indent=1, ensure_ascii=False) + "\n"
     if form == "markdown":
-        above = "".join(f"{markdown_cell(render.visible(line))}  \n" for line in made.lines)
-        below = "".join(f"- {markdown_cell(render.visible(line))}\n" for line in made.advice)
-        return "\n".join([above, *(as_markdown(table) for table in made.tables), below])
+        below = "".join(f"- {prose(line)}\n" for line in made.advice)
+        return "\n".join([block(made.lines), *(as_markdown(table) for table in made.tables), below])
     stream = io.StringIO()
     stream.write("".join(f"{render.visible(line)}\n" for line in made.lines))
     for table in made.tables:
@@ -47,17 +57,56 @@ def as_text(made: Page, form: str) -> str:
     return stream.getvalue()
 
 
+def in_database(table: Table, prefix: str | None) -> Table:
+    """Return one of the page's tables with the name it has in a database.
+
+    Args:
+        table: of the page.
+        prefix: what all names are to begin with; None for ``page`` where the command that answers
+            the same question has a table of that name, and other columns.
+    """
+    if prefix is None and table.name not in SHARED:
+        return table
+    return replace(table, name=f"{prefix or 'page'}_{table.name}")
+
+
+def block(lines: Sequence[str]) -> str:
+    """Return lines as a block of code, in which markdown reads nothing into them.
+
+    >>> print(block(["size tiny · steps 3", "a ``` in a name"]), end="")
+    ````text
+    size tiny · steps 3
+    a ``` in a name
+    ````
+    """
+    text = "\n".join(render.visible(line) for line in lines)
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}\n"
+
+
+def prose(line: str) -> str:
+    r"""Return a sentence for markdown, with what would be read as more than text escaped.
+
+    >>> print(prose("most of it in `a_b` and <c>: .item() costs 5 %"))
+    most of it in \`a\_b\` and \<c\>: .item() costs 5 %
+    """
+    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", render.visible(line))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the page; see the module's docstring."""
     how_many = f"list the N kernels or operators that took most (default {TOP})"
     parser = cli.parser(__doc__, "python -m analysis", top=how_many)
+    cli.add_exclude(parser)
     args = cli.parse(parser, argv)
     if args.format == "csv":
         parser.error("the page is several tables: use json, markdown or sqlite, or ask one command")
     with Report(args.report) as report:
-        made = page(report, args.top or TOP)
+        made = page(report, args.top or TOP, exclude_warmup=args.exclude == "warmup")
     if args.format == "sqlite":
-        add_to_database((made.about, *made.tables), Path(args.output), Path(args.report))
+        tables = [in_database(table, args.table) for table in (made.about, *made.tables)]
+        add_to_database(tables, Path(args.output), Path(args.report), options=args.asked)
     elif args.output is not None:
         with replacing(Path(args.output), Path(args.report)) as draft:
             draft.write_text(as_text(made, args.format), encoding="utf-8", errors=cli.ESCAPED)

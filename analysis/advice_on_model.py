@@ -6,9 +6,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis import classify, placement, precision
+from analysis import placement, precision
+from analysis.attention_work import fused, of_category, of_part
+from analysis.classify import category
+from analysis.finding import Finding, in_words, work_share
+from analysis.origin import origin
 from analysis.peaks import lookup
 from analysis.render import duration, percent
 from profiling import names
@@ -16,10 +19,10 @@ from profiling import names
 if TYPE_CHECKING:
     from analysis.measured import Measured
 
-Bools = npt.NDArray[np.bool_]
-
 WORTH_A_LINE: Final = 0.05
-"""Of the kernel time. Steps differ by some percent among themselves: less is not seen in them."""
+"""Of the wall time. Steps differ by some percent among themselves: less is not seen in them."""
+
+GEMM: Final = "gemm"
 
 GEMM_SHARE: Final = 0.1
 """TF32 is up to 8 times as fast, so a tenth of the time in fp32 products is worth the change."""
@@ -31,20 +34,26 @@ TF32_GPU: Final = re.compile(r"ampere|hopper|blackwell|sm_?(?:[89]\d|1\d\d)|cutl
 """Kernels that were built for GPUs with TF32."""
 
 
-def tf32(measured: Measured) -> list[str]:
+def tf32(measured: Measured) -> list[Finding]:
     """Return a line on matrix products in fp32 on a GPU that is faster in TF32."""
-    work = measured.found.work.take(measured.work)
-    times = precision.gemm_times(work)
-    share = times.get("fp32", 0) / measured.kernel_ns
+    work = measured.found.work
+    slow = [category(name) == GEMM and precision.of_kernel(name) == "fp32" for name in work.names]
+    chosen = measured.work & np.array(slow, np.bool_)[work.kind]
+    share = work_share(measured, chosen)
     if share < GEMM_SHARE:
         return []
     gain = faster(measured, work.names)
     if not gain:
         return []
+    time = int(work.duration_ns[chosen].sum())
     return [
-        f"matrix products in fp32 without TF32 take {duration(times['fp32'])} ({percent(share)} "
-        f"of the kernels' time): torch.set_float32_matmul_precision('high') uses TF32 "
-        f"(10 bits of mantissa), {gain}"
+        Finding(
+            f"matrix products in fp32 without TF32 take {duration(time)} "
+            f"({percent(time / measured.kernel_ns)} of the kernels' time, "
+            f"{in_words(measured, share)}): torch.set_float32_matmul_precision('high') uses TF32 "
+            f"(10 bits of mantissa), {gain}",
+            share,
+        )
     ]
 
 
@@ -60,56 +69,68 @@ def faster(measured: Measured, kernels: list[str]) -> str:
     return f"at its peak {reduced / single:.3g} times as fast on {card.name}"
 
 
-def optimizer(measured: Measured) -> list[str]:
+def optimizer(measured: Measured) -> list[Finding]:
     """Return a line on an optimizer that updates one parameter at a time."""
     found = measured.found
     phases = placement.phases(found)
     if names.OPTIMIZER not in phases.labels:
         return []
     mine = measured.work & (phases.phase == phases.labels.index(names.OPTIMIZER))
-    fused = of_category(measured, "optimizer")
+    in_one = of_category(found.work, "optimizer")
     ranges = phases.ranges.called(names.OPTIMIZER)
     # Those in warm-up do not count, as their work does not.
     chosen = phases.ranges.take(ranges)
     steps = int(measured.during(chosen.process, chosen.start_ns).sum())
     count, time = int(mine.sum()), int(found.work.duration_ns[mine].sum())
-    share = time / measured.kernel_ns
-    if (mine & fused).any() or count < KERNELS_A_STEP * max(steps, 1) or share < WORTH_A_LINE:
+    share = work_share(measured, mine)
+    if (mine & in_one).any() or count < KERNELS_A_STEP * max(steps, 1) or share < WORTH_A_LINE:
         return []
     what = "operators" if found.work.on_cpu else "kernels"
     return [
-        f"the optimizer takes {percent(share)} of the {what}' time in {count // max(steps, 1):,} "
-        f"{what} a step, {duration(time / count)} each: AdamW(..., fused=True) does it in a few"
+        Finding(
+            f"the optimizer takes {both(measured, time, share)} in {count // max(steps, 1):,} "
+            f"{what} a step, {duration(time / count)} each: AdamW(..., fused=True) does it in a "
+            "few",
+            share,
+        )
     ]
 
 
-def attention(measured: Measured) -> list[str]:
-    """Return a line on attention that writes its scores to memory."""
+def attention(measured: Measured) -> list[Finding]:
+    """Return a line on attention that writes its scores to memory.
+
+    Its time is that of its parts and of what they bring about in the backward pass.
+    """
     found = measured.found
-    if (of_category(measured, "attention") & measured.work).any():
+    if not found.ranges.called(names.SOFTMAX).any() or (fused(found.work) & measured.work).any():
         return []
+    came_from = origin(found)
     inside = np.zeros(len(found.work.kind), np.bool_)
-    softmax = inside.copy()
+    softmax, later = inside.copy(), inside.copy()
     for part in names.ATTENTION_PARTS:
-        if found.ranges.called(part).any():
-            here = placement.inside(found, part) & measured.work
-            inside |= here
-            softmax |= here & (part == names.SOFTMAX)
+        forward, backward = of_part(found, part, came_from)
+        inside |= (forward | backward) & measured.work
+        later |= backward & measured.work
+        softmax |= forward & measured.work & (part == names.SOFTMAX)
     time = int(found.work.duration_ns[inside].sum())
-    share = time / measured.kernel_ns
+    share = work_share(measured, inside)
     if not softmax.any() or share < WORTH_A_LINE:
         return []
     what = "operators" if found.work.on_cpu else "kernels"
+    with_backward = ", its backward included" if later.any() else ""
     return [
-        f"attention takes {percent(share)} of the {what}' time, with scores, softmax and final "
-        f"matmul in {what} of their own: F.scaled_dot_product_attention (FlashAttention) keeps "
-        "the scores out of memory"
+        Finding(
+            f"attention takes {both(measured, time, share)}{with_backward}, with scores, softmax "
+            f"and final matmul in {what} of their own: F.scaled_dot_product_attention "
+            "(FlashAttention) keeps the scores out of memory",
+            share,
+        )
     ]
 
 
-def of_category(measured: Measured, wanted: str) -> Bools:
-    """Return which work is of a category."""
-    work = measured.found.work
-    labels = classify.categories(work.names)
-    fits: Bools = np.array([label == wanted for label in labels], np.bool_)[work.kind]
-    return fits
+def both(measured: Measured, time_ns: int, share: float) -> str:
+    """Return a time as a share of all kernels' (or operators') time, and of the wall time."""
+    what = "operators" if measured.found.work.on_cpu else "kernels"
+    of_work = f"{percent(time_ns / measured.kernel_ns)} of the {what}' time"
+    wall = in_words(measured, share)
+    return f"{of_work} ({wall})" if wall else of_work

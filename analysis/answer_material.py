@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from analysis import kernels, placement, warmup
 from analysis.attribution import Attribution
+from analysis.gemm_calls import GemmCalls, gemm_calls
 from profiling import names
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ class Material:
     benchmark: Benchmark
 
     @classmethod
-    def of(cls, report: Report, benchmark: Benchmark) -> Material:
+    def of(cls, report: Report, benchmark: Benchmark, *, exclude_warmup: bool = True) -> Material:
         """Read a report."""
-        found = Attribution.of(report)
+        found = Attribution.of(report, warmup_counts=not exclude_warmup)
         return cls(found, placement.phases(found), warmup.counted(found), benchmark)
 
     def walls_ns(self, phase: str) -> npt.NDArray[np.int64]:
@@ -53,6 +54,14 @@ class Material:
         labels = self.phases.labels
         number = labels.index(phase) if phase in labels else len(labels)
         return self.found.work.take(self.kept & (self.phases.phase == number))
+
+    def gemms(self) -> GemmCalls | None:
+        """Return how many matrix products one forward launches; None where there is no forward."""
+        passes = len(self.walls_ns(names.FORWARD))
+        if not passes or names.FORWARD not in self.phases.labels:
+            return None
+        forward = self.phases.phase == self.phases.labels.index(names.FORWARD)
+        return gemm_calls(self.found, self.kept & forward, passes)
 
     @property
     def noun(self) -> str:

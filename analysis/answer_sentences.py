@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,16 +11,21 @@ import numpy as np
 
 from analysis import attention, kernels, render
 from analysis.answer_material import Material, one_forward, shares
-from analysis.brief import brief
-from analysis.render import duration, percent, scaled, visible
+from analysis.brief import briefs
+from analysis.gemm_calls import GEMM
+from analysis.render import digits, duration, percent, scaled, visible
 from profiling import names
-
-GEMM: Final = "gemm"
 
 MATTERS: Final = 0.01
 """The share of forward from which another kernel matters."""
 
+LISTED: Final = 5
+"""How many other kernels a sentence names."""
+
 LONGEST_NAME: Final = 60
+
+LOW_INTENSITY: Final = 5.0
+"""FLOPs a byte. Any GPU of `analysis.peaks` can do more for each byte that its memory delivers."""
 
 
 def times(material: Material) -> str:
@@ -55,15 +61,16 @@ def top(material: Material) -> str:
         return f"Nothing was launched in {where}."
     most = table.rows()[0]
     often = max(table.rows(), key=lambda row: (row["calls"], row["total_ns"]))
-    said = (
-        f"in {where} the {material.noun} with most time is {name(most)}: {duration(total(most))} "
-        f"in all, {percent(float(most['share']))} of it, {calls(most, count)}. "
-        f"Called most often is {name(often)}, {calls(often, count)}"
-    )
     whole = kernels.rank(material.found.report, material.found.work.take(material.kept)).rows()[0]
+    called = named([most, often, whole])
+    said = (
+        f"in {where} the {material.noun} with most time is {called[0]}: {duration(total(most))} "
+        f"in all, {percent(float(most['share']))} of it, {calls(most, count)}. "
+        f"Called most often is {called[1]}, {calls(often, count)}"
+    )
     backward = material.in_phase(names.BACKWARD)
     if len(backward.kind):
-        same = "the same" if whole["name"] == most["name"] else name(whole)
+        same = "the same" if whole["name"] == most["name"] else called[2]
         said += f". With backward and optimizer counted, most time goes to {same}"
     return sentence(said)
 
@@ -75,11 +82,12 @@ def others(material: Material) -> str:
     matter = [row for row in rows if row["category"] != GEMM and float(row["share"]) >= MATTERS]
     if not matter:
         return f"In {where} nothing but GEMM takes {percent(MATTERS)} or more."
+    first = matter[:LISTED]
     listed = ", ".join(
-        f"{name(row)} ({row['category']}, {percent(float(row['share']))}, {calls(row, count)})"
-        for row in matter[:5]
+        f"{name} ({row['category']}, {percent(float(row['share']))}, {calls(row, count)})"
+        for name, row in zip(named(first), first, strict=True)
     )
-    more = f", and {len(matter) - 5} more" if len(matter) > 5 else ""
+    more = f", and {len(matter) - LISTED} more" if len(matter) > LISTED else ""
     return sentence(f"besides GEMM, in {where}: {listed}{more}")
 
 
@@ -101,7 +109,9 @@ def gemm_share(material: Material) -> str:
         optimizer = shares(material, material.in_phase(names.OPTIMIZER))
         if optimizer.get(GEMM, 0.0) == 0.0 and optimizer:
             said += ", the optimizer having none of GEMM and reading every parameter and moment"
-    return sentence(said)
+    counted = material.gemms()
+    launched = f" One forward launches {counted.describe()}." if counted else ""
+    return sentence(said) + launched
 
 
 def softmax(material: Material) -> str:
@@ -125,11 +135,41 @@ def softmax(material: Material) -> str:
         if not np.isnan(float(row["flop_ratio"])):
             line += f", for {float(row['flop_ratio']):.1f} times its FLOPs"
         said.append(line)
-    reason = (
-        "The softmax does few FLOPs for each number but must read and write all of them, so its "
-        "time is that of moving bytes, while a matrix product uses each number it reads many times"
+    return f"{'; '.join(said)}. {limit(rows)}" if said else limit(rows)
+
+
+def limit(rows: dict[str, dict[str, int | float | str]]) -> str:
+    """Return what the softmax is limited by, as far as the report tells.
+
+    Args:
+        rows: of attention's parts; the softmax is one of them.
+    """
+    soft, product = rows[names.SOFTMAX], rows.get(names.FINAL_MATMUL)
+    each = intensity(soft)
+    if each < LOW_INTENSITY:
+        beside = f" (final_matmul {digits(intensity(product))})" if product else ""
+        return (
+            f"The softmax does {digits(each)} FLOPs for each byte that it must move{beside}: its "
+            "time is that of reading and writing the scores, not of arithmetic."
+        )
+    ratio = float(product["flop_ratio"]) if product else math.nan
+    if product and ratio > float(product["time_ratio"]):
+        slower = ratio / float(product["time_ratio"])
+        return (
+            f"A FLOP of the softmax takes {digits(slower)} times as long as one of final_matmul, "
+            "so its arithmetic alone does not explain its time; how many bytes it moves is not "
+            "known."
+        )
+    return (
+        "What limits the softmax cannot be told: the report does not hold its FLOPs and bytes "
+        "(record with profiling.spans)."
     )
-    return f"{'; '.join(said)}. {reason}."
+
+
+def intensity(row: dict[str, int | float | str]) -> float:
+    """Return the FLOPs that a part does for each byte it must move, NaN where not known."""
+    moved = float(row["bytes"])
+    return float(row["flops"]) / moved if moved else math.nan
 
 
 def fused(row: dict[str, int | float | str]) -> str:
@@ -141,6 +181,10 @@ def fused(row: dict[str, int | float | str]) -> str:
     if not np.isnan(float(row["flops_per_s"])):
         rate = scaled(float(row["flops_per_s"]), "FLOP/s")
         said += f" for {scaled(float(row['flops']), 'FLOP')}, which is {rate}"
+    later = float(row["backward_ns"])
+    if later > 0:
+        said += f", and {duration(later)} in backward"
+    said += f": {percent(float(row['share']))} of all time"
     return sentence(
         f"{said}. The softmax has no time of its own there and moves no scores to memory; record "
         "with eager attention to compare the three"
@@ -161,9 +205,10 @@ def total(row: dict[str, int | float | str], column: str = "total_ns") -> int:
     return int(row[column])
 
 
-def name(row: dict[str, int | float | str]) -> str:
-    """Return the name of a row, as short as a sentence bears."""
-    return render.cut(brief(visible(str(row["name"]))), LONGEST_NAME)
+def named(rows: Sequence[dict[str, int | float | str]]) -> list[str]:
+    """Return the names of rows, as short as a sentence bears, different ones for different rows."""
+    short = briefs([visible(str(row["name"])) for row in rows])
+    return render.cut_apart(short, LONGEST_NAME)
 
 
 def calls(row: dict[str, int | float | str], passes: int) -> str:

@@ -5,9 +5,10 @@
 
 (a) How long do forward and backward take, and does the profiler agree with the benchmark? (b) Which
 kernel takes most time in one forward, and which is called most often? (c) Which other kernels
-matter? (d) How much of forward, and of a whole step, is GEMM? (e) How does softmax compare with
-the matrix products of attention, in time and in FLOPs? Warm-up is left out. A benchmark is a JSON
-object with `forward_ns` and `backward_ns`, lists of one time a step.
+matter? (d) How much of forward, and of a whole step, is GEMM, and how many products does a forward
+launch? (e) How does softmax compare with the matrix products of attention, in time and in FLOPs?
+Warm-up is left out; `--exclude none` includes it. A benchmark is a JSON object with `forward_ns`
+and `backward_ns`, lists of one time a step.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from analysis.report import Report
 from analysis.table import Column, Table
 
 
-def answers(report: Report, benchmark: Benchmark | None = None) -> Table:
+def answers(
+    report: Report, benchmark: Benchmark | None = None, *, exclude_warmup: bool = True
+) -> Table:
     """Return the five answers.
 
     Args:
         report: with `forward` ranges at least, or (b) to (d) speak of the whole.
         benchmark: ``forward_ns`` and ``backward_ns``, one time a step.
+        exclude_warmup: leave warm-up out.
 
     Returns:
         ``question, answer``, five rows.
@@ -39,7 +43,7 @@ def answers(report: Report, benchmark: Benchmark | None = None) -> Table:
     Raises:
         ReportError: there are neither kernels nor operators.
     """
-    material = Material.of(report, benchmark or {})
+    material = Material.of(report, benchmark or {}, exclude_warmup=exclude_warmup)
     return Table(
         name="answers",
         columns={
@@ -78,12 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(__doc__, "python -m analysis.answers")
     parser.add_argument("more", nargs="*", metavar="REPORT", help="further reports")
     parser.add_argument("--benchmark", metavar="FILE", help="the benchmark's JSON, for (a)")
+    cli.add_exclude(parser)
     args = cli.parse(parser, argv)
     benchmark = read_benchmark(args.benchmark) if args.benchmark else {}
     found = []
     for path in (args.report, *args.more):
         with Report(path) as report:
-            found.append(answers(report, benchmark))
+            found.append(answers(report, benchmark, exclude_warmup=args.exclude == "warmup"))
     table = together(found)
     if args.format == "table" and args.output is None:
         sys.stdout.write(paragraphs(table))

@@ -5,21 +5,25 @@
 Scores, softmax and final matmul by the ranges around them; masking counts with the scores. Time
 is that of the kernels launched inside (on a CPU run, of operators), FLOPs are the ranges' payloads.
 The ratios are to the softmax: where the time ratio is far below the FLOP ratio, the softmax costs
-more than its arithmetic. Fused attention, one kernel for all three, is one row: its softmax cannot
-be told apart, and its FLOPs are those of the work launched, half where the masked half is skipped.
-Warm-up is left out; `--exclude none` includes it.
+more than its arithmetic. A softmax counts 3 FLOPs an element; `--softmax-flops` changes that where
+the report has the number of elements. `share` is of all that was launched, a part's backward
+included. Fused attention, one kernel for all three, is one row: its softmax cannot be told apart,
+and its FLOPs are those of the work launched, half where the masked half is skipped. Without any
+such range, fused kernels are known by their names. Warm-up is left out; `--exclude none` includes
+it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis import cli, tables
+from analysis import attention_work, cli, costs, tables, warmup
 from analysis.attribution import Attribution, placed
 from analysis.errors import ReportError
 from analysis.intervals import NONE, parents
@@ -34,62 +38,156 @@ if TYPE_CHECKING:
 PARTS: Final = (*names.ATTENTION_PARTS, names.FUSED_ATTENTION)
 """What has a row: the parts, and all of them at once."""
 
+NO_FLOPS: Final = "FLOPs are not known: the ranges carry no payload (record with profiling.spans)"
+BY_KERNEL: Final = (
+    "no range around attention's parts: the kernels of fused attention are known by their names, "
+    f"their FLOPs are not (put them into a span {names.FUSED_ATTENTION}, see profiling.spans)"
+)
+NO_SOFTMAX: Final = (
+    "attention is fused: no softmax to compare with; record with eager attention to time its parts"
+)
+
+Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
-def parts(report: Report, *, exclude_warmup: bool = True) -> Table:
-    """Return one row for each of attention's parts that has a range.
+def parts(
+    report: Report, *, exclude_warmup: bool = True, softmax_flops: int = costs.SOFTMAX_FLOPS
+) -> Table:
+    """Return one row for each of attention's parts that has a range, else one of fused kernels.
+
+    Args:
+        report: what was recorded.
+        exclude_warmup: leave out what was launched during a warm-up range.
+        softmax_flops: how many FLOPs an element of a softmax counts, forward.
 
     Returns:
         ``part, calls, kernel_ns, flops, bytes, flops_per_s, time_ratio, flop_ratio, backward_ns,
-        source``: ``calls`` are instances of the range, ``kernel_ns`` is forward, the ratios are to
-        the softmax. What is not known is NaN.
+        source, share``: ``calls`` are instances of the range (of fused kernels without one, their
+        launches), ``kernel_ns`` is forward, the ratios are to the softmax, and ``share`` is that of
+        forward and backward together of all time. What is not known is NaN.
 
     Raises:
-        ReportError: there is no work, or no range of attention's parts.
+        ReportError: there is no work, or no range of attention's parts and no fused kernel.
     """
-    table = attention_parts(Attribution.of(report), exclude_warmup=exclude_warmup)
+    found = Attribution.of(report)
+    table = attention_parts(found, exclude_warmup=exclude_warmup, softmax_flops=softmax_flops)
     if table is None:
         raise ReportError(
             report.path,
-            "no range around attention's parts in this report",
+            "no range around attention's parts in this report, and no kernel of fused attention",
             f"put {', '.join(PARTS)} into spans, see profiling.spans",
         )
     return table
 
 
-def attention_parts(found: Attribution, *, exclude_warmup: bool = True) -> Table | None:
-    """Return the same of what is attributed already, or None where no range has such a name."""
+def attention_parts(
+    found: Attribution, *, exclude_warmup: bool = True, softmax_flops: int = costs.SOFTMAX_FLOPS
+) -> Table | None:
+    """Return the same of what is attributed already, or None where there is neither."""
     ranges, (_, time_ns) = found.ranges, found.totals
     kept = ~found.ranges_in_warmup if exclude_warmup else np.ones(len(ranges), np.bool_)
+    whole_ns = total_ns(found, exclude_warmup)
     forward = {part: outermost(ranges, kept & ranges.called(part)) for part in PARTS}
     there = [part for part in PARTS if forward[part].any()]
     if not there:
-        return None
+        return fused_kernels(found, warmup.counted(found, exclude_warmup=exclude_warmup), whole_ns)
+    each, unscaled = costs.flops(found, softmax_flops)
     kernel = np.array([time_ns[forward[part]].sum() for part in there], np.int64)
-    flops = np.array([payloads(ranges, forward[part]) for part in there])
-    moved = np.array([least_bytes(found, forward[part]) for part in there])
-    rate = np.divide(flops, kernel / 1e9, out=np.full(len(there), np.nan), where=kernel > 0)
+    flops = np.array([summed(each[forward[part]]) for part in there])
+    table = made(
+        found,
+        there,
+        calls=[instances(ranges, forward[part]) for part in there],
+        kernel_ns=kernel,
+        flops=flops,
+        moved=np.array([least_bytes(found, forward[part]) for part in there]),
+        backward_ns=backward(found, [forward[part] for part in there]),
+        whole_ns=whole_ns,
+    )
+    known = names.SOFTMAX in there and not np.isnan(flops[there.index(names.SOFTMAX)])
+    convention = costs.describe(None if unscaled else softmax_flops) if known else ""
+    # Only where it was asked for another way of counting does it matter that there is none.
+    said = notes(flops, there, unscaled if softmax_flops != costs.SOFTMAX_FLOPS else 0)
+    return replace(table, heading="\n".join(filter(None, (table.heading, convention))), notes=said)
+
+
+def made(
+    found: Attribution,
+    there: list[str],
+    *,
+    calls: list[int],
+    kernel_ns: Int64,
+    flops: Float64,
+    moved: Float64,
+    backward_ns: Int64 | Float64,
+    whole_ns: int,
+) -> Table:
+    """Return the table of some parts.
+
+    Args:
+        found: the attributed work.
+        there: ``(P,)`` the parts.
+        calls: ``(P,)``.
+        kernel_ns: ``(P,)`` forward.
+        flops: ``(P,)``, NaN where not known.
+        moved: ``(P,)`` the least bytes, likewise.
+        backward_ns: ``(P,)``, likewise.
+        whole_ns: the time that a share is of.
+    """
+    rate = np.divide(flops, kernel_ns / 1e9, out=np.full(len(there), np.nan), where=kernel_ns > 0)
     return Table(
         name="attention",
         columns={
             "part": there,
-            "calls": np.array([instances(ranges, forward[part]) for part in there], np.int64),
-            "kernel_ns": kernel,
-            "flops": whole(flops),
-            "bytes": whole(moved),
+            "calls": np.array(calls, np.int64),
+            "kernel_ns": kernel_ns,
+            "flops": costs.whole(flops),
+            "bytes": costs.whole(moved),
             "flops_per_s": rate,
-            "time_ratio": ratios(kernel.astype(np.float64), there),
+            "time_ratio": ratios(kernel_ns.astype(np.float64), there),
             "flop_ratio": ratios(flops, there),
-            "backward_ns": backward(found, [forward[part] for part in there]),
+            "backward_ns": backward_ns,
             "source": [found.work.source] * len(there),
+            "share": (kernel_ns + np.nan_to_num(backward_ns)) / max(whole_ns, 1),
         },
         heading=heading(found, there),
-        notes=notes(flops, there),
         unseen=("source",),
         spare=("bytes", "flops_per_s"),
     )
+
+
+def total_ns(found: Attribution, exclude_warmup: bool) -> int:
+    """Return the time of all work that counts, in ns."""
+    return int(found.work.duration_ns[warmup.counted(found, exclude_warmup=exclude_warmup)].sum())
+
+
+def fused_kernels(found: Attribution, kept: Bools, whole_ns: int) -> Table | None:
+    """Return a row of the kernels that do all of attention, or None where there are none.
+
+    Args:
+        found: the attributed work.
+        kept: ``(N,)`` which of it counts.
+        whole_ns: the time that a share is of.
+    """
+    work = found.work
+    fused = kept & attention_work.fused(work)
+    if not fused.any():
+        return None
+    late = fused & attention_work.by_name_backward(work)
+    unknown = np.full(1, np.nan)
+    table = made(
+        found,
+        [names.FUSED_ATTENTION],
+        calls=[int((fused & ~late).sum())],
+        kernel_ns=np.array([work.duration_ns[fused & ~late].sum()], np.int64),
+        flops=unknown,
+        moved=unknown,
+        backward_ns=np.array([work.duration_ns[late].sum()], np.int64),
+        whole_ns=whole_ns,
+    )
+    return replace(table, notes=(BY_KERNEL, NO_SOFTMAX))
 
 
 def outermost(ranges: Ranges, chosen: Bools) -> Bools:
@@ -104,7 +202,7 @@ def outermost(ranges: Ranges, chosen: Bools) -> Bools:
     return result
 
 
-def backward(found: Attribution, parts: list[Bools]) -> npt.NDArray[np.int64] | Float64:
+def backward(found: Attribution, parts: list[Bools]) -> Int64 | Float64:
     """Return the time of the backward pass that each part brought about.
 
     NaN where no work of the report has an origin: then it holds no backward pass, or one that
@@ -125,18 +223,15 @@ def heading(found: Attribution, there: list[str]) -> str:
     return f"Attention's parts: {what} against FLOPs{ratio}"
 
 
-def notes(flops: Float64, there: list[str]) -> tuple[str, ...]:
+def notes(flops: Float64, there: list[str], unscaled: int) -> tuple[str, ...]:
     """Return what keeps the answer from being whole."""
     said = []
     if np.isnan(flops).any():
-        said.append(
-            "FLOPs are not known: the ranges carry no payload (record with profiling.spans)"
-        )
+        said.append(NO_FLOPS)
+    if unscaled and names.SOFTMAX in there:
+        said.append(costs.unscaled_note(unscaled))
     if there == [names.FUSED_ATTENTION]:
-        said.append(
-            "attention is fused: no softmax to compare with; record with eager attention to time "
-            "its parts"
-        )
+        said.append(NO_SOFTMAX)
     return tuple(said)
 
 
@@ -146,10 +241,9 @@ def instances(ranges: Ranges, rows: Bools) -> int:
     return int(counts.max())
 
 
-def payloads(ranges: Ranges, rows: Bools) -> float:
-    """Return the FLOPs of these ranges together, NaN where one has none."""
-    payload = ranges.payload[rows]
-    return float("nan") if (payload == tables.MISSING).any() else float(payload.sum())
+def summed(flops: Int64) -> float:
+    """Return FLOPs of some ranges together, NaN where one has none."""
+    return float("nan") if (flops == tables.MISSING).any() else float(flops.sum())
 
 
 def least_bytes(found: Attribution, rows: Bools) -> float:
@@ -170,18 +264,18 @@ def ratios(values: Float64, there: list[str]) -> Float64:
     return values / softmax
 
 
-def whole(values: Float64) -> npt.NDArray[np.int64] | Float64:
-    """Return whole numbers as such, unless one is missing."""
-    return values if np.isnan(values).any() else values.astype(np.int64)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the parts; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.attention")
+    costs.add_softmax_flops(parser)
     cli.add_exclude(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = parts(report, exclude_warmup=args.exclude == "warmup")
+        table = parts(
+            report,
+            exclude_warmup=args.exclude == "warmup",
+            softmax_flops=args.softmax_flops,
+        )
     cli.emit(table, args)
     return 0
 

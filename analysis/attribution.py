@@ -54,20 +54,28 @@ class Launches:
 
 @dataclass(frozen=True)
 class Attribution:
-    """All work of a report beside its ranges."""
+    """All work of a report beside its ranges.
+
+    Attributes:
+        report: what was recorded.
+        work: what ran.
+        ranges: of the host.
+        warmup_counts: whether a warm-up is like any other part; then there is none to leave out.
+    """
 
     report: Report
     work: Work
     ranges: Ranges
+    warmup_counts: bool = False
 
     @classmethod
-    def of(cls, report: Report) -> Attribution:
+    def of(cls, report: Report, *, warmup_counts: bool = False) -> Attribution:
         """Read both from a report.
 
         Raises:
             ReportError: it holds neither kernels nor operators.
         """
-        return cls(report, load(report), nvtx.load(report))
+        return cls(report, load(report), nvtx.load(report), warmup_counts)
 
     @cached_property
     def launches(self) -> Launches:
@@ -76,8 +84,9 @@ class Attribution:
 
     @cached_property
     def warmup(self) -> Ranges:
-        """The warm-up ranges."""
-        return self.ranges.take(self.ranges.called(names.WARMUP))
+        """The warm-up ranges; none where they count like any other."""
+        called = self.ranges.called(names.WARMUP)
+        return self.ranges.take(called & (not self.warmup_counts))
 
     @cached_property
     def work_in_warmup(self) -> Bools:

@@ -1,6 +1,7 @@
 """Short names for people: what a PyTorch kernel computes, without what it is wrapped in."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
 _BASE: Final = re.compile(r"^(?:void )?(?:[\w<>]+::)*(\w+)<")
@@ -8,7 +9,9 @@ _COMPUTES: Final = re.compile(
     r"\b(\w*(?:Functor(?:OnSelf)?\w*|Ops|_functor|_kernel_cuda|_kernel_impl|_cuda_out|"
     r"CUDAKernelImpl|TensorAssign|ReduceAdd))\b"
 )
-_WRAPPERS: Final = frozenset(["BinaryFunctor", "AUnaryFunctor", "BUnaryFunctor", "UnaryFunctor"])
+_WRAPPERS: Final = frozenset(
+    ["BinaryFunctor", "AUnaryFunctor", "BUnaryFunctor", "UnaryFunctor", "gpu_kernel_impl"]
+)
 _NOISE: Final = re.compile(r"(?<![\w>])(?:at::native::|at::cuda::|c10::|<unnamed>::)+")
 
 
@@ -31,3 +34,79 @@ def brief(name: str) -> str:
     if computes and computes[0] != base[1]:
         return f"{base[1]}<{computes[0]}>"
     return _NOISE.sub("", name.removeprefix("void "))
+
+
+_CASTS: Final = re.compile(r"\((?:unsigned )?\w+\)(?=\d)")
+_TYPE: Final = re.compile(
+    r"\b(float|double|BFloat16|Half|Float8_\w+|complex|long|int|short|bool|char(?! ?\*))\b"
+)
+_OPERANDS: Final = re.compile(r"\b(AUnary|BUnary|Unary|Binary)Functor\b")
+_SIZE: Final = re.compile(r"<(\d+)\b")
+
+_TELLING: Final[tuple[Callable[[str], re.Match[str] | None], ...]] = (
+    _TYPE.search,
+    _OPERANDS.search,
+    _SIZE.search,
+)
+"""What tells instances of one template apart, the most telling first: number format, which operands
+are tensors, and how many elements or threads each instance takes."""
+
+
+def briefs(names: Sequence[str]) -> list[str]:
+    """Return names in brief, of which two are equal only where the names are.
+
+    Where several would become the same, each gets what tells it apart: the number format and so
+    on, or, where that does not, a number.
+
+    >>> at = "void at::native::reduce_kernel<(int)4, at::native::"
+    >>> briefs([f"{at}FillFunctor<{kind}>>(int, T2)" for kind in ("float", "long")])
+    ['reduce_kernel<FillFunctor, float>', 'reduce_kernel<FillFunctor, long>']
+    >>> briefs(["void f", "f", "f", "g"])
+    ['f #1', 'f #2', 'f #2', 'g']
+    """
+    known = {name: brief(name) for name in names}
+    for alike in _equal(known):
+        known |= _told_apart({name: known[name] for name in alike})
+    return numbered([known[name] for name in names], names)
+
+
+def numbered(short: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return short names with a number where different names share one.
+
+    Args:
+        short: ``N`` of them.
+        names: ``N`` names that they stand for.
+
+    >>> numbered(["a", "a", "b"], ["ax", "ay", "b"])
+    ['a #1', 'a #2', 'b']
+    """
+    known = dict(zip(names, short, strict=True))
+    for alike in _equal(known):
+        known |= {name: f"{known[name]} #{place}" for place, name in enumerate(alike, 1)}
+    return [known[name] for name in names]
+
+
+def _equal(known: dict[str, str]) -> list[list[str]]:
+    """Return the names that share a short one, in their order; those that share none left out."""
+    groups: dict[str, list[str]] = {}
+    for name, short in known.items():
+        groups.setdefault(short, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _told_apart(known: dict[str, str]) -> dict[str, str]:
+    """Return longer short names for some that are all the same: no more than it takes."""
+    words: dict[str, tuple[str, ...]] = dict.fromkeys(known, ())
+    for search in _TELLING:
+        hits = {name: search(_CASTS.sub("", name)) for name in known}
+        more = {name: (*words[name], hit[1]) if hit else words[name] for name, hit in hits.items()}
+        if len(set(more.values())) > len(set(words.values())):
+            words = more
+    return {name: _with(short, words[name]) for name, short in known.items()}
+
+
+def _with(short: str, words: tuple[str, ...]) -> str:
+    if not words:
+        return short
+    inside = short.endswith(">")
+    return f"{short[:-1]}, {', '.join(words)}>" if inside else f"{short} ({', '.join(words)})"

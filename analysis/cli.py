@@ -7,14 +7,19 @@ Data goes to stdout and everything else to stderr. The exit status is 0 done, 1 
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TextIO
 
 from analysis import render
+from analysis.arguments import GIVEN, Once, asked
 from analysis.errors import ReportError
 from analysis.markdown import as_markdown
 from analysis.output import add_to_database, replacing
@@ -54,6 +59,8 @@ def parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    for how in (None, "store"):
+        made.register("action", how, Once)
     for name in reports or REPORTS[:1]:
         made.add_argument(name, metavar=name.upper(), help=reads)
     made.add_argument(
@@ -61,7 +68,13 @@ def parser(
     )
     made.add_argument("--top", type=positive, metavar="N", help=top)
     made.add_argument(
-        "--output", metavar="FILE", help="write there, not to stdout; sqlite adds a table to it"
+        "--output",
+        metavar="FILE",
+        help="write there, not to stdout; sqlite adds rows to a table in it, in place of those of "
+        "the same report and options",
+    )
+    made.add_argument(
+        "--table", metavar="NAME", help="that table (default: it is called after the question)"
     )
     return made
 
@@ -80,8 +93,15 @@ def positive(word: str) -> int:
 def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments; those that do not go together end the command with status 2."""
     args = made.parse_args(argv)
+    vars(args).pop(GIVEN, None)
     if args.format == "sqlite" and args.output is None:
         made.error("--format sqlite needs --output FILE, the database to add the table to")
+    if args.table is not None and args.format != "sqlite":
+        made.error("--table goes with --format sqlite")
+    for option in ("output", "table"):
+        if getattr(args, option) == "":
+            made.error(f"--{option} is empty")
+    args.asked = shlex.join(asked(made, args))
     return args
 
 
@@ -90,6 +110,7 @@ def run(main: Callable[[], int]) -> int:
 
     An error that is not the user's keeps its traceback.
     """
+    stand_in()
     escape_letters()
     try:
         with Raised():
@@ -112,6 +133,31 @@ def run(main: Callable[[], int]) -> int:
             f"{error.filename or 'output'}: cannot be written ({reason}); write elsewhere"
         )
     return status
+
+
+class Closed(io.TextIOBase):
+    """Stands in for a stdout that the shell had closed (``>&-``): writing to it fails as such."""
+
+    def write(self, text: str, /) -> int:
+        """Refuse."""
+        raise OSError(errno.EBADF, "it is closed")
+
+
+def stand_in() -> None:
+    """Put something in the place of standard streams that the caller has closed.
+
+    Python has None for these. Their numbers are taken too, or the next file to be opened would get
+    one, and whatever is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (until the end)
 
 
 def escape_letters() -> None:
@@ -174,7 +220,8 @@ def put(
     """
     read = sources(args)
     if args.format == "sqlite":
-        add_to_database(shown[:1], Path(args.output), *read)
+        answer = replace(shown[0], name=args.table or shown[0].name)
+        add_to_database([answer], Path(args.output), *read, options=args.asked)
     elif args.output is not None:
         with (
             replacing(Path(args.output), *read) as draft,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from analysis import tables
@@ -14,11 +15,17 @@ if TYPE_CHECKING:
 SIDES: Final = ("before", "after")
 MODE: Final = "mode"
 
+PARTS: Final = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size")
+"""What a size stands for; worth a word where the size is the same."""
+
+SHAPE: Final = ("size", *PARTS, "batch", "context", "dtype")
+"""What the launcher notes of a run that makes its step another piece of work: no gate judges it."""
+
 SETTINGS: Final = (
-    *("size", "batch", "context", "dtype", "attention", "tf32"),
+    *(*SHAPE, "attention", "tf32"),
     *("recorder", "torch", "threads", "world_size", "script"),
 )
-"""What the launcher notes of a run that makes its step another: worth a word, no refusal."""
+"""What it notes that makes the step's time another: worth a word, no refusal without a gate."""
 
 FORCE: Final = "--force compares them all the same"
 
@@ -30,16 +37,18 @@ class Both(NamedTuple):
     sides: tuple[Side, Side]
 
 
-def check(both: Both, *, force: bool = False) -> tuple[str, ...]:
+def check(both: Both, *, force: bool = False, gated: bool = False) -> tuple[str, ...]:
     """Return what differs between two runs, one line each.
 
     Args:
         both: what is to be compared.
         force: say, rather than refuse, that GPUs or modes differ.
+        gated: refuse also what is another piece of work, unless forced.
 
     Raises:
         ReportError: one is of a CPU and the other of a GPU; or, without ``force``, they are of
-            other GPUs, of another number of them, or of another mode.
+            other GPUs, of another number of them, or of another mode; or, where ``gated``, of
+            another `SHAPE` or number of ranks.
     """
     path = both.reports[1].path
     kinds = ["a CPU" if side.on_cpu else "a GPU" for side in both.sides]
@@ -55,6 +64,8 @@ def check(both: Both, *, force: bool = False) -> tuple[str, ...]:
     modes = [report.run.get(MODE, "") for report in both.reports]
     if all(modes) and modes[0] != modes[1]:
         grave.append(f"mode is {modes[0]} before, {modes[1]} after")
+    if gated and not force:
+        grave += unlike(both, (*SHAPE, "world_size"))
     if grave and not force:
         raise ReportError(path, f"not comparable: {', '.join(grave)}", FORCE)
     return (*grave, *differences(both), *lines)
@@ -79,15 +90,20 @@ def models(report: Report) -> str:
     return ", ".join(sorted(named)) or report.run.get("device_name", "")
 
 
+def unlike(both: Both, keys: Iterable[str]) -> list[str]:
+    """Return the settings of some that both runs noted and that differ, the size for its parts."""
+    lines: dict[str, str] = {}
+    runs = [report.run for report in both.reports]
+    for key in keys:
+        before, after = (run.get(key, "") for run in runs)
+        if before and after and before != after and not ("size" in lines and key in PARTS):
+            lines[key] = f"{key.replace('_', ' ')} differs: {before} before, {after} after"
+    return list(lines.values())
+
+
 def differences(both: Both) -> list[str]:
     """Return the settings that both runs noted and that differ."""
-    lines = []
-    runs = [report.run for report in both.reports]
-    settings = (*SETTINGS, "device_name") if both.sides[0].on_cpu else SETTINGS
-    for key in settings:
-        before, after = (run.get(key, "") for run in runs)
-        if before and after and before != after:
-            lines.append(f"{key.replace('_', ' ')} differs: {before} before, {after} after")
+    lines = unlike(both, (*SETTINGS, "device_name") if both.sides[0].on_cpu else SETTINGS)
     phases = [side.has_phases for side in both.sides]
     if phases[0] != phases[1]:
         lines.append(f"no range of a phase {SIDES[phases.index(False)]}: phases are not compared")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.compare_noise import changed, judge
+from analysis.compare_noise import LEVEL, changed, judge
 from analysis.compare_sides import KINDS, Series
 
 if TYPE_CHECKING:
@@ -66,17 +66,18 @@ def of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
     called = [count.sum(1) for count in calls]
     means = [per_step(total, count) for total, count in zip(totals, counts, strict=True)]
     often = [per_step(call, count) for call, count in zip(called, counts, strict=True)]
-    delta = means[1] - means[0]
+    exact = means[1] - means[0]
+    means = [np.rint(mean).astype(np.int64) for mean in means]
     columns: dict[str, Column] = {
         "kind": [kind] * len(names),
         "name": names,
         "before_ns": means[0],
         "after_ns": means[1],
-        "delta_ns": delta,
-        "ratio": ratio(means[1], means[0]),
+        "delta_ns": means[1] - means[0],
+        "ratio": ratio(*(totals[side] / counts[side] for side in (1, 0))),
         "calls_before": often[0],
         "calls_after": often[1],
-        "status": statuses(delta, called, judged.p),
+        "status": statuses(exact, called, judged.p, alone=kind == "total"),
         "call_ratio": ratio(*(totals[side] / np.maximum(called[side], 1) for side in (1, 0))),
         "p": judged.p,
         "ratio_low": judged.low,
@@ -106,8 +107,8 @@ def spread(values: Int64, place: Int64, shape: tuple[int, int]) -> Int64:
 
 
 def per_step(total: Int64, count: int) -> Int64 | Float64:
-    """Return the mean over steps; of one step the whole number itself."""
-    return total if count == 1 else total / count
+    """Return the mean over steps, as whole numbers where all of them are."""
+    return total // count if not (total % count).any() else total / count
 
 
 def ratio(after: Int64 | Float64, before: Int64 | Float64) -> Float64:
@@ -122,16 +123,21 @@ def ratio(after: Int64 | Float64, before: Int64 | Float64) -> Float64:
     return found
 
 
-def statuses(delta_ns: Int64 | Float64, called: list[Int64], p: Float64) -> list[str]:
+def statuses(
+    delta_ns: Int64 | Float64, called: list[Int64], p: Float64, *, alone: bool = False
+) -> list[str]:
     """Return what became of each name.
 
     Args:
         delta_ns: ``(K,)``.
         called: ``(K,)`` calls before and after, in all steps.
         p: ``(K,)`` of `analysis.compare_noise.judge`.
+        alone: judge each by itself, so that the word is that of its interval: totals are few, and
+            each is looked at for its own sake.
     """
     both = (called[0] > 0) & (called[1] > 0)
-    beyond = changed(np.where(both, p, np.nan))
+    judged = np.where(both, p, np.nan)
+    beyond = judged <= LEVEL if alone else changed(judged)
     conditions = [
         (called[0] == 0) & (called[1] > 0),
         (called[1] == 0) & (called[0] > 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -59,6 +60,7 @@ class Side:
 
     Attributes:
         on_cpu: whether operators stand in for kernels.
+        gpus: how many GPUs worked; 0 on a CPU.
         contents: its steps.
         series: by kind.
         has_phases: whether it has a range of a phase at all.
@@ -66,6 +68,7 @@ class Side:
     """
 
     on_cpu: bool
+    gpus: int
     contents: Contents
     series: dict[str, Series]
     has_phases: bool
@@ -75,6 +78,18 @@ class Side:
     def has_steps(self) -> bool:
         """Whether there are step ranges; if not, the report counts as one step."""
         return self.contents.steps is not None
+
+    @property
+    def idle_share(self) -> float:
+        """How much of the wall time its GPUs did nothing, together; NaN where there are none.
+
+        A step that returns before its work ends may keep them busy for longer than it was open:
+        that counts as never idle.
+        """
+        there = int(self.contents.wall_ns.sum()) * self.gpus
+        if not there:
+            return math.nan
+        return max(1 - int(self.contents.busy_ns.sum()) / there, 0.0)
 
 
 def side(report: Report, *, exclude_warmup: bool = True, whole: bool = False) -> Side:
@@ -104,7 +119,9 @@ def side(report: Report, *, exclude_warmup: bool = True, whole: bool = False) ->
         series["phase"] = of_work(found, contents, phases.labels, phases.phase)
     if len(found.ranges):
         series["range"] = of_ranges(found, contents)
-    return Side(work.on_cpu, contents, series, has_phases, (*work.notes, *contents.notes))
+    gpus = 0 if work.on_cpu else len(tables.devices(report))
+    notes = (*work.notes, *contents.notes)
+    return Side(work.on_cpu, gpus, contents, series, has_phases, notes)
 
 
 def summed(group: Int64, step: Int64, values: Int64 | None, shape: tuple[int, int]) -> Int64:

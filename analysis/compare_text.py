@@ -67,6 +67,16 @@ def total_line(row: Row) -> str:
     return f"{name:8} {times}  {change}, {row['status']}"
 
 
+def idle_line(sides: Sequence[Side]) -> list[str]:
+    """Return how much of the wall time the GPUs did nothing, before and after; none on a CPU."""
+    shares = [side.idle_share for side in sides]
+    if any(map(math.isnan, shares)):
+        return []
+    before, after = (f"{100 * share:.1f} %" for share in shares)
+    gpus = max(side.gpus for side in sides)
+    return [f"{'idle':8} {before:>8} -> {after:>8}  of the wall time of the GPU{'s'[: gpus - 1]}"]
+
+
 def percent(ratio: float) -> str:
     """Return a ratio as a change.
 

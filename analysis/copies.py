@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from analysis import cli, device_tables, nvtx, tables
+from analysis import cli, device_tables, nvtx, tables, warmup
 from analysis.attribution import within
 from analysis.errors import ReportError
 from analysis.intervals import NONE
@@ -29,7 +29,6 @@ from analysis.report import Report
 from analysis.statistics import summarize
 from analysis.table import Table
 from analysis.timeline import ASYNC, COPIES, SETS, Calls, Timeline, is_pageable
-from analysis.vocabulary import ALIASES, matching
 from profiling import names
 
 if TYPE_CHECKING:
@@ -40,9 +39,6 @@ Bools = npt.NDArray[np.bool_]
 
 SMALL_BYTES: Final = 64_000
 """Up to here a synchronous copy to the device returns at once, says NVIDIA's cuda_memcpy_sync."""
-
-WARMUP: Final = (names.WARMUP, *ALIASES[names.WARMUP])
-"""What the warm-up is called."""
 
 
 @dataclass(frozen=True)
@@ -242,16 +238,13 @@ def selected(report: Report, moves: Moves, exclude: Sequence[str]) -> tuple[Bool
         ReportError: no range has such a name.
     """
     kept = np.ones(len(moves), np.bool_)
-    if not exclude and not tables.has_range(report, WARMUP):
+    if not exclude and not tables.has_range(report, warmup.NAMES):
         return kept, unknown_calls(moves, kept)  # and the ranges need not be read
     ranges = nvtx.load(report)
-    notes = []
+    notes: list[str] = []
     for name in exclude:
-        known = matching(ranges.names, name)
-        if not known:
-            there = ", ".join(ranges.names[:20]) or "none"
-            raise ReportError(report.path, f"no NVTX range is called {name!r}", f"it has: {there}")
-        chosen = np.array([label in known for label in ranges.names], np.bool_)[ranges.name]
+        chosen, said = warmup.left_out(report.path, ranges, name)
+        notes += said
         kept &= ~within(moves.launch_ns, moves.process, ranges.take(chosen))
     if not kept.all():
         left = int(moves.duration_ns[~kept].sum())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis import device_tables, tables
+from analysis import cli, device_tables, tables
 from analysis.vocabulary import canonical
 from profiling import names
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.nvtx import Ranges
 
 Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
 
 SOFTMAX_FLOPS: Final = 3
 """FLOPs per softmax element that our model counts: exponential, sum, division.
@@ -71,3 +73,41 @@ def labels(ranges: Ranges) -> tuple[list[str], Int64]:
     known = sorted(set(called))
     position = {label: place for place, label in enumerate(known)}
     return known, np.array([position[label] for label in called], np.int64)[ranges.name]
+
+
+def describe(softmax_flops: int | None) -> str:
+    """Return in words how a softmax is counted; None is as it was recorded."""
+    if softmax_flops is None:
+        return "softmax counted as recorded"
+    return f"softmax counted as {softmax_flops} FLOPs an element, forward"
+
+
+def unscaled_note(count: int) -> str:
+    """Return a line on softmax ranges whose FLOPs cannot be rescaled."""
+    some = "1 softmax range keeps" if count == 1 else f"{count:,} softmax ranges keep"
+    return f"{some} the FLOPs recorded: how many elements they are for is not known"
+
+
+def add_softmax_flops(made: argparse.ArgumentParser) -> None:
+    """Add the option of the commands that count FLOPs."""
+    made.add_argument(
+        "--softmax-flops",
+        type=cli.positive,
+        metavar="N",
+        default=SOFTMAX_FLOPS,
+        help="FLOPs of a softmax element, forward (default %(default)s)",
+    )
+
+
+def whole(values: Float64) -> npt.NDArray[np.int64] | npt.NDArray[np.object_]:
+    """Return whole numbers as such; where one is missing (NaN), as Python's, NaN among them.
+
+    >>> whole(np.array([4.0, np.nan])).tolist(), whole(np.array([4.0])).dtype.kind
+    ([4, nan], 'i')
+    """
+    missing = np.isnan(values)
+    if not missing.any():
+        return values.astype(np.int64)
+    result = values.astype(object)
+    result[~missing] = [int(value) for value in values[~missing].tolist()]
+    return result

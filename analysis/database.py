@@ -68,11 +68,13 @@ class Database:
         self._read_s = 0.0
         self._own = threading.local()
         self._connections: list[Any] = []
+        self._closed = False
         with self._failures():
             self._connection()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; who asks for more is told so."""
+        self._closed = True
         for connection in self._connections:
             connection.close()
         self._database.close()
@@ -95,7 +97,7 @@ class Database:
             For each column an array: int64, float64, or objects of type str.
 
         Raises:
-            ReportError: the file is damaged.
+            ReportError: the file is damaged, or closed.
             ValueError: a column holds NULL.
         """
         table = self._table(sql, rows)
@@ -110,6 +112,8 @@ class Database:
         return column.coded()
 
     def _table(self, sql: str, rows: int) -> dict[str, Collector]:
+        if self._closed:
+            raise ReportError(self.path, "this report is closed", "open it again: Report(path)")
         with self._failures(), adbc.AdbcStatement(self._connection()) as statement:
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
             statement.set_sql_query(sql)

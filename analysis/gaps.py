@@ -7,6 +7,7 @@ Gaps between the first and the last work of each device in each process, the lon
 tells what the next work waited for: `host` came late with its launch, or a `synchronisation` or a
 `copy` held it up; or it was launched in time, and took its `launch_latency`. `range` is where the
 host was meanwhile. Kernels, graph replays, copies, sets and the profiler's own overhead are busy.
+In a table `start` is since the first work; `start_ns` of csv and json is since the recording began.
 """
 
 from __future__ import annotations
@@ -15,23 +16,27 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis import cli, idle, idle_causes, kernels, nvtx
+from analysis import cli, idle, idle_causes, kernels, nvtx, warmup
 from analysis.attribution import within
+from analysis.cover import Cover
 from analysis.errors import ReportError
 from analysis.operators import has_operators
 from analysis.render import duration, percent
 from analysis.report import Report
-from analysis.table import Table
+from analysis.table import Column, Table
 from analysis.vocabulary import clean
+from analysis.words import plural
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.idle import Idle
+    from analysis.nvtx import Ranges
 
 Bools = npt.NDArray[np.bool_]
 
@@ -40,6 +45,9 @@ MIN_GAP_US: Final = 10.0
 
 NVIDIA's ``gpu_gaps`` starts at 500 ms, longer than most training steps.
 """
+
+PEOPLE: Final = ("table", "markdown")
+"""The formats that people read."""
 
 IN_TIME_NS: Final = 100_000
 """Ten times what a launch takes: work launched in time that waits longer waits for other work."""
@@ -103,8 +111,9 @@ def listed(
     known = sorted({place.device for place in every.places})
     kernels.check(report, "device", device, lambda _: known)
     ranges = nvtx.load(report)
+    warmups = ranges.take(ranges.called(names.WARMUP))
     kept = np.ones(len(every), np.bool_) if device is None else every.device == device
-    warm = within(every.start_ns, every.process, ranges.take(ranges.called(names.WARMUP))) & kept
+    warm = within(every.start_ns, every.process, warmups) & kept
     if exclude_warmup:
         kept &= ~warm
     long = every.duration_ns >= min_gap_us * 1e3
@@ -122,19 +131,27 @@ def listed(
             "range": [clean(name) for name in idle.ranges_of(chosen, ranges)],
             "process": chosen.process,
         },
-        heading="\n".join((report.describe(), *heading(every, kept, device))),
-        notes=notes(every, kept, kept & ~long, warm, min_gap_us, excluded=exclude_warmup),
+        heading="\n".join(
+            (report.describe(), *heading(every, kept, device, warmups if exclude_warmup else None))
+        ),
+        notes=(
+            *((warmup.NO_WARMUP,) if exclude_warmup and not len(warmups) else ()),
+            *notes(every, kept, kept & ~long, warm, min_gap_us, excluded=exclude_warmup),
+        ),
         unseen=() if len({place.process for place in every.places}) > 1 else ("process",),
     )
 
 
-def heading(every: Idle, kept: Bools, device: int | None = None) -> tuple[str, ...]:
+def heading(
+    every: Idle, kept: Bools, device: int | None = None, left_out: Ranges | None = None
+) -> tuple[str, ...]:
     """Return how long each device was idle, and for what cause.
 
     Args:
         every: all gaps.
         kept: ``(G,)`` those that count.
         device: only this one.
+        left_out: ranges whose time does not count, as the gaps that begin in them do not.
     """
     lines = []
     several = len({place.process for place in every.places}) > 1
@@ -143,15 +160,41 @@ def heading(every: Idle, kept: Bools, device: int | None = None) -> tuple[str, .
             mine = kept & (every.place == number)
             time = int(every.duration_ns[mine].sum())
             of_process = f" in process {place.process}" if several else ""
-            share = percent(time / max(place.busy.span_ns, 1))
+            looked_at = place.busy.span_ns - unseen_ns(every, number, mine, left_out)
             lines.append(
                 f"GPU {place.device}{of_process}: idle {duration(time)} of "
-                f"{duration(place.busy.span_ns)} ({share}), in {int(mine.sum()):,} gaps"
+                f"{duration(looked_at)} ({percent(time / max(looked_at, 1))}), "
+                f"in {plural(int(mine.sum()), 'gap')}"
             )
-    by_cause = every.by_cause(kept)
-    total = max(sum(by_cause.values()), 1)
-    parts = [f"{cause} {percent(time / total)}" for cause, time in by_cause.items() if time]
-    return (*lines, *([f"by cause: {' · '.join(parts)}"] if parts else []))
+    return (*lines, *by_cause(every, kept))
+
+
+def unseen_ns(every: Idle, number: int, kept: Bools, left_out: Ranges | None) -> int:
+    """Return how much of a place's time is left out: ranges, and the gaps that begin in them.
+
+    A gap that began before such a range and ends in it counts whole, and so does its time.
+    """
+    if left_out is None:
+        return 0
+    place = every.places[number]
+    first, last = int(place.busy.start_ns[0]), int(place.busy.end_ns[-1])
+    ranges = left_out.take(left_out.process == place.process)
+    gaps_here = every.place == number
+    begun = gaps_here & within(every.start_ns, every.process, left_out)
+    parts = [
+        (ranges.start_ns.clip(first, last), ranges.end_ns.clip(first, last)),
+        *((every.start_ns[some], every.end_ns[some]) for some in (begun, kept)),
+    ]
+    start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Cover.of(start, end).busy_ns - int(every.duration_ns[kept].sum())
+
+
+def by_cause(every: Idle, kept: Bools) -> tuple[str, ...]:
+    """Return a line with each cause's share of the idle time; none where there is none."""
+    times = every.by_cause(kept)
+    total = max(sum(times.values()), 1)
+    parts = [f"{cause} {percent(time / total)}" for cause, time in times.items() if time]
+    return (f"by cause: {' · '.join(parts)}",) if parts else ()
 
 
 def notes(
@@ -162,17 +205,20 @@ def notes(
     lines = []
     if short.any():
         lines.append(
-            f"{int(short.sum()):,} gaps under {min_gap_us:g} µs, {duration(int(time[short].sum()))}"
-            " in all, are not listed; --min-gap 0 lists them"
+            f"{plural(int(short.sum()), 'gap')} under {min_gap_us:g} µs, "
+            f"{duration(int(time[short].sum()))} in all, not listed; --min-gap 0 lists all"
         )
     if warm.any():
-        what = "left out" if excluded else "included; --exclude warmup leaves them out"
+        what = "left out" if excluded else "included; --exclude warmup leaves warm-up out"
         lines.append(
-            f"{int(warm.sum()):,} gaps, {duration(int(time[warm].sum()))}, began in warm-up: {what}"
+            f"{plural(int(warm.sum()), 'gap')}, {duration(int(time[warm].sum()))}, began in "
+            f"warm-up: {what}"
         )
     unknown = kept & (every.cause == idle_causes.CAUSES.index(idle_causes.UNKNOWN))
     if unknown.any():
-        lines.append(f"{int(unknown.sum()):,} gaps end with work whose launch was not recorded")
+        lines.append(
+            f"before work whose launch was not recorded: {plural(int(unknown.sum()), 'gap')}"
+        )
     waiting = (
         kept
         & (every.cause == idle_causes.CAUSES.index(idle_causes.LAUNCH_LATENCY))
@@ -180,12 +226,33 @@ def notes(
     )
     if waiting.any():
         lines.append(
-            f"{int(waiting.sum()):,} gaps of {duration(IN_TIME_NS)} or more end with work that was "
-            "launched in time: it waited for an event, or for another device"
+            f"{plural(int(waiting.sum()), 'gap')} of {duration(IN_TIME_NS)} or more before work "
+            "that was launched in time: it waited for an event, or for another device"
         )
     if overhead := sum(place.overhead_ns for place in every.places):
         lines.append(f"{duration(overhead)} of the profiler's own overhead count as busy")
     return tuple(lines)
+
+
+def for_people(table: Table, every: Idle) -> Table:
+    """Return the gaps with their starts as text, since the first work of any GPU.
+
+    A report may begin minutes before its first work; four digits of that would tell no two apart.
+    """
+    if not every.places:
+        return table
+    first = min(int(place.busy.start_ns[0]) for place in every.places)
+    start = np.asarray(table.columns["start_ns"]) - first
+    words = [f"{time / 1e6:,.3f} ms" for time in start.tolist()]
+    widest = max(map(len, words), default=0)
+    columns: dict[str, Column] = {
+        "start" if name == "start_ns" else name: (
+            [word.rjust(widest) for word in words] if name == "start_ns" else column
+        )
+        for name, column in table.columns.items()
+    }
+    said = f"start: since the first work, {duration(first)} into the recording"
+    return replace(table, columns=columns, heading=f"{table.heading}\n{said}")
 
 
 def microseconds(word: str) -> float:
@@ -215,12 +282,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = gaps(
+        every = found(report)
+        table = listed(
             report,
+            every,
             min_gap_us=args.min_gap,
             device=args.device,
             exclude_warmup=args.exclude == "warmup",
         )
+    if args.format in PEOPLE:
+        table = for_people(table, every)
     cli.emit(table, args)
     return 0
 

@@ -61,7 +61,7 @@ class Generation:
         times_ns: by the names of `TIMES` without their unit; NaN for a teacher that is not there.
         steps_ns: ``(S,)`` the decode steps; each made one token.
         projector_calls: one a layer, or none.
-        tokens_per_s: as recorded.
+        tokens_per_s: as recorded: of decoding alone.
     """
 
     file: str
@@ -103,6 +103,11 @@ class Generation:
     def wall_ns(self) -> float:
         """From token ids on the device to the last token."""
         return self.before_ns + self.part_ns("decode_total")
+
+    @property
+    def whole_tokens_per_s(self) -> float:
+        """Output tokens a second of all that time, embeddings and prefills included."""
+        return self.tokens / (self.wall_ns / 1e9) if self.wall_ns else math.nan
 
 
 @dataclass(frozen=True, slots=True)

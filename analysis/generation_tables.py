@@ -22,7 +22,8 @@ QUANTILES: Final = {"p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9, "p99": 
 
 MEASURES: Final[dict[str, tuple[str, Callable[[Generation], float]]]] = {
     "generated tokens": ("tokens", lambda each: each.tokens),
-    "tokens per second": ("tokens/s", lambda each: each.tokens_per_s),
+    "tokens per second, decoding": ("tokens/s", lambda each: each.tokens_per_s),
+    "tokens per second, whole prompt": ("tokens/s", lambda each: each.whole_tokens_per_s),
     "time to first token": ("ms", lambda each: each.first_token_ns / 1e6),
     "time per output token": ("ms", lambda each: each.per_token_ns / 1e6),
     "decode": ("ms", lambda each: each.times_ns["decode_total"] / 1e6),
@@ -210,7 +211,9 @@ def references(records: Records) -> Table:
         here = {
             ("prefill, both models", "ms"): float(np.mean(prefill)) / 1e6,
             ("decode step", "ms"): float(np.mean([e.part_ns("decode_avg") for e in made])) / 1e6,
-            ("tokens per second", "tokens/s"): float(np.mean([e.tokens_per_s for e in made])),
+            ("tokens per second, decoding", "tokens/s"): float(
+                np.mean([e.tokens_per_s for e in made])
+            ),
         }
         for ((measure, unit), value), figure in zip(here.items(), noted, strict=True):
             what: Row = {"pair": str(pair), "measure": measure, "unit": unit}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -104,9 +104,20 @@ class Group:
         yield OTHER, TOTAL, True
 
     def bottleneck(self) -> tuple[str, float]:
-        """Return the undivided part that takes longest, and its share of the run."""
-        leaves = [part for part, _, whole in self.tree() if whole]
-        means = {part: float(self.part_ns(part).mean()) for part in leaves}
+        """Return what of the run takes longest, attention, FFN or the rest, and its share of it."""
+        return self.longest(part for part, within, _ in self.tree() if within == TOTAL)
+
+    def within_attention(self) -> tuple[str, float] | None:
+        """Return the undivided part of attention that takes longest, and its share of the run.
+
+        None where attention is not divided.
+        """
+        parts = [part for part, within, whole in self.tree() if within != TOTAL and whole]
+        return self.longest(parts) if parts else None
+
+    def longest(self, parts: Iterable[str]) -> tuple[str, float]:
+        """Return which of some parts takes longest, the first of equals, and its share."""
+        means = {part: float(self.part_ns(part).mean()) for part in parts}
         part = max(means, key=means.__getitem__)
         return part, ratio(means[part], float(self.totals_ns.mean()))
 

@@ -69,10 +69,16 @@ def _sentences(files: Files) -> list[str]:
         where = f"{group.file}: " if len(files) > 1 else ""
         lines.append(
             f"{where}batch {group.batch_size}, length {group.input_len}: {part} takes "
-            f"{percent(share)} of the run; layer {layer} is the slowest of {group.layers} "
-            f"({duration(layer_ns)}); times of the {group.source.upper()}"
+            f"{percent(share)} of the run{_inside(group, part)}; layer {layer} is the slowest of "
+            f"{group.layers} ({duration(layer_ns)}); times of the {group.source.upper()}"
         )
     return lines
+
+
+def _inside(group: Group, part: str) -> str:
+    """Say what of attention takes longest, where it is attention that does and it is divided."""
+    longest = group.within_attention() if part == ATTN else None
+    return f" ({longest[0]} {percent(longest[1])})" if longest else ""
 
 
 def _in_brief(files: Files) -> list[Table]:

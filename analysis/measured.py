@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis import idle
+from analysis import idle, occupation
 from analysis.copies import Moves
 from analysis.idle import Idle
+from analysis.intervals import NONE
 from analysis.range_sums import RangeSums, range_sums
 from analysis.timeline import Timeline
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution import Attribution
+    from analysis.occupation import Occupation
     from analysis.report import Report
 
 Int64 = npt.NDArray[np.int64]
@@ -85,24 +87,58 @@ class Measured:
         return Timeline.of(self.report)
 
     @cached_property
-    def idle(self) -> Idle:
-        """When the GPUs were idle."""
+    def every_gap(self) -> Idle:
+        """When the GPUs were idle, all of it."""
         return idle.of(self.report, self.timeline)
+
+    @cached_property
+    def windows(self) -> Int64:
+        """``(P, 2)`` when each of the ``idle.places`` was looked at: from, until, in ns.
+
+        That is `window`, of the host's clock, as far as the GPU has work before and after. A GPU
+        lags behind: it ends no sooner than the last work launched in it, and what was launched
+        before (in the warm-up) and still ran as it began is left out.
+        """
+        timeline, result = self.timeline, []
+        known = timeline.call != NONE
+        launched = np.full(len(timeline), NONE, np.int64)
+        launched[known] = timeline.calls.start_ns[timeline.call[known]]
+        for place in self.every_gap.places:
+            first, last = int(place.busy.start_ns[0]), int(place.busy.end_ns[-1])
+            if place.process not in self.window:
+                result.append((first, last))
+                continue
+            low, high = self.window[place.process]
+            here = known & (timeline.process == place.process) & (timeline.device == place.device)
+            earlier = timeline.end_ns[here & (launched < low)]
+            own = timeline.end_ns[here & (low <= launched) & (launched <= high)]
+            begin = min(max(low, first, int(earlier.max(initial=first))), last)
+            result.append((begin, min(max(high, int(own.max(initial=begin)), begin), last)))
+        return np.array(result, np.int64).reshape(-1, 2)
+
+    @cached_property
+    def idle(self) -> Idle:
+        """When the GPUs were idle in their `windows`; a gap outside of them lasts 0 ns."""
+        every = self.every_gap
+        low, high = self.windows[every.place].T
+        start = every.start_ns.clip(low, high)
+        return replace(every, start_ns=start, end_ns=every.end_ns.clip(start, high))
 
     @cached_property
     def gaps(self) -> Bools:
         """Which gaps count."""
-        return self.during(self.idle.process, self.idle.start_ns)
+        counts: Bools = self.idle.duration_ns > 0
+        return counts
+
+    @cached_property
+    def occupations(self) -> list[Occupation]:
+        """What the measured time of each GPU went into; see `analysis.occupation`."""
+        return occupation.of(self)
 
     @cached_property
     def wall_ns(self) -> int:
-        """How long the GPUs were looked at, all together, between first and last work."""
-        total = 0
-        for place in self.idle.places:
-            start, end = int(place.busy.start_ns[0]), int(place.busy.end_ns[-1])
-            low, high = self.window.get(place.process, (start, end))
-            total += max(min(end, high) - max(start, low), 0)
-        return max(total, 1)
+        """How long the GPUs were looked at, all together: the sum of their `windows`."""
+        return max(int((self.windows[:, 1] - self.windows[:, 0]).sum()), 1)
 
     @cached_property
     def sums(self) -> RangeSums:

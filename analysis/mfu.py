@@ -16,6 +16,9 @@ from analysis.render import duration, percent, scaled
 if TYPE_CHECKING:
     from analysis.report import Report
 
+UNSTEADY: Final = 0.25
+"""Where half of the steps lie further than this from their median, the median says little."""
+
 LONGEST_NS: Final = 1 << 63
 """A step takes less than that, and more than nothing; NaN does neither."""
 
@@ -58,10 +61,14 @@ class Mfu:
         what = f"{scaled(self.flops_per_s, 'FLOP/s')}"
         first = f"MFU {percent(self.share)}, {what}" if self.share is not None else what
         how = "recorded" if self.recorded else "not recorded"
-        return (
+        line = (
             f"{first}: the model's {scaled(self.flops, 'FLOP')} (6N + 12 L d T a token) "
             f"in a median step of {duration(self.median_ns)}, {how}"
         )
+        if not unsteady(self.step_ns):
+            return line
+        ends = (self.flops / (float(end) / 1e9) for end in (self.step_ns.max(), self.step_ns.min()))
+        return f"{line}; steps differ, from {' to '.join(scaled(end, 'FLOP/s') for end in ends)}"
 
 
 def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
@@ -70,7 +77,8 @@ def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
     PaLM's convention (arXiv 2204.02311, appendix B), as nanoGPT has it: a token needs 6N + 12 L d T
     FLOPs, forward and backward, the full square of attention; a forward pass alone a third. N are
     all parameters but the input embedding, which is looked up. Steps timed without recording count,
-    where there are some.
+    where there are some; unless they are so unsteady that their median says little, and the
+    recorded ones are not.
 
     Args:
         report: what was recorded.
@@ -78,14 +86,29 @@ def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
     """
     flops = step_flops(report)
     bare, recorded = step_times(report, "unprofiled_step_ns"), step_times(report, "step_ns")
-    times = bare if len(bare) else recorded
+    use_bare = bool(len(bare)) and not (
+        unsteady(bare) and len(recorded) > 1 and not unsteady(recorded)
+    )
+    times = bare if use_bare else recorded
     if flops is None or not len(times) or float(np.median(times)) <= 0:
         return None
     if peak_flops_per_s is None:
         card = lookup(report.device)
         number_format = precision.of_report(report)
         peak_flops_per_s = card.flops_per_s(number_format) if card else None
-    return Mfu(flops, times, not len(bare), peak_flops_per_s)
+    return Mfu(flops, times, not use_bare, peak_flops_per_s)
+
+
+def unsteady(step_ns: Times) -> bool:
+    """Return whether step times lie so far apart that their median says little.
+
+    >>> unsteady(np.array([37.5, 508.7])), unsteady(np.array([70, 80, 300]))
+    (True, False)
+    """
+    if not len(step_ns):
+        return False
+    middle = float(np.median(step_ns))
+    return float(np.median(np.abs(step_ns - middle))) > UNSTEADY * middle
 
 
 def step_flops(report: Report) -> int | None:

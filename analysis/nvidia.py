@@ -68,6 +68,11 @@ class Wanted:
     naming: str = ""
     nvtx_name: bool = False
 
+    def __str__(self) -> str:
+        """Return it as one asks for it."""
+        arguments = (self.naming, NVTX_NAME if self.nvtx_name else "")
+        return ":".join([self.name, *filter(None, arguments)])
+
     def made(self, report: Report) -> Table:
         """Return the report.
 

@@ -6,6 +6,7 @@ A file is known by its content and not by its name. What is not yet a SQLite exp
 
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -84,8 +85,13 @@ def recognise(path: Path) -> str:
 def first_bytes(path: Path) -> bytes:
     """Return up to 512 bytes from the start of the file."""
     try:
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
             raise ReportError(path, "a directory, not a report", "give the .sqlite file in it")
+        if not stat.S_ISREG(mode):  # reading a pipe may wait for ever, and takes it from others
+            what = "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+            hint = "write it to a file first and give that: a report is not read in one go"
+            raise ReportError(path, f"{what}, not a file", hint)
         with path.open("rb") as file:
             return file.read(512)
     except (FileNotFoundError, NotADirectoryError):

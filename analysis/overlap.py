@@ -4,9 +4,11 @@
     python -m analysis.overlap run.rank0.sqlite run.rank1.sqlite --by collective
 
 Several reports, one a rank, are brought onto one clock by the collectives they share. `collective`
-is the time in which any collective ran; of that, `hidden` is while something else was computed on
-the same device, and `exposed` the rest. `waiting` is the time from the start of a collective until
-the last rank had begun it: no network would make that shorter.
+is the time in which any collective ran (--by collective: any of that name); of that, `hidden` is
+while something else was computed on the same device, and `exposed` the rest. Collectives that run
+at the same time count once on a device, and once in each name. `waiting` is
+the time from the start of a collective until the last rank had begun it: no network would make that
+shorter.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import numpy.typing as npt
 
 from analysis import catalogue, cli, collectives, tables
 from analysis.alignment import align, waiting
+from analysis.compare_checks import SHAPE
 from analysis.cover import Cover
 from analysis.errors import ReportError
 from analysis.render import duration, percent
@@ -35,6 +38,11 @@ if TYPE_CHECKING:
 Int64 = npt.NDArray[np.int64]
 
 BY: Final = ("device", "collective")
+
+ONE_RUN: Final = "give one report a rank, all of one run; of each run ask by itself"
+
+CLOCKS_APART_NS: Final = 10_000_000_000
+"""How far the clocks of two machines of one run may be apart; those kept by NTP are not by 1 s."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,11 @@ def overlap(reports: Sequence[Report], *, by: str = BY[0], exclude_warmup: bool 
     Returns:
         ``report, rank, process, device`` (-1 on a CPU), by collective ``collective``, then ``calls,
         total_ns`` (the sum), ``collective_ns`` (the union), ``hidden_ns, exposed_ns, hidden_share,
-        waiting_ns``, and by device ``compute_ns, span_ns``. The hidden time of a kind is the sum of
-        its calls'.
+        waiting_ns``, and by device ``compute_ns, span_ns``. Hidden and exposed time are parts of
+        the union, by device as by kind.
 
     Raises:
-        ReportError: there is no collective, or two reports are of the same rank.
+        ReportError: there is no collective, or two reports are of the same rank or of two runs.
     """
     _check(reports)
     found = [collectives.of(report, exclude_warmup=exclude_warmup) for report in reports]
@@ -83,16 +91,17 @@ def overlap(reports: Sequence[Report], *, by: str = BY[0], exclude_warmup: bool 
             "no collectives in this report",
             "record a parallel run: make profile RANKS=2",
         )
+    _check_times(reports, with_any)
     aligned = align(
         [places[0] for places in with_any], [catalogue.started_ns(report) for report in reports]
     )
     seen, unmatched = _seen(reports, with_any, aligned)
     notes = [note for each in found for note in each.notes]
     return Table(
-        name="overlap",
+        name="overlap" if by == BY[0] else "overlap_by_collective",
         columns=_by_device(seen) if by == BY[0] else _by_collective(seen),
         heading="\n".join([*(report.describe() for report in reports), *_clock(reports, aligned)]),
-        notes=(*dict.fromkeys(notes), *_unmatched(seen, unmatched)),
+        notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
         unseen=_constant(seen),
     )
 
@@ -107,6 +116,33 @@ def _check(reports: Sequence[Report]) -> None:
             problem = f"of rank {rank}, as {ranks[rank].path.name} is"
             raise ReportError(report.path, problem, "give one report a rank, all of one run")
         ranks[rank] = report
+        for key in (*SHAPE, "world_size", "strategy"):
+            here, first = (each.run.get(key, "") for each in (report, reports[0]))
+            if here and first and here != first:
+                problem = f"of another run: {key.replace('_', ' ')} is {here}, not {first} as in "
+                raise ReportError(report.path, problem + reports[0].path.name, ONE_RUN)
+
+
+def _check_times(reports: Sequence[Report], places: Sequence[Sequence[Place]]) -> None:
+    """Refuse reports that were recorded one after the other: no rank waited for the other then.
+
+    Raises:
+        ReportError: of one the work ended before that of the other began, or the other way round.
+    """
+    known = []
+    for report, mine in zip(reports, places, strict=True):
+        began = catalogue.started_ns(report)
+        ends = [_ends(place) for place in mine]
+        if began is None or not any(last > first for first, last in ends):
+            continue
+        first, last = min(first for first, _ in ends), max(last for _, last in ends)
+        known.append((began + first, began + last, report))
+    for first, last, report in known[1:]:
+        apart = max(first - known[0][1], known[0][0] - last)
+        if apart > CLOCKS_APART_NS:
+            problem = f"of another run: recorded {duration(apart)} "
+            problem += "after" if first > known[0][0] else "before"
+            raise ReportError(report.path, f"{problem} {known[0][2].path.name}", ONE_RUN)
 
 
 def _seen(
@@ -154,19 +190,20 @@ def _by_collective(seen: Sequence[Seen]) -> dict[str, Column]:
     total, hidden, union = [], [], []
     for each, _, mine in pairs:
         start, end = each.place.start_ns[mine], each.place.end_ns[mine]
+        cover = Cover.of(start, end)
         total.append((end - start).sum())
-        hidden.append(each.place.compute.within(start, end).sum())
-        union.append(Cover.of(start, end).busy_ns)
-    spent, covered = _ints(total), _ints(hidden)
+        hidden.append(each.place.compute.within(cover.start_ns, cover.end_ns).sum())
+        union.append(cover.busy_ns)
+    collective, covered = _ints(union), _ints(hidden)
     return {
         **_who([each for each, _, _ in pairs]),
         "collective": [each.place.kinds[kind] for each, kind, _ in pairs],
         "calls": _ints(mine.sum() for _, _, mine in pairs),
-        "total_ns": spent,
-        "collective_ns": _ints(union),
+        "total_ns": _ints(total),
+        "collective_ns": collective,
         "hidden_ns": covered,
-        "exposed_ns": spent - covered,
-        "hidden_share": covered / np.maximum(spent, 1),
+        "exposed_ns": collective - covered,
+        "hidden_share": covered / np.maximum(collective, 1),
         "waiting_ns": _ints(each.waiting_ns[mine].sum() for each, _, mine in pairs),
     }
 
@@ -186,9 +223,15 @@ def _ints(values: Iterable[int]) -> Int64:
 
 def _span(place: Place) -> int:
     """Return the time from the first work of a place to its last."""
+    first, last = _ends(place)
+    return last - first
+
+
+def _ends(place: Place) -> tuple[int, int]:
+    """Return when the first work of a place began and the last ended; 0, 0 if there is none."""
     start = np.concatenate([place.start_ns, place.compute.start_ns])
     end = np.concatenate([place.end_ns, place.compute.end_ns])
-    return int(end.max() - start.min()) if len(start) else 0
+    return (int(start.min()), int(end.max())) if len(start) else (0, 0)
 
 
 def _clock(reports: Sequence[Report], aligned: Alignment) -> list[str]:
@@ -202,6 +245,14 @@ def _clock(reports: Sequence[Report], aligned: Alignment) -> list[str]:
         f"clocks: by the ends of {aligned.matched:,} shared collectives, "
         f"± {duration(aligned.spread_ns)}; recordings began within {duration(int(apart))}"
     ]
+
+
+def _assumed(reports: Sequence[Report]) -> tuple[str, ...]:
+    """Return a line where it is taken for granted that several reports are of one run."""
+    silent = [report.path.name for report in reports if not report.run.get("rank")]
+    if len(reports) < 2 or not silent:
+        return ()
+    return (f"which rank it is of is not said by {', '.join(silent)}: taken for ranks of one run",)
 
 
 def _unmatched(seen: Sequence[Seen], unmatched: int) -> tuple[str, ...]:

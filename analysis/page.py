@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis import attention, kernels, nvtx, phases
-from analysis.advice import advice
+from analysis.advice import advise
 from analysis.attribution import Attribution
 from analysis.errors import ReportError
+from analysis.measured import Measured
 from analysis.page_lines import run_lines, trust_lines
+from analysis.page_steps import step_lines
 from analysis.table import Table
 
 if TYPE_CHECKING:
@@ -43,28 +45,31 @@ class Page:
         return Table("run", {"key": keys, "value": [*self.lines, *self.advice, *self.run.values()]})
 
 
-def page(report: Report, top: int = TOP) -> Page:
+def page(report: Report, top: int = TOP, *, exclude_warmup: bool = True) -> Page:
     """Return the page: the run, how far to trust it, phases, categories, work, attention, advice.
-
-    Warm-up is left out of all of it, and the lines say how much that was.
 
     Args:
         report: what was recorded.
         top: how many kernels or operators are listed, of those that took most.
+        exclude_warmup: leave warm-up out of all of it; the lines say how much that was.
 
     Raises:
         ReportError: the report holds neither work nor ranges.
     """
     lines = [report.describe(), *run_lines(report)]
     try:
-        found = Attribution.of(report)
+        found = Attribution.of(report, warmup_counts=not exclude_warmup)
     except ReportError:
         ranges = nvtx.load(report)
         if not len(ranges):
             raise
         lines.append("no GPU kernels and no CPU operators in this report: only its ranges")
+        none = kernels.Work([], [], *np.empty((2, 0), np.int64))
+        only = Attribution(report, none, ranges, warmup_counts=not exclude_warmup)
+        lines += step_lines(report, only)
         return Page(tuple(lines), (range_times(ranges),), report.run)
-    lines += trust_lines(report, found)
+    measured = Measured(report, found)
+    lines += trust_lines(report, measured)
     kept = ~found.work_in_warmup if len(found.warmup) else np.ones(len(found.work.kind), np.bool_)
     work = found.work.take(kept)
     answers = [phases.overview(found)]
@@ -84,7 +89,7 @@ def page(report: Report, top: int = TOP) -> Page:
         ]
     answers.append(attention.attention_parts(found))
     told = tuple(answer for answer in answers if answer is not None)
-    return Page(tuple(lines), told, report.run, tuple(advice(report, found)))
+    return Page(tuple(lines), told, report.run, tuple(advise(measured)))
 
 
 def of_everything(found: Attribution, notes: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from analysis import idle
-from analysis.gaps import heading
-from analysis.mfu import mfu, step_times
+from analysis.gaps import by_cause
+from analysis.mfu import mfu
+from analysis.occupation import idle_by_phase, outside
+from analysis.page_steps import TRIMMED, step_lines
 from analysis.render import duration, percent
+from analysis.words import plural
 
 if TYPE_CHECKING:
-    from analysis.attribution import Attribution
+    from analysis.measured import Measured
+    from analysis.occupation import Occupation
     from analysis.report import Report
-
-Times = npt.NDArray[np.float64]
 
 MOST_DIGITS: Final = 18
 
@@ -28,14 +26,29 @@ RUN_KEYS: Final = (
 )
 """What the page tells of a run, by line."""
 
+COUNTS: Final = ("steps", "warmup")
+"""What a trimmed report need not hold as many of as the run had."""
+
+WORTH_A_LINE: Final = 0.01
+"""Of a GPU's time: what lies outside the measured window is told from here on."""
+
 
 def run_lines(report: Report) -> list[str]:
-    """Return what the launcher noted of the run."""
-    lines = [
-        " · ".join(f"{key} {grouped(report.run[key])}" for key in keys if told(report.run.get(key)))
-        for keys in RUN_KEYS
-    ]
+    """Return what the launcher noted of the run; first, that this is only a part of it."""
+    cut = told(report.run.get(TRIMMED))
+    lines = [trimmed_line(report)] if cut else []
+    for keys in RUN_KEYS:
+        here = [key for key in keys if told(report.run.get(key)) and not (cut and key in COUNTS)]
+        lines.append(" · ".join(f"{key} {grouped(report.run[key])}" for key in here))
     return [line for line in lines if line]
+
+
+def trimmed_line(report: Report) -> str:
+    """Return what was kept of a report that `analysis.trim` wrote, and of what."""
+    run = report.run
+    source = run.get("trimmed_from") or "a larger report"
+    had = ", ".join(f"{key} {grouped(run[key])}" for key in COUNTS if told(run.get(key)))
+    return f"trimmed from {source}{f' ({had})' if had else ''}: {run[TRIMMED]}"
 
 
 def told(value: str | None) -> bool:
@@ -58,14 +71,14 @@ def grouped(value: str) -> str:
     return f"{int(value):,}" if value.isdecimal() else value
 
 
-def trust_lines(report: Report, found: Attribution) -> list[str]:
+def trust_lines(report: Report, measured: Measured) -> list[str]:
     """Return how far to trust the rest: coverage, the cost of recording, spread, warm-up."""
-    work = found.work
-    what = (
-        "CPU operators, by self time (no GPU kernels in this report)" if work.on_cpu else "kernels"
-    )
+    found, work = measured.found, measured.found.work
+    what = plural(len(work.kind), "CPU operator" if work.on_cpu else "kernel")
+    if work.on_cpu:
+        what += ", by self time (no GPU kernels in this report)"
     total = int(work.duration_ns.sum())
-    lines = [f"ranked: {len(work.kind):,} {what}, {duration(total)} in all"]
+    lines = [f"ranked: {what}, {duration(total)} in all"]
     if len(found.ranges):
         inside = int(work.duration_ns[found.placed].sum())
         unknown = int((~found.launches.known).sum())
@@ -78,54 +91,40 @@ def trust_lines(report: Report, found: Attribution) -> list[str]:
             f"warm-up left out below: {plural(len(found.warmup), 'step')}, {duration(left_out)}, "
             f"{percent(left_out / max(total, 1))} of the work"
         )
-    return [*lines, *step_lines(report), *utilisation(report, found)]
-
-
-def step_lines(report: Report) -> list[str]:
-    """Return the spread of the steps' times, recorded beside not recorded."""
-    recorded = step_times(report, "step_ns")
-    if not len(recorded):
-        return []
-    lines = [f"step, recorded: {spread(recorded)}"]
-    bare = step_times(report, "unprofiled_step_ns")
-    if len(bare):
-        lines.append(f"step, not recorded: {spread(bare)}: {cost(recorded, bare)}")
-    return lines
-
-
-def cost(recorded: Times, bare: Times) -> str:
-    """Return what recording cost a step, and whether that is more than noise."""
-    if min(len(recorded), len(bare)) < 2:
-        return "too few steps to tell what recording costs"
-    more = float(np.median(recorded) / np.median(bare)) - 1
-    line = f"recording cost {more * 100:+.1f} %"
-    overlap = recorded.min() <= bare.max() and bare.min() <= recorded.max()
-    return f"{line}, no more than steps differ among themselves" if overlap else line
-
-
-def spread(times: Times) -> str:
-    """Return the median of some times and how far they lie apart."""
-    ends = f"{duration(float(times.min()))} to {duration(float(times.max()))}"
-    return f"median {duration(float(np.median(times)))} ({ends}, {plural(len(times), 'step')})"
-
-
-def plural(count: int, word: str) -> str:
-    """Return a count with its word.
-
-    >>> plural(1, "step"), plural(3, "step")
-    ('1 step', '3 steps')
-    """
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
-
-
-def utilisation(report: Report, found: Attribution) -> list[str]:
-    """Return the model FLOPs utilisation, and how long each GPU was idle; what is known of them."""
     used = mfu(report)
-    lines = [used.describe()] if used else []
-    if not found.work.on_cpu:
-        gaps = idle.of(report)
-        every = np.ones(len(gaps.duration_ns), np.bool_)
-        idle_lines = heading(gaps, every) if gaps.places else ()
-        warm = " (warm-up included)" if len(found.warmup) else ""
-        lines += [f"{line}{warm}" for line in idle_lines]
-    return lines
+    whole = ", of the run it was cut from" if told(report.run.get(TRIMMED)) else ""
+    lines += [*step_lines(report, found), *([used.describe() + whole] if used else [])]
+    return lines if work.on_cpu else [*lines, *time_lines(measured)]
+
+
+def time_lines(measured: Measured) -> list[str]:
+    """Return what each GPU's time went into, and where the host was while the GPUs were idle."""
+    lines = [
+        f"{name(measured, each)}: {duration(each.wall_ns)} measured: {each.describe()}"
+        for each in measured.occupations
+    ]
+    for each, rest in zip(measured.occupations, outside(measured), strict=True):
+        if rest.wall_ns > WORTH_A_LINE * (each.wall_ns + rest.wall_ns):
+            warm = ", warm-up included" if len(measured.found.warmup) else ""
+            lines.append(
+                f"{name(measured, each)}: {duration(rest.wall_ns)} before and after that{warm}: "
+                f"{rest.describe()}"
+            )
+    idle_ns = sum(each.idle_ns for each in measured.occupations)
+    if not idle_ns:
+        return lines
+    phases = idle_by_phase(measured)
+    parts = [f"{phase} {duration(time)}" for phase, time in phases.items()]
+    lines += [f"idle {duration(idle_ns)}, with the host in: {' · '.join(parts)}"] if parts else []
+    return [*lines, *(f"idle {line}" for line in by_cause(measured.idle, measured.gaps))]
+
+
+def name(measured: Measured, place: Occupation) -> str:
+    """Return what a GPU is called, with its process where there are several.
+
+    Args:
+        measured: the report.
+        place: of the GPU.
+    """
+    several = len({each.process for each in measured.occupations}) > 1
+    return f"GPU {place.device}" + (f" in process {place.process}" if several else "")

@@ -4,12 +4,15 @@
 
 Forward, backward and optimizer by the ranges around the launches; what the engine of autograd
 launches on its own thread counts where the main thread waits for it. `other` was launched outside
-any phase, `all` is the whole. `share` is of the phase. Where a report has no phase range, the
-outermost ranges stand in. Warm-up is left out; `--exclude none` includes it.
+any phase (where there are steps: in one, but in no phase of it), `outside steps` in no step either;
+`all` is the whole. `share` is of the phase. Where a report has no phase range, the steps stand in,
+or else the outermost ranges, those with the most kernel time first: csv and json have all of them,
+a table the first ten, and the rest together. Warm-up is left out; `--exclude none` includes it.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -17,17 +20,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import classify, cli, placement, steps, tables, warmup
+from analysis import classify, cli, placement, selection, steps, tables, warmup
 from analysis.attribution import Attribution
 from analysis.cover import Cover
 from analysis.intervals import NONE, parents
 from analysis.kernels import labels_of
+from analysis.render import duration
 from analysis.report import Report
 from analysis.table import Table
 from analysis.vocabulary import canonical
 
 if TYPE_CHECKING:
-    from analysis.nvtx import Ranges
     from analysis.placement import Phases
 
 Int64 = npt.NDArray[np.int64]
@@ -37,28 +40,45 @@ ALL: Final = "all"
 OUTSIDE: Final = "outside steps"
 
 
-def by_category(report: Report, *, exclude_warmup: bool = True) -> Table:
+def by_category(
+    report: Report,
+    *,
+    exclude_warmup: bool = True,
+    device: int | None = None,
+    process: int | None = None,
+    most: int | None = None,
+) -> Table:
     """Return one row per phase and category, the phases as they run, categories by time.
+
+    Args:
+        report: what was recorded.
+        exclude_warmup: leave out what was launched during a warm-up range.
+        device: only what ran on this CUDA ordinal.
+        process: only what this process launched.
+        most: how many ranges that stand in for phases have rows of their own; None for all.
 
     Returns:
         ``phase, category, calls, kernel_ns, share, source``; the share is of the phase's time.
 
     Raises:
-        ReportError: there are neither kernels nor operators.
+        ReportError: there are neither kernels nor operators, or no such device or process.
     """
     found = Attribution.of(report)
     phases = placement.phases(found)
-    kept = warmup.counted(found, exclude_warmup=exclude_warmup)
+    phases = phases if most is None else phases.folded(most)
+    asked = selection.Selection(device=device, process=process)
+    of_place = selection.on(report, found.work, asked)
+    kept = warmup.counted(found, exclude_warmup=exclude_warmup) & of_place
     labels = labels_of(found.work)
     category = np.array([classify.CATEGORIES.index(label) for label in labels], np.int64)
     count = len(classify.CATEGORIES)
-    group = phases.phase[kept] * count + category[found.work.kind[kept]]
-    size = len(phases.labels) * count
+    group = outside_steps(found, phases)[kept] * count + category[found.work.kind[kept]]
+    phase_labels = [*phases.labels, OUTSIDE, ALL]
+    size = (len(phase_labels) - 1) * count
     calls = np.bincount(group, minlength=size).reshape(-1, count)
     summed = np.zeros(size, np.int64)
     np.add.at(summed, group, found.work.duration_ns[kept])
     time = summed.reshape(-1, count)
-    phase_labels = [*phases.labels, ALL]
     calls, time = (np.vstack([part, part.sum(0)]) for part in (calls, time))
     # By phase, then the most time first; categories that do not occur have no row.
     row, column = np.nonzero(calls)
@@ -76,9 +96,28 @@ def by_category(report: Report, *, exclude_warmup: bool = True) -> Table:
             "source": [found.work.source] * len(row),
         },
         heading="\n".join((report.describe(), _heading(found, phases, kept))),
-        notes=(*phases.notes, *warmup.note(found, excluded=exclude_warmup)),
+        notes=(
+            *notes_on(phases, found.work.duration_ns, kept),
+            *warmup.note(found, excluded=exclude_warmup, among=of_place),
+        ),
         unseen=("source",),
     )
+
+
+def notes_on(phases: Phases, duration_ns: Int64, kept: Bools) -> tuple[str, ...]:
+    """Return what stands in for phases, and how much of it has no row of its own.
+
+    Args:
+        phases: folded or not.
+        duration_ns: ``(N,)`` of the work.
+        kept: ``(N,)`` which of it counts.
+    """
+    if phases.rest is None:
+        return phases.notes
+    time = duration(int(duration_ns[kept & (phases.phase == phases.rest)].sum()))
+    what = phases.labels[phases.rest]
+    told = f"{what} took {time} together; python -m analysis.phases --format csv has each"
+    return (*phases.notes, told)
 
 
 def _heading(found: Attribution, phases: Phases, kept: Bools) -> str:
@@ -100,16 +139,15 @@ def overview(found: Attribution) -> Table | None:
     """
     if not len(found.ranges):
         return None
-    phases = placement.phases(found)
+    phases = placement.phases(found).folded()
     kept = warmup.counted(found)
-    ranges = phases.ranges.take(warmup.outside(found, phases.ranges))
     labels = [*phases.labels, OUTSIDE]
     phase = outside_steps(found, phases)
-    wall, opened = host_times(ranges, labels)
+    wall, opened = host_times(phases, warmup.outside(found, phases.ranges), len(labels))
     gemm = np.array([label == "gemm" for label in labels_of(found.work)], np.bool_)
-    duration = found.work.duration_ns
-    kernel = _sums(phase, len(labels), kept, duration)
-    in_gemm = _sums(phase, len(labels), kept & gemm[found.work.kind], duration)
+    time = found.work.duration_ns
+    kernel = _sums(phase, len(labels), kept, time)
+    in_gemm = _sums(phase, len(labels), kept & gemm[found.work.kind], time)
     table = Table(
         name="phases",
         columns={
@@ -122,7 +160,7 @@ def overview(found: Attribution) -> Table | None:
             "source": [found.work.source] * len(kernel),
         },
         heading="Phases: time open on the host, and what they launched",
-        notes=phases.notes,
+        notes=notes_on(phases, time, kept),
         unseen=("source",),
     )
     return table.take(np.flatnonzero((kernel > 0) | (opened > 0)))
@@ -140,26 +178,35 @@ def outside_steps(found: Attribution, phases: Phases) -> Int64:
     return np.where(outside, len(phases.labels), phases.phase)
 
 
-def host_times(ranges: Ranges, labels: list[str]) -> tuple[Int64, Int64]:
+def host_times(phases: Phases, kept: Bools, count: int) -> tuple[Int64, Int64]:
     """Return how long each phase was open, summed over processes, and how often it was.
 
     A range inside one of its own phase and process, on whichever thread, is part of that one; where
     two overlap otherwise, the time they share counts once.
+
+    Args:
+        phases: with their ranges.
+        kept: ``(R,)`` which of the ranges count.
+        count: how many phases there are.
     """
-    called = [canonical(name) for name in ranges.names]
-    position = np.array(
-        [labels.index(name) if name in labels else NONE for name in called], np.int64
-    )
-    label = position[ranges.name]
-    wall, opened = np.zeros(len(labels), np.int64), np.zeros(len(labels), np.int64)
+    ranges, name = phases.ranges.take(kept), names_of(phases)[kept]
+    label = phases.label[kept]
+    wall, opened = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for process in np.unique(ranges.process).tolist():
         of_it = ranges.process == process
-        for place in np.unique(label[of_it & (label != NONE)]).tolist():
+        for place in np.unique(label[of_it]).tolist():
             rows = np.flatnonzero(of_it & (label == place))
             start, end = ranges.start_ns[rows], ranges.end_ns[rows]
             wall[place] += Cover.of(start, end).busy_ns
-            opened[place] += int((parents(start, end) == NONE).sum())
+            opened[place] += int((parents(start, end, name[rows]) == NONE).sum())
     return wall, opened
+
+
+def names_of(phases: Phases) -> Int64:
+    """Return a number for the canonical name of each range, ``(R,)``, folded or not."""
+    called = [canonical(name) for name in phases.ranges.names]
+    number = {name: place for place, name in enumerate(dict.fromkeys(called))}
+    return np.array([number[name] for name in called], np.int64)[phases.ranges.name]
 
 
 def _sums(phase: Int64, count: int, kept: Bools, duration_ns: Int64) -> Int64:
@@ -172,11 +219,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the phases; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.phases")
     cli.add_exclude(parser)
+    selection.add_places(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = by_category(report, exclude_warmup=args.exclude == "warmup")
+        table = by_category(
+            report,
+            exclude_warmup=args.exclude == "warmup",
+            device=args.device,
+            process=args.process,
+            most=most_of(args),
+        )
     cli.emit(table, args, most=None)
     return 0
+
+
+def most_of(args: argparse.Namespace) -> int | None:
+    """Return how many stand-ins for phases have rows of their own: all but in a table not cut."""
+    return placement.MOST if args.format == "table" and args.top is None else None
 
 
 if __name__ == "__main__":

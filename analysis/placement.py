@@ -3,25 +3,26 @@
 A range has the work launched on its own thread (*own*). The backward pass, though, is launched by
 a thread of autograd's own while the main thread waits inside `backward`: so where the launching
 thread has no phase open, the range open on another thread of the process when the launch began
-counts (*caller*).
+counts (*caller*). Where no range is a phase the steps stand in, or else the outermost ranges.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.errors import ReportError
+from analysis import tables, warmup
+from analysis.attribution import within
 from analysis.intervals import NONE, ordered, parents
 from analysis.projection import Spans, innermost
-from analysis.vocabulary import canonical, matching
+from analysis.vocabulary import canonical
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.attribution import Attribution
+    from analysis.attribution import Attribution, Launches
     from analysis.nvtx import Ranges
 
 Int64 = npt.NDArray[np.int64]
@@ -29,8 +30,9 @@ Bools = npt.NDArray[np.bool_]
 
 OTHER: Final = "other"
 NO_PHASES: Final = "no range is called forward, backward or optimizer: the outermost are shown"
+ONLY_STEPS: Final = "no range is called forward, backward or optimizer: the steps are shown whole"
 MOST: Final = 10
-"""How many names of outermost ranges stand in for phases where there are none."""
+"""How many names of outermost ranges have a row of their own where a person reads it."""
 
 
 @dataclass(frozen=True)
@@ -42,45 +44,90 @@ class Phases:
         phase: ``(N,)`` positions in ``labels``.
         by_caller: ``(N,)`` whether another thread's range decided.
         ranges: the ranges that were taken as phases.
-        notes: where outermost ranges stand in for phases, that they do.
+        notes: where other ranges stand in for phases, which.
+        label: ``(R,)`` the phase of each of the ranges, a position in ``labels``.
+        rest: the position of the phase that holds several ranges' names, where `folded` made one.
     """
 
     labels: list[str]
     phase: Int64
     by_caller: Bools
     ranges: Ranges
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    label: Int64
+    rest: int | None = None
+
+    def folded(self, most: int = MOST) -> Phases:
+        """Return the same with one phase, ``(N more ranges)``, for all but the first of many.
+
+        `OTHER` stays what was launched outside all of them.
+        """
+        more = len(self.labels) - 1 - most
+        if more < 2:  # one alone needs no row to stand in for it
+            return self
+        number = np.minimum(np.arange(len(self.labels)), most)
+        number[-1] = most + 1
+        return replace(
+            self,
+            labels=[*self.labels[:most], f"({more:,} more ranges)", OTHER],
+            phase=number[self.phase],
+            label=number[self.label],
+            rest=most,
+        )
 
 
 def phases(found: Attribution) -> Phases:
     """Return the phase of all work of a report, warm-up included."""
-    ranges = found.ranges
-    notes: tuple[str, ...] = ()
-    chosen = ranges.take(ranges.where(lambda name: name in names.PHASES))
-    if not len(chosen):
-        chosen, notes = outermost(ranges, found.ranges_in_warmup), (NO_PHASES,)
-    labels = labels_of(chosen)
+    chosen, notes = taken_as_phases(found)
     place, by_caller = around(found, chosen, np.ones(len(found.work.kind), np.bool_))
-    position = {label: number for number, label in enumerate(labels)}
-    of_name = np.array(
-        [position.get(canonical(name), len(labels)) for name in chosen.names], np.int64
-    )
-    phase = np.full(len(place), len(labels), np.int64)
     placed = place != NONE
-    phase[placed] = of_name[chosen.name[place[placed]]]
-    return Phases([*labels, OTHER], phase, by_caller, chosen, notes)
+    labels, label = labels_of(found, chosen, place)
+    phase = np.full(len(place), len(labels), np.int64)
+    phase[placed] = label[place[placed]]
+    return Phases([*labels, OTHER], phase, by_caller, chosen, notes, label)
 
 
-def labels_of(ranges: Ranges) -> list[str]:
-    """Return the canonical names of some ranges: phases as they run, others by time."""
-    wall: dict[str, int] = {}
-    times = np.bincount(ranges.name, ranges.wall_ns, len(ranges.names))
-    for number in np.unique(ranges.name).tolist():
-        label = canonical(ranges.names[number])
-        wall[label] = wall.get(label, 0) + int(times[number])
-    if set(wall) <= set(names.PHASES):
-        return sorted(wall, key=names.PHASES.index)
-    return sorted(wall, key=lambda label: (-wall[label], label))[:MOST]
+def taken_as_phases(found: Attribution) -> tuple[Ranges, tuple[str, ...]]:
+    """Return the ranges that are phases, or stand in for them; and if so, a note on it.
+
+    Steps go before outermost ranges: those may be of autograd's thread, which works for a step.
+    """
+    ranges = found.ranges
+    chosen = ranges.where(lambda name: name in names.PHASES)
+    if chosen.any():
+        return ranges.take(chosen), ()
+    stepping = ranges.called(names.STEP)
+    if (stepping & ~found.ranges_in_warmup).any():
+        return ranges.take(stepping), (ONLY_STEPS,)
+    return outermost(ranges, found.ranges_in_warmup), (NO_PHASES,)
+
+
+def labels_of(found: Attribution, chosen: Ranges, place: Int64) -> tuple[list[str], Int64]:
+    """Return the canonical names of some ranges: phases as they run, others by their work's time.
+
+    Args:
+        found: the work; that in warm-up does not count.
+        chosen: the ranges, ``R`` of them.
+        place: ``(N,)`` the range that each piece of work is in, or `NONE`.
+
+    Returns:
+        ``(K,)`` names, and ``(R,)`` positions in them.
+    """
+    called = [canonical(name) for name in chosen.names]
+    used = sorted({called[number] for number in np.unique(chosen.name).tolist()})
+    number = {label: position for position, label in enumerate(used)}
+    label = np.array([number.get(name, NONE) for name in called], np.int64)[chosen.name]
+    if set(used) <= set(names.PHASES):
+        order = sorted(range(len(used)), key=lambda one: names.PHASES.index(used[one]))
+    else:
+        counts = (place != NONE) & ~found.work_in_warmup
+        kernel, wall = np.zeros((2, len(used)), np.int64)
+        np.add.at(kernel, label[place[counts]], found.work.duration_ns[counts])
+        np.add.at(wall, label, chosen.wall_ns)
+        order = np.lexsort((np.arange(len(used)), -wall, -kernel)).tolist()
+    position = np.empty(len(used), np.int64)
+    position[order] = np.arange(len(used))
+    return [used[one] for one in order], position[label]
 
 
 def outermost(ranges: Ranges, in_warmup: Bools) -> Ranges:
@@ -115,7 +162,11 @@ def around(found: Attribution, chosen: Ranges, callable_: Bools) -> tuple[Int64,
     Returns:
         ``(N,)`` positions in ``chosen`` or `NONE`, and ``(N,)`` whether another thread decided.
     """
-    launches = found.launches
+    return around_launches(found.launches, chosen, callable_)
+
+
+def around_launches(launches: Launches, chosen: Ranges, callable_: Bools) -> tuple[Int64, Bools]:
+    """Return the same for some launches, ``N`` of them."""
     times = (chosen.start_ns, chosen.end_ns)
     own = last_around(
         Spans(chosen.thread, *times), Spans(launches.thread, launches.start_ns, launches.end_ns)
@@ -138,21 +189,29 @@ def inside(found: Attribution, wanted: str) -> Bools:
         wanted: a name as it was recorded, else one of its other spellings, else a glob.
 
     Raises:
-        ReportError: no range is called so; the message lists those there are.
+        ReportError: no range is called so; the message lists some that there are.
     """
-    known = matching(found.ranges.names, wanted)
-    if not known:
-        there = ", ".join(sorted({canonical(name) for name in found.ranges.names})[:20])
-        raise ReportError(
-            found.report.path, f"no NVTX range is called {wanted!r}", f"it has: {there or 'none'}"
-        )
-    if {canonical(name) for name in known} == {names.WARMUP}:
+    return inside_of(found, warmup.meant(found.report.path, found.ranges, wanted))
+
+
+def inside_of(found: Attribution, chosen: Bools) -> Bools:
+    """Return which work is inside some ranges, by the same rule.
+
+    A step and a warm-up have what any thread of their process launched meanwhile.
+
+    Args:
+        found: the work.
+        chosen: ``(R,)`` which of all ranges.
+    """
+    ranges = found.ranges
+    if warmup.all_of(ranges, chosen, names.WARMUP):
         return found.work_in_warmup
-    chosen = found.ranges.take(
-        np.array([name in known for name in found.ranges.names], np.bool_)[found.ranges.name]
-    )
+    if warmup.all_of(ranges, chosen, names.STEP):
+        launches = found.launches
+        process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
+        return within(launches.start_ns, process, ranges.take(chosen))
     phase = phases(found)
     no_own = (phase.phase == len(phase.labels) - 1) | phase.by_caller
-    place, _ = around(found, chosen, no_own)
+    place, _ = around(found, ranges.take(chosen), no_own)
     result: Bools = place != NONE
     return result

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis import tables, warmup
+from analysis import tables
 from analysis.intervals import NONE, parents
 from analysis.operators import distinct
 from analysis.table import Column, Table
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from analysis.range_times import RangeTimes
 
 Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 STYLES: Final = ("PushPop", "StartEnd")
@@ -69,18 +68,18 @@ def outermost_of_name(ranges: Ranges, label: Int64) -> Bools:
 
 def totals(
     found: Attribution, times: RangeTimes, group: Int64, rows: Int64, outer: Bools, groups: int
-) -> dict[str, Int64 | Float64]:
-    """Return the sums over the ranges of each group."""
+) -> dict[str, Int64]:
+    """Return the sums over the ranges of each group, `tables.MISSING` where one is not known."""
 
     def summed(values: Int64, chosen: Int64) -> Int64:
         result = np.zeros(groups, np.int64)
         np.add.at(result, group[chosen], values[chosen])
         return result
 
-    def where_known(values: Int64, chosen: Int64) -> Float64:
+    def where_known(values: Int64, chosen: Int64) -> Int64:
         unknown = np.zeros(groups, np.bool_)
         unknown[group[chosen[values[chosen] == tables.MISSING]]] = True
-        return np.where(unknown, np.nan, summed(values, chosen))
+        return np.where(unknown, tables.MISSING, summed(values, chosen))
 
     # What a range inside one of its own name has, that one has too.
     once = rows[outer[rows]]
@@ -114,8 +113,8 @@ def each(found: Attribution, times: RangeTimes, rows: Int64) -> Table:
             "kernel_ns": times.kernel_ns[rows],
             "self_ns": times.self_ns[rows],
             "gpu_ops": times.gpu_ops[rows],
-            "flops": or_nan(times.flops[rows]),
-            "backward_ns": or_nan(times.backward_ns[rows]),
+            "flops": times.flops[rows],
+            "backward_ns": times.backward_ns[rows],
         },
         start_ns=ranges.start_ns[rows],
         thread=ranges.thread[rows],
@@ -123,30 +122,32 @@ def each(found: Attribution, times: RangeTimes, rows: Int64) -> Table:
     )
 
 
-def or_nan(values: Int64) -> Float64:
-    """Return numbers, NaN where they are `tables.MISSING`."""
-    return np.where(values == tables.MISSING, np.nan, values)
+def or_nan(values: Int64) -> npt.NDArray[Any]:
+    """Return whole numbers, NaN among them where they are `tables.MISSING`.
 
-
-def whole(column: Column) -> Column:
-    """Return whole numbers as such, unless one is missing."""
-    if isinstance(column, list) or np.isnan(column).any():
-        return column
-    return column.astype(np.int64)
+    >>> or_nan(np.array([4, tables.MISSING])).tolist(), or_nan(np.array([4])).dtype.kind
+    ([4, nan], 'i')
+    """
+    missing = values == tables.MISSING
+    if not missing.any():
+        return values
+    # As Python's own numbers: float64, which has a NaN, holds no number above 2**53 exactly.
+    result = values.astype(object)
+    result[missing] = np.nan
+    return result
 
 
 def table(found: Attribution, columns: dict[str, Column], **more: Column) -> Table:
     """Return the columns as an answer."""
-    sources = [found.work.source] * len(columns["range"])
-    columns = {name: whole(column) for name, column in columns.items()}
-    left = (f"{found.ranges.unclosed:,} ranges were never closed: they end with the last",)
-    notes = warmup.note(found, excluded=False) + (left if found.ranges.unclosed else ())
+    columns = dict(columns)
+    for name in ("flops", "backward_ns"):
+        columns[name] = or_nan(np.asarray(columns[name]))
+    source = found.work.source if len(found.work.kind) else ""
     unseen = ("source", "path", "depth", "thread", "start_ns", "style")
     return Table(
         name="ranges",
-        columns={**columns, "source": sources, **more},
+        columns={**columns, "source": [source] * len(columns["range"]), **more},
         heading=found.report.describe(),
-        notes=notes,
         unseen=unseen if any(more["domain"]) else (*unseen, "domain"),
         spare=("self_ns", "wall_ns", "gpu_ops"),
     )

@@ -13,6 +13,7 @@ from analysis.attribution import Launches, calls_of
 from analysis.intervals import NONE
 from analysis.origin import origin
 from analysis.projection import Slices, Spans, contained, innermost
+from analysis.selection import Selection, on
 
 if TYPE_CHECKING:
     from analysis.attribution import Attribution
@@ -64,33 +65,38 @@ class RangeTimes:
     backward_ns: Int64
 
 
-def operations(found: Attribution) -> Operations:
-    """Return all operations with a known launch, in the order of their launches."""
+def operations(found: Attribution, device: int | None = None) -> Operations:
+    """Return all operations with a known launch, in the order of their launches.
+
+    Args:
+        found: the work.
+        device: only those on this CUDA ordinal.
+    """
     launches, work = found.launches, found.work
+    fields = ("start_ns", "end_ns", "correlation")
+    asked = ("device",) if device is not None else ()
     if work.calls is not None:
-        start, end, correlation = work.calls.start_ns, work.calls.end_ns, np.arange(len(work.kind))
+        calls = [work.calls.start_ns, work.calls.end_ns, np.arange(len(work.kind))]
+        columns = [*calls, *(np.zeros(len(work.kind), np.int64) for _ in asked)]
     else:
-        fields = ("start_ns", "end_ns", "correlation")
         parts = [
-            tables.device_work(found.report, table, *fields)
+            tables.device_work(found.report, table, *fields, *asked)
             for table in (tables.KERNEL, tables.GRAPH)
         ]
-        start, end, correlation = (
-            np.concatenate([part[name] for part in parts]) for name in fields
-        )
-    columns = [launches.thread, launches.start_ns, launches.end_ns, start, end, correlation]
-    columns.append(work.duration_ns)
+        columns = [np.concatenate([part[name] for part in parts]) for name in (*fields, *asked)]
+    kernel_ns = work.duration_ns
+    columns = [launches.thread, launches.start_ns, launches.end_ns, kernel_ns, *columns]
     for table in MEMORY_TABLES if work.calls is None else ():
-        rows = tables.device_work(
-            found.report, table, "start_ns", "end_ns", "correlation", "global_pid"
-        )
-        calls = calls_of(found.report, rows["global_pid"], rows["correlation"])
-        more = [calls.thread, calls.start_ns, calls.end_ns, rows["start_ns"], rows["end_ns"]]
-        more += [rows["correlation"], np.zeros(len(rows["start_ns"]), np.int64)]
+        rows = tables.device_work(found.report, table, *fields, *asked, "global_pid")
+        called = calls_of(found.report, rows["global_pid"], rows["correlation"])
+        more = [called.thread, called.start_ns, called.end_ns, np.zeros_like(rows["start_ns"])]
+        more += [rows[name] for name in (*fields, *asked)]
         columns = [np.concatenate(pair) for pair in zip(columns, more, strict=True)]
     known = columns[0] != tables.MISSING
+    if device is not None:
+        known &= columns.pop() == device
     columns = [column[known] for column in columns]
-    thread, begin, finish, start, end, correlation, kernel = columns
+    thread, begin, finish, kernel, start, end, correlation = columns
     order = np.lexsort((start, correlation, begin, thread))
     thread, correlation = thread[order], correlation[order]
     fresh = np.ones(len(order), np.bool_)
@@ -99,9 +105,14 @@ def operations(found: Attribution) -> Operations:
     return Operations(launch, start[order], end[order], kernel[order], fresh)
 
 
-def range_times(found: Attribution) -> RangeTimes:
-    """Return what each range of a report launched, by the rule of NVIDIA's nvtx_gpu_proj_sum."""
-    ranges, done = found.ranges, operations(found)
+def range_times(found: Attribution, device: int | None = None) -> RangeTimes:
+    """Return what each range of a report launched, by the rule of NVIDIA's nvtx_gpu_proj_sum.
+
+    Args:
+        found: the ranges and the work.
+        device: count only what ran on this CUDA ordinal.
+    """
+    ranges, done = found.ranges, operations(found, device)
     spans = Spans(ranges.thread, ranges.start_ns, np.where(ranges.elsewhere, -1, ranges.end_ns))
     calls = Spans(done.launch.thread, done.launch.start_ns, done.launch.end_ns)
     slices = contained(spans, calls)
@@ -120,7 +131,7 @@ def range_times(found: Attribution) -> RangeTimes:
         kernel_ns=slices.sums(done.kernel_ns),
         self_ns=self_ns,
         flops=flops(ranges, spans),
-        backward_ns=backward(found, spans),
+        backward_ns=backward(found, spans, device),
     )
 
 
@@ -198,7 +209,7 @@ def innermost_other(spans: Spans) -> Int64:
     return parents(spans.start_ns, spans.end_ns, spans.thread)
 
 
-def backward(found: Attribution, spans: Spans) -> Int64:
+def backward(found: Attribution, spans: Spans, device: int | None) -> Int64:
     """Return the time of the backward pass that each range's work brought about, ``(R,)``."""
     place = origin(found).place
     known = np.flatnonzero(place.known)
@@ -206,4 +217,7 @@ def backward(found: Attribution, spans: Spans) -> Int64:
         return np.full(len(spans), tables.MISSING, np.int64)
     order = known[np.lexsort((place.start_ns[known], place.thread[known]))]
     calls = Spans(place.thread[order], place.start_ns[order], place.end_ns[order])
-    return contained(spans, calls).sums(found.work.duration_ns[order])
+    time = found.work.duration_ns
+    if device is not None:
+        time = time * on(found.report, found.work, Selection(device=device))
+    return contained(spans, calls).sums(time[order])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from analysis.intervals import NONE
 from analysis.range_rows import STYLES, labels, table, totals
+from analysis.render import duration
 from analysis.table import Table
 
 if TYPE_CHECKING:
@@ -21,8 +23,25 @@ Bools = npt.NDArray[np.bool_]
 INDENT: Final = "  "
 
 
-def nested(found: Attribution, times: RangeTimes, parent: Int64, kept: Bools) -> Table:
-    """Return one row per place in the tree: the names from the outermost range down."""
+def nested(
+    found: Attribution,
+    times: RangeTimes,
+    parent: Int64,
+    kept: Bools,
+    *,
+    levels: int | None = None,
+    most: int | None = None,
+) -> Table:
+    """Return one row per place in the tree: the names from the outermost range down.
+
+    Args:
+        found: the ranges and the work.
+        times: of each range.
+        parent: ``(R,)`` the range around each, or `NONE`.
+        kept: ``(R,)`` which ranges count.
+        levels: how deep the tree goes, 1 for the outermost ranges only; None for all of it.
+        most: how many places it has, those that took most; None for all.
+    """
     ranges = found.ranges
     names, domains, label = labels(ranges)
     path, parent_path, depth = places(parent, label)
@@ -34,14 +53,17 @@ def nested(found: Attribution, times: RangeTimes, parent: Int64, kept: Bools) ->
     np.minimum.at(first, path[rows], ranges.start_ns[rows])
     own = np.zeros(count, np.int64)
     own[path] = label
-    order = depth_first(parent_path, first, columns["instances"] > 0)
+    used = columns["instances"] > 0
+    shallow = used & (depth < (levels or count))
+    wanted = weightiest(columns, depth, shallow, most)
+    order = depth_first(parent_path, first, wanted)
     texts: list[str] = []
     for place in range(count):
         above = texts[parent_path[place]] + "/" if parent_path[place] != NONE else ""
         texts.append(above + names[own[place]])
     style = np.zeros(count, np.int64)
     style[path] = ranges.start_end
-    return table(
+    answer = table(
         found,
         {
             "range": [INDENT * int(depth[place]) + names[own[place]] for place in order],
@@ -52,6 +74,50 @@ def nested(found: Attribution, times: RangeTimes, parent: Int64, kept: Bools) ->
         path=[texts[place] for place in order],
         domain=[domains[own[place]] for place in order],
     )
+    return replace(answer, notes=left_out(columns, used, shallow, wanted))
+
+
+def weightiest(columns: dict[str, Int64], depth: Int64, used: Bools, most: int | None) -> Bools:
+    """Return the places with the largest share of the kernels' time, or of the host's.
+
+    What is around such a place has no smaller share, so that no place hangs in the air.
+
+    Args:
+        columns: by place, ``(P,)`` each.
+        depth: ``(P,)``.
+        used: ``(P,)`` which places there are to choose from.
+        most: how many; None for all.
+    """
+    if most is None or int(used.sum()) <= most:
+        return used
+    times = [columns[name] * used for name in ("kernel_ns", "wall_ns")]
+    share = np.maximum(*(time / max(int(time.max()), 1) for time in times))
+    chosen = np.zeros(len(used), np.bool_)
+    chosen[np.lexsort((depth, -share, ~used))[:most]] = True
+    return chosen
+
+
+def left_out(
+    columns: dict[str, Int64], used: Bools, shallow: Bools, wanted: Bools
+) -> tuple[str, ...]:
+    """Return what the tree does not show.
+
+    Args:
+        columns: by place, ``(P,)`` each.
+        used: ``(P,)`` which places there are.
+        shallow: ``(P,)`` which of these are not below the last level.
+        wanted: ``(P,)`` which of these are shown.
+    """
+    lines = []
+    if deeper := int((used & ~shallow).sum()):
+        lines.append(f"{deeper:,} places lie deeper than --depth")
+    if (cut := shallow & ~wanted).any():
+        most = duration(int(columns["kernel_ns"][cut].max()))
+        lines.append(
+            f"{int(cut.sum()):,} more places in the tree, with {most} of kernel time at most; "
+            f"--top {int(shallow.sum())} shows all"
+        )
+    return tuple(lines)
 
 
 def places(parent: Int64, label: Int64) -> tuple[Int64, Int64, Int64]:

@@ -1,7 +1,7 @@
 """GPU time of every NVTX range.
 
     python -m analysis.ranges report.sqlite
-    python -m analysis.ranges report.sqlite --tree
+    python -m analysis.ranges report.sqlite --tree --depth 4
     python -m analysis.ranges report.sqlite --instances --format csv
 
 A range has what was launched inside it on its own thread. `span` runs from the first operation's
@@ -9,35 +9,52 @@ start to the last one's end, idle time included, and with `gpu ops` equals NVIDI
 nvtx_gpu_proj_sum; `busy` is the time anything of it ran; `kernel` sums its kernels, `self` only
 those of no range inside it; `backward` is what its work brought about in the backward pass. Times
 are totals over the instances. Where a range lies inside one of its own name, only the outer one
-counts for busy, kernel and backward, so that nothing counts twice.
+counts for busy, kernel and backward, so that nothing counts twice. `analysis.phases`, `--within`
+and `analysis.compare` also count what another thread launched while a phase or a step was open.
+
+In a table the tree has the places with the most time, where they stand, and where there are steps
+it leaves warm-up out (`--exclude none` keeps it); csv and json have all of it.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis import cli
+from analysis import cli, kernels, nvtx, selection, steps, tables, warmup
 from analysis.attribution import Attribution
 from analysis.errors import ReportError
 from analysis.intervals import NONE, parents
+from analysis.operators import has_operators
+from analysis.range_notes import notes
 from analysis.range_rows import by_name, each
 from analysis.range_times import range_times
 from analysis.range_tree import nested
 from analysis.report import Report
+from analysis.selection import Selection
 from analysis.table import Table
-from analysis.vocabulary import canonical, matching
-from profiling.names import WARMUP
+from profiling import names
 
 if TYPE_CHECKING:
     from analysis.nvtx import Ranges
 
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+NO_WORK: Final = (
+    "no GPU work and no CPU operators in this report: only how long its ranges were open"
+)
+OF_WORK: Final = ("span_ns", "busy_ns", "kernel_ns", "self_ns", "gpu_ops", "backward_ns")
+"""Columns that say nothing where no work was recorded."""
+
+NOTHING: Final = "none"
+"""What `--exclude` leaves out where it is to leave out nothing, not even the tree's warm-up."""
 
 
 def summary(
@@ -46,6 +63,10 @@ def summary(
     tree: bool = False,
     instances: bool = False,
     exclude: Sequence[str] = (),
+    depth: int | None = None,
+    most: int | None = None,
+    device: int | None = None,
+    process: int | None = None,
 ) -> Table:
     """Return the ranges of a report with the GPU time of each.
 
@@ -56,6 +77,10 @@ def summary(
         instances: one row per range, in the order they open, with ``start_ns`` and ``thread`` as
             further columns.
         exclude: ranges by name that are left out, with all inside them.
+        depth: how many levels the tree has; None for all.
+        most: how many places the tree has, those with the most time; None for all.
+        device: only what ran on this CUDA ordinal, and ranges of processes that used it.
+        process: only ranges of this process.
 
     Returns:
         ``range, style, instances, wall_ns, span_ns, busy_ns, kernel_ns, self_ns, gpu_ops, flops,
@@ -64,20 +89,77 @@ def summary(
         else what NVIDIA's reports put before the range's name.
 
     Raises:
-        ReportError: there is neither work nor a range.
+        ReportError: there is neither work nor a range, or no such device or process.
     """
-    found = Attribution.of(report)
+    found = attributed(report)
     if not len(found.ranges):
         raise ReportError(report.path, "no NVTX ranges in this report", "record with --trace=nvtx")
-    times, parent = range_times(found), parents_of(found.ranges)
-    kept = np.ones(len(found.ranges), np.bool_)
+    of_place = in_place(found, device, process)
+    times, parent = range_times(found, device), parents_of(found.ranges)
+    kept = of_processes(found, of_place, device, process)
+    said: list[str] = []
     for name in exclude:
-        kept &= ~below(found, name, parent)
+        chosen, noted = below(found, name, parent)
+        kept &= ~chosen
+        said += noted
     if instances:
-        return each(found, times, np.flatnonzero(kept))
-    if tree:
-        return nested(found, times, parent, kept)
-    return by_name(found, times, kept)
+        table = each(found, times, np.flatnonzero(kept))
+    elif tree:
+        table = nested(found, times, parent, kept, levels=depth, most=most)
+    else:
+        table = by_name(found, times, kept)
+    if not times.gpu_ops.any() and not len(found.work.kind):
+        said.append(NO_WORK)
+        table = replace(table, unseen=(*table.unseen, *OF_WORK))
+    return replace(table, notes=(*said, *notes(found, kept, of_place), *table.notes))
+
+
+def attributed(report: Report) -> Attribution:
+    """Return a report's ranges beside its work; no work where there is none, but there are ranges.
+
+    Raises:
+        ReportError: there is neither.
+    """
+    recorded = (tables.KERNEL, tables.GRAPH)
+    if not all(tables.is_empty(report, table) for table in recorded) or has_operators(report):
+        return Attribution.of(report)
+    ranges = nvtx.load(report)
+    if not len(ranges):
+        return Attribution.of(report)  # which says that there is nothing
+    none = np.empty(0, np.int64)
+    return Attribution(report, kernels.Work([], [], none, none), ranges)
+
+
+def in_place(found: Attribution, device: int | None, process: int | None) -> Bools:
+    """Return ``(N,)`` which work is on a device and of a process.
+
+    Raises:
+        ReportError: there is no such device or process.
+    """
+    work = found.work
+    idle = process is not None and bool((found.ranges.process == process).any())
+    if idle and not work.on_cpu and process not in tables.processes(found.report):
+        return np.zeros(len(work.kind), np.bool_)  # it has ranges, and launched nothing
+    return selection.on(found.report, work, Selection(device=device, process=process))
+
+
+def of_processes(
+    found: Attribution, of_place: Bools, device: int | None, process: int | None
+) -> Bools:
+    """Return ``(R,)`` which ranges are of a process, and of one that used a device.
+
+    Args:
+        found: the ranges.
+        of_place: ``(N,)`` which work is on the device and of the process.
+        device: a CUDA ordinal, or None.
+        process: an id, or None.
+    """
+    of_range = found.ranges.process
+    kept = np.ones(len(of_range), np.bool_) if process is None else of_range == process
+    if device is not None:
+        thread = found.launches.thread[of_place & found.launches.known]
+        kept &= np.isin(of_range, np.unique((thread >> 24) & 0xFFFFFF))
+    return kept
 
 
 def parents_of(ranges: Ranges) -> Int64:
@@ -85,19 +167,19 @@ def parents_of(ranges: Ranges) -> Int64:
     return parents(ranges.start_ns, ranges.end_ns, ranges.thread)
 
 
-def below(found: Attribution, name: str, parent: Int64) -> Bools:
-    """Return which ranges have a name or lie inside one that has, on any thread for warm-up."""
-    known = matching(found.ranges.names, name)
-    if not known:
-        raise ReportError(found.report.path, f"no NVTX range is called {name!r}", "see the list")
-    if {canonical(one) for one in known} == {WARMUP}:
-        return found.ranges_in_warmup
-    result = np.array([one in known for one in found.ranges.names], np.bool_)[found.ranges.name]
+def below(found: Attribution, name: str, parent: Int64) -> tuple[Bools, tuple[str, ...]]:
+    """Return which ranges have a name or lie inside one that has, on any thread for warm-up.
+
+    And what there is to say: see `analysis.warmup.left_out`.
+    """
+    result, said = warmup.left_out(found.report.path, found.ranges, name)
+    if warmup.all_of(found.ranges, result, names.WARMUP):
+        return found.ranges_in_warmup, said
     while True:
         # Ranges come after those around them, so a few rounds reach the bottom.
         further = result | ((parent != NONE) & result[parent])
         if np.array_equal(further, result):
-            return result
+            return result, said
         result = further
 
 
@@ -108,17 +190,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     shape.add_argument("--tree", action="store_true", help="nest them by where they stand")
     shape.add_argument("--instances", action="store_true", help="each one, in the order they open")
     parser.add_argument(
+        "--depth", type=cli.positive, metavar="N", help="of the tree only the first N levels"
+    )
+    parser.add_argument(
         "--exclude",
         metavar="RANGE",
         action="append",
         default=[],
         help="leave a range out, such as warmup, and what is inside it; may be repeated",
     )
+    selection.add_places(parser)
     args = cli.parse(parser, argv)
+    if args.depth is not None and not args.tree:
+        parser.error("--depth goes with --tree")
     with Report(args.report) as report:
-        answer = summary(report, tree=args.tree, instances=args.instances, exclude=args.exclude)
-    cli.emit(answer, args)
+        answer = asked(report, args)
+    cli.emit(answer, args, most=None if args.tree else cli.TOP_OF_A_TABLE)
     return 0
+
+
+def asked(report: Report, args: argparse.Namespace) -> Table:
+    """Return what the arguments ask for; a tree that a person reads is cut to what took most."""
+    exclude = [name for name in args.exclude if name != NOTHING]
+    for_reading = args.tree and args.format == "table"
+    hidden: tuple[str, ...] = ()
+    if for_reading and not args.exclude:
+        found = attributed(report)
+        if len(found.warmup) and steps.of(found) is not None:
+            exclude, hidden = [names.WARMUP], ("--exclude none puts warm-up into the tree",)
+    most = args.top or (cli.TOP_OF_A_TABLE if for_reading else None)
+    answer = summary(
+        report,
+        tree=args.tree,
+        instances=args.instances,
+        exclude=exclude,
+        depth=args.depth,
+        most=most,
+        device=args.device,
+        process=args.process,
+    )
+    return replace(answer, notes=(*answer.notes, *hidden))
 
 
 if __name__ == "__main__":

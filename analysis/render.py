@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
-from analysis.brief import brief
+from analysis.brief import briefs, numbered
 from analysis.table import Table
 
 if TYPE_CHECKING:
@@ -151,6 +151,18 @@ def cut(name: str, width: int) -> str:
     return front + ELLIPSIS + back
 
 
+def cut_apart(names: Sequence[str], width: int) -> list[str]:
+    """Return each text cut to a width, with a number where different ones would look the same.
+
+    >>> cut_apart(["block.0.weight", "block.1.weight", "bias"], 11)
+    ['bloc…ght #1', 'bloc…ght #2', 'bias']
+    """
+    whole = [cut(name, width) for name in names]
+    told = zip(names, whole, numbered(whole, names), strict=True)
+    marks = [(name, longer.removeprefix(short)) for name, short, longer in told]
+    return [cut(name, width - len(mark)) + mark for name, mark in marks]
+
+
 def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> None:
     """Write the table for a person.
 
@@ -176,7 +188,7 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
     seen = [column for column in table.columns if column not in table.unseen]
     cells = {column: [shown(column, row[column]) for row in table.rows()] for column in seen}
     if NAME in cells:
-        cells[NAME] = [brief(cell) for cell in cells[NAME]]
+        cells[NAME] = briefs(cells[NAME])
     words = {column for column in seen if isinstance(table.columns[column], list)}
     console.width = fit(cells, words, table.spare, width)
     if table.heading:
@@ -248,7 +260,7 @@ def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], widt
     if not widest:
         return width - min(space, 0)
     kept = max(space, NARROWEST_NAME)
-    cells[widest] = [cut(cell, kept) for cell in cells[widest]]
+    cells[widest] = cut_apart(cells[widest], kept)
     return width + kept - space
 
 

@@ -13,6 +13,7 @@ from analysis import budget, catalogue, tables
 from analysis.database import Columns, Database
 from analysis.errors import ReportError
 from analysis.opening import opened
+from analysis.render import visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,8 @@ class Report:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not os.fspath(path):  # which pathlib takes for the folder that one is in
+            raise ReportError("''", "an empty name, not a report", "give the path of a report")
         self.path = Path(path)
         with ExitStack() as stack:
             self.database = Database(stack.enter_context(opened(self.path)), self.path)
@@ -121,7 +124,11 @@ class Report:
 
     def describe(self) -> str:
         """Return one line that says which report this is: file, recorder, device."""
-        return " · ".join(part for part in (self.path.name, self.recorder, self.device) if part)
+        # One line also where the name of the file has several.
+        name = "".join(
+            visible(letter) if letter.splitlines() == [""] else letter for letter in self.path.name
+        )
+        return " · ".join(part for part in (name, self.recorder, self.device) if part)
 
     def kernels(
         self,
@@ -142,18 +149,34 @@ class Report:
         return rank(self, chosen, by=by, sort=sort).frame()
 
     def ranges(
-        self, *, tree: bool = False, instances: bool = False, exclude: Sequence[str] = ()
+        self,
+        *,
+        tree: bool = False,
+        instances: bool = False,
+        exclude: Sequence[str] = (),
+        device: int | None = None,
+        process: int | None = None,
     ) -> pd.DataFrame:
         """Return `analysis.ranges.summary` as a DataFrame."""
         from analysis.ranges import summary
 
-        return summary(self, tree=tree, instances=instances, exclude=exclude).frame()
+        found = summary(
+            self, tree=tree, instances=instances, exclude=exclude, device=device, process=process
+        )
+        return found.frame()
 
-    def phases(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
+    def phases(
+        self,
+        *,
+        exclude_warmup: bool = True,
+        device: int | None = None,
+        process: int | None = None,
+    ) -> pd.DataFrame:
         """Return `analysis.phases.by_category` as a DataFrame."""
         from analysis.phases import by_category
 
-        return by_category(self, exclude_warmup=exclude_warmup).frame()
+        found = by_category(self, exclude_warmup=exclude_warmup, device=device, process=process)
+        return found.frame()
 
     def attention(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
         """Return `analysis.attention.parts` as a DataFrame."""

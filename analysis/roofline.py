@@ -27,7 +27,7 @@ from analysis.attribution import Attribution
 from analysis.errors import ReportError
 from analysis.mfu import mfu
 from analysis.range_sums import range_sums
-from analysis.render import duration
+from analysis.render import duration, percent, scaled
 from analysis.report import Report
 from analysis.roof import NAN, Roof, bounds, roof
 from analysis.statistics import sums as total
@@ -100,15 +100,19 @@ def rooflines(
     labels, place = costs.labels(ranges)
     group = place[counts]
     limit = roof(found, peak_tflops, peak_gbs)
+    columns = figures(sums, counts, group, len(labels), limit)
     table = Table(
         name="roofline",
         columns={
             "range": labels,
-            **figures(sums, counts, group, len(labels), limit),
+            **columns,
             "source": [found.work.source] * len(labels),
         },
         heading="\n".join(heading(found, limit, softmax_flops, labels, group)),
-        notes=notes(found, sums, kept, place, group, limit),
+        notes=(
+            *notes(found, sums, kept, place, group, limit),
+            *too_fast(np.asarray(columns["peak_share"], np.float64), limit),
+        ),
         unseen=("source",),
         spare=("instances", "roof_share", "idle_share", "bytes"),
     )
@@ -117,7 +121,8 @@ def rooflines(
     )
     order = np.lexsort((-flops, -kernel_ns))
     table = table.take(order[np.isin(order, group)])
-    return with_whole_bytes(table)
+    size = np.asarray(table.columns["bytes"], np.float64)
+    return replace(table, columns={**table.columns, "bytes": costs.whole(size)})
 
 
 def figures(
@@ -158,14 +163,6 @@ def figures(
     }
 
 
-def with_whole_bytes(table: Table) -> Table:
-    """Return the table with bytes as whole numbers, where all are known."""
-    size = table.columns["bytes"]
-    if isinstance(size, list) or np.isnan(size).any():
-        return table
-    return replace(table, columns={**table.columns, "bytes": size.astype(np.int64)})
-
-
 def quotient(value: Int64 | Float64, by: Int64 | Float64) -> Float64:
     """Return one over the other, NaN where that is not known or the divisor is 0."""
     divisor = by.astype(np.float64)
@@ -182,7 +179,7 @@ def heading(
     if limit.origin:
         lines.append(f"peak {limit.origin}")
     if names.SOFTMAX in {labels[number] for number in np.unique(group).tolist()}:
-        lines.append(f"softmax counted as {softmax_flops} FLOPs an element, forward")
+        lines.append(costs.describe(softmax_flops))
     peak = None if math.isnan(limit.flops_per_s) else limit.flops_per_s
     if utilization := mfu(found.report, peak):
         lines.append(utilization.describe())
@@ -194,21 +191,44 @@ def notes(
 ) -> tuple[str, ...]:
     """Return what keeps the answer from being whole."""
     lines = []
-    if math.isnan(limit.ridge):
+    lacking_peaks = {
+        "peak rate": ("--peak-tflops", limit.flops_per_s),
+        "memory bandwidth": ("--peak-gbs", limit.bytes_per_s),
+    }
+    unknown = {what: how for what, (how, peak) in lacking_peaks.items() if math.isnan(peak)}
+    if unknown:
         device = found.report.device or "the device (the report does not name it)"
-        lines.append(f"no peak rate is known of {device}: give --peak-tflops and --peak-gbs")
-    if sums.unscaled:
         lines.append(
-            f"{sums.unscaled:,} softmax ranges keep the FLOPs they were recorded with: their "
-            "elements are not known"
+            f"no {' and no '.join(unknown)} is known of {device}: "
+            f"give {' and '.join(unknown.values())}"
         )
+    if sums.unscaled:
+        lines.append(costs.unscaled_note(sums.unscaled))
     lacking = kept & (sums.flops == tables.MISSING) & np.isin(place, group)
     if lacking.any():
         time = duration(int(sums.kernel_ns[lacking].sum()))
-        lines.append(
-            f"{int(lacking.sum()):,} ranges of these names, {time}, carry no FLOPs; left out"
-        )
+        some = "1 range" if lacking.sum() == 1 else f"{int(lacking.sum()):,} ranges"
+        verb = "carries" if lacking.sum() == 1 else "carry"
+        lines.append(f"{some} of these names, {time}, {verb} no FLOPs; left out")
     return tuple(lines)
+
+
+def too_fast(peak_share: Float64, limit: Roof) -> tuple[str, ...]:
+    """Return a line on ranges that are faster than the peak, which cannot be.
+
+    Args:
+        peak_share: ``(K,)``, NaN where not known.
+        limit: the peaks.
+    """
+    above = peak_share > 1
+    if not above.any():
+        return ()
+    some = "1 range is" if above.sum() == 1 else f"{int(above.sum()):,} ranges are"
+    return (
+        f"{some} faster than the peak of {scaled(limit.flops_per_s, 'FLOP/s')} (up to "
+        f"{percent(float(peak_share[above].max()))} of it): that peak is too low, or not all of "
+        "the FLOPs counted were computed",
+    )
 
 
 def rate(word: str) -> float:
@@ -231,13 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--peak-gbs", type=rate, metavar="G", help="memory bandwidth in GB/s (default the GPU's)"
     )
-    parser.add_argument(
-        "--softmax-flops",
-        type=cli.positive,
-        metavar="N",
-        default=costs.SOFTMAX_FLOPS,
-        help="FLOPs of a softmax element, forward (default %(default)s)",
-    )
+    costs.add_softmax_flops(parser)
     cli.add_exclude(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from analysis import tables, vocabulary, warmup
+from analysis import tables, warmup
 from analysis.attribution import Attribution
 from analysis.errors import ReportError
 from analysis.kernels import Work, check, load
-from analysis.placement import inside
+from analysis.placement import inside, inside_of
 from analysis.steps import of as steps_of
-from profiling import names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,20 +58,20 @@ def work(report: Report, asked: Selection) -> Work:
     """
     if not asked.by_range:
         found = load(report, asked.device, asked.process)
-        noted = warmup_note(report) if tables.has_range(report, WARMUP_NAMES) else ()
+        noted = warmup_note(report) if tables.has_range(report, warmup.NAMES) else ()
         return replace(found, notes=(*found.notes, *noted))
     attributed = Attribution.of(report)
     kept = on(report, attributed.work, asked)
     if asked.within is not None:
         kept &= inside(attributed, asked.within)
+    notes: list[str] = []
     for name in asked.exclude:
-        kept &= ~inside(attributed, name)
+        chosen, said = warmup.left_out(report.path, attributed.ranges, name)
+        notes += said
+        kept &= ~inside_of(attributed, chosen)
     if asked.steps is not None:
         kept &= in_steps(attributed, *asked.steps)
-    return attributed.work.take(kept)
-
-
-WARMUP_NAMES = (names.WARMUP, *vocabulary.ALIASES[names.WARMUP])
+    return replace(attributed.work.take(kept), notes=(*attributed.work.notes, *notes))
 
 
 def warmup_note(report: Report) -> tuple[str, ...]:
@@ -83,13 +82,16 @@ def warmup_note(report: Report) -> tuple[str, ...]:
 def on(report: Report, found: Work, asked: Selection) -> Bools:
     """Return which work is on the device and of the process that were asked for."""
     kept = np.ones(len(found.kind), np.bool_)
+    if asked.device is None and asked.process is None:
+        return kept
     if found.calls is not None:
         if asked.device is not None:
             problem = f"no device {asked.device}: a CPU run"
             raise ReportError(report.path, problem, "leave --device out")
         process = found.calls.process
         check(report, "process", asked.process, lambda _: np.unique(process).tolist())
-        return kept if asked.process is None else process == asked.process
+        of_it: Bools = process == asked.process
+        return of_it
     check(report, "device", asked.device, tables.devices)
     check(report, "process", asked.process, tables.processes)
     parts = [
@@ -167,6 +169,11 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--steps", type=steps, metavar="A:B", help="only these step ranges, from 0, B not included"
     )
+    add_places(made)
+
+
+def add_places(made: argparse.ArgumentParser) -> None:
+    """Add the options that select a GPU or a process: with one rank each, a rank."""
     made.add_argument("--device", type=int, metavar="N", help="only this GPU (default all)")
     made.add_argument("--process", type=int, metavar="N", help="only this process (default all)")
 

@@ -72,4 +72,11 @@ class Table:
         """Return the table as a DataFrame with the columns of the csv."""
         import pandas as pd  # here: it costs half a second, and no command needs it
 
-        return pd.DataFrame(self.columns)
+        # Whole numbers with NaN among them are Python's own: in a frame they are floats.
+        columns = {
+            name: column.astype(np.float64)
+            if isinstance(column, np.ndarray) and column.dtype == object
+            else column
+            for name, column in self.columns.items()
+        }
+        return pd.DataFrame(columns)

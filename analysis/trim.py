@@ -66,7 +66,7 @@ def trim(
         ReportError: the file is there, is the report itself or cannot be written; nothing was
             recorded in what is chosen; not even one step fits.
     """
-    with failures(report.path, output), replacing(output, report.path) as draft:
+    with failures(report.path, output), replacing(output, report.path, over_reports=True) as draft:
         if output.exists():
             refuse(output, overwrite=overwrite)
         with Trimmer(report) as trimmer:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from analysis import attention, phases, placement, ranges, warmup
-from analysis.answer_sentences import GEMM
 from analysis.answers import answers as answered
 from analysis.attribution import Attribution
 from analysis.errors import ReportError
-from analysis.kernels import labels_of
+from analysis.gemm_calls import GEMM, gemm_calls
 from analysis.render import digits
 from benchmarks.gpu_verdict_rows import (
     RECORDERS,
@@ -32,15 +28,9 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.benchmark import Benchmark
-    from analysis.kernels import Work
     from analysis.report import Report
 
 NOTES: Final = REFERENCES["notes"]
-PRODUCTS_ON_CPU: Final = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
-"""Of the operators of category gemm, those that multiply; the others contain them."""
-
-SPLIT: Final = re.compile(r"split_?k.*reduce", re.IGNORECASE)
-"""Kernels that add up the parts of one product: cuBLAS' splitKreduce_kernel."""
 
 NS_PER_US: Final = 1e3
 NS_PER_MS: Final = 1e6
@@ -94,15 +84,13 @@ def _gemms(left: Left) -> Found:
     with first(left, "forward") as report:
         found = Attribution.of(report)
         known = placement.phases(found)
+        if names.FORWARD not in known.labels:
+            raise Missing("the recording has no forward range")
         kept = warmup.counted(found) & (known.phase == known.labels.index(names.FORWARD))
-        batched = np.zeros_like(kept)
-        for part in (names.ATTENTION_SCORES, names.FINAL_MATMUL):
-            batched |= placement.inside(found, part)
-        passes = _passes(found)
-        counts = [_products(found.work.take(kept & side)) / passes for side in (~batched, batched)]
+        calls = gemm_calls(found, kept, _passes(found))
         layers = int(report.run.get("num_layers", "12"))
-    words = f"{counts[0]:g} linear + {counts[1]:g} batched"
-    return Found(words, counts[0], counts == [7 * layers + 1, 2 * layers])
+    words = f"{calls.linear:g} linear + {calls.batched:g} batched"
+    return Found(words, calls.linear, calls.by_layer and calls.layers == layers)
 
 
 def _passes(found: Attribution) -> int:
@@ -110,21 +98,6 @@ def _passes(found: Attribution) -> int:
     if not rows.any():
         raise Missing("the recording has no forward range")
     return int(rows.sum())
-
-
-def _products(kept: Work) -> int:
-    """Return how many matrix products some work holds; what adds up their parts is none."""
-    counts = np.bincount(kept.kind, minlength=len(kept.names))
-    labels = labels_of(kept)
-    return sum(
-        int(count)
-        for name, label, count in zip(kept.names, labels, counts.tolist(), strict=True)
-        if label == GEMM and not SPLIT.search(name) and not _contains(name)
-    )
-
-
-def _contains(name: str) -> bool:
-    return name.startswith("aten::") and name not in PRODUCTS_ON_CPU
 
 
 def _share(left: Left) -> Found:

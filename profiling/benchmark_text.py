@@ -13,6 +13,7 @@ from profiling.benchmark_memory import Memory
 from profiling.machine import device_name
 from profiling.settings import Settings
 from profiling.spread import Spread
+from profiling.words import runs
 
 WIDTH = 12
 """Of the labels in front."""
@@ -46,7 +47,7 @@ def configuration(settings: Settings) -> list[str]:
         line("parameters", parameters(config.parameter_count)),
         line("input", f"batch {settings.batch}, context {settings.context}, random tokens"),
         line("step", f"{settings.mode}, {settings.precision}, {', '.join(how)}"),
-        line("runs", f"{settings.warmup} warm-up + {settings.steps} steps, seed {settings.seed}"),
+        line("runs", f"{runs(settings.warmup, settings.steps)}, seed {settings.seed}"),
         line("device", f"{settings.device}, {device_name(settings.device)}"),
     ]
 

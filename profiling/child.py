@@ -11,7 +11,7 @@ from subprocess import DEVNULL
 from typing import Any, Final
 
 from profiling.errors import LaunchError
-from profiling.machine import child_environment
+from profiling.processes import child_environment
 from profiling.workload import FAILURE_NAME
 
 _GRACE_S: Final = 10

@@ -36,6 +36,7 @@ from profiling.progress import StepsBar, steps_bar
 from profiling.rank import Told
 from profiling.rank_options import add_timing
 from profiling.spread import Spread
+from profiling.words import runs
 
 MODULE: Final = "profiling.communication"
 KIND: Final = "communication"
@@ -216,7 +217,7 @@ def table(rows: Sequence[Row], arguments: argparse.Namespace) -> Table:
     return Table(
         name=KIND,
         columns=columns,
-        heading=f"all-reduce of float32, {arguments.warmup} warm-up + {arguments.steps} steps\n"
+        heading=f"all-reduce of float32, {runs(arguments.warmup, arguments.steps)}\n"
         f"{where}, torch {torch.__version__}",
         notes=tuple(_notes(rows)),
         spare=("min_ns", "max_ns", "mean_ns", "std_ns", "steps", "slowest_rank"),

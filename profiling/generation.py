@@ -68,6 +68,7 @@ def mine(arguments: argparse.Namespace, prompts: list[Prompt]) -> list[Prompt]:
 def load(arguments: argparse.Namespace) -> Generator:
     """Load the models and say what there is to say about them."""
     models = options.models(arguments)
+    say(*options.implied(arguments))  # before the minutes that a large one takes
     ready = generation_pair.load(models)
     say(*ready.notes)
     return Generator(ready, models, options.decoding(arguments))

@@ -218,6 +218,24 @@ def _check_alone(given: argparse.Namespace) -> None:
         raise UsageError(f"--{wrong[0]} wants a teacher; --teacher_model {ALONE} has no projectors")
 
 
+def implied(given: argparse.Namespace) -> tuple[str, ...]:
+    """Return a line on the teacher that comes with ``--random_init`` where none is named."""
+    if not given.random_init or given.teacher_random_init or given.teacher_model:
+        return ()
+    if given.random_init.lower() not in PRESETS and not Path(given.random_init).is_file():
+        return ()  # there is no such base, which is an error of its own
+    return (
+        f"no teacher is named: one of the shape of {_partner(given)} comes with it, with random "
+        f"weights too (--teacher_model {ALONE} for the base alone, --teacher_random_init for "
+        "another shape)",
+    )
+
+
+def _partner(given: argparse.Namespace) -> str:
+    """Return the shape of a teacher for a base with random weights."""
+    return TINY if given.random_init.lower() == TINY else PARTNER
+
+
 def models(given: argparse.Namespace) -> Models:
     """Return which models the arguments ask for.
 
@@ -227,7 +245,7 @@ def models(given: argparse.Namespace) -> Models:
     """
     partner = given.teacher_random_init
     if given.random_init and not partner and not given.teacher_model:
-        partner = TINY if given.random_init.lower() == TINY else PARTNER
+        partner = _partner(given)
     return Models(
         base=given.base_model,
         teacher=given.teacher_model or TEACHER,

@@ -23,6 +23,7 @@ from profiling.generation_run import Decoding, Generator
 from profiling.progress import StepsBar, steps_bar
 from profiling.recorders import Recorder
 from profiling.spans import recording, span
+from profiling.words import runs
 from profiling.workload import told
 
 
@@ -59,7 +60,7 @@ class GenerationSettings:
         models = self.models
         base, teacher = models.names.values()
         pair = f"{base} with {teacher}" if teacher else f"{base} alone"
-        steps = f"{self.warmup} warm-up + {self.steps} steps"
+        steps = runs(self.warmup, self.steps)
         return (
             f"generation by {pair}, {models.dtype} on {models.device}, {models.attention} "
             f"attention, at most {self.max_new_tokens} tokens, {steps}"

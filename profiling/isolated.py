@@ -29,7 +29,7 @@ from profiling import child
 from profiling.cli import OUT_OF_MEMORY, is_out_of_memory
 from profiling.errors import LaunchError, UsageError
 from profiling.interrupts import Raised
-from profiling.machine import python_command
+from profiling.processes import python_command
 from profiling.workload import FAILURE_NAME, RESULT_NAME, leave
 
 SPEC_NAME: Final = "spec.json"

@@ -34,7 +34,7 @@ from profiling.interrupts import Raised
 from profiling.launch_workloads import TRAINING, RunSettings
 from profiling.launch_workloads import settings as settings_of
 from profiling.nsys import Nsys
-from profiling.processes import ended_by_signals, show_page
+from profiling.processes import ended_by_signals, python_command, show_page
 from profiling.report_place import REPORTS, check_free, files_of, scratch, shown
 from profiling.settings import Settings
 from profiling.workload import PLAN_NAME, RESULT_NAME, SETTINGS_NAME
@@ -119,7 +119,7 @@ def record(launch: Launch) -> list[Path]:
         (folder / PLAN_NAME).write_text(json.dumps(plan))
         if launch.settings:
             launch.settings.save(folder / SETTINGS_NAME)
-        command = machine.python_command("profiling.workload", folder, "--", *launch.arguments)
+        command = python_command("profiling.workload", folder, "--", *launch.arguments)
         made = _under_nsys(launch, command, folder) if launch.nsys else _embedded(command, folder)
         result = child.read(folder / RESULT_NAME)
         launch_report.warn(result)

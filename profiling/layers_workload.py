@@ -26,6 +26,7 @@ from profiling.pretrained import load_model, said
 from profiling.progress import steps_bar
 from profiling.spans import annotate, recording, span
 from profiling.timing_configs import Shape
+from profiling.words import runs
 from profiling.workload import told
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class LayersSettings:
         return (
             f"layers of {said(self.model_name, self.random_init)}, batch {self.batch}, "
             f"context {self.context}, {self.dtype} on {self.device}, {self.attention} attention, "
-            f"{self.warmup} warm-up + {self.steps} steps"
+            f"{runs(self.warmup, self.steps)}"
         )
 
     def facts(self) -> dict[str, str]:

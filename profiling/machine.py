@@ -10,9 +10,8 @@ from typing import Final
 import psutil
 import torch
 
+from analysis.words import plural
 from profiling.errors import LaunchError, UsageError
-from profiling.processes import child_environment as child_environment
-from profiling.processes import python_command as python_command
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -42,7 +41,7 @@ def device_name(device: str) -> str:
     """Return the model of the GPU, or of the processor with its number of threads."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{_processor()}, {plural(torch.get_num_threads(), 'thread')}"
 
 
 def _processor() -> str:

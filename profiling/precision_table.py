@@ -11,6 +11,7 @@ from analysis.render import duration
 from analysis.table import Table
 from profiling.benchmark_text import size
 from profiling.settings import Settings
+from profiling.words import runs
 
 BASE: Final = "float32"
 PARTS: Final = ("total", "forward", "backward", "optimizer")
@@ -71,7 +72,7 @@ def times_table(settings: Settings, outcomes: Sequence[Outcome]) -> Table:
         notes += ("peak memory is the process's (RSS): a CPU's allocator keeps no account",)
     if not base:
         notes += (f"no ratio: {BASE} was not measured",)
-    run = f"{settings.warmup} warm-up + {settings.steps} steps"
+    run = runs(settings.warmup, settings.steps)
     heading = (
         f"{settings.size}, {settings.mode}, batch {settings.batch}, context {settings.context} on "
         f"{settings.device}, {run}; mean ± standard deviation"

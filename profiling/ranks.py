@@ -24,7 +24,7 @@ import torch.distributed as dist
 from profiling import child
 from profiling.cli import OUT_OF_MEMORY
 from profiling.errors import LaunchError
-from profiling.machine import child_environment, python_command
+from profiling.processes import child_environment, python_command
 from profiling.rank import TOLD_NAME, Told, folder_of
 from profiling.workload import FAILURE_NAME, PLAN_NAME, RESULT_NAME
 

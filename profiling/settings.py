@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from profiling.errors import UsageError
+from profiling.words import runs
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
@@ -99,7 +100,7 @@ class Settings:
 
     def describe(self) -> str:
         """Return every setting in one line, defaults too."""
-        steps = f"{self.warmup} warm-up + {self.steps} steps"
+        steps = runs(self.warmup, self.steps)
         return (
             f"{self.size} ({self.config.parameter_count:,} parameters), {self.mode}, "
             f"batch {self.batch}, context {self.context}, {self.precision} on {self.device}, "

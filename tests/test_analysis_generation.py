@@ -31,7 +31,8 @@ def test_measures_are_those_of_pandas_describe(
     rows = {row["measure"]: row for row in asked(capsys, simple)}
     values = {
         "generated tokens": [3, 1, 4],
-        "tokens per second": [50, 25, 50],
+        "tokens per second, decoding": [50, 25, 50],
+        "tokens per second, whole prompt": [3 / 0.118, 1 / 0.098, 4 / 0.138],
         "time to first token": [58 + 30, 58 + 40, 58 + 50],
         "time per output token": [15, 10],  # one token has no second
         "decode": [60, 40, 80],
@@ -108,7 +109,7 @@ def test_the_first_notes_stand_beside_pairs_of_their_sizes_only(
     assert [(row["measure"], float(row["here"]), float(row["first_notes"])) for row in rows] == [
         ("prefill, both models", 30.0, 950.0),
         ("decode step", pytest.approx(80 / 3), 75.0),
-        ("tokens per second", pytest.approx(125 / 3), 13.0),
+        ("tokens per second, decoding", pytest.approx(125 / 3), 13.0),
     ]
     pairs = {
         ("Qwen/Qwen3-0.6B", "Qwen/Qwen2.5-0.5B-Instruct"): (800.0, 50.0, 20.0),

@@ -54,7 +54,7 @@ def test_the_whole_csv_of_a_configuration(
         "bottleneck_share,source\n"
         f"{path},1,128,2,2,22000000.0,2828427.12474619,20000000,24000000,8000000.0,8000000.0,"
         "6000000.0,0.36363636363636365,0.36363636363636365,0.2727272727272727,0,8000000.0,"
-        "attn_forward,0.36363636363636365,cpu\n"
+        "attn,0.36363636363636365,cpu\n"
     )
 
 
@@ -100,6 +100,18 @@ def test_a_gpus_times_count_where_it_was_timed(
     assert (row["source"], row["bottleneck"]) == ("gpu", "ffn")
     ffn = next(row for row in answer(capsys, path, "part") if row["part"] == "ffn")
     assert (ffn["mean_ns"], ffn["cpu_ns"], ffn["gpu_ns"]) == (48e6, 6e6, 48e6)
+
+
+def test_the_bottleneck_is_what_takes_longest_however_it_is_divided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Each part of attention takes less than the FFN, but attention takes more.
+    path = written(tmp_path / "r.json", run(20, layer(9, 8, 7, attention_core=5, rope=2)))
+    (row,) = answer(capsys, path, "configuration")
+    assert (row["bottleneck"], row["bottleneck_share"]) == ("attn", row["attn_share"])
+    assert layers.main([str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "attn takes 45.0 % of the run (attention_core 25.0 %); layer 0" in said
 
 
 def test_records_from_before_attention_was_split_still_read(
@@ -199,7 +211,7 @@ def test_the_table_names_the_bottleneck_and_the_slowest_layer(
     printed = capsys.readouterr()
     assert printed.out.splitlines()[:2] == [
         "Configurations",
-        "batch 1, length 512: attn_forward takes 76.2 % of the run; "
+        "batch 1, length 512: attn takes 76.2 % of the run (attn_forward 76.2 %); "
         "layer 0 is the slowest of 1 (20.00 ms); times of the CPU",
     ]
     assert "Parts, all layers together, of the configuration that takes longest" in printed.out

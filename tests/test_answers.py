@@ -8,6 +8,7 @@ import pytest
 from analysis.answers import answers, main
 from analysis.report import Report
 from tests import shared
+from tests.build_device import add_device_work
 from tests.build_report import Kernel, Range, make_report
 
 
@@ -59,6 +60,77 @@ def test_the_answers(report: Path) -> None:
         "attention_scores takes 60 ns, 3.00 times the softmax's 20 ns, for 43.0 times its FLOPs; "
         "final_matmul takes 20 ns, 1.00 times the softmax's 20 ns, for 42.0 times its FLOPs."
     )
+
+
+def test_the_products_of_one_forward_are_counted_and_split_ones_once(tmp_path: Path) -> None:
+    ranges, kernels = [], []
+    for start in (0, 1000):  # two forwards of one block
+        at = 10_000 + start
+        ranges += [
+            Range("forward", start, start + 500),
+            Range("attention_scores", start + 10, start + 20),
+            Range("final_matmul", start + 30, start + 40),
+        ]
+        calls = ["ampere_sgemm_128x64_tn"] * 8 + ["cublasLt::splitKreduce_kernel<32>"]
+        kernels += [
+            Kernel(name, at + 5 * number, at + 5 * number + 5, launch=start + 100 + number)
+            for number, name in enumerate(calls)
+        ]
+        kernels += [
+            Kernel("ampere_sgemm_64x64_nn", at + 50, at + 60, launch=start + 11),
+            Kernel("ampere_sgemm_64x64_nn", at + 60, at + 70, launch=start + 31),
+        ]
+    kernels.append(Kernel("ampere_sgemm_128x64_nt", 20_000, 20_010, launch=600))  # of no forward
+    path = make_report(tmp_path / "r.sqlite", ranges=ranges, kernels=kernels)
+    assert told(path)["d"].endswith(
+        "One forward launches 10 GEMM calls: 8 linear (7 a layer + 1) and 2 batched."
+    )
+
+
+def test_what_limits_the_softmax_is_told_only_as_far_as_it_is_known(
+    report: Path, tmp_path: Path
+) -> None:
+    assert "A FLOP of the softmax takes 42.00 times as long as one of final" in told(report)["e"]
+    add_device_work(report, costs=[("softmax", 10, 40, 5), ("final_matmul", 420, 42, 0)])
+    assert told(report)["e"].endswith(
+        "The softmax does 0.375 FLOPs for each byte that it must move (final_matmul 10.00): its "
+        "time is that of reading and writing the scores, not of arithmetic."
+    )
+    unknown = make_report(
+        tmp_path / "u.sqlite",
+        ranges=[Range("softmax", 0, 10), Range("final_matmul", 10, 20)],
+        kernels=[Kernel("softmax", 100, 120, launch=1), Kernel("bmm", 120, 150, launch=11)],
+    )
+    assert told(unknown)["e"] == (
+        "final_matmul takes 30 ns, 1.50 times the softmax's 20 ns. What limits the softmax cannot "
+        "be told: the report does not hold its FLOPs and bytes (record with profiling.spans)."
+    )
+
+
+def test_fused_kernels_without_a_range_are_told_with_their_share(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            Kernel("flash_fwd_kernel", 0, 40, launch=1),
+            Kernel("flash_bwd_kernel", 40, 60, launch=2),
+            Kernel("sgemm", 60, 100, launch=3),
+        ],
+    )
+    assert told(path)["e"].startswith(
+        "Attention is fused: scores, softmax and final matmul together take 40 ns, and 20 ns in "
+        "backward: 60.0 % of all time. The softmax has no time of its own there"
+    )
+
+
+def test_kernels_of_one_template_have_names_of_their_own(tmp_path: Path) -> None:
+    of = "void at::native::vectorized_elementwise_kernel<(int)4, at::native::FillFunctor<{}>>(T2)"
+    kernels = [
+        Kernel(of.format(kind), 10 * at, 10 * at + 10, launch=at)
+        for at, kind in enumerate(("float", "long"))
+    ]
+    said = told(make_report(tmp_path / "r.sqlite", kernels=kernels))["c"]
+    assert "<FillFunctor, float>" in said
+    assert "<FillFunctor, long>" in said
 
 
 def test_the_benchmark_stands_beside_the_ranges(report: Path) -> None:
@@ -115,6 +187,8 @@ def test_a_real_training_step() -> None:
     assert "ampere_sgemm_128x32_tn: 13.65 ms in all, 31.3 % of it, 24 calls" in found["b"]
     assert "most time goes to ampere_sgemm_64x32_sliced1x4_nt" in found["b"]
     assert "GEMM takes 76.0 % of forward and 67.0 % of everything" in found["d"]
+    assert "109 GEMM calls: 85 linear (7 a layer + 1) and 24 batched." in found["d"]
+    assert "What limits the softmax cannot be told" in found["e"]
 
 
 def test_several_reports_are_answered_one_after_another(

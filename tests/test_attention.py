@@ -2,6 +2,8 @@
 
 import json
 import math
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,7 @@ def test_time_of_each_part_is_that_of_the_kernels_it_launched(tmp_path: Path) ->
             "flop_ratio": flops / 10,
             "backward_ns": backward_ns,
             "source": "kernel",
+            "share": (kernel_ns + backward_ns) / 187,
         }
         for part, kernel_ns, flops, backward_ns in (
             ("attention_scores", 80, 430, 0),
@@ -113,9 +116,9 @@ def test_where_nothing_leads_back_to_the_forward_pass_its_backward_time_is_not_k
         kernels=[Kernel("softmax", 20, 30, launch=1)],
     )
     assert attention.main([str(path)]) == 0
-    assert capsys.readouterr().out.split()[-1] == "-"
+    assert capsys.readouterr().out.split()[-3:] == ["-", "100.0", "%"]
     assert attention.main([str(path), "--format", "csv"]) == 0
-    assert capsys.readouterr().out.endswith(",,kernel\n")
+    assert capsys.readouterr().out.endswith(",,kernel,1.0\n")
     assert attention.main([str(path), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["backward_ns"] is None
 
@@ -162,6 +165,91 @@ def test_a_report_without_such_ranges_cannot_answer(tmp_path: Path) -> None:
     )
     with pytest.raises(ReportError, match="no range around attention's parts"):
         parts(path)
+
+
+def test_fused_kernels_without_a_range_have_a_row_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("warmup", 0, 10), Range("FlashAttnFunc", 11, 20)],
+        kernels=[
+            Kernel("flash::flash_fwd_kernel<T>", 100, 150, launch=5),
+            Kernel("flash::flash_fwd_kernel<T>", 150, 190, launch=12),
+            Kernel("flash::flash_fwd_kernel<T>", 190, 210, launch=13),
+            Kernel("flash::flash_bwd_dq_dk_dv_kernel<T>", 210, 240, launch=14),
+            Kernel("gemm", 240, 350, launch=15),
+        ],
+    )
+    assert attention.main([str(path), "--format", "csv"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == (
+        "part,calls,kernel_ns,flops,bytes,flops_per_s,time_ratio,flop_ratio,backward_ns,source,"
+        "share\nfused_attention,2,60,,,,,,30,kernel,0.45\n"
+    )
+    assert "known by their names" in printed.err
+    (row,) = parts(path, exclude_warmup=False).rows()
+    assert (row["calls"], row["kernel_ns"], row["share"]) == (3, 110, 140 / 250)
+
+
+def test_the_fused_kernels_of_a_real_report() -> None:
+    """SQL: 60 flash_fwd kernels, 240.8 of 488.8 ms."""
+    (row,) = parts(shared.report("fsdp-2xh100-after")).rows()
+    assert (row["part"], row["calls"]) == ("fused_attention", 60)
+    assert round(float(row["share"]), 3) == 0.493
+
+
+def with_elements(tmp_path: Path, payload: int, elements: int) -> Path:
+    """Write a report of a softmax whose number of elements is known."""
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("softmax", 0, 10, payload=payload),
+            Range("final_matmul", 10, 20, payload=60),
+        ],
+        kernels=[Kernel("softmax", 20, 30, launch=1), Kernel("bmm", 30, 40, launch=11)],
+    )
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "CREATE TABLE TOOLKIT_RANGE_COST "
+            "(name TEXT, flops INTEGER, bytes INTEGER, elements INTEGER)"
+        )
+        database.execute(
+            "INSERT INTO TOOLKIT_RANGE_COST VALUES ('softmax', ?, 80, ?)", (payload, elements)
+        )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "counts", "flops"), [([], 3, 30), (["--softmax-flops", "5"], 5, 50)]
+)
+def test_the_softmax_is_counted_as_asked_for_and_the_heading_says_how(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], counts: int, flops: int
+) -> None:
+    path = with_elements(tmp_path, payload=30, elements=10)
+    assert attention.main([str(path), *given]) == 0
+    said = capsys.readouterr().out
+    assert f"softmax counted as {counts} FLOPs an element, forward" in said
+    assert attention.main([str(path), *given, "--format", "json"]) == 0
+    soft, last = json.loads(capsys.readouterr().out)
+    assert (soft["flops"], last["flop_ratio"]) == (flops, 60 / flops)
+    # Whole numbers stay whole where one of the column is not known.
+    assert attention.main([str(path), *given, "--format", "csv"]) == 0
+    assert [line.split(",")[4] for line in capsys.readouterr().out.splitlines()[1:]] == ["80", ""]
+
+
+def test_a_softmax_of_unknown_size_keeps_its_flops_and_a_note_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("softmax", 0, 10, payload=30)],
+        kernels=[Kernel("softmax", 20, 30, launch=1)],
+    )
+    assert attention.main([str(path), "--softmax-flops", "5"]) == 0
+    printed = capsys.readouterr()
+    assert "softmax counted as recorded" in printed.out
+    assert "1 softmax range keeps the FLOPs recorded" in printed.err
 
 
 def test_the_ratios_of_a_real_forward_pass() -> None:

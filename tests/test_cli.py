@@ -216,6 +216,35 @@ def test_a_pipe_that_is_closed_early_is_no_error(tmp_path: Path) -> None:
     )
 
 
+def test_a_stdout_that_is_closed_is_one_line(tmp_path: Path) -> None:
+    path, root = a_report(tmp_path / "r.sqlite"), Path(__file__).resolve().parents[1]
+    run = f"{sys.executable} -m analysis.kernels {path}"
+    done = piped(f"{run} >&-", root)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: output: cannot be written (it is closed); write elsewhere\n"
+    done = piped(f"{run} --format csv --output {tmp_path}/k.csv >&- <&-", root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "k.csv").read_text().startswith("name,category")
+
+
+def test_with_a_stderr_that_is_closed_notes_do_not_go_to_stdout(tmp_path: Path) -> None:
+    path, root = a_report(tmp_path / "r.sqlite"), Path(__file__).resolve().parents[1]
+    done = piped(f"{sys.executable} -m analysis.kernels {path} --top 1 --format csv 2>&-", root)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 2
+    assert "note" not in done.stdout
+
+
+@COMMANDS
+def test_an_empty_name_is_no_directory(
+    command: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = [""] * (2 if command is compare else 1)
+    assert cli.run(lambda: int(command.main(reports))) == 1
+    said = capsys.readouterr().err
+    assert said == "error: '': an empty name, not a report; give the path of a report\n"
+
+
 def test_a_stream_that_cannot_show_a_letter_gets_an_escape(tmp_path: Path) -> None:
     path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("核", 0, 1_500)])
     root = Path(__file__).resolve().parents[1]

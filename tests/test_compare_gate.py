@@ -63,7 +63,8 @@ def test_a_copy_slowed_by_a_tenth_fails_and_an_equal_one_does_not(
     status, said = compared(capsys, one, two, "--fail-over", "5")
     assert status == 3
     assert said.splitlines()[-1] == (
-        "gate failed: busy time 200 ns -> 220 ns, +10.0 % (unjudged), more than the 5 % allowed"
+        "gate failed: busy time 200 ns -> 220 ns, +10.0 %, more than the 5 % allowed; "
+        "with fewer than two steps nobody knows whether by chance"
     )
     for path, percent in ((one, "0"), (two, "10"), (two, "10.5")):
         status, said = compared(capsys, one, path, "--fail-over", percent)
@@ -177,3 +178,118 @@ def test_other_settings_are_said_with_both_values(
         "note: dtype differs: float32 before, bfloat16 after",
     ]
     assert "size" not in said
+
+
+def of_work(run: dict[str, str], folder: Path, name: str) -> Path:
+    return a_step(folder / f"{name}.sqlite", gpus=("NVIDIA A100",), run=run)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("size", ("small", "tiny")),
+        ("batch", ("4", "8")),
+        ("context", ("128", "32")),
+        ("dtype", ("float32", "bfloat16")),
+        ("num_layers", ("6", "12")),
+        ("world_size", ("1", "2")),
+    ],
+)
+def test_other_work_is_compared_but_judged_only_if_forced(
+    key: str, values: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (of_work({key: value}, tmp_path, value) for value in values)
+    said = f"{key.replace('_', ' ')} differs: {values[0]} before, {values[1]} after"
+    status, note = compared(capsys, one, two)
+    assert (status, note.startswith(f"note: {said}\n")) == (0, True)
+    assert compared(capsys, one, two, "--fail-over", "5") == (
+        1,
+        f"error: {two}: not comparable: {said}; --force compares them all the same\n",
+    )
+    status, note = compared(capsys, one, two, "--fail-over", "5", "--force")
+    assert (status, note.count(said)) == (0, 1)
+
+
+def test_a_size_stands_for_its_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = of_work({"size": "small", "d_model": "768"}, tmp_path, "one")
+    two = of_work({"size": "tiny", "d_model": "64"}, tmp_path, "two")
+    assert compared(capsys, one, two, "--fail-over", "5")[1] == (
+        f"error: {two}: not comparable: size differs: small before, tiny after; "
+        "--force compares them all the same\n"
+    )
+
+
+def window(path: Path, *ends: int) -> Path:
+    """Write a report without steps: a kernel of 10 ns to each end, and one that ends at 1000."""
+    kernels = [Kernel("gemm", end - 10, end) for end in ends]
+    return make_report(path, kernels=[Kernel("first", 0, 1), *kernels, Kernel("last", 990, 1000)])
+
+
+def test_less_work_in_the_same_time_is_no_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = window(tmp_path / "one.sqlite", *range(100, 980, 20))
+    two = window(tmp_path / "two.sqlite", *range(100, 980, 40))
+    assert cli.run(lambda: compare.main([str(one), str(two), "--fail-over", "5"])) == 1
+    said = capsys.readouterr()
+    # 440 + 11 ns of work before, 220 + 11 after.
+    assert (
+        "work     48.8 % less of the same work was done in the same time; a call took +0.0 %"
+        in (said.out)
+    )
+    assert "idle       54.9 % ->   76.9 %  of the wall time of the GPU\n" in said.out
+    assert said.err.endswith(
+        f"error: {two}: cannot be judged without steps: 48.8 % less of the same work was done in "
+        "the same time; record a range called step around each step, or give --force\n"
+    )
+    assert compared(capsys, one, two, "--fail-over", "5", "--force")[0] == 0
+    assert compared(capsys, one, one, "--fail-over", "5")[0] == 0
+
+
+def test_a_real_pair_of_fixed_windows_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    pair = [str(shared.report(f"fsdp-2xh100-{name}")) for name in ("before", "after")]
+    assert cli.run(lambda: compare.main([*pair, "--fail-over", "5"])) == 1
+    said = capsys.readouterr()
+    # Calls of attention, once a block: 68 before and 60 after, 11.8 % fewer.
+    assert "work     10.8 % less of the same work was done in the same time" in said.out
+    assert "idle        9.8 % ->   17.4 %  of the wall time of the GPUs\n" in said.out
+    assert "cannot be judged without steps: 10.8 % less" in said.err
+    assert compare.main([*pair, "--format", "csv"]) == 0
+    assert "note: 10.8 % less of the same work was done in the same time: see call_ratio" in (
+        capsys.readouterr().err
+    )
+
+
+def steps_of(path: Path, *durations: int, wall_ns: int = 10_000) -> Path:
+    """Write a report of a step for each kernel."""
+    return make_report(
+        path,
+        ranges=[Range("step", at * wall_ns, (at + 1) * wall_ns) for at in range(len(durations))],
+        kernels=[
+            Kernel("gemm", at * wall_ns + 5, at * wall_ns + 5 + each, launch=at * wall_ns + 1)
+            for at, each in enumerate(durations)
+        ],
+    )
+
+
+def test_a_gate_that_fails_on_noise_says_that_it_may_be_chance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = steps_of(tmp_path / "one.sqlite", 100, 900)
+    two = steps_of(tmp_path / "two.sqlite", 300, 1700)
+    status, said = compared(capsys, one, two, "--fail-over", "5")
+    assert status == 3
+    assert said.splitlines()[-1] == (
+        "gate failed: busy time 500 ns -> 1.000 µs, +100.0 %, more than the 5 % allowed; the steps "
+        "differ among themselves by so much that it may be chance: record more"
+    )
+
+
+def test_a_longer_step_of_an_idler_gpu_passes_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = steps_of(tmp_path / "one.sqlite", 100, 100)
+    two = steps_of(tmp_path / "two.sqlite", 100, 100, wall_ns=20_000)
+    status, said = compared(capsys, one, two, "--fail-over", "5")
+    assert status == 0
+    assert "note: wall time is +100.0 % and is not judged, the GPU was busy +0.0 %" in said

@@ -86,3 +86,24 @@ def test_a_real_report_compared_with_itself_shows_no_difference(name: str) -> No
         rows = of_kind(table, kind).values()
         if rows:
             assert sum(int(row["self_before_ns"]) for row in rows) == kernel["before_ns"]
+
+
+def test_the_word_on_a_total_is_that_of_its_interval(tmp_path: Path) -> None:
+    # Of two steps each; judged together with busy and kernel, which do not differ, wall is chance.
+    walls = (1000, 1010), (900, 920)
+    one, two = (
+        make_report(
+            tmp_path / f"{place}.sqlite",
+            ranges=[Range("step", at * 2000, at * 2000 + wall) for at, wall in enumerate(pair)],
+            kernels=[
+                Kernel("gemm", at * 2000 + 9, at * 2000 + 9 + time, launch=at * 2000 + 1)
+                for at, time in enumerate((100, 140))
+            ],
+        )
+        for place, pair in enumerate(walls)
+    )
+    for pair, word in (((one, two), "faster"), ((two, one), "slower")):
+        assert of_kind(compared(*pair), "total")["wall"]["status"] == word
+        for row in of_kind(compared(*pair), "total").values():
+            outside = not float(row["ratio_low"]) <= 1 <= float(row["ratio_high"])
+            assert (row["status"] in ("faster", "slower")) == outside

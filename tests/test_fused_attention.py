@@ -51,7 +51,7 @@ def test_attention_is_one_row_without_ratios(report: Path) -> None:
 
 def test_the_command_prints_it(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert attention.main([str(report), "--format", "csv"]) == 0
-    assert ",2,100,8000,,80000000000.0,,,230,kernel\n" in capsys.readouterr().out
+    assert ",2,100,8000,,80000000000.0,,,230,kernel,0.9705882352941176\n" in capsys.readouterr().out
 
 
 def test_the_fifth_answer_says_that_it_cannot_be_told_apart(report: Path) -> None:
@@ -59,7 +59,7 @@ def test_the_fifth_answer_says_that_it_cannot_be_told_apart(report: Path) -> Non
         said = {str(row["question"]): str(row["answer"]) for row in answers.answers(opened).rows()}
     assert said["e"].startswith(
         "Attention is fused: scores, softmax and final matmul together take 100 ns for 8.000 "
-        "kFLOP, which is 80.00 GFLOP/s. "
+        "kFLOP, which is 80.00 GFLOP/s, and 230 ns in backward: 97.1 % of all time. "
     )
     assert said["e"].endswith("record with eager attention to compare the three.")
 

@@ -131,7 +131,7 @@ def test_work_without_a_recorded_launch_is_kept_and_counted(
     path = two(tmp_path, launch=None)
     assert cause(path) == "unknown"
     assert gaps.main([str(path)]) == 0
-    assert "1 gaps end with work whose launch was not recorded" in capsys.readouterr().err
+    assert "before work whose launch was not recorded: 1 gap\n" in capsys.readouterr().err
 
 
 def test_a_report_without_any_call_still_has_its_gaps(tmp_path: Path) -> None:

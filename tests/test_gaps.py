@@ -63,8 +63,7 @@ def test_the_heading_adds_up(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "GPU 0: idle 35.00 µs of 110.0 µs (31.8 %), in 2 gaps\n" in said.out
     assert "by cause: host 85.7 % · launch_latency 14.3 %\n" in said.out
     assert (
-        said.err
-        == "note: 1 gaps under 10 µs, 5.000 µs in all, are not listed; --min-gap 0 lists them\n"
+        said.err == "note: 1 gap under 10 µs, 5.000 µs in all, not listed; --min-gap 0 lists all\n"
     )
 
 
@@ -112,8 +111,8 @@ def test_devices_and_processes_are_apart(
     assert [row[:2] for row in found(path, device=1)] == [(15, 1)]
     assert gaps.main([str(path), "--device", "0"]) == 0
     said = capsys.readouterr().out
-    assert "GPU 0 in process 100: idle 20 ns of 40 ns (50.0 %), in 1 gaps\n" in said
-    assert "GPU 0 in process 200: idle 7 ns of 20 ns (35.0 %), in 1 gaps\n" in said
+    assert "GPU 0 in process 100: idle 20 ns of 40 ns (50.0 %), in 1 gap\n" in said
+    assert "GPU 0 in process 200: idle 7 ns of 20 ns (35.0 %), in 1 gap\n" in said
     assert "GPU 1" not in said
 
 
@@ -172,7 +171,68 @@ def test_gaps_in_warm_up_are_said_and_can_be_left_out(
     assert [row[:2] for row in found(path)] == [(10, 20), (50, 20)]
     assert [row[:2] for row in found(path, exclude_warmup=True)] == [(50, 20)]
     assert gaps.main([str(path)]) == 0
-    assert "1 gaps, 20 ns, began in warm-up: included" in capsys.readouterr().err
+    assert "1 gap, 20 ns, began in warm-up: included" in capsys.readouterr().err
+
+
+def test_what_is_left_out_counts_neither_as_idle_nor_as_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("a", 10, 20), Kernel("b", 45, 60), Kernel("c", 80, 110)],
+        ranges=[Range("warmup", 0, 40), Range("step", 40, 120)],
+    )
+    assert gaps.main([str(path), "--exclude", "warmup"]) == 0
+    # Of 10 to 110 the warm-up's 10 to 40 go, and the gap that began in it, 20 to 45.
+    assert "GPU 0: idle 20 ns of 65 ns (30.8 %), in 1 gap\n" in capsys.readouterr().out
+
+
+def test_a_gap_that_reaches_into_the_warm_up_counts_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60), Kernel("c", 60, 100)],
+        ranges=[Range("warmup", 20, 50)],
+    )
+    assert gaps.main([str(path), "--exclude", "warmup"]) == 0
+    assert "GPU 0: idle 20 ns of 80 ns (25.0 %), in 1 gap\n" in capsys.readouterr().out
+
+
+def test_that_there_is_no_warm_up_to_leave_out_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60)])
+    assert gaps.main([str(path), "--exclude", "warmup"]) == 0
+    assert "no range is a warm-up: --exclude warmup leaves nothing out" in capsys.readouterr().err
+
+
+def test_idle_time_on_a_real_report_is_of_the_time_after_the_warm_up() -> None:
+    """The warm-up of forward-2.7b is 962 ms long and begins after the first work."""
+    with Report(shared.report("forward-2.7b-a100")) as report:
+        table = gaps.gaps(report, exclude_warmup=True)
+    assert "idle 777.9 ms of 6.9" in table.heading
+
+
+@pytest.mark.parametrize("form", gaps.PEOPLE)
+def test_people_see_starts_since_the_first_work(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = 156_000_000_000
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            Kernel("a", late, late + 10_000),
+            Kernel("b", late + 40_000, late + 1_200_000),
+            Kernel("c", late + 1_230_000, late + 1_240_000),
+        ],
+    )
+    assert gaps.main([str(path), "--format", form]) == 0
+    said = capsys.readouterr().out
+    assert "start: since the first work, 156.0 s into the recording" in said
+    assert "0.010 ms" in said
+    assert "1.200 ms" in said
+    assert "156,0" not in said
 
 
 def test_a_cpu_run_needs_a_gpu(tmp_path: Path) -> None:

@@ -302,6 +302,24 @@ def test_a_random_base_has_a_random_teacher_unless_one_is_named(base: str, teach
     }
 
 
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--random_init", "qwen3-0.6b"], "one of the shape of qwen3-4b comes with it"),
+        (["--random_init", "qwen3-tiny"], "one of the shape of qwen3-tiny comes with it"),
+        (["--random_init", "qwen3-0.6b", "--teacher_model", "none"], ""),
+        (["--random_init", "qwen3-0.6b", "--teacher_random_init", "qwen3-4b"], ""),
+        (["--random_init", "qwen9"], ""),
+        ([], ""),
+    ],
+)
+def test_a_teacher_that_nobody_named_is_named(more: list[str], named: str) -> None:
+    given = options.parse(options.parser(None), ["batch", *more])
+    lines = options.implied(given)
+    assert len(lines) == bool(named)
+    assert all(named in line for line in lines)
+
+
 def test_shapes_of_a_file_generate_with_random_weights(tmp_path: Path) -> None:
     shape = str(save_tiny(tmp_path / "shape", layers=BASE_LAYERS) / "config.json")
     both = ["--random-init", shape, "--teacher-random-init", shape, "--projector_hidden", "8"]

@@ -11,7 +11,7 @@ from profiling import launch_workloads, options
 from profiling.errors import UsageError
 from profiling.generation_workload import GenerationSettings
 from profiling.layers_workload import LayersSettings
-from profiling.machine import child_environment, python_command
+from profiling.processes import child_environment, python_command
 
 
 def parsed(*words: str) -> argparse.Namespace:

@@ -9,7 +9,7 @@ import pytest
 from analysis import ranges
 from profiling import run_facts
 from profiling.layers_workload import LayersSettings
-from profiling.machine import child_environment, python_command
+from profiling.processes import child_environment, python_command
 from profiling.torch_trace import convert
 from tests.tiny_qwen import save_tiny
 

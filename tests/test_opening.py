@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import shutil
 import sqlite3
 import stat
@@ -60,6 +61,20 @@ def test_a_database_in_wal_mode_without_a_log_is_read_where_it_is(small: Path) -
     with Report(small) as report:
         assert len(report.kernels()) == 1
     assert [path.name for path in small.parent.iterdir()] == ["r.sqlite"]
+
+
+def test_a_pipe_is_refused_at_once_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(ReportError, match="pipe: a pipe, not a file; write it to a file first"):
+        Report(path)
+    with pytest.raises(ReportError, match="a device or a socket, not a file"):
+        Report("/dev/null")
+
+
+def test_what_was_redirected_from_a_file_is_a_file(small: Path) -> None:
+    with small.open("rb") as stream, Report(f"/dev/fd/{stream.fileno()}") as report:
+        assert len(report.kernels()) == 1
 
 
 def test_a_trace_is_known_by_its_content_and_converted_into_a_temporary_file(

@@ -6,13 +6,16 @@ import sqlite3
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
+from analysis import __main__ as page
 from analysis import cli, compare, kernels
 from analysis.__main__ import main as page_main
 from analysis.errors import ReportError
+from analysis.opening import NSYS_MAGIC
 from analysis.output import add_to_database, replacing
 from analysis.table import Table
 from tests.commands import a_report, contents, other_database
@@ -124,6 +127,36 @@ def test_sqlite_adds_a_table_beside_others_and_replaces_its_own(tmp_path: Path) 
         (ddl,) = connection.execute("SELECT sql FROM sqlite_master WHERE name='kernels'").fetchone()
     assert '"total_ns" INTEGER' in ddl
     assert '"mean_ns" REAL' in ddl
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "markdown", "sqlite"])
+@pytest.mark.parametrize("command", [kernels, page])
+def test_another_report_is_never_written_to(
+    command: ModuleType, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command is page and form == "csv":
+        return
+    path, other = (a_report(tmp_path / name) for name in ("r.sqlite", "other.sqlite"))
+    raw = tmp_path / "raw.nsys-rep"
+    raw.write_bytes(NSYS_MAGIC + bytes(100))
+    before = contents(tmp_path)
+    for target in (other, raw):
+        options = [str(path), "--format", form, "--output", str(target)]
+        assert cli.run(lambda: int(command.main(options))) == 1  # noqa: B023  (called at once)
+        assert capsys.readouterr().err == (
+            f"error: {target}: another report, which is not written to; choose another --output\n"
+        )
+    assert contents(tmp_path) == before
+
+
+def test_whole_numbers_of_which_some_are_not_known_stay_whole(tmp_path: Path) -> None:
+    flops = np.array([7, np.nan], dtype=object)
+    flops[0] = 7
+    add_to_database([Table("t", {"flops": flops})], tmp_path / "new.db")
+    with closing(sqlite3.connect(tmp_path / "new.db")) as connection:
+        assert connection.execute("SELECT flops FROM t").fetchall() == [(7,), (None,)]
+        (ddl,) = connection.execute("SELECT sql FROM sqlite_master").fetchone()
+    assert '"flops" INTEGER' in ddl
 
 
 def test_sqlite_makes_a_new_database_where_there_is_none(tmp_path: Path) -> None:

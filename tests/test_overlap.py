@@ -66,7 +66,7 @@ def test_one_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert err == "note: of one rank only: how long collectives waited for others is not known\n"
 
 
-def test_by_collective_each_call_counts(tmp_path: Path) -> None:
+def test_by_collective_hidden_and_exposed_are_parts_of_the_union_too(tmp_path: Path) -> None:
     path = make_report(
         tmp_path / "r.sqlite",
         kernels=[
@@ -78,7 +78,7 @@ def test_by_collective_each_call_counts(tmp_path: Path) -> None:
     )
     found = {str(row["collective"]): row for row in rows(path, by="collective")}
     picked = ("calls", "total_ns", "collective_ns", "hidden_ns", "exposed_ns")
-    assert [found[REDUCE][name] for name in picked] == [2, 120, 110, 50, 70]
+    assert [found[REDUCE][name] for name in picked] == [2, 120, 110, 50, 60]
     assert [found[GATHER][name] for name in picked] == [1, 10, 10, 10, 0]
 
 
@@ -173,6 +173,45 @@ def test_warmup_is_left_out(tmp_path: Path) -> None:
     )
     assert rows(path)[0]["total_ns"] == 20
     assert rows(path, warmup=True)[0]["total_ns"] == 30
+
+
+def test_a_kind_alone_has_the_times_of_its_device(tmp_path: Path) -> None:
+    kernels = [Kernel("gemm", 0, 60), *(Kernel(REDUCE, at, at + 50, stream=at) for at in range(40))]
+    path = make_report(tmp_path / "r.sqlite", kernels=kernels)
+    (whole,), (kind,) = rows(path), rows(path, by="collective")
+    picked = ("total_ns", "collective_ns", "hidden_ns", "exposed_ns", "hidden_share")
+    assert [kind[name] for name in picked] == [whole[name] for name in picked]
+    assert (kind["hidden_ns"], kind["exposed_ns"]) == (60, 29)
+
+
+def test_reports_of_two_runs_are_no_ranks_of_one(tmp_path: Path) -> None:
+    paths = [shared_files.report(f"fsdp-2xh100-{when}") for when in ("before", "after")]
+    with pytest.raises(ReportError, match=r"recorded 4,809 s after fsdp-2xh100-before\.sqlite; "):
+        rows(*paths)
+    with pytest.raises(ReportError, match=r"recorded 4,809 s before fsdp-2xh100-after\.sqlite; "):
+        rows(*reversed(paths))
+    one, two = (
+        make_report(
+            tmp_path / f"{size}.sqlite",
+            kernels=[Kernel(REDUCE, 0, 9)],
+            run={"rank": str(rank), "size": size},
+        )
+        for rank, size in enumerate(("small", "tiny"))
+    )
+    with pytest.raises(ReportError, match=r"size is tiny, not small as in small\.sqlite; give one"):
+        rows(one, two)
+
+
+def test_that_reports_are_of_one_run_is_said_where_none_says_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [
+        make_report(tmp_path / name, kernels=[Kernel(REDUCE, 0, 9)])
+        for name in ("a.sqlite", "b.sqlite")
+    ]
+    assert overlap.main([*map(str, paths)]) == 0
+    said = capsys.readouterr().err
+    assert "not said by a.sqlite, b.sqlite: taken for ranks of one run\n" in said
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import kernels
+from analysis import answers, kernels
 from analysis.__main__ import main
 from analysis.page import page
 from analysis.report import Report
@@ -76,7 +76,7 @@ def test_sqlite_holds_every_table(report: Path, tmp_path: Path) -> None:
     with sqlite3.connect(output) as connection:
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
         told = connection.execute("SELECT key, value FROM run").fetchall()
-    assert names == ["run", "phases", "categories", "top_kernels", "attention"]
+    assert names == ["run", "page_phases", "categories", "top_kernels", "page_attention"]
     assert told[0] == ("about", "r.sqlite · nsys 2023.4.4")
     assert dict(told[-len(RUN) :]) == RUN
 
@@ -145,41 +145,37 @@ def test_without_phase_ranges_the_outermost_stand_in(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("recorded", "bare", "words"),
-    [
-        ("[100, 120]", "[80, 110]", "recording cost +15.8 %, no more than steps differ"),
-        ("[100, 120]", "[80, 90]", "recording cost +29.4 %"),
-        ("[100]", "[80]", "too few steps to tell what recording costs"),
-    ],
-)
-def test_what_recording_cost(recorded: str, bare: str, words: str, tmp_path: Path) -> None:
-    path = make_report(
-        tmp_path / "r.sqlite",
-        kernels=[Kernel("k", 50, 60, launch=12)],
-        run={"step_ns": recorded, "unprofiled_step_ns": bare},
-    )
-    with Report(path) as report:
-        assert any(words in line for line in page(report).lines)
+def test_warm_up_can_be_included(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(report), "--exclude", "none", "--format", "json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert sum(row["kernel_ns"] for row in made["phases"]) == 100
+    assert sum(row["total_ns"] for row in made["categories"]) == 100
+    assert not any("warm-up" in line for line in made["about"])
 
 
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        *("", "{", "[]", "null", '["a"]', '{"a": 1}', "[0, 0]", "[-5, 5]", "[NaN]", "[Infinity]"),
-        pytest.param(f"[1{'0' * 400}]", id="400 digits"),
-        pytest.param(f"[1{'0' * 6000}]", id="6000 digits"),
-        pytest.param("[" * 100_000, id="100000 brackets"),
-    ],
-)
-def test_step_times_that_cannot_be_read_are_left_out(damaged: str, tmp_path: Path) -> None:
+def test_answers_include_warm_up_where_they_are_told_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = Path(__file__).parents[1] / "nsys_reports" / "sample.sqlite"
+    said = []
+    for option in ("warmup", "none"):
+        assert answers.main([str(source), "--exclude", option]) == 0
+        said.append(capsys.readouterr().out)
+    assert "median of 2," in said[0]
+    assert "median of 3," in said[1]
+
+
+def test_markdown_has_its_lines_in_one_block_and_advice_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = make_report(
-        tmp_path / "r.sqlite",
-        kernels=[Kernel("k", 50, 60, launch=12)],
-        run={"step_ns": damaged},
+        tmp_path / "a_b`<i>.sqlite", kernels=[Kernel("k", 50, 60, launch=12)], run=RUN
     )
-    with Report(path) as report:
-        assert not any("step, recorded" in line for line in page(report).lines)
+    assert main([str(path), "--format", "markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["```text", "a_b`<i>.sqlite · nsys 2023.4.4"]
+    assert lines.index("```") < lines.index("Categories of kernels")
+    assert not any(line.startswith("- `") for line in lines)
 
 
 @pytest.mark.parametrize("value", ["9" * 6000, "9" * 40])

@@ -1,10 +1,15 @@
-"""The phases on the page: how long each was open, and what it launched."""
+"""The phases on the page: how long each was open, what it launched; and those of one GPU."""
 
+import json
 from pathlib import Path
+
+import pytest
 
 from analysis import phases
 from analysis.attribution import Attribution
+from analysis.errors import ReportError
 from analysis.report import Report
+from tests import shared
 from tests.build_report import Kernel, Range, make_report
 
 ENGINE = 101
@@ -71,3 +76,49 @@ def test_what_no_step_launched_is_not_the_steps_other_work(tmp_path: Path) -> No
         "other": (0, 0, 4 + 8 + 32),
         "outside steps": (0, 0, 1 + 16),
     }
+
+
+def test_phases_of_one_device_and_of_one_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("warmup", 0, 9),
+            Range("forward", 10, 20),
+            Range("forward", 10, 20, process=200),
+        ],
+        kernels=[
+            Kernel("w", 50, 60, launch=2),
+            Kernel("a", 60, 61, launch=12),
+            Kernel("b", 61, 63, launch=12, device=1, process=200),
+        ],
+    )
+
+    def times(*options: str) -> list[int]:
+        assert phases.main([str(path), "--format", "json", *options]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        return [row["kernel_ns"] for row in rows if row["phase"] == "forward"]
+
+    assert times() == [3]
+    assert times("--device", "0") == times("--process", "100") == [1]
+    assert times("--device", "1") == times("--process", "200") == [2]
+    assert phases.main([str(path), "--device", "1"]) == 0
+    assert "0 ns, 0.0 % of the work, was warm-up" in capsys.readouterr().err
+    with pytest.raises(ReportError, match="no device 7; this report has: 0, 1"):
+        phases.main([str(path), "--device", "7"])
+
+
+@pytest.mark.parametrize("name", ["fsdp-2xh100-after", "sliced-2xh100"])
+def test_the_phases_of_two_gpus_add_up(name: str) -> None:
+    with Report(shared.report(name)) as report:
+        both, *each = (
+            {
+                (row["phase"], row["category"]): (int(row["calls"]), int(row["kernel_ns"]))
+                for row in phases.by_category(report, device=device).rows()
+            }
+            for device in (None, 0, 1)
+        )
+    for key, (calls, time) in both.items():
+        parts = [one[key] for one in each if key in one]
+        assert (sum(part[0] for part in parts), sum(part[1] for part in parts)) == (calls, time)

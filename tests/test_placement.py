@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import kernels, phases
+from analysis import copies, kernels, phases, ranges
 from analysis.attribution import Attribution
 from analysis.coverage import coverage
 from analysis.errors import ReportError
@@ -85,9 +85,49 @@ def test_within_matches_exactly_then_by_alias_then_as_a_glob(tmp_path: Path) -> 
 
 def test_a_range_that_is_not_there_is_an_error_that_names_those_that_are(trained: Path) -> None:
     with pytest.raises(
-        ReportError, match="no NVTX range is called 'fwd2'; it has: backward, forward, softmax"
+        ReportError, match="no NVTX range is called 'fwd2'; it has: step, warmup, forward"
     ):
         names_of(trained, within="fwd2")
+
+
+def test_the_message_lists_the_outermost_names_first_and_counts_the_rest(tmp_path: Path) -> None:
+    operators = [Range(f"aten::op{place}", place, place + 1) for place in range(1, 30)]
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("profile", 0, 90), Range("x" * 200, 91, 93), *operators],
+        kernels=[Kernel("k", 100, 101, launch=5)],
+    )
+    with pytest.raises(ReportError) as refused:
+        names_of(path, within="no such")
+    message = str(refused.value)
+    assert "it has: profile, xxxx" in message
+    assert message.endswith("and 29 more")
+    assert len(message) < len(str(path)) + 150
+
+
+@pytest.mark.parametrize("spelling", ["warmup", "Warm-up"])
+def test_no_warm_up_to_leave_out_is_no_error_and_is_said(
+    spelling: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands that leave warm-up out unasked do not fail without one either."""
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("forward", 0, 10)],
+        kernels=[Kernel("k", 100, 101, launch=5)],
+    )
+    for command in (kernels, ranges, copies):
+        assert command.main([str(path), "--exclude", spelling]) == 0
+        said = capsys.readouterr()
+        assert said.err == "note: no range is a warm-up: --exclude warmup leaves nothing out\n"
+        with pytest.raises(ReportError, match="no NVTX range is called 'fwd2'; it has: fo"):
+            command.main([str(path), "--exclude", "fwd2"])
+
+
+def test_without_any_range_there_is_no_warm_up_to_leave_out(tmp_path: Path) -> None:
+    path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("k", 100, 101, launch=5)])
+    assert names_of(path, exclude=["warmup"]) == [("k", 1)]
+    with pytest.raises(ReportError, match="no NVTX range is called 'x'; it has: none"):
+        names_of(path, exclude=["x"])
 
 
 def test_exclude_leaves_ranges_out(trained: Path) -> None:

@@ -51,6 +51,25 @@ def test_a_report_describes_its_run_and_its_machine(small: Path) -> None:
         assert report.describe() == "r.sqlite · nsys 2023.4.4 · NVIDIA A100, NVIDIA H100"
 
 
+def test_a_report_that_is_closed_says_so(small: Path) -> None:
+    report = Report(small)
+    report.close()
+    report.close()
+    with pytest.raises(ReportError, match=r"r\.sqlite: this report is closed; open it again"):
+        report.kernels()
+
+
+def test_a_report_has_a_name(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="an empty name, not a report"):
+        Report("")
+
+
+def test_a_name_of_several_lines_is_described_in_one(tmp_path: Path) -> None:
+    path = make_report(tmp_path / "a\nb\u2028c.sqlite", kernels=[Kernel("mm", 0, 1)])
+    with Report(path) as report:
+        assert report.describe() == "a\\nb\\u2028c.sqlite · nsys 2023.4.4"
+
+
 def test_the_device_is_the_one_that_was_used_not_all_that_there_are(tmp_path: Path) -> None:
     path = make_report(
         tmp_path / "r.sqlite", kernels=[Kernel("mm", 0, 1, device=1)], gpus=["A100", "H100"]

@@ -57,7 +57,7 @@ def test_the_whole_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         f"step,108,18030,,,{18030 / 108e-9},,unknown,,1,0.0,kernel\n"
         f"backward,63,12000,,,{12000 / 63e-9},,unknown,,1,0.0,kernel\n"
     )
-    assert "no peak rate is known of the device" in said.err
+    assert "no peak rate and no memory bandwidth is known of the device" in said.err
 
 
 def test_parents_have_what_the_ranges_inside_them_have(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_softmax_of_unknown_size_keeps_its_flops_and_a_note_says_so(
     assert roofline.main([str(path), "--softmax-flops", "5"]) == 0
     said = capsys.readouterr()
     assert "softmax counted as 5 FLOPs an element, forward" in said.out
-    assert "1 softmax ranges keep the FLOPs they were recorded with" in said.err
+    assert "1 softmax range keeps the FLOPs recorded" in said.err
     assert rows(path, softmax_flops=5)["softmax"]["flops"] == 30
 
 
@@ -212,7 +212,7 @@ def test_instances_without_flops_are_left_out_and_said(
     )
     assert rows(path)["ffn"]["kernel_ns"] == 10
     assert roofline.main([str(path)]) == 0
-    assert "1 ranges of these names, 20 ns, carry no FLOPs; left out" in capsys.readouterr().err
+    assert "1 range of these names, 20 ns, carries no FLOPs; left out" in capsys.readouterr().err
 
 
 def test_a_report_without_flops_cannot_answer(tmp_path: Path) -> None:
@@ -275,3 +275,47 @@ def test_mfu_stands_in_the_heading(tmp_path: Path, capsys: pytest.CaptureFixture
         "MFU 0.4 %, 1.350 TFLOP/s: the model's 108.0 kFLOP (6N + 12 L d T a token) "
         "in a median step of 80 ns, not recorded\n"
     ) in capsys.readouterr().out
+
+
+def test_a_peak_that_is_lacking_is_the_only_one_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(a_step(tmp_path))
+    assert roofline.main([path, "--peak-tflops", "1000"]) == 0
+    said = capsys.readouterr().err
+    assert "no memory bandwidth is known of the device" in said
+    assert "give --peak-gbs\n" in said
+    assert roofline.main([path, "--peak-gbs", "1"]) == 0
+    assert "give --peak-tflops\n" in capsys.readouterr().err
+    assert roofline.main([path, "--peak-tflops", "1000", "--peak-gbs", "1"]) == 0
+    assert "give --" not in capsys.readouterr().err
+
+
+def test_ranges_that_are_faster_than_the_peak_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # ffn: 6000 FLOPs in 30 ns are 200 GFLOP/s, ffn.backward 12000 in 60, backward less.
+    path = str(a_step(tmp_path))
+    assert roofline.main([path, "--peak-tflops", "0.195"]) == 0
+    said = capsys.readouterr().err
+    assert "2 ranges are faster than the peak of 195.0 GFLOP/s (up to 102.6 % of it)" in said
+    assert roofline.main([path, "--peak-tflops", "1"]) == 0
+    assert "faster than the peak" not in capsys.readouterr().err
+
+
+def test_bytes_are_whole_numbers_where_some_are_not_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = a_step(tmp_path)
+    assert roofline.main([str(path), "--format", "csv"]) == 0
+    rows = [line.split(",") for line in capsys.readouterr().out.splitlines()[1:]]
+    assert {row[0]: row[3] for row in rows} == {
+        "step": "",
+        "backward": "",
+        "ffn.backward": "",
+        "forward": "100",
+        "ffn": "20",
+        "softmax": "80",
+    }
+    with Report(path) as report:
+        assert report.roofline()["bytes"].dtype == "float64"

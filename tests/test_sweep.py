@@ -15,7 +15,7 @@ import pytest
 from profiling import isolated, sweep
 from profiling.cli import run
 from profiling.errors import LaunchError
-from profiling.machine import child_environment, python_command
+from profiling.processes import child_environment, python_command
 from profiling.spread import Spread
 
 COLUMNS = (
