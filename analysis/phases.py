@@ -69,17 +69,8 @@ def by_category(
     asked = selection.Selection(device=device, process=process)
     of_place = selection.on(report, found.work, asked)
     kept = warmup.counted(found, exclude_warmup=exclude_warmup) & of_place
-    labels = labels_of(found.work)
-    category = np.array([classify.CATEGORIES.index(label) for label in labels], np.int64)
-    count = len(classify.CATEGORIES)
-    group = outside_steps(found, phases)[kept] * count + category[found.work.kind[kept]]
+    calls, time = counted(found, phases, kept)
     phase_labels = [*phases.labels, OUTSIDE, ALL]
-    size = (len(phase_labels) - 1) * count
-    calls = np.bincount(group, minlength=size).reshape(-1, count)
-    summed = np.zeros(size, np.int64)
-    np.add.at(summed, group, found.work.duration_ns[kept])
-    time = summed.reshape(-1, count)
-    calls, time = (np.vstack([part, part.sum(0)]) for part in (calls, time))
     # By phase, then the most time first; categories that do not occur have no row.
     row, column = np.nonzero(calls)
     order = np.lexsort((column, -time[row, column], row))
@@ -90,7 +81,7 @@ def by_category(
         columns={
             "phase": [phase_labels[place] for place in row],
             "category": [classify.CATEGORIES[place] for place in column],
-            "calls": calls[row, column].astype(np.int64),
+            "calls": calls[row, column],
             "kernel_ns": time[row, column],
             "share": time[row, column] / of_phase[row],
             "source": [found.work.source] * len(row),
@@ -102,6 +93,23 @@ def by_category(
         ),
         unseen=("source",),
     )
+
+
+def counted(found: Attribution, phases: Phases, kept: Bools) -> tuple[Int64, Int64]:
+    """Return calls and time in ns of each category in each phase, ``(P + 2, C)``.
+
+    The last two rows are what was launched outside the steps, and everything.
+    """
+    labels, count = labels_of(found.work), len(classify.CATEGORIES)
+    category = np.array([classify.CATEGORIES.index(label) for label in labels], np.int64)
+    group = outside_steps(found, phases)[kept] * count + category[found.work.kind[kept]]
+    size = (len(phases.labels) + 1) * count
+    calls = np.bincount(group, minlength=size).astype(np.int64)
+    time = np.zeros(size, np.int64)
+    np.add.at(time, group, found.work.duration_ns[kept])
+    by_phase = (part.reshape(-1, count) for part in (calls, time))
+    calls, time = (np.vstack([part, part.sum(0)]) for part in by_phase)
+    return calls, time
 
 
 def notes_on(phases: Phases, duration_ns: Int64, kept: Bools) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,17 +11,9 @@ from analysis.errors import ReportError
 from analysis.intervals import NONE
 from analysis.report import Report
 from tests.build_report import Call, Kernel, Memory, Operator, Range, make_report
+from tests.range_rows import by_range, rows
 
 ENGINE = 101
-
-
-def rows(path: Path, **options: Any) -> list[dict[str, Any]]:
-    with Report(path) as report:
-        return ranges.summary(report, **options).rows()
-
-
-def by_range(path: Path, column: str, **options: Any) -> dict[str, Any]:
-    return {row["range"]: row[column] for row in rows(path, **options)}
 
 
 @pytest.fixture

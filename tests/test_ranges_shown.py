@@ -1,26 +1,16 @@
 """What is shown of ranges: notes, the tree for people, gaps in columns, one device or process."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from analysis import ranges
 from analysis.errors import ReportError
-from analysis.report import Report
 from tests import shared
 from tests.build_report import Kernel, Range, make_report
+from tests.range_rows import by_range, rows
 
 ENGINE = 101
-
-
-def rows(path: Path, **options: Any) -> list[dict[str, Any]]:
-    with Report(path) as report:
-        return ranges.summary(report, **options).rows()
-
-
-def by_range(path: Path, column: str, **options: Any) -> dict[str, Any]:
-    return {row["range"]: row[column] for row in rows(path, **options)}
 
 
 @pytest.fixture
