@@ -10,8 +10,8 @@ from typing import Final
 import psutil
 import torch
 
-from analysis.words import plural
 from profiling.errors import LaunchError, UsageError
+from profiling.words import plural
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _ROOT: Final = Path(__file__).resolve().parent.parent

@@ -1,6 +1,16 @@
-"""Counts with their words, as lines for people have them."""
+"""Counts with their words, as lines for people have them.
 
-from analysis.words import plural
+`analysis` has the like of it: what a recorded script runs beside may import nothing of that.
+"""
+
+
+def plural(count: int, word: str) -> str:
+    """Return a count with its word.
+
+    >>> plural(1, "thread"), plural(3, "step")
+    ('1 thread', '3 steps')
+    """
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def runs(warmup: int, steps: int) -> str:

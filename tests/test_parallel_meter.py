@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from profiling import parallel_meter
 from profiling.parallel_meter import Meter, PeakMemory, union_ns
+from tests.touched import touched
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambda p: (min(p), max(p)))))
@@ -100,11 +101,9 @@ def test_the_peak_of_a_cpu_is_resident_memory_beyond_what_there_was() -> None:
     peak = PeakMemory("cpu")
     peak.start()
     start = peak.read()
-    # Larger than what malloc may take from memory that earlier tests gave back (32 MiB).
-    kept = torch.ones(64 * 2**20, dtype=torch.uint8)
-    high = peak.read()
-    assert high - start > 60 * 2**20
-    del kept
+    with touched(64 << 20):
+        high = peak.read()
+        assert high - start > 60 << 20
     peak.start()
     if peak.source == "resident":
         assert peak.read() < high - 50 * 2**20

@@ -11,6 +11,7 @@ from profiling.benchmark_options import parser, request
 from profiling.benchmark_text import configuration, estimate, held, utilization
 from profiling.timing import StepTime
 from tests.step_benchmark import MS, measured, settings
+from tests.touched import touched
 
 OF_MODE = {
     "forward": ["forward"],
@@ -133,9 +134,8 @@ def test_the_peak_of_a_gpu_is_of_the_timed_steps(monkeypatch: pytest.MonkeyPatch
 
 def test_the_peak_of_a_process_does_not_forget() -> None:
     before = benchmark_memory.memory("cpu")
-    block = torch.ones(64 << 18)  # 64 MiB, touched
-    during = benchmark_memory.memory("cpu")
-    del block
+    with touched(64 << 20):
+        during = benchmark_memory.memory("cpu")
     after = benchmark_memory.memory("cpu")
     assert before.allocated_bytes is before.peak_bytes is None
     assert during.rss_bytes >= before.rss_bytes + (60 << 20)
