@@ -86,8 +86,13 @@ def operations(found: Attribution, device: int | None = None) -> Operations:
         columns = [np.concatenate([part[name] for part in parts]) for name in (*fields, *asked)]
     kernel_ns = work.duration_ns
     columns = [launches.thread, launches.start_ns, launches.end_ns, kernel_ns, *columns]
-    for table in MEMORY_TABLES if work.calls is None else ():
-        rows = tables.device_work(found.report, table, *fields, *asked, "global_pid")
+    if work.calls is None:
+        # Together, for the calls are many and read anew each time they are asked for.
+        parts = [
+            tables.device_work(found.report, table, *fields, *asked, "global_pid")
+            for table in MEMORY_TABLES
+        ]
+        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         called = calls_of(found.report, rows["global_pid"], rows["correlation"])
         more = [called.thread, called.start_ns, called.end_ns, np.zeros_like(rows["start_ns"])]
         more += [rows[name] for name in (*fields, *asked)]
