@@ -21,12 +21,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from analysis import cli, render
-from analysis.markdown import as_markdown
-from analysis.output import add_to_database, replacing
-from analysis.page import TOP, Page, page
-from analysis.report import Report
-from analysis.table import Table
+from analysis.page.page import TOP, Page, page
+from analysis.show import cli, render
+from analysis.show.markdown import as_markdown
+from analysis.show.output import add_to_database, replacing
+from analysis.show.table import Table
+from analysis.source.report import Report
 
 SHARED: Final = (
     *("answers", "attention", "compare", "copies", "coverage", "gaps", "kernels", "memory"),

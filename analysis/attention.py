@@ -23,17 +23,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import attention_work, cli, costs, tables, warmup
-from analysis.attribution import Attribution, placed
-from analysis.errors import ReportError
-from analysis.intervals import NONE, parents
-from analysis.origin import origin
-from analysis.report import Report
-from analysis.table import Table
+from analysis.arithmetic.intervals import NONE, parents
+from analysis.attribution import costs, warmup
+from analysis.attribution.launches import Attribution, placed
+from analysis.attribution.origin import origin
+from analysis.measures import attention_work
+from analysis.show import cli
+from analysis.show.errors import ReportError
+from analysis.show.table import Table
+from analysis.source import tables
+from analysis.source.report import Report
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.nvtx import Ranges
+    from analysis.recorded.ranges import Ranges
 
 PARTS: Final = (*names.ATTENTION_PARTS, names.FUSED_ATTENTION)
 """What has a row: the parts, and all of them at once."""

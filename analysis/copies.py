@@ -19,20 +19,23 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from analysis import cli, device_tables, nvtx, tables, warmup
-from analysis.attribution import within
-from analysis.errors import ReportError
-from analysis.intervals import NONE
-from analysis.operators import has_operators
-from analysis.render import duration
-from analysis.report import Report
-from analysis.statistics import summarize
-from analysis.table import Table
-from analysis.timeline import ASYNC, COPIES, SETS, Calls, Timeline, is_pageable
+from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import summarize
+from analysis.attribution import warmup
+from analysis.attribution.launches import within
+from analysis.recorded import ranges as nvtx
+from analysis.recorded.operators import has_operators
+from analysis.recorded.timeline import ASYNC, COPIES, SETS, Calls, Timeline, is_pageable
+from analysis.show import cli
+from analysis.show.errors import ReportError
+from analysis.show.render import duration
+from analysis.show.table import Table
+from analysis.source import device_tables, tables
+from analysis.source.report import Report
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.database import Columns
+    from analysis.source.database import Columns
 
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import tables
-from analysis.attribution import within
-from analysis.origin import origin
-from analysis.table import Table
+from analysis.attribution.launches import within
+from analysis.attribution.origin import origin
+from analysis.show.table import Table
+from analysis.source import tables
 
 if TYPE_CHECKING:
-    from analysis.attribution import Attribution
+    from analysis.attribution.launches import Attribution
 
 
 def coverage(found: Attribution) -> Table:

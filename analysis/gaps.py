@@ -22,21 +22,25 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import cli, idle, idle_causes, kernels, nvtx, warmup
-from analysis.attribution import within
-from analysis.cover import Cover
-from analysis.errors import ReportError
-from analysis.operators import has_operators
-from analysis.render import duration, percent
-from analysis.report import Report
-from analysis.table import Column, Table
-from analysis.vocabulary import clean
-from analysis.words import plural
+from analysis import kernels
+from analysis.arithmetic.union import Cover
+from analysis.attribution import warmup
+from analysis.attribution.launches import within
+from analysis.knowledge.vocabulary import clean
+from analysis.measures import idle, idle_causes
+from analysis.recorded import ranges as nvtx
+from analysis.recorded.operators import has_operators
+from analysis.show import cli
+from analysis.show.errors import ReportError
+from analysis.show.render import duration, percent
+from analysis.show.table import Column, Table
+from analysis.show.words import plural
+from analysis.source.report import Report
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.idle import Idle
-    from analysis.nvtx import Ranges
+    from analysis.measures.idle import Idle
+    from analysis.recorded.ranges import Ranges
 
 Bools = npt.NDArray[np.bool_]
 

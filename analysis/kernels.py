@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from analysis import classify, cli, operators, tables
-from analysis.errors import ReportError
-from analysis.render import duration
-from analysis.report import Report
-from analysis.statistics import summarize
-from analysis.table import Table
+from analysis.arithmetic.statistics import summarize
+from analysis.knowledge import categories
+from analysis.recorded import operators
+from analysis.show import cli
+from analysis.show.errors import ReportError
+from analysis.show.render import duration
+from analysis.show.table import Table
+from analysis.source import tables
+from analysis.source.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,7 +109,7 @@ def rank(report: Report, work: Work, *, by: str = "name", sort: str = "time") ->
     labels = labels_of(work)
     names, sources, kind = work.names, work.sources, work.kind
     if by == "category":
-        names = [label for label in classify.CATEGORIES if label in set(labels)]
+        names = [label for label in categories.CATEGORIES if label in set(labels)]
         places = np.array([names.index(label) for label in labels], np.int64)
         sources = [joined(np.array(sources)[places == place]) for place in range(len(names))]
         labels, kind = names, places[kind]
@@ -143,8 +146,8 @@ def rank(report: Report, work: Work, *, by: str = "name", sort: str = "time") ->
 def labels_of(work: Work) -> list[str]:
     """Return the category of each kind of work; of a graph's kernels none is known."""
     return [
-        classify.OTHER if source == "graph" else label
-        for label, source in zip(classify.categories(work.names), work.sources, strict=True)
+        categories.OTHER if source == "graph" else label
+        for label, source in zip(categories.categories(work.names), work.sources, strict=True)
     ]
 
 
@@ -252,7 +255,7 @@ def heading(report: Report, work: Work, total_ns: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the ranking; see the module's docstring."""
-    from analysis import selection  # it is built on this module
+    from analysis.attribution import selection  # it is built on this module
 
     parser = cli.parser(__doc__, "python -m analysis.kernels")
     parser.add_argument(

@@ -22,18 +22,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import catalogue, cli, collectives, tables
-from analysis.alignment import align, waiting
-from analysis.compare_checks import SHAPE
-from analysis.cover import Cover
-from analysis.errors import ReportError
-from analysis.render import duration, percent
-from analysis.report import Report
-from analysis.table import Column, Table
+from analysis.arithmetic.union import Cover
+from analysis.compare.checks import SHAPE
+from analysis.measures import collectives
+from analysis.measures.alignment import align, waiting
+from analysis.show import cli
+from analysis.show.errors import ReportError
+from analysis.show.render import duration, percent
+from analysis.show.table import Column, Table
+from analysis.source import catalogue, tables
+from analysis.source.report import Report
 
 if TYPE_CHECKING:
-    from analysis.alignment import Alignment
-    from analysis.collectives import Place
+    from analysis.measures.alignment import Alignment
+    from analysis.measures.collectives import Place
 
 Int64 = npt.NDArray[np.int64]
 

@@ -20,18 +20,22 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import classify, cli, placement, selection, steps, tables, warmup
-from analysis.attribution import Attribution
-from analysis.cover import Cover
-from analysis.intervals import NONE, parents
+from analysis.arithmetic.intervals import NONE, parents
+from analysis.arithmetic.union import Cover
+from analysis.attribution import phases as placement
+from analysis.attribution import selection, steps, warmup
+from analysis.attribution.launches import Attribution
 from analysis.kernels import labels_of
-from analysis.render import duration
-from analysis.report import Report
-from analysis.table import Table
-from analysis.vocabulary import canonical
+from analysis.knowledge import categories
+from analysis.knowledge.vocabulary import canonical
+from analysis.show import cli
+from analysis.show.render import duration
+from analysis.show.table import Table
+from analysis.source import tables
+from analysis.source.report import Report
 
 if TYPE_CHECKING:
-    from analysis.placement import Phases
+    from analysis.attribution.phases import Phases
 
 Int64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -80,7 +84,7 @@ def by_category(
         name="phases",
         columns={
             "phase": [phase_labels[place] for place in row],
-            "category": [classify.CATEGORIES[place] for place in column],
+            "category": [categories.CATEGORIES[place] for place in column],
             "calls": calls[row, column],
             "kernel_ns": time[row, column],
             "share": time[row, column] / of_phase[row],
@@ -100,8 +104,8 @@ def counted(found: Attribution, phases: Phases, kept: Bools) -> tuple[Int64, Int
 
     The last two rows are what was launched outside the steps, and everything.
     """
-    labels, count = labels_of(found.work), len(classify.CATEGORIES)
-    category = np.array([classify.CATEGORIES.index(label) for label in labels], np.int64)
+    labels, count = labels_of(found.work), len(categories.CATEGORIES)
+    category = np.array([categories.CATEGORIES.index(label) for label in labels], np.int64)
     group = outside_steps(found, phases)[kept] * count + category[found.work.kind[kept]]
     size = (len(phases.labels) + 1) * count
     calls = np.bincount(group, minlength=size).astype(np.int64)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis import precision
-from analysis.peaks import GIGA, TERA, lookup
-from analysis.render import scaled
+from analysis.knowledge import number_formats
+from analysis.knowledge.peaks import GIGA, TERA, lookup
+from analysis.show.render import scaled
 
 if TYPE_CHECKING:
-    from analysis.attribution import Attribution
+    from analysis.attribution.launches import Attribution
 
 Float64 = npt.NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def roof(
         peak_gbs: in GB/s, likewise.
     """
     card = lookup(found.report.device) if not found.work.on_cpu else None
-    number_format = precision.of_report(found.report, found.work)
+    number_format = number_formats.of_report(found.report, found.work)
     rate = card.flops_per_s(number_format) if card else None
     if number_format == "tf32" and card and rate is None:
         # A card without tf32 does such products in fp32, whatever PyTorch allows.

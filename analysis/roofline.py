@@ -22,20 +22,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from analysis import cli, costs, tables
-from analysis.attribution import Attribution
-from analysis.errors import ReportError
-from analysis.mfu import mfu
-from analysis.range_sums import range_sums
-from analysis.render import duration, percent, scaled
-from analysis.report import Report
+from analysis.arithmetic.statistics import sums as total
+from analysis.attribution import costs
+from analysis.attribution.launches import Attribution
+from analysis.measures.mfu import mfu
+from analysis.measures.range_sums import range_sums
 from analysis.roof import NAN, Roof, bounds, roof
-from analysis.statistics import sums as total
-from analysis.table import Column, Table
+from analysis.show import cli
+from analysis.show.errors import ReportError
+from analysis.show.render import duration, percent, scaled
+from analysis.show.table import Column, Table
+from analysis.source import tables
+from analysis.source.report import Report
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.range_sums import RangeSums
+    from analysis.measures.range_sums import RangeSums
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -54,7 +56,7 @@ def roofline(
 
     Args:
         report: what was recorded.
-        peak_tflops: the peak rate in TFLOP/s; None looks the GPU up in `analysis.peaks`.
+        peak_tflops: the peak rate in TFLOP/s; None looks the GPU up in `analysis.knowledge.peaks`.
         peak_gbs: the memory bandwidth in GB/s; likewise.
         softmax_flops: how many FLOPs an element of a softmax counts, forward.
         exclude_warmup: leave out ranges that began during a warm-up range.

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import torch
 
-from analysis.cli import say
+from analysis.show.cli import say
 from benchmarks.flash_tuning_run import (
     DONE,
     FAILED,

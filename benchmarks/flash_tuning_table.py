@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from analysis.table import Column, Table
+from analysis.show.table import Column, Table
 from benchmarks.flash_tuning_run import Shape
 from benchmarks.flash_tuning_space import PASSES
 from model.flash.tiles import Tiling, candidates

@@ -19,9 +19,9 @@ from typing import Final
 
 import numpy as np
 
-from analysis import cli
-from analysis.render import visible
-from analysis.table import Table
+from analysis.show import cli
+from analysis.show.render import visible
+from analysis.show.table import Table
 from benchmarks import gpu_verdict_keep
 from benchmarks.gpu_verdict_answers import answers, forward
 from benchmarks.gpu_verdict_attribution import attribution

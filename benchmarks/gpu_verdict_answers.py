@@ -6,12 +6,15 @@ import statistics
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis import attention, phases, placement, ranges, warmup
-from analysis.answers import answers as answered
-from analysis.attribution import Attribution
-from analysis.errors import ReportError
-from analysis.gemm_calls import GEMM, gemm_calls
-from analysis.render import digits
+from analysis import attention, phases
+from analysis.answers.__main__ import answers as answered
+from analysis.attribution import phases as placement
+from analysis.attribution import warmup
+from analysis.attribution.launches import Attribution
+from analysis.measures.gemm_calls import GEMM, gemm_calls
+from analysis.ranges import __main__ as ranges
+from analysis.show.errors import ReportError
+from analysis.show.render import digits
 from benchmarks.gpu_verdict_rows import (
     RECORDERS,
     REFERENCES,
@@ -27,8 +30,8 @@ from benchmarks.gpu_verdict_rows import (
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.benchmark import Benchmark
-    from analysis.report import Report
+    from analysis.answers.benchmark import Benchmark
+    from analysis.source.report import Report
 
 NOTES: Final = REFERENCES["notes"]
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
-from analysis import attention, kernels, phases, warmup
-from analysis.attribution import Attribution
-from analysis.render import digits
+from analysis import attention, kernels, phases
+from analysis.attribution import warmup
+from analysis.attribution.launches import Attribution
+from analysis.show.render import digits
 from benchmarks.gpu_stages import STAGES
 from benchmarks.gpu_verdict_rows import (
     RECORDERS,

@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from analysis import layer_records, layer_tables
-from analysis.errors import ReportError
-from analysis.output import replacing
-from analysis.report import Report
+from analysis.layers import records, tables
+from analysis.show.errors import ReportError
+from analysis.show.output import replacing
+from analysis.source.report import Report
 from benchmarks.conditions import ROOT
 from benchmarks.gpu_verdict_answers import sentences
 from benchmarks.gpu_verdict_attribution import recorded
@@ -207,8 +207,8 @@ def layer_rows(left: Left) -> Iterable[Cells]:
     paths = sorted(left.out.glob("layers-*.json"))
     if not paths:
         raise Missing(left.why("layers-0.6b-prompt"))
-    files = {path.stem: layer_records.read(path)[0] for path in paths}
-    table = layer_tables.summary(files)
+    files = {path.stem: records.read(path)[0] for path in paths}
+    table = tables.summary(files)
     return [{name: _number(cell) for name, cell in each.items()} for each in table.rows()]
 
 

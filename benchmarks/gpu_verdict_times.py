@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from functools import partial
 from typing import Any, Final
 
-from analysis.render import digits
+from analysis.show.render import digits
 from benchmarks.gpu_verdict_rows import (
     REFERENCES,
     Aim,

@@ -1,5 +1,5 @@
 """How a model is run and recorded."""
 
-from profiling.interrupts import end_starting_command
+from analysis.show.interrupts import end_starting_command
 
 end_starting_command()

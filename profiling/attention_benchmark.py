@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.table import Column, Table
+from analysis.show.table import Column, Table
 from profiling import isolated, result_file
 from profiling.attention_benchmark_run import COMPILED, DTYPES, IMPLEMENTATIONS, Row, check
 from profiling.cli import (

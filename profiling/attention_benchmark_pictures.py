@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.pictures import picture
+from analysis.show.pictures import picture
 from profiling.memory_tables import DONE
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis import compare_noise
-from analysis.compare_text import percent
-from analysis.render import duration
-from analysis.table import Table
+from analysis.arithmetic import noise
+from analysis.compare.show import percent
+from analysis.show.render import duration
+from analysis.show.table import Table
 from profiling import cli
 from profiling.benchmark_file import Kept, read
 from profiling.benchmark_steadiness import troubles
@@ -135,7 +135,7 @@ def compare(before: Kept, after: Kept) -> Table:
 
 def row(part: str, before: Sequence[int], after: Sequence[int]) -> dict[str, Any]:
     """Return how the times of one part compare; the verdict is still to come."""
-    found = compare_noise.judge(np.array([before]), np.array([after]))
+    found = noise.judge(np.array([before]), np.array([after]))
     means = statistics.fmean(before), statistics.fmean(after)
     medians = statistics.median(before), statistics.median(after)
     low, high = float(found.low[0]), float(found.high[0])
@@ -163,9 +163,9 @@ def row(part: str, before: Sequence[int], after: Sequence[int]) -> dict[str, Any
     }
 
 
-def judged(p: compare_noise.Float64) -> compare_noise.Bools:
+def judged(p: noise.Float64) -> noise.Bools:
     """Return which rows differ: the first by itself, the others together."""
-    return np.concatenate([compare_noise.changed(p[:1]), compare_noise.changed(p[1:])])
+    return np.concatenate([noise.changed(p[:1]), noise.changed(p[1:])])
 
 
 def verdict(row: dict[str, Any], different: bool) -> str:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.peaks import Peak, lookup
-from analysis.precision import OF_DTYPE
+from analysis.knowledge.number_formats import OF_DTYPE
+from analysis.knowledge.peaks import Peak, lookup
 from model.flops import training_flops_per_token
 from profiling import names
 from profiling.benchmark_run import Measured
@@ -117,7 +117,7 @@ def step_flops(settings: Settings) -> int:
 
 
 def number_format_of(settings: Settings) -> str:
-    """Return the format that matrix products run in, as `analysis.peaks` calls it."""
+    """Return the format that matrix products run in, as `analysis.knowledge.peaks` calls it."""
     if settings.autocast:
         return OF_DTYPE[settings.autocast]
     if settings.tf32 and settings.dtype == "float32":

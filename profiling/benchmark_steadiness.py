@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Final
 
-from analysis.render import duration, percent
+from analysis.show.render import duration, percent
 
 FEW: Final = 5
 """Below so many steps the spread itself is hardly known."""

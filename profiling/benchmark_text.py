@@ -4,9 +4,9 @@ import sys
 
 import numpy as np
 
-from analysis import cli as analysis_cli
-from analysis.render import digits, duration, percent, scaled
-from analysis.table import Table
+from analysis.show import cli as analysis_cli
+from analysis.show.render import digits, duration, percent, scaled
+from analysis.show.table import Table
 from profiling import names
 from profiling.benchmark_figures import TOTAL, Figures
 from profiling.benchmark_memory import Memory

@@ -1,7 +1,7 @@
 """What the commands of `profiling` share: arguments, where results go, and how they end.
 
 Data goes to stdout and all else to stderr. The exit status is 0 done, 1 could not be done, 2 wrong
-usage, 130 interrupted; a pipe closed early is no error. Tables are written by `analysis.cli`.
+usage, 130 interrupted; a pipe closed early is no error. Tables are written by `analysis.show.cli`.
 """
 
 import argparse
@@ -11,16 +11,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from analysis.show.interrupts import Raised
 from profiling.errors import LaunchError, UsageError, one_line
-from profiling.interrupts import Raised
 
 if TYPE_CHECKING:
-    from analysis.table import Table
+    from analysis.show.table import Table
 
 T = TypeVar("T")
 
 PRINTED: Final = ("table", "csv", "json", "markdown")
-"""The formats of a command that makes one table and no database (`analysis.cli.FORMATS`)."""
+"""The formats of a command that makes one table and no database (`analysis.show.cli.FORMATS`)."""
 
 FOR_PEOPLE: Final = ("table", "markdown")
 """Those of them that round, and put things in words."""
@@ -121,7 +121,7 @@ def write(table: "Table", arguments: argparse.Namespace) -> None:
     Raises:
         ReportError: the output cannot be written.
     """
-    from analysis.cli import emit
+    from analysis.show.cli import emit
 
     emit(table, arguments, most=None)
 
@@ -148,8 +148,8 @@ def run(main: Callable[[], int], out_of_memory: str = "use a smaller model or ba
         out_of_memory: what to do when memory is wanting.
     """
     # Here, not above: beside somebody's script a module called `analysis` may be theirs.
-    from analysis.cli import escape_letters
-    from analysis.errors import ReportError
+    from analysis.show.cli import escape_letters
+    from analysis.show.errors import ReportError
 
     escape_letters()
     try:

@@ -24,8 +24,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from analysis.render import scaled
-from analysis.table import Column, Table
+from analysis.show.render import scaled
+from analysis.show.table import Column, Table
 from model.parallel import costs
 from model.parallel.group import BACKENDS
 from profiling import cli, ranks, result_file

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from analysis.render import binary
+from analysis.show.render import binary
 from model.parallel import process_group
 from model.parallel.collectives import all_reduce
 from profiling.machine import available_bytes

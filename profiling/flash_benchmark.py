@@ -26,8 +26,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from analysis.cli import say
-from analysis.table import Column, Table
+from analysis.show.cli import say
+from analysis.show.table import Column, Table
 from profiling import result_file
 from profiling.cli import (
     Parser,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.pictures import picture
+from analysis.show.pictures import picture
 from profiling.flash_benchmark_run import PRODUCTS, Row
 
 if TYPE_CHECKING:

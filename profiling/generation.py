@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from analysis import generation as analysis
+from analysis.generation import __main__ as analysis
 from profiling import cli, generation_pair, generation_profile, generation_prompts
 from profiling import generation_options as options
 from profiling.errors import LaunchError, UsageError, one_line

@@ -16,8 +16,8 @@ from os.path import samestat
 from pathlib import Path
 from typing import IO, Any
 
-from analysis.errors import ReportError
-from analysis.output import replacing
+from analysis.show.errors import ReportError
+from analysis.show.output import replacing
 from profiling.errors import LaunchError
 from profiling.generation_record import Prompt, Record, line
 

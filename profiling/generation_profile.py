@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.errors import ReportError
 from analysis.kernels import ranking
-from analysis.ranges import summary
-from analysis.report import Report
+from analysis.ranges.__main__ import summary
+from analysis.show.errors import ReportError
+from analysis.source.report import Report
+from analysis.source.trace.convert import TraceError, convert
+from analysis.source.trace.names import recordable
 from profiling import result_file, run_facts
 from profiling.capture import TRACE_NAME
 from profiling.errors import LaunchError
@@ -25,8 +27,6 @@ from profiling.generation_record import Prompt, line, ms
 from profiling.generation_run import Generator
 from profiling.generation_workload import GenerationSettings, record_once
 from profiling.machine import facts
-from profiling.torch_trace import TraceError, convert
-from profiling.trace_names import recordable
 
 _TIMES: Final = "_timing_data"
 """Where the name of the JSONL ends in this, the other files leave it out of theirs."""

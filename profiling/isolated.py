@@ -25,10 +25,10 @@ from typing import Any, Final
 
 import psutil
 
+from analysis.show.interrupts import Raised
 from profiling import child
 from profiling.cli import OUT_OF_MEMORY, is_out_of_memory
 from profiling.errors import LaunchError, UsageError
-from profiling.interrupts import Raised
 from profiling.processes import python_command
 from profiling.workload import FAILURE_NAME, RESULT_NAME, leave
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.show.interrupts import Raised
 from profiling import (
     child,
     fit,
@@ -30,7 +31,6 @@ from profiling import (
     options,
 )
 from profiling.errors import LaunchError, UsageError, one_line
-from profiling.interrupts import Raised
 from profiling.launch_workloads import TRAINING, RunSettings
 from profiling.launch_workloads import settings as settings_of
 from profiling.nsys import Nsys

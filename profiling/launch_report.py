@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.source.trace.convert import TraceError, convert
+from analysis.source.trace.names import recordable
 from profiling import child, memory_samples
 from profiling.backward import MOST_NODES
 from profiling.capture import TRACE_NAME
@@ -14,8 +16,6 @@ from profiling.errors import LaunchError, one_line
 from profiling.nsys import Nsys
 from profiling.report_place import files_of, replace_report, shown
 from profiling.run_notes import RunNotes
-from profiling.torch_trace import TraceError, convert
-from profiling.trace_names import recordable
 
 if TYPE_CHECKING:
     from profiling.launch import Launch

@@ -22,8 +22,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from analysis import pictures
-from analysis.cli import put, say
+from analysis.show import pictures
+from analysis.show.cli import put, say
 from profiling import isolated, result_file
 from profiling.cli import Parser, add_output, command_line, count, listed, one_of, run, seed
 from profiling.errors import LaunchError, UsageError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.pictures import picture
+from analysis.show.pictures import picture
 from profiling import names
 from profiling.memory_run import INFERENCE, MODEL
 from profiling.memory_tables import DONE, Result, outcome

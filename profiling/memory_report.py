@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from profiling import report_schema
+from analysis.source.trace import schema
 from profiling.memory_samples import EVENTS
 
 Note = dict[str, Any]
@@ -16,7 +16,7 @@ Row = tuple[object, ...]
 _RANGES = (
     'SELECT n.start, n."end", n.globalTid FROM NVTX_EVENTS n '
     "LEFT JOIN StringIds s ON s.id = n.textId "
-    f"WHERE n.eventType = {report_schema.PUSH_POP} AND coalesce(s.value, n.text) = ? "
+    f"WHERE n.eventType = {schema.PUSH_POP} AND coalesce(s.value, n.text) = ? "
     "AND n.globalTid & 0xFFFFFF = ? AND coalesce(n.domainId, 0) = 0 ORDER BY n.start"
 )
 
@@ -39,7 +39,7 @@ def add(
     with closing(sqlite3.connect(report)) as connection, connection:
         if note["source"] == EVENTS:
             facts["memory_base_bytes"] = note["base_bytes"]
-            report_schema.create(connection, "TOOLKIT_MEMORY")  # a run may take none
+            schema.create(connection, "TOOLKIT_MEMORY")  # a run may take none
             connection.execute(
                 "UPDATE TOOLKIT_MEMORY SET allocated_bytes = allocated_bytes + :base, "
                 "peak_bytes = peak_bytes + :base WHERE device = -1",
@@ -48,9 +48,9 @@ def add(
         else:
             found = sorted(_borders(connection, note["borders"], lost))
             rows = _rows(found, note["device"])
-            report_schema.insert(connection, "TOOLKIT_MEMORY", rows)
+            schema.insert(connection, "TOOLKIT_MEMORY", rows)
         if ranges:
-            report_schema.insert(connection, "TOOLKIT_RANGE_MEMORY", ranges)
+            schema.insert(connection, "TOOLKIT_RANGE_MEMORY", ranges)
     return facts, lost
 
 

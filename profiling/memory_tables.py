@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.table import Column, Table
+from analysis.show.table import Column, Table
 from profiling import names
 from profiling.memory_run import INFERENCE
 from profiling.settings import Settings

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from analysis import cli as tables
-from analysis import layer_records, layers
+from analysis.layers import __main__ as layers
+from analysis.layers import records as layer_records
+from analysis.show import cli as tables
 from profiling import cli, names, result_file, timing_records
 from profiling.errors import LaunchError, UsageError, one_line
 from profiling.forward_memory import check as check_memory

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from analysis.render import binary, duration, scaled
-from analysis.table import Column, Table
+from analysis.show.render import binary, duration, scaled
+from analysis.show.table import Column, Table
 from model import TransformerLM
 from model.parallel import costs
 from model.parallel.accounting import FULLY_SHARDED, Account, account

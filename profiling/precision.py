@@ -23,7 +23,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.table import Table
+from analysis.show.table import Table
 from profiling import benchmark_run, cli, isolated, precision_components, result_file
 from profiling.benchmark_file import PARTIAL
 from profiling.benchmark_options import Request, add_model, add_steps, request

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from analysis.precision import OF_DTYPE
+from analysis.knowledge.number_formats import OF_DTYPE
 from profiling import names
 from profiling.settings import Settings, shape
 from profiling.spans import recording
@@ -116,7 +116,7 @@ def floating(values: object) -> Iterator[Tensor]:
 
 
 def format_of(tensor: Tensor, product: bool = False) -> str:
-    """Return a tensor's number format, as `analysis.peaks` calls it.
+    """Return a tensor's number format, as `analysis.knowledge.peaks` calls it.
 
     Args:
         tensor: of real numbers.

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.render import duration
-from analysis.table import Table
+from analysis.show.render import duration
+from analysis.show.table import Table
 from profiling.benchmark_text import size
 from profiling.settings import Settings
 from profiling.words import runs

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import psutil
 
-from profiling.interrupts import Raised
+from analysis.show.interrupts import Raised
 from profiling.workload import PLAN_NAME, RESULT_NAME, leave, leave_failure
 
 TOLD_NAME: Final = "told.jsonl"

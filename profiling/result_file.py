@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.errors import ReportError
-from analysis.output import ELSEWHERE, replacing
+from analysis.show.errors import ReportError
+from analysis.show.output import ELSEWHERE, replacing
 from profiling.errors import LaunchError
 from profiling.machine import facts
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from analysis.cli import say
-from analysis.pictures import folder
-from analysis.table import Table
+from analysis.show.cli import say
+from analysis.show.pictures import folder
+from analysis.show.table import Table
 from profiling import result_file
 from profiling.cli import write
 from profiling.progress import steps_bar

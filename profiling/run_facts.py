@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from profiling import report_schema
+from analysis.source.trace import schema
 
 
 def add(report: Path, facts: Mapping[str, object], costs: Sequence[Sequence[object]]) -> None:
@@ -16,7 +16,7 @@ def add(report: Path, facts: Mapping[str, object], costs: Sequence[Sequence[obje
         for key, value in facts.items()
     ]
     with closing(sqlite3.connect(report)) as connection, connection:
-        report_schema.create(connection, "TOOLKIT_RUN")
+        schema.create(connection, "TOOLKIT_RUN")
         connection.executemany("INSERT OR REPLACE INTO TOOLKIT_RUN VALUES (?, ?)", rows)
         if costs:
-            report_schema.insert(connection, "TOOLKIT_RANGE_COST", costs)
+            schema.insert(connection, "TOOLKIT_RANGE_COST", costs)

@@ -15,9 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from analysis import pictures
-from analysis.cli import say
-from analysis.render import visible
+from analysis.show import pictures
+from analysis.show.cli import say
+from analysis.show.render import visible
 from profiling import isolated, sweep_plan
 from profiling.cli import command_line, run, write
 from profiling.errors import LaunchError

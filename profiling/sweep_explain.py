@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from analysis.render import digits
+from analysis.show.render import digits
 from profiling import names
 from profiling.sweep_store import Row
 from profiling.sweep_table import NOISY, NS_PER_MS, statistic

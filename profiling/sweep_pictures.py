@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis.pictures import picture
+from analysis.show.pictures import picture
 from profiling import names
 from profiling.sweep_store import Row
 from profiling.sweep_table import statistic

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from analysis.table import Column, Table
+from analysis.show.table import Column, Table
 from profiling import names
 from profiling.benchmark_steadiness import troubles
 from profiling.sweep_store import OK, Row

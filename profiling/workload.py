@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from analysis.show.interrupts import Raised
 from profiling.backward import too_deep
 from profiling.capture import capture
-from profiling.interrupts import Raised
 from profiling.machine import facts
 from profiling.recorders import Recorder
 from profiling.spans import costs

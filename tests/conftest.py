@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from tests.shared import SHARED
+from tests.made.tools.shared import SHARED
 
 if TYPE_CHECKING:
-    from tests.recorded import Recorded
+    from tests.made.runs.recorded import Recorded
 
 # A busy machine is no failure: no test is timed.
 settings.register_profile("untimed", deadline=None)
@@ -53,7 +53,7 @@ def recorded() -> "Iterator[Recorded]":
     """Every span of the test, all of which are closed at its end."""
     from profiling.spans import recording  # here: most tests need no torch
     from profiling.stack import stack
-    from tests.recorded import Recorded
+    from tests.made.runs.recorded import Recorded
 
     recorder = Recorded()
     with recording(recorder):

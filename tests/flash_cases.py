@@ -219,7 +219,7 @@ def spans_of(choice: str, device: str, length: int) -> list[tuple[str, int | Non
     from model import SIZES, TransformerLM
     from model.transformer import next_token_loss
     from profiling.spans import recording
-    from tests.recorded import Recorded
+    from tests.made.runs.recorded import Recorded
 
     config = SIZES["tiny"]
     model = TransformerLM(config, attention=choice).to(device)

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from benchmarks.gpu_stages import STAGES
 from profiling.settings import Settings, shape
-from tests.build_report import Kernel, Range, make_report
 from tests.gpu_on_cpu import write_state
+from tests.made.reports.build_report import Kernel, Range, make_report
 
 DEVICE: Final = "NVIDIA Test 1"
 ABOUT: Final = {

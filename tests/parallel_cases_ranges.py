@@ -7,8 +7,8 @@ from model.parallel import DataParallel, FullyShardedDataParallel, ShardedOptimi
 from profiling import names
 from profiling.spans import costs as range_costs
 from profiling.spans import recording, span
+from tests.made.runs.recorded import Range, Recorded
 from tests.parallel_cases import TINY, Toy, backward, batch, case, loss_of, own, ranks
-from tests.recorded import Range, Recorded
 
 
 def inside(recorded: Recorded, outer: str) -> list[Range]:

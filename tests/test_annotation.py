@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from profiling.spans import annotate, recording, span
 from profiling.stack import stack
-from tests.recorded import Recorded
+from tests.made.runs.recorded import Recorded
 
 
 class Block(nn.Module):

@@ -9,15 +9,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import nvidia
+from analysis.nvidia import __main__ as nvidia
 from benchmarks import agreement, analysis_speed, recipe, recipe_tables
 from benchmarks.processes import Runs, measure
 from benchmarks.recipe import Recipe
 from benchmarks.speed_table import Measured
 from benchmarks.text import BenchmarkError
-from tests import shared
-from tests.build_report import Call, Kernel, Memory, Range, make_report
-from tests.nsys_tool import nsys
+from tests.made.reports.build_report import Call, Kernel, Memory, Range, make_report
+from tests.made.tools import shared
+from tests.made.tools.nsys_tool import nsys
 
 OURS = "Range,Style,Total Proj Time (ns),Range Instances,Proj Avg (ns),Proj Med (ns),Proj Min (ns),"
 OURS += "Proj Max (ns),Proj StdDev (ns)\n"

@@ -19,7 +19,7 @@ from benchmarks.speed_table import Line, Measured, lines, table
 from benchmarks.text import BenchmarkError
 from model import SIZES, TransformerLM
 from profiling.spans import recording
-from tests.recorded import Recorded
+from tests.made.runs.recorded import Recorded
 
 MIB = 1 << 20
 

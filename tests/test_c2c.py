@@ -22,7 +22,7 @@ from model.c2c_projector import (
 )
 from profiling import names
 from profiling.spans import costs, recording
-from tests.recorded import Recorded
+from tests.made.runs.recorded import Recorded
 from tests.tiny_qwen import save_tiny
 
 SHARER, RECEIVER = CacheShape(3, 1, 16), CacheShape(4, 2, 16)

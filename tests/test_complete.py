@@ -11,8 +11,8 @@ import pytest
 
 from profiling import importer
 from profiling.nsys import Nsys
-from tests.launched import ROOT, TINY, launch, payloads, rows, run_facts
-from tests.recording_half import half_of_nsys
+from tests.made.runs.launched import ROOT, TINY, launch, payloads, rows, run_facts
+from tests.made.runs.recording_half import half_of_nsys
 
 CHANGING = {"date", "command", "step_ns", "unprofiled_step_ns"}
 """The facts in which two runs of the same differ."""

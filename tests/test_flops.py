@@ -11,7 +11,7 @@ from model import SIZES, ModelConfig, TransformerLM, flops
 from model.transformer import next_token_loss
 from profiling import names
 from profiling.spans import recording
-from tests.recorded import Operators, Recorded
+from tests.made.runs.recorded import Operators, Recorded
 
 PARAMETERS = {
     "small": 128_625_408,

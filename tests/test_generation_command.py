@@ -19,7 +19,7 @@ from profiling.generation_options import MODES
 from profiling.generation_prompts import BUILT_IN
 from profiling.generation_record import TIMING_KEYS
 from tests.c2c_pair import BASE_LAYERS, plain, saved_pair
-from tests.launched import ROOT
+from tests.made.runs.launched import ROOT
 from tests.tiny_qwen import CORPUS, save_tiny
 
 Record = dict[str, Any]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from analysis.report import Report
+from analysis.source.report import Report
+from analysis.source.trace.convert import convert
 from profiling import generation, generation_pair, generation_workload, names, run_facts
 from profiling.capture import TRACE_NAME
 from profiling.generation_pair import Models
@@ -16,7 +17,6 @@ from profiling.generation_profile import Files
 from profiling.generation_record import timing
 from profiling.generation_run import encode
 from profiling.generation_workload import GenerationSettings
-from profiling.torch_trace import convert
 from tests.c2c_pair import BASE_LAYERS, PROMPT, TEACHER_LAYERS, saved_pair
 
 TOKENS = 4

@@ -14,7 +14,7 @@ from profiling.generation_record import TIMING_KEYS, timing
 from profiling.generation_run import encode
 from profiling.spans import recording
 from tests.c2c_pair import BASE_LAYERS, PROMPT, TEACHER_LAYERS, loaded, saved_pair
-from tests.recorded import Recorded
+from tests.made.runs.recorded import Recorded
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 from benchmarks.gpu_evidence import collect, main
 from benchmarks.gpu_stages import Step
 from tests.gpu_steps import give, script, without_nsys
-from tests.launched import ROOT
-from tests.recording_half import half_of_nsys
+from tests.made.runs.launched import ROOT
+from tests.made.runs.recording_half import half_of_nsys
 
 NSYS_STEP = Step("recorded", ("timeit", "-n1", "pass", "--recorder", "nsys"))
 

@@ -15,7 +15,7 @@ from benchmarks.gpu_evidence import collect
 from benchmarks.gpu_stages import Step
 from profiling.errors import LaunchError
 from tests.gpu_steps import give, script, state, without_nsys
-from tests.launched import ROOT
+from tests.made.runs.launched import ROOT
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from benchmarks.gpu_verdict_attribution import spelled
 from benchmarks.gpu_verdict_rows import BESIDE, HOLDS, MISSED, NOT_MEASURED, Left, Row
 from benchmarks.gpu_verdict_times import mfu
 from tests import gpu_evidence_made as evidence
-from tests.build_report import Operator, Range, make_report
 from tests.gpu_on_cpu import write_state
+from tests.made.reports.build_report import Operator, Range, make_report
 
 
 @pytest.fixture

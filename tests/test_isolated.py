@@ -13,7 +13,7 @@ import pytest
 
 from profiling import isolated
 from profiling.errors import LaunchError, UsageError
-from tests.launched import ROOT
+from tests.made.runs.launched import ROOT
 
 MODULE = "tests.test_isolated"
 MIB = 2**20

@@ -10,7 +10,16 @@ import pytest
 from model import SIZES, flops
 from profiling import names
 from profiling.spans import Cost
-from tests.launched import TINY, find_nsys, launch, nvtx_sum, payloads, ranking, rows, run_facts
+from tests.made.runs.launched import (
+    TINY,
+    find_nsys,
+    launch,
+    nvtx_sum,
+    payloads,
+    ranking,
+    rows,
+    run_facts,
+)
 
 CONFIG = SIZES["tiny"]
 BATCH, CONTEXT, STEPS, WARMUP = 2, 16, 2, 1

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import nvtx
-from analysis.report import Report
+from analysis.recorded import ranges as nvtx
+from analysis.source.report import Report
 from profiling import names
-from tests.launched import launch as launched
+from tests.made.runs.launched import launch as launched
 
 CPU = ("--size", "tiny", "--context", "16", "--device", "cpu", "--recorder", "torch")
 

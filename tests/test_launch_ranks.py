@@ -17,15 +17,15 @@ import pytest
 import torch.distributed as dist
 
 from analysis import overlap
-from analysis.report import Report
+from analysis.source.report import Report
 from model import SIZES, flops
 from model.parallel import process_group
 from profiling import launch, launch_ranks, names, options
 from profiling.errors import LaunchError
 from profiling.nsys import Nsys
 from profiling.rank import Tell
-from tests.launched import ROOT, find_nsys, payloads, run_facts
-from tests.launched import launch as launched
+from tests.made.runs.launched import ROOT, find_nsys, payloads, run_facts
+from tests.made.runs.launched import launch as launched
 from tests.test_launch_refusals import refused
 
 CPU: Final = ("--size", "tiny", "--context", "16", "--device", "cpu")

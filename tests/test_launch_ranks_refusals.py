@@ -9,7 +9,7 @@ import pytest
 from profiling import launch, launch_ranks, options, parallel_benchmark_options
 from profiling.errors import LaunchError
 from profiling.settings import Settings
-from tests.launched import ROOT
+from tests.made.runs.launched import ROOT
 from tests.test_launch_ranks import CPU
 from tests.test_launch_refusals import refused
 

@@ -13,8 +13,8 @@ import pytest
 from profiling import fit, launch, machine
 from profiling.errors import LaunchError
 from profiling.settings import Settings, shape
-from tests.launched import ROOT, TINY
-from tests.launched import launch as launched
+from tests.made.runs.launched import ROOT, TINY
+from tests.made.runs.launched import launch as launched
 
 
 def refused(capsys: pytest.CaptureFixture[str], reports: Path, *arguments: str) -> tuple[int, str]:

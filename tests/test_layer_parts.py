@@ -20,7 +20,7 @@ from profiling.model_timing import one_forward
 from profiling.spans import annotate, recording
 from profiling.timing_configs import Shape
 from profiling.timing_records import record, unseen
-from tests.recorded import Recorded
+from tests.made.runs.recorded import Recorded
 from tests.tiny_qwen import built, tiny_config
 
 LAYERS = 4

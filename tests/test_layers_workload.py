@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis import ranges
+from analysis.ranges import __main__ as ranges
+from analysis.source.trace.convert import convert
 from profiling import run_facts
 from profiling.layers_workload import LayersSettings
 from profiling.processes import child_environment, python_command
-from profiling.torch_trace import convert
 from tests.tiny_qwen import save_tiny
 
 LAYERS = 3

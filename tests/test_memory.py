@@ -17,7 +17,7 @@ from profiling import memory as measuring
 from profiling.cli import run
 from profiling.memory_run import INFERENCE
 from profiling.settings import Settings
-from tests.launched import ROOT
+from tests.made.runs.launched import ROOT
 
 CONFIG = SIZES["tiny"]
 BATCH, CONTEXT = 2, 16
@@ -166,7 +166,7 @@ def test_bad_input_is_one_line(
 def test_without_matplotlib_pictures_are_refused_before_any_work(tmp_path: Path) -> None:
     code = (
         "import importlib.util, sys; real = importlib.util.find_spec\n"
-        "import analysis.pictures as pictures\n"
+        "import analysis.show.pictures as pictures\n"
         "pictures.find_spec = lambda name: None\n"
         "from profiling.cli import run; from profiling import memory\n"
         f"sys.exit(run(lambda: memory.main(['--device', 'cpu', '--pictures', {str(tmp_path)!r}])))"

@@ -13,14 +13,15 @@ import pytest
 import torch
 from torch._C._profiler import _EventType
 
+from analysis.source.trace import schema
+from analysis.source.trace.convert import convert
 from model import SIZES, memory
-from profiling import memory_report, memory_run, memory_samples, names, report_schema
+from profiling import memory_report, memory_run, memory_samples, names
 from profiling.memory_samples import Sample, SampledRecorder
 from profiling.memory_timeline import Timeline, fill
 from profiling.spans import recording, span
-from profiling.torch_trace import convert
-from tests.launched import ROOT, TINY, find_nsys, launch, rows, run_facts
-from tests.recorded import Recorded
+from tests.made.runs.launched import ROOT, TINY, find_nsys, launch, rows, run_facts
+from tests.made.runs.recorded import Recorded
 
 CONFIG = SIZES["tiny"]
 KEPT = memory.saved_for_backward(CONFIG, 2, 16, 4)
@@ -127,8 +128,8 @@ def test_samples_are_paired_with_the_ranges_of_the_report(tmp_path: Path) -> Non
     thread = borders[0][0]
     report = tmp_path / "r.sqlite"
     with closing(sqlite3.connect(report)) as connection, connection:
-        report_schema.insert(connection, "StringIds", [(1, "block")])
-        report_schema.create(connection, "NVTX_EVENTS")
+        schema.insert(connection, "StringIds", [(1, "block")])
+        schema.create(connection, "NVTX_EVENTS")
         tid = (7 << 24) | thread
         connection.executemany(
             'INSERT INTO NVTX_EVENTS (start, "end", eventType, text, textId, globalTid) '
@@ -158,7 +159,7 @@ def test_samples_whose_ranges_did_not_all_arrive_are_counted(tmp_path: Path) -> 
     report = tmp_path / "r.sqlite"
     with closing(sqlite3.connect(report)) as connection, connection:
         for table in ("StringIds", "NVTX_EVENTS"):
-            report_schema.create(connection, table)
+            schema.create(connection, table)
     note = {"source": memory_samples.SAMPLES, "device": 0}
     borders = [(5, "step", [[(1, 1, 1), (2, 2, 2)]] * 3)]
     _, lost = memory_report.add(report, {**note, "borders": borders}, [])

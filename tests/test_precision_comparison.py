@@ -23,7 +23,7 @@ from profiling.precision_components import (
 from profiling.precision_table import Outcome, times_table
 from profiling.settings import PRECISIONS
 from profiling.spans import recording, span
-from tests.recorded import Recorded
+from tests.made.runs.recorded import Recorded
 from tests.step_benchmark import STEPS, TINY, settings
 
 PRODUCTS = (

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.errors import ReportError
-from analysis.table import Table
+from analysis.show.errors import ReportError
+from analysis.show.table import Table
 from profiling import cli
 from profiling.errors import LaunchError, UsageError, one_line
-from tests.launched import ROOT
+from tests.made.runs.launched import ROOT
 
 Reader = Callable[[str], object]
 

@@ -17,7 +17,7 @@ from model.parallel import ParallelError, process_group
 from model.parallel.group import VARIABLES, check_gpus
 from profiling import ranks
 from profiling.errors import LaunchError
-from tests.launched import ROOT
+from tests.made.runs.launched import ROOT
 
 TIMEOUT_S = 90.0
 

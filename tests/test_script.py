@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launched import ROOT, find_nsys, launch, payloads, ranking, rows, run_facts
+from tests.made.runs.launched import ROOT, find_nsys, launch, payloads, ranking, rows, run_facts
 
 SCRIPT = """
 import sys

@@ -15,7 +15,7 @@ from model.transformer import next_token_loss
 from profiling.backward import _passes
 from profiling.spans import costs, is_recording, recording, span
 from profiling.stack import stack
-from tests.recorded import Operators, Recorded
+from tests.made.runs.recorded import Operators, Recorded
 
 TINY = SIZES["tiny"]
 

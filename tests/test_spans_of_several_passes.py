@@ -13,7 +13,7 @@ from profiling import backward
 from profiling.backward import BackwardRange
 from profiling.spans import span
 from profiling.stack import stack
-from tests.recorded import Recorded
+from tests.made.runs.recorded import Recorded
 
 SOON_S = 30.0
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import answers
-from analysis.render import duration
+from analysis.answers import __main__ as answers
+from analysis.show.render import duration
 from profiling.training import Training
-from tests.launched import ROOT
+from tests.made.runs.launched import ROOT
 from tests.step_benchmark import STEPS, TINY, command, kept, settings
 
 

@@ -14,7 +14,7 @@ from profiling.errors import LaunchError
 from profiling.settings import MODES, OPTIMIZERS, Settings, shape
 from profiling.spans import recording
 from profiling.training import ZERO_GRAD, Training
-from tests.recorded import Recorded
+from tests.made.runs.recorded import Recorded
 
 
 def settings(**changes: object) -> Settings:

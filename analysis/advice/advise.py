@@ -1,0 +1,116 @@
+"""Advice: where a finding has a known cure, one line that names both, with the evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.advice.finding import Finding, work_share
+from analysis.advice.on_copies import copies, exposed, pageable
+from analysis.advice.on_idle import elsewhere, launches, synchronisation
+from analysis.advice.on_model import attention, optimizer, tf32
+from analysis.advice.on_ranks import communication
+from analysis.measures.mfu import step_times
+from analysis.measures.range_sums import launched
+from analysis.measures.window import Measured
+from analysis.page.steps import slowdown
+from analysis.show.render import duration, percent
+
+if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
+    from analysis.source.report import Report
+
+OVERHEAD: Final = 0.1
+"""Slowed by more than this, what was measured is also the profiler."""
+
+ATTRIBUTED: Final = 0.5
+"""With less than half of the time inside ranges, most answers are about the lesser half."""
+
+GRAPHS: Final = 0.1
+"""A tenth of the time in graphs that are not looked into can hide the kernels that matter."""
+
+
+def advice(report: Report, found: Attribution) -> list[str]:
+    """Return one line for each finding that has a known cure; none where there is nothing to say.
+
+    Warm-up, and what lies outside the steps (or the phases), does not count. What takes most of the
+    GPUs' wall time comes first, and last what is about the recording.
+
+    Args:
+        report: what was recorded.
+        found: its work, attributed.
+    """
+    return advise(Measured(report, found))
+
+
+def advise(measured: Measured) -> list[str]:
+    """Return the same of what is read already."""
+    on_gpu = (
+        *(exposed, copies, pageable, communication),
+        *(synchronisation, launches, elsewhere, graphs, tf32),
+    )
+    anywhere = (optimizer, attention, overhead, missing_ranges)
+    rules = anywhere if measured.found.work.on_cpu else (*on_gpu, *anywhere)
+    findings = [finding for rule in rules for finding in rule(measured)]
+    return [finding.text for finding in sorted(findings, key=lambda found: -found.share)]
+
+
+def graphs(measured: Measured) -> list[Finding]:
+    """Return a line on CUDA graphs that were recorded as a whole."""
+    work = measured.found.work
+    is_graph = np.array([source == "graph" for source in work.sources], np.bool_)[work.kind]
+    time = int(work.duration_ns[is_graph & measured.work].sum())
+    if time / measured.kernel_ns < GRAPHS:
+        return []
+    return [
+        Finding(
+            f"{percent(time / measured.kernel_ns)} of the time is in CUDA graphs that were "
+            "recorded as a whole: record with --cuda-graph-trace=node to see their kernels",
+            work_share(measured, is_graph & measured.work),
+        )
+    ]
+
+
+def overhead(measured: Measured) -> list[Finding]:
+    """Return a line on steps that recording slowed."""
+    report = measured.report
+    recorded, bare = step_times(report, "step_ns"), step_times(report, "unprofiled_step_ns")
+    more = slowdown(recorded, bare)
+    if more is None or more < OVERHEAD:
+        return []
+    before, after = float(np.median(bare)), float(np.median(recorded))
+    less = ""
+    # Our own launcher asks nsys for no more than that already.
+    if report.recorder.startswith("nsys") and report.run.get("recorder") != "nsys":
+        less = ", or record less (--sample=none --cpuctxsw=none)"
+    return [
+        Finding(
+            f"recording slowed a step by {percent(more)}, from {duration(before)} to "
+            f"{duration(after)}: compare shares rather than times{less}"
+        )
+    ]
+
+
+def missing_ranges(measured: Measured) -> list[Finding]:
+    """Return a line on work that no range is around."""
+    found = measured.found
+    if not len(found.ranges):
+        return [
+            Finding(
+                "no NVTX ranges in this report, so no part of the model can be told from another: "
+                "put the parts into spans (profiling.spans: span, annotate)"
+            )
+        ]
+    inside = np.zeros(len(found.work.kind), np.bool_)
+    for _, slices, order in launched(found):
+        inside[order] |= slices.covered(len(order))
+    share = int(found.work.duration_ns[inside & measured.work].sum()) / measured.kernel_ns
+    if share >= ATTRIBUTED:
+        return []
+    return [
+        Finding(
+            f"only {percent(share)} of the time was launched inside a range: put the other parts "
+            "of the model into spans too (profiling.spans: span, annotate)"
+        )
+    ]

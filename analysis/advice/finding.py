@@ -1,0 +1,94 @@
+"""A finding with a cure, and how much of the time it is about: the wall time of the GPUs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.measures import gpu_time_split
+from analysis.measures.gpu_time_split import TABLES_OF_KERNELS
+from analysis.show.render import percent
+
+if TYPE_CHECKING:
+    from analysis.measures.window import Measured
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of advice.
+
+    Attributes:
+        text: what was found, and what to do.
+        share: of the wall time, that of what the line is about; 0 where it is about no time.
+    """
+
+    text: str
+    share: float = 0.0
+
+
+def wall_share(measured: Measured, time_ns: int) -> float:
+    """Return a time as a share of the GPUs' wall time; of a run on a CPU, of its operators' time.
+
+    Args:
+        measured: what is looked at.
+        time_ns: of all GPUs together.
+    """
+    on_cpu = measured.found.work.on_cpu
+    return time_ns / (measured.kernel_ns if on_cpu else measured.wall_ns)
+
+
+def in_words(measured: Measured, share: float) -> str:
+    """Return a share of the wall time in words, "" on a CPU, which has no such time."""
+    return "" if measured.found.work.on_cpu else f"{percent(share)} of the wall time"
+
+
+def work_share(measured: Measured, chosen: Bools) -> float:
+    """Return in what share of the wall time some work ran; on a CPU, of all operators' time.
+
+    Args:
+        measured: what is looked at.
+        chosen: ``(N,)`` of the work that is ranked.
+    """
+    if measured.found.work.on_cpu:
+        return wall_share(measured, int(measured.found.work.duration_ns[chosen].sum()))
+    # The timeline begins with what is ranked, in the same order.
+    ranked = np.zeros(len(measured.timeline), np.bool_)
+    ranked[: len(chosen)] = chosen
+    total = 0
+    for here, window in places(measured):
+        cover = gpu_time_split.covered(measured, here & ranked)
+        total += gpu_time_split.inside_window(cover, window)
+    return wall_share(measured, total)
+
+
+def exposed_share(measured: Measured, moved: Bools) -> float:
+    """Return in what share of the wall time some copies were under way and no kernel ran.
+
+    Args:
+        measured: what is looked at.
+        moved: ``(M,)`` of `Measured.moves`.
+    """
+    timeline = measured.timeline
+    moving = np.zeros(len(timeline), np.bool_)
+    moving[len(timeline) - len(moved) :] = moved
+    total = 0
+    for here, window in places(measured):
+        kernels = gpu_time_split.covered(measured, here & (timeline.kind < TABLES_OF_KERNELS))
+        both = gpu_time_split.joined(kernels, gpu_time_split.covered(measured, here & moving))
+        total += gpu_time_split.inside_window(both, window)
+        total -= gpu_time_split.inside_window(kernels, window)
+    return wall_share(measured, total)
+
+
+def places(measured: Measured) -> list[tuple[Bools, list[int]]]:
+    """Return of each GPU which of the timeline it did, ``(N,)``, and its measured window."""
+    timeline = measured.timeline
+    return [
+        ((timeline.process == place.process) & (timeline.device == place.device), window)
+        for place, window in zip(measured.idle.places, measured.windows.tolist(), strict=True)
+    ]

@@ -1,0 +1,150 @@
+"""Advice on copies: those that keep the host waiting, and those that no kernel runs beside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.advice.finding import Finding, exposed_share, in_words, places
+from analysis.arithmetic.union import Cover
+from analysis.measures import idle_causes
+from analysis.show.render import duration, percent, scaled
+from analysis.source.device_tables import COPY
+
+if TYPE_CHECKING:
+    from analysis.measures.window import Measured
+
+Bools = npt.NDArray[np.bool_]
+
+COPY_SHARE: Final = 0.01
+"""Copies get a line sooner: a step needs next to none, and the cure is one word."""
+
+EXPOSED: Final = 0.05
+"""Of the wall time in copies and in no kernel; less is not seen among steps that differ."""
+
+TO_DEVICE: Final = "Host-to-Device"
+TO_HOST: Final = "Device-to-Host"
+
+CURES: Final = {
+    TO_DEVICE: "keep on the GPU what is copied again and again (weights, tables), and bring the "
+    "rest ahead on a stream of its own, while kernels run",
+    TO_HOST: "copy less often, and on a stream of its own, while kernels run",
+}
+OTHERWISE: Final = "copy less (views, work in place), or on a stream of its own, while kernels run"
+
+
+def copies(measured: Measured) -> list[Finding]:
+    """Return a line on copies that are synchronous by the names of their calls."""
+    moves = measured.moves
+    chosen = moves.synchronous & ~moves.pageable & measured.during(moves.process, moves.launch_ns)
+    if not costly(measured, chosen):
+        return []
+    share = exposed_share(measured, chosen)
+    return [
+        Finding(
+            f"{counted(int(chosen.sum()), 'synchronous ')} kept the host waiting for "
+            f"{duration(time_in_calls(measured, chosen))}{beside(share)}: copy "
+            "asynchronously (non_blocking=True in PyTorch, cudaMemcpyAsync in CUDA)",
+            share,
+        )
+    ]
+
+
+def pageable(measured: Measured) -> list[Finding]:
+    """Return a line on copies of pageable memory: synchronous, whatever the call is named."""
+    moves = measured.moves
+    chosen = moves.pageable & measured.during(moves.process, moves.launch_ns)
+    if not costly(measured, chosen):
+        return []
+    share = exposed_share(measured, chosen)
+    return [
+        Finding(
+            f"{counted(int(chosen.sum()))} of pageable memory, {speed(measured, chosen)}, kept "
+            f"the host waiting for {duration(time_in_calls(measured, chosen))}"
+            f"{beside(share)}: pin the memory (pin_memory=True in a DataLoader, or "
+            "tensor.pin_memory()) and copy with non_blocking=True",
+            share,
+        )
+    ]
+
+
+def exposed(measured: Measured) -> list[Finding]:
+    """Return a line on other copies, of pinned memory or within GPUs, under which nothing runs."""
+    moves = measured.moves
+    is_copy = np.array([kind.startswith("memcpy") for kind in moves.kinds], np.bool_)[moves.kind]
+    chosen = is_copy & ~moves.pageable & ~moves.synchronous & running(measured)
+    share = exposed_share(measured, chosen) if chosen.any() else 0.0
+    if share < EXPOSED:
+        return []
+    spent = np.bincount(moves.kind[chosen], moves.duration_ns[chosen], len(moves.kinds))
+    longest = int(spent.argmax())
+    direction = moves.kinds[longest].removeprefix("memcpy ")
+    mostly = chosen & (moves.kind == longest)
+    # What is not pageable is pinned, if the recording tells at all.
+    told = direction in CURES and measured.report.has(COPY, "srcKind")
+    memory = " of pinned memory" if told else ""
+    return [
+        Finding(
+            f"copies take {duration(share * measured.wall_ns)}, {in_words(measured, share)}, with "
+            f"no kernel running beside them, most of it {direction}{memory}, "
+            f"{speed(measured, mostly)}: {CURES.get(direction, OTHERWISE)}",
+            share,
+        )
+    ]
+
+
+def running(measured: Measured) -> Bools:
+    """Return ``(M,)`` which copies and sets a GPU was at during its measured window."""
+    timeline, count = measured.timeline, len(measured.moves)
+    result = np.zeros(len(timeline), np.bool_)
+    for here, (start, end) in places(measured):
+        result |= here & (timeline.end_ns > start) & (timeline.start_ns < end)
+    return result[len(timeline) - count :]
+
+
+def counted(count: int, kind: str = "") -> str:
+    """Return how many copies there are.
+
+    >>> counted(1), counted(1200, "synchronous ")
+    ('1 copy', '1,200 synchronous copies')
+    """
+    return f"1 {kind}copy" if count == 1 else f"{count:,} {kind}copies"
+
+
+def speed(measured: Measured, chosen: Bools) -> str:
+    """Return how much the ``(M,)`` chosen copies moved, and how fast."""
+    moves = measured.moves
+    moved, took = int(moves.bytes[chosen].sum()), int(moves.duration_ns[chosen].sum())
+    return f"{scaled(moved, 'B')} at {scaled(moved / max(took, 1) * 1e9, 'B/s')}"
+
+
+def beside(share: float) -> str:
+    """Return in words for how long copies ran and no kernel did, where that is much."""
+    if share < COPY_SHARE:
+        return ""
+    return f", and took {percent(share)} of the wall time with no kernel running beside them"
+
+
+def costly(measured: Measured, chosen: Bools) -> bool:
+    """Return whether the ``(M,)`` chosen copies, and idle time for copies, are worth a line."""
+    found = measured.idle
+    waits = measured.gaps & (found.cause == idle_causes.CAUSES.index(idle_causes.COPY))
+    took = int(measured.moves.duration_ns[chosen].sum()) + int(found.duration_ns[waits].sum())
+    return bool(chosen.any()) and took / measured.wall_ns >= COPY_SHARE
+
+
+def time_in_calls(measured: Measured, chosen: Bools) -> int:
+    """Return how long, in ns, the host was in the calls of the ``(M,)`` chosen copies.
+
+    Of each thread what overlaps counts once; threads are added up.
+    """
+    moves = measured.moves
+    call = moves.call[chosen]
+    call = call[call >= 0]
+    total = 0
+    for thread in np.unique(moves.calls.thread[call]):
+        mine = call[moves.calls.thread[call] == thread]
+        total += Cover.of(moves.calls.start_ns[mine], moves.calls.end_ns[mine]).busy_ns
+    return total

@@ -1,0 +1,196 @@
+"""Advice on an idle GPU: waiting for launches, for a late host, or after it was waited for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.advice.finding import Finding, wall_share
+from analysis.arithmetic.containment import Spans
+from analysis.arithmetic.intervals import NONE
+from analysis.attribution.phases import last_around
+from analysis.knowledge.vocabulary import canonical
+from analysis.measures import idle, idle_causes
+from analysis.show.render import duration, percent
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.measures.window import Measured
+
+Bools = npt.NDArray[np.bool_]
+
+WORTH_A_LINE: Final = 0.05
+"""Of the measured time. Steps differ by some percent among themselves: less is not seen in them."""
+
+LAUNCH_IDLE: Final = 0.2
+"""A GPU that waits longer for launches gains more from fewer of them than from faster kernels."""
+
+LAUNCH_RANGE: Final = 0.5
+"""A range is launch-bound when the GPU is idle for most of its time."""
+
+NAMED: Final = 3
+"""How many ranges a line names at most."""
+
+THE_SAME: Final = 0.9
+"""A range inside another that holds this share of what the other lost is the same finding."""
+
+OURS: Final = frozenset((names.STEP, *names.PHASES, names.BLOCK, names.ATTENTION, *names.LEAVES))
+"""What our vocabulary calls ranges: those names are kept before others for the same."""
+
+
+def synchronisation(measured: Measured) -> list[Finding]:
+    """Return a line on time the GPU lost because the host had waited for it."""
+    found = measured.idle
+    chosen = measured.gaps & (found.cause == idle_causes.CAUSES.index(idle_causes.SYNCHRONISATION))
+    lost = int(found.duration_ns[chosen].sum())
+    share = wall_share(measured, lost)
+    if share < WORTH_A_LINE:
+        return []
+    where = most(measured, chosen)
+    return [
+        Finding(
+            f"the GPU was idle for {duration(lost)} ({percent(share)}) after the host had waited "
+            f"for it{where}: leave .item(), .cpu() and synchronize() out of the loop",
+            share,
+        )
+    ]
+
+
+def most(measured: Measured, chosen: Bools) -> str:
+    """Return in words which ranges the host mostly was in during the ``(G,)`` chosen gaps."""
+    where = idle.ranges_of(measured.idle, measured.found.ranges)
+    lost: dict[str, int] = {}
+    time = measured.idle.duration_ns
+    for row in np.flatnonzero(chosen).tolist():
+        label = canonical(where[row])
+        lost[label] = lost.get(label, 0) + int(time[row])
+    lost.pop("", None)
+    first = once(measured, lost)[:NAMED]
+    return f", most of it in {listed(first)}" if first else ""
+
+
+def listed(labels: list[str]) -> str:
+    """Return names in a row.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(part for part in (", ".join(labels[:-1]), labels[-1]) if part)
+
+
+def launches(measured: Measured) -> list[Finding]:
+    """Return a line on a GPU that waits for the host to launch, and on the ranges it does so in."""
+    short = measured.idle.duration_ns < idle_causes.RESUME_NS
+    chosen = late(measured) & short
+    lost = int(measured.idle.duration_ns[chosen].sum())
+    share = wall_share(measured, lost)
+    if share < LAUNCH_IDLE:
+        return []
+    bound = launch_bound(measured)
+    where = f"; launch-bound: {listed(bound)}" if bound else most(measured, chosen)
+    return [
+        Finding(
+            f"the GPU waited {duration(lost)} ({percent(share)} of the time) for launches{where}: "
+            "launch less (torch.compile, CUDA graphs with mode='reduce-overhead', fused "
+            "operators) or give each launch more (a larger batch)",
+            share,
+        )
+    ]
+
+
+def elsewhere(measured: Measured) -> list[Finding]:
+    """Return a line on a GPU that waits for a host that does something else than launching."""
+    time = measured.idle.duration_ns
+    chosen = late(measured) & (time >= idle_causes.RESUME_NS)
+    lost = int(time[chosen].sum())
+    share = wall_share(measured, lost)
+    if share < WORTH_A_LINE:
+        return []
+    count = int(chosen.sum())
+    gaps = "1 gap" if count == 1 else f"{count:,} gaps"
+    return [
+        Finding(
+            f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in {gaps} of "
+            f"{duration(idle_causes.RESUME_NS)} or more while the host did something else"
+            f"{most(measured, chosen)}: do that ahead or on another thread (DataLoader workers, "
+            "prefetching, asynchronous saving)",
+            share,
+        )
+    ]
+
+
+def late(measured: Measured) -> Bools:
+    """Return ``(G,)`` which gaps are there because the host was late, or a launch took its time."""
+    causes = [
+        idle_causes.CAUSES.index(cause) for cause in (idle_causes.HOST, idle_causes.LAUNCH_LATENCY)
+    ]
+    chosen: Bools = measured.gaps & np.isin(measured.idle.cause, causes)
+    return chosen
+
+
+def launch_bound(measured: Measured) -> list[str]:
+    """Return the ranges in which the GPU was idle for most of their time, worst first.
+
+    Operators' own ranges (``aten::…``, autograd's) are left out: nobody fuses one operator.
+    """
+    ranges, sums = measured.found.ranges, measured.sums
+    kept = np.flatnonzero(~measured.found.ranges_in_warmup)
+    count = len(ranges.names)
+    window, lost = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    np.add.at(window, ranges.name[kept], sums.window_ns[kept])
+    np.add.at(lost, ranges.name[kept], sums.idle_ns[kept])
+    totals: dict[str, list[int]] = {}
+    for name, size, gone in zip(ranges.names, window.tolist(), lost.tolist(), strict=True):
+        if size and "::" not in name and "Backward0" not in name:
+            total = totals.setdefault(canonical(name), [0, 0])
+            total[0] += size
+            total[1] += gone
+    bound = {
+        label: gone
+        for label, (size, gone) in totals.items()
+        if gone > LAUNCH_RANGE * size and gone > WORTH_A_LINE * measured.wall_ns
+    }
+    return once(measured, bound)[:NAMED]
+
+
+def once(measured: Measured, lost: dict[str, int]) -> list[str]:
+    """Return labels of ranges by what they lost, without those that tell the same twice.
+
+    Of two that lie in each other and lost nearly the same, one is kept: that of our vocabulary,
+    else the inner one, which tells more.
+
+    Args:
+        measured: the ranges.
+        lost: in ns, by label.
+    """
+    kept: list[str] = []
+    for label in sorted(lost, key=lambda label: -lost[label]):
+        for place, other in enumerate(kept):
+            low, high = sorted((lost[label], lost[other]))
+            if low < THE_SAME * high:
+                continue
+            if inside(measured, label, other):
+                if label in OURS or other not in OURS or other == names.STEP:
+                    kept[place] = label
+                break
+            if inside(measured, other, label):
+                if label in OURS and other not in OURS and label != names.STEP:
+                    kept[place] = label
+                break
+        else:
+            kept.append(label)
+    return kept
+
+
+def inside(measured: Measured, inner: str, outer: str) -> bool:
+    """Return whether all ranges of one label lie in ranges of another, warm-up left out."""
+    ranges = measured.found.ranges.take(~measured.found.ranges_in_warmup)
+    labels = np.array([canonical(name) for name in ranges.names], object)
+    small, big = (ranges.take(labels[ranges.name] == label) for label in (inner, outer))
+    around = last_around(
+        Spans(big.process, big.start_ns, big.end_ns),
+        Spans(small.process, small.start_ns, small.end_ns),
+    )
+    return bool((around != NONE).all())

@@ -1,0 +1,139 @@
+"""Advice on how the model computes: TF32, a fused optimizer, fused attention."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.advice.finding import Finding, in_words, work_share
+from analysis.attribution import phases as placement
+from analysis.attribution.origin import origin
+from analysis.knowledge import number_formats
+from analysis.knowledge.categories import category
+from analysis.knowledge.peaks import lookup
+from analysis.measures.attention_work import fused, of_category, of_part
+from analysis.show.render import duration, percent
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.measures.window import Measured
+
+WORTH_A_LINE: Final = 0.05
+"""Of the wall time. Steps differ by some percent among themselves: less is not seen in them."""
+
+GEMM: Final = "gemm"
+
+GEMM_SHARE: Final = 0.1
+"""TF32 is up to 8 times as fast, so a tenth of the time in fp32 products is worth the change."""
+
+KERNELS_A_STEP: Final = 100
+"""A fused optimizer launches a few kernels for hundreds of parameters, a foreach one some tens."""
+
+TF32_GPU: Final = re.compile(r"ampere|hopper|blackwell|sm_?(?:[89]\d|1\d\d)|cutlass_[89]\d")
+"""Kernels that were built for GPUs with TF32."""
+
+
+def tf32(measured: Measured) -> list[Finding]:
+    """Return a line on matrix products in fp32 on a GPU that is faster in TF32."""
+    work = measured.found.work
+    slow = [
+        category(name) == GEMM and number_formats.of_kernel(name) == "fp32" for name in work.names
+    ]
+    chosen = measured.work & np.array(slow, np.bool_)[work.kind]
+    share = work_share(measured, chosen)
+    if share < GEMM_SHARE:
+        return []
+    gain = faster(measured, work.names)
+    if not gain:
+        return []
+    time = int(work.duration_ns[chosen].sum())
+    return [
+        Finding(
+            f"matrix products in fp32 without TF32 take {duration(time)} "
+            f"({percent(time / measured.kernel_ns)} of the kernels' time, "
+            f"{in_words(measured, share)}): torch.set_float32_matmul_precision('high') uses TF32 "
+            f"(10 bits of mantissa), {gain}",
+            share,
+        )
+    ]
+
+
+def faster(measured: Measured, kernels: list[str]) -> str:
+    """Return how much faster TF32 is on the GPU, "" where it is not, or there is none."""
+    card = lookup(measured.report.device)
+    if card is None:
+        there = any(TF32_GPU.search(name) for name in kernels)
+        return "which this GPU has" if there else ""
+    single, reduced = card.flops_per_s("fp32"), card.flops_per_s("tf32")
+    if single is None or reduced is None or reduced <= single:
+        return ""
+    return f"at its peak {reduced / single:.3g} times as fast on {card.name}"
+
+
+def optimizer(measured: Measured) -> list[Finding]:
+    """Return a line on an optimizer that updates one parameter at a time."""
+    found = measured.found
+    phases = placement.phases(found)
+    if names.OPTIMIZER not in phases.labels:
+        return []
+    mine = measured.work & (phases.phase == phases.labels.index(names.OPTIMIZER))
+    in_one = of_category(found.work, "optimizer")
+    ranges = phases.ranges.called(names.OPTIMIZER)
+    # Those in warm-up do not count, as their work does not.
+    chosen = phases.ranges.take(ranges)
+    steps = int(measured.during(chosen.process, chosen.start_ns).sum())
+    count, time = int(mine.sum()), int(found.work.duration_ns[mine].sum())
+    share = work_share(measured, mine)
+    if (mine & in_one).any() or count < KERNELS_A_STEP * max(steps, 1) or share < WORTH_A_LINE:
+        return []
+    what = "operators" if found.work.on_cpu else "kernels"
+    return [
+        Finding(
+            f"the optimizer takes {both(measured, time, share)} in {count // max(steps, 1):,} "
+            f"{what} a step, {duration(time / count)} each: AdamW(..., fused=True) does it in a "
+            "few",
+            share,
+        )
+    ]
+
+
+def attention(measured: Measured) -> list[Finding]:
+    """Return a line on attention that writes its scores to memory.
+
+    Its time is that of its parts and of what they bring about in the backward pass.
+    """
+    found = measured.found
+    if not found.ranges.called(names.SOFTMAX).any() or (fused(found.work) & measured.work).any():
+        return []
+    came_from = origin(found)
+    inside = np.zeros(len(found.work.kind), np.bool_)
+    softmax, later = inside.copy(), inside.copy()
+    for part in names.ATTENTION_PARTS:
+        forward, backward = of_part(found, part, came_from)
+        inside |= (forward | backward) & measured.work
+        later |= backward & measured.work
+        softmax |= forward & measured.work & (part == names.SOFTMAX)
+    time = int(found.work.duration_ns[inside].sum())
+    share = work_share(measured, inside)
+    if not softmax.any() or share < WORTH_A_LINE:
+        return []
+    what = "operators" if found.work.on_cpu else "kernels"
+    with_backward = ", its backward included" if later.any() else ""
+    return [
+        Finding(
+            f"attention takes {both(measured, time, share)}{with_backward}, with scores, softmax "
+            f"and final matmul in {what} of their own: F.scaled_dot_product_attention "
+            "(FlashAttention) keeps the scores out of memory",
+            share,
+        )
+    ]
+
+
+def both(measured: Measured, time_ns: int, share: float) -> str:
+    """Return a time as a share of all kernels' (or operators') time, and of the wall time."""
+    what = "operators" if measured.found.work.on_cpu else "kernels"
+    of_work = f"{percent(time_ns / measured.kernel_ns)} of the {what}' time"
+    wall = in_words(measured, share)
+    return f"{of_work} ({wall})" if wall else of_work

@@ -1,0 +1,1 @@
+"""The assignment's five questions, answered in sentences."""

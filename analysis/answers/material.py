@@ -1,0 +1,85 @@
+"""What the answers to the assignment's questions are made of: the work of each phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import kernels
+from analysis.attribution import phases as placement
+from analysis.attribution import warmup
+from analysis.attribution.launches import Attribution
+from analysis.measures.gemm_calls import GemmCalls, gemm_calls
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.answers.benchmark import Benchmark
+    from analysis.attribution.phases import Phases
+    from analysis.kernels import Work
+    from analysis.source.report import Report
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the answers are made of.
+
+    Attributes:
+        found: the attributed work.
+        phases: the phase of each piece of work.
+        kept: which work counts.
+        benchmark: step times measured without a profiler, where they were given.
+    """
+
+    found: Attribution
+    phases: Phases
+    kept: Bools
+    benchmark: Benchmark
+
+    @classmethod
+    def of(cls, report: Report, benchmark: Benchmark, *, exclude_warmup: bool = True) -> Material:
+        """Read a report."""
+        found = Attribution.of(report, warmup_counts=not exclude_warmup)
+        return cls(found, placement.phases(found), warmup.counted(found), benchmark)
+
+    def walls_ns(self, phase: str) -> npt.NDArray[np.int64]:
+        """Return how long each instance of a phase was open."""
+        ranges = self.found.ranges
+        return ranges.wall_ns[ranges.called(phase) & ~self.found.ranges_in_warmup]
+
+    def in_phase(self, phase: str) -> Work:
+        """Return the work of a phase; of none where there is no such phase."""
+        labels = self.phases.labels
+        number = labels.index(phase) if phase in labels else len(labels)
+        return self.found.work.take(self.kept & (self.phases.phase == number))
+
+    def gemms(self) -> GemmCalls | None:
+        """Return how many matrix products one forward launches; None where there is no forward."""
+        passes = len(self.walls_ns(names.FORWARD))
+        if not passes or names.FORWARD not in self.phases.labels:
+            return None
+        forward = self.phases.phase == self.phases.labels.index(names.FORWARD)
+        return gemm_calls(self.found, self.kept & forward, passes)
+
+    @property
+    def noun(self) -> str:
+        """What is ranked: kernel, or operator."""
+        return self.found.work.source
+
+
+def one_forward(material: Material) -> tuple[Work, int, str]:
+    """Return the forward work, how many forwards it is, and what to call it."""
+    count = len(material.walls_ns(names.FORWARD))
+    if count:
+        return material.in_phase(names.FORWARD), count, "one forward"
+    return material.found.work.take(material.kept), 1, "the whole report (it has no forward range)"
+
+
+def shares(material: Material, work: Work) -> dict[str, float]:
+    """Return each category's share of some work."""
+    rows = kernels.rank(material.found.report, work, by="category").rows()
+    return {str(row["name"]): float(row["share"]) for row in rows}

@@ -1,0 +1,1 @@
+"""Arithmetic on intervals and samples: no file, no report."""

@@ -1,0 +1,114 @@
+"""What ranges cost by analysis of the model: FLOPs from their payloads, bytes from the report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.knowledge.vocabulary import canonical
+from analysis.show import cli
+from analysis.source import device_tables, tables
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
+    from analysis.recorded.ranges import Ranges
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+SOFTMAX_FLOPS: Final = 3
+"""FLOPs per softmax element that our model counts: exponential, sum, division.
+
+Others count 5, with the maximum and its subtraction, or 1.
+"""
+
+
+def flops(found: Attribution, softmax_flops: int = SOFTMAX_FLOPS) -> tuple[Int64, int]:
+    """Return the FLOPs of each range that has some of its own: its payload.
+
+    Args:
+        found: the ranges.
+        softmax_flops: per element of a softmax, forward; the backward pass stays as recorded.
+
+    Returns:
+        ``(R,)`` FLOPs, or `tables.MISSING`; and of how many softmax ranges the report does not tell
+        the number of elements, so that they are as recorded.
+    """
+    ranges = found.ranges
+    softmax = ranges.called(names.SOFTMAX) & (ranges.payload != tables.MISSING)
+    numbers = of_pairs(ranges, device_tables.elements(found.report))
+    known = softmax & (numbers != tables.MISSING)
+    result = np.where(known, softmax_flops * numbers, ranges.payload)
+    return result, int((softmax & ~known).sum())
+
+
+def least_bytes(found: Attribution) -> Int64:
+    """Return the least bytes each range must move, ``(R,)``, or `tables.MISSING`."""
+    return of_pairs(found.ranges, tables.range_bytes(found.report))
+
+
+def of_pairs(ranges: Ranges, known: Mapping[tuple[str, int], int]) -> Int64:
+    """Return for each range what is known of its name and payload, or `tables.MISSING`."""
+    result = np.full(len(ranges), tables.MISSING, np.int64)
+    rows = np.flatnonzero(ranges.payload != tables.MISSING)
+    if not known or not len(rows):
+        return result
+    pair = np.stack([ranges.name[rows], ranges.payload[rows]])
+    distinct, place = np.unique(pair, axis=1, return_inverse=True)
+    values = [
+        known.get((ranges.names[name], payload), tables.MISSING)
+        for name, payload in distinct.T.tolist()
+    ]
+    result[rows] = np.array(values, np.int64)[place.ravel()]
+    return result
+
+
+def labels(ranges: Ranges) -> tuple[list[str], Int64]:
+    """Return the canonical names of ranges, ascending, and ``(R,)`` each range's place there."""
+    called = [canonical(name) for name in ranges.names]
+    known = sorted(set(called))
+    position = {label: place for place, label in enumerate(known)}
+    return known, np.array([position[label] for label in called], np.int64)[ranges.name]
+
+
+def describe(softmax_flops: int | None) -> str:
+    """Return in words how a softmax is counted; None is as it was recorded."""
+    if softmax_flops is None:
+        return "softmax counted as recorded"
+    return f"softmax counted as {softmax_flops} FLOPs an element, forward"
+
+
+def unscaled_note(count: int) -> str:
+    """Return a line on softmax ranges whose FLOPs cannot be rescaled."""
+    some = "1 softmax range keeps" if count == 1 else f"{count:,} softmax ranges keep"
+    return f"{some} the FLOPs recorded: how many elements they are for is not known"
+
+
+def add_softmax_flops(made: argparse.ArgumentParser) -> None:
+    """Add the option of the commands that count FLOPs."""
+    made.add_argument(
+        "--softmax-flops",
+        type=cli.positive,
+        metavar="N",
+        default=SOFTMAX_FLOPS,
+        help="FLOPs of a softmax element, forward (default %(default)s)",
+    )
+
+
+def whole(values: Float64) -> npt.NDArray[np.int64] | npt.NDArray[np.object_]:
+    """Return whole numbers as such; where one is missing (NaN), as Python's, NaN among them.
+
+    >>> whole(np.array([4.0, np.nan])).tolist(), whole(np.array([4.0])).dtype.kind
+    ([4, nan], 'i')
+    """
+    missing = np.isnan(values)
+    if not missing.any():
+        return values.astype(np.int64)
+    result = values.astype(object)
+    result[~missing] = [int(value) for value in values[~missing].tolist()]
+    return result

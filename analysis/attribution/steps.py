@@ -1,0 +1,159 @@
+"""The steps of a report: when each was open, and what was launched in it.
+
+A step is a range called `step`, or what other people call one; a range of a training loop that
+PyTorch's profiler was scheduled over (``ProfilerStep#7``) is one too. Work belongs to the step that
+was open in its process when it was launched, whichever thread launched it: autograd's has no
+`step` range of its own. The first step of every process together is the first step, and so on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.intervals import NONE
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
+    from analysis.recorded.ranges import Ranges
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """When each step was open in each process; no two of one process overlap.
+
+    Attributes:
+        process: ``(W,)`` process ids, ascending.
+        start_ns: ``(W,)`` ascending within a process.
+        end_ns: ``(W,)``, exclusive.
+        number: ``(W,)`` which step it is, from 0.
+        notes: what keeps the steps from being alike.
+    """
+
+    process: Int64
+    start_ns: Int64
+    end_ns: Int64
+    number: Int64
+    notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many steps there are."""
+        return int(self.number.max(initial=-1)) + 1
+
+    @property
+    def wall_ns(self) -> Int64:
+        """``(count,)`` how long each step was open, in the process where it took longest."""
+        longest = np.zeros(self.count, np.int64)
+        np.maximum.at(longest, self.number, self.end_ns - self.start_ns)
+        return longest
+
+    def at(self, instant_ns: Int64, process: Int64) -> Int64:
+        """Return the step that was open in a process at an instant, or `NONE`.
+
+        Args:
+            instant_ns: ``(N,)``.
+            process: ``(N,)`` process ids.
+
+        >>> window = [np.array(each) for each in ([7, 7], [0, 10], [10, 15], [0, 1])]
+        >>> Steps(*window).at(np.array([9, 10, 15, 3]), np.array([7, 7, 7, 8])).tolist()
+        [0, 1, -1, -1]
+        """
+        found = np.full(len(instant_ns), NONE, np.int64)
+        for one in np.unique(self.process).tolist():
+            windows = np.flatnonzero(self.process == one)
+            rows = np.flatnonzero(process == one)
+            last = np.searchsorted(self.start_ns[windows], instant_ns[rows], side="right") - 1
+            window = windows[last.clip(0)]
+            inside = (last >= 0) & (instant_ns[rows] < self.end_ns[window])
+            found[rows] = np.where(inside, self.number[window], NONE)
+        return found
+
+
+def of(found: Attribution, *, exclude_warmup: bool = True) -> Steps | None:
+    """Return the steps of a report, or None where no range is a step.
+
+    Args:
+        found: its ranges.
+        exclude_warmup: leave out steps inside a warm-up range. If not, a warm-up range without a
+            step inside is a step of its own: our launcher opens one for each.
+    """
+    ranges = found.ranges
+    stepping = ranges.called(names.STEP)
+    if exclude_warmup:
+        stepping &= ~found.ranges_in_warmup
+    rows = disjoint(ranges, np.flatnonzero(stepping))
+    overlapping = int(stepping.sum()) - len(rows)
+    if not len(rows):
+        return None
+    if not exclude_warmup:
+        warm = np.flatnonzero(ranges.called(names.WARMUP))
+        bare = warm[~holding(ranges, warm, rows)]
+        rows = disjoint(ranges, np.concatenate([rows, bare]))
+    notes = []
+    if overlapping:
+        notes.append(f"{overlapping:,} step ranges began inside another; the outer ones count")
+    processes, begins, counts = np.unique(
+        ranges.process[rows], return_index=True, return_counts=True
+    )
+    if len(set(counts.tolist())) > 1:
+        notes.append(
+            f"its processes have from {counts.min()} to {counts.max()} steps; a step is that of "
+            f"the {len(processes)} processes together, so the last ones are not whole"
+        )
+    return Steps(
+        process=ranges.process[rows],
+        start_ns=ranges.start_ns[rows],
+        end_ns=ranges.end_ns[rows],
+        number=np.arange(len(rows)) - np.repeat(begins, counts),
+        notes=tuple(notes),
+    )
+
+
+def disjoint(ranges: Ranges, rows: Int64) -> Int64:
+    """Return those of some ranges that begin when no other of them is open in their process.
+
+    Args:
+        ranges: all of a report.
+        rows: ``(N,)`` positions of those that count.
+
+    Returns:
+        Positions, ordered by process and start; of two that begin together the longer.
+    """
+    start, end, process = ranges.start_ns[rows], ranges.end_ns[rows], ranges.process[rows]
+    order = np.lexsort((-end, start, process))
+    kept = np.zeros(len(rows), np.bool_)
+    for one in np.unique(process).tolist():
+        of_it = order[process[order] == one]
+        begins = start[of_it]
+        place = 0
+        while place < len(of_it):  # from step to step, of which there are few
+            kept[of_it[place]] = True
+            following = int(np.searchsorted(begins, end[of_it[place]], side="left"))
+            place = max(following, place + 1)
+    return rows[order[kept[order]]]
+
+
+def holding(ranges: Ranges, outer: Int64, inner: Int64) -> Bools:
+    """Return which of some ranges have one of others begin inside them, in their process.
+
+    Args:
+        ranges: all of a report.
+        outer: ``(N,)`` positions.
+        inner: ``(M,)`` positions.
+    """
+    result = np.zeros(len(outer), np.bool_)
+    for one in np.unique(ranges.process[outer]).tolist():
+        rows = np.flatnonzero(ranges.process[outer] == one)
+        begins = np.sort(ranges.start_ns[inner[ranges.process[inner] == one]])
+        low = np.searchsorted(begins, ranges.start_ns[outer[rows]], side="left")
+        high = np.searchsorted(begins, ranges.end_ns[outer[rows]], side="left")
+        result[rows] = high > low
+    return result

@@ -1,0 +1,123 @@
+"""What is left out, or asked for, by the name of a range: warm-up, and any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.intervals import NONE, parents
+from analysis.attribution.launches import within
+from analysis.knowledge.vocabulary import ALIASES, canonical, matching
+from analysis.show.errors import ReportError
+from analysis.show.render import cut, duration, percent
+from profiling import names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analysis.attribution.launches import Attribution
+    from analysis.recorded.ranges import Ranges
+
+Bools = npt.NDArray[np.bool_]
+
+NAMES: Final = (names.WARMUP, *ALIASES[names.WARMUP])
+"""What the warm-up is called."""
+
+NO_WARMUP: Final = "no range is a warm-up: --exclude warmup leaves nothing out"
+
+LISTED: Final = 8
+"""How many names a message lists of those there are: enough to see a slip of the pen."""
+
+LETTERS: Final = 40
+"""Of each of them: a compiled graph's name has a hundred."""
+
+
+def counted(found: Attribution, *, exclude_warmup: bool = True) -> Bools:
+    """Return which work counts: all of it, or what was not launched during a warm-up range."""
+    if exclude_warmup and len(found.warmup):
+        return ~found.work_in_warmup
+    return np.ones(len(found.work.kind), np.bool_)
+
+
+def outside(found: Attribution, ranges: Ranges) -> Bools:
+    """Return which of some ranges did not begin during a warm-up range."""
+    return ~within(ranges.start_ns, ranges.process, found.warmup)
+
+
+def note(found: Attribution, *, excluded: bool, among: Bools | None = None) -> tuple[str, ...]:
+    """Return a line that says how much of the work was warm-up; none where none was.
+
+    Args:
+        found: the work.
+        excluded: whether it is left out.
+        among: ``(N,)`` which work counts at all; None for all of it.
+    """
+    if not len(found.warmup):
+        return ()
+    time = found.work.duration_ns if among is None else found.work.duration_ns * among
+    warm = int(time[found.work_in_warmup].sum())
+    share = percent(warm / max(int(time.sum()), 1))
+    what = "left out" if excluded else "included; --exclude warmup leaves it out"
+    return (f"{duration(warm)}, {share} of the work, was warm-up: {what}",)
+
+
+def meant(path: Path, ranges: Ranges, wanted: str) -> Bools:
+    """Return which ranges have a name.
+
+    Args:
+        path: of the report, for the message.
+        ranges: ``R`` of them.
+        wanted: a name as it was recorded, else one of its other spellings, else a glob.
+
+    Returns:
+        ``(R,)``.
+
+    Raises:
+        ReportError: no range is called so; the message lists some that there are.
+    """
+    known = matching(ranges.names, wanted)
+    if not known:
+        raise ReportError(path, f"no NVTX range is called {wanted!r}", f"it has: {there(ranges)}")
+    return np.array([name in known for name in ranges.names], np.bool_)[ranges.name]
+
+
+def left_out(path: Path, ranges: Ranges, wanted: str) -> tuple[Bools, tuple[str, ...]]:
+    """Return which ranges have a name that is to be left out, and what there is to say.
+
+    Where there is no warm-up, leaving it out leaves nothing out: no error, as many commands leave
+    it out unasked.
+
+    Raises:
+        ReportError: no range is called so, and it is another name than that of the warm-up.
+    """
+    if wanted in NAMES and not matching(ranges.names, wanted):
+        return np.zeros(len(ranges), np.bool_), (NO_WARMUP,)
+    return meant(path, ranges, wanted), ()
+
+
+def all_of(ranges: Ranges, chosen: Bools, label: str) -> bool:
+    """Return whether some ranges, not none, are all called by one canonical name."""
+    numbers = np.unique(ranges.name[chosen]).tolist()
+    return {canonical(ranges.names[number]) for number in numbers} == {label}
+
+
+def there(ranges: Ranges) -> str:
+    """Return names of a report's ranges: the outermost, then others of our vocabulary.
+
+    The outermost were open longest first; what is left of the names is counted.
+    """
+    called = [canonical(name) for name in ranges.names]
+    outer = parents(ranges.start_ns, ranges.end_ns, ranges.thread) == NONE
+    wall = np.bincount(ranges.name[outer], ranges.wall_ns[outer], len(called))
+    instances = np.bincount(ranges.name[outer], minlength=len(called))
+    order = np.lexsort((np.arange(len(called)), -wall))
+    first = [called[place] for place in order.tolist() if instances[place]]
+    ours = [name for name in ALIASES if name in called]
+    # One half for each, and what one leaves free for the other.
+    head = list(dict.fromkeys(first))[: max(LISTED // 2, LISTED - len(ours))]
+    listed = list(dict.fromkeys([*head, *ours, *first]))[:LISTED]
+    more = len(set(called)) - len(listed)
+    parts = [cut(name, LETTERS) for name in listed]
+    return ", ".join([*parts, *([f"and {more:,} more"] if more > 0 else [])]) or "none"

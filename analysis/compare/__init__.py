@@ -1,0 +1,1 @@
+"""Two reports: what got faster and what got slower."""

@@ -1,0 +1,110 @@
+"""Whether two reports can be compared at all, and what else differs between the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from analysis.show.errors import ReportError
+from analysis.source import tables
+
+if TYPE_CHECKING:
+    from analysis.compare.sides import Side
+    from analysis.source.report import Report
+
+SIDES: Final = ("before", "after")
+MODE: Final = "mode"
+
+PARTS: Final = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size")
+"""What a size stands for; worth a word where the size is the same."""
+
+SHAPE: Final = ("size", *PARTS, "batch", "context", "dtype")
+"""What the launcher notes of a run that makes its step another piece of work: no gate judges it."""
+
+SETTINGS: Final = (
+    *(*SHAPE, "attention", "tf32"),
+    *("recorder", "torch", "threads", "world_size", "script"),
+)
+"""What it notes that makes the step's time another: worth a word, no refusal without a gate."""
+
+FORCE: Final = "--force compares them all the same"
+
+
+class Both(NamedTuple):
+    """The two reports and what was read from them."""
+
+    reports: tuple[Report, Report]
+    sides: tuple[Side, Side]
+
+
+def check(both: Both, *, force: bool = False, gated: bool = False) -> tuple[str, ...]:
+    """Return what differs between two runs, one line each.
+
+    Args:
+        both: what is to be compared.
+        force: say, rather than refuse, that GPUs or modes differ.
+        gated: refuse also what is another piece of work, unless forced.
+
+    Raises:
+        ReportError: one is of a CPU and the other of a GPU; or, without ``force``, they are of
+            other GPUs, of another number of them, or of another mode; or, where ``gated``, of
+            another `SHAPE` or number of ranks.
+    """
+    path = both.reports[1].path
+    kinds = ["a CPU" if side.on_cpu else "a GPU" for side in both.sides]
+    if kinds[0] != kinds[1]:
+        problem = f"a run on {kinds[1]}, while {both.reports[0].path.name} is one on {kinds[0]}"
+        raise ReportError(path, problem, "record both on the same device")
+    lines, grave = [], []
+    if not both.sides[0].on_cpu:
+        grave += gpus_differ(both.reports)
+        unknown = [word for word, each in zip(SIDES, both.reports, strict=True) if not models(each)]
+        if unknown:
+            lines.append(f"the GPU's model is not known {' and '.join(unknown)}: not compared")
+    modes = [report.run.get(MODE, "") for report in both.reports]
+    if all(modes) and modes[0] != modes[1]:
+        grave.append(f"mode is {modes[0]} before, {modes[1]} after")
+    if gated and not force:
+        grave += unlike(both, (*SHAPE, "world_size"))
+    if grave and not force:
+        raise ReportError(path, f"not comparable: {', '.join(grave)}", FORCE)
+    return (*grave, *differences(both), *lines)
+
+
+def gpus_differ(reports: tuple[Report, Report]) -> list[str]:
+    """Return how the number and the models of the GPUs differ, if they are known."""
+    counts = [len(tables.devices(report)) for report in reports]
+    known = [models(report) for report in reports]
+    lines = []
+    if counts[0] != counts[1]:
+        lines.append(f"GPUs: {counts[0]} before, {counts[1]} after")
+    if all(known) and known[0] != known[1]:
+        lines.append(f"GPU is {known[0]} before, {known[1]} after")
+    return lines
+
+
+def models(report: Report) -> str:
+    """Return the distinct models of the GPUs that were used, empty where they are not known."""
+    used = set(tables.devices(report))
+    named = {gpu.name for gpu in report.gpus if gpu.ordinal in used and gpu.name}
+    return ", ".join(sorted(named)) or report.run.get("device_name", "")
+
+
+def unlike(both: Both, keys: Iterable[str]) -> list[str]:
+    """Return the settings of some that both runs noted and that differ, the size for its parts."""
+    lines: dict[str, str] = {}
+    runs = [report.run for report in both.reports]
+    for key in keys:
+        before, after = (run.get(key, "") for run in runs)
+        if before and after and before != after and not ("size" in lines and key in PARTS):
+            lines[key] = f"{key.replace('_', ' ')} differs: {before} before, {after} after"
+    return list(lines.values())
+
+
+def differences(both: Both) -> list[str]:
+    """Return the settings that both runs noted and that differ."""
+    lines = unlike(both, (*SETTINGS, "device_name") if both.sides[0].on_cpu else SETTINGS)
+    phases = [side.has_phases for side in both.sides]
+    if phases[0] != phases[1]:
+        lines.append(f"no range of a phase {SIDES[phases.index(False)]}: phases are not compared")
+    return lines

@@ -1,0 +1,173 @@
+"""The rows of a comparison: every name of either report, its times side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.noise import LEVEL, changed, judge
+from analysis.compare.sides import KINDS, Series
+
+if TYPE_CHECKING:
+    from analysis.compare.sides import Side
+    from analysis.show.table import Column
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+SAME, NOISE, FASTER, SLOWER = "same", "noise", "faster", "slower"
+NEW, GONE, UNJUDGED = "new", "gone", "unjudged"
+
+TIMES: Final = ("before_ns", "after_ns")
+SORTS: Final = ("delta", "ratio", "name")
+
+
+def rows(before: Side, after: Side) -> dict[str, Column]:
+    """Return the columns of the comparison, kind by kind, all steps judged.
+
+    Within a kind the rows are in the order of the names.
+    """
+    shared = [kind for kind in KINDS if kind in before.series or kind in after.series]
+    if not (before.has_phases and after.has_phases):
+        shared = [kind for kind in shared if kind != "phase"]
+    parts = [of_kind(kind, before, after) for kind in shared]
+    columns: dict[str, Column] = {}
+    for name in parts[0]:
+        column = [part[name] for part in parts]
+        columns[name] = (
+            [word for words in column for word in words]
+            if isinstance(column[0], list)
+            else np.concatenate(column)
+        )
+    return columns
+
+
+def of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
+    """Return the columns of one kind."""
+    nothing = np.zeros((0, 1), np.int64)
+    none = Series([], nothing, nothing, nothing[:, 0], [])
+    pair = [side.series.get(kind, none) for side in (before, after)]
+    counts = [side.contents.count for side in (before, after)]
+    names = sorted({*pair[0].names, *pair[1].names})
+    position = {name: place for place, name in enumerate(names)}
+    times, calls, selves, recorded = [], [], [], []
+    for series, count in zip(pair, counts, strict=True):
+        place = np.array([position[name] for name in series.names], np.int64)
+        times.append(spread(series.time_ns, place, (len(names), count)))
+        calls.append(spread(series.calls, place, (len(names), count)))
+        selves.append(spread(series.self_ns[:, None], place, (len(names), 1))[:, 0])
+        known = dict(zip(series.names, series.recorded, strict=True))
+        recorded.append([known.get(name, "") for name in names])
+    judged = judge(*times)
+    totals = [time.sum(1) for time in times]
+    called = [count.sum(1) for count in calls]
+    means = [per_step(total, count) for total, count in zip(totals, counts, strict=True)]
+    often = [per_step(call, count) for call, count in zip(called, counts, strict=True)]
+    exact = means[1] - means[0]
+    means = [np.rint(mean).astype(np.int64) for mean in means]
+    columns: dict[str, Column] = {
+        "kind": [kind] * len(names),
+        "name": names,
+        "before_ns": means[0],
+        "after_ns": means[1],
+        "delta_ns": means[1] - means[0],
+        "ratio": ratio(*(totals[side] / counts[side] for side in (1, 0))),
+        "calls_before": often[0],
+        "calls_after": often[1],
+        "status": statuses(exact, called, judged.p, alone=kind == "total"),
+        "call_ratio": ratio(*(totals[side] / np.maximum(called[side], 1) for side in (1, 0))),
+        "p": judged.p,
+        "ratio_low": judged.low,
+        "ratio_high": judged.high,
+        "total_before_ns": totals[0],
+        "total_after_ns": totals[1],
+        "self_before_ns": selves[0],
+        "self_after_ns": selves[1],
+        "recorded_before": recorded[0],
+        "recorded_after": recorded[1],
+    }
+    there = np.flatnonzero((called[0] > 0) | (called[1] > 0) | (kind == "total"))
+    return {name: pick(column, there) for name, column in columns.items()}
+
+
+def pick(column: Column, rows_: Int64) -> Column:
+    """Return some of the rows of a column."""
+    return [column[row] for row in rows_.tolist()] if isinstance(column, list) else column[rows_]
+
+
+def spread(values: Int64, place: Int64, shape: tuple[int, int]) -> Int64:
+    """Return rows of values put at their places, and zeros at the others."""
+    result = np.zeros(shape, np.int64)
+    if len(place):
+        result[place] = values
+    return result
+
+
+def per_step(total: Int64, count: int) -> Int64 | Float64:
+    """Return the mean over steps, as whole numbers where all of them are."""
+    return total // count if not (total % count).any() else total / count
+
+
+def ratio(after: Int64 | Float64, before: Int64 | Float64) -> Float64:
+    """Return one over the other, NaN where there was nothing before.
+
+    >>> ratio(np.array([11, 1]), np.array([10, 0])).tolist()
+    [1.1, nan]
+    """
+    found: Float64 = np.divide(
+        after, before, out=np.full(len(before), np.nan), where=np.asarray(before) > 0
+    )
+    return found
+
+
+def statuses(
+    delta_ns: Int64 | Float64, called: list[Int64], p: Float64, *, alone: bool = False
+) -> list[str]:
+    """Return what became of each name.
+
+    Args:
+        delta_ns: ``(K,)``.
+        called: ``(K,)`` calls before and after, in all steps.
+        p: ``(K,)`` of `analysis.arithmetic.noise.judge`.
+        alone: judge each by itself, so that the word is that of its interval: totals are few, and
+            each is looked at for its own sake.
+    """
+    both = (called[0] > 0) & (called[1] > 0)
+    judged = np.where(both, p, np.nan)
+    beyond = judged <= LEVEL if alone else changed(judged)
+    conditions = [
+        (called[0] == 0) & (called[1] > 0),
+        (called[1] == 0) & (called[0] > 0),
+        delta_ns == 0,
+        np.isnan(p),
+        ~beyond,
+        delta_ns < 0,
+    ]
+    found = np.select(conditions, [NEW, GONE, SAME, UNJUDGED, NOISE, FASTER], SLOWER)
+    words: list[str] = found.tolist()
+    return words
+
+
+def order(columns: dict[str, Column], by: str) -> Int64:
+    """Return the rows in order: by kind, as asked for, then the most time first.
+
+    Args:
+        columns: as `rows` returns them.
+        by: ``delta`` for the largest difference first, either way; ``ratio`` for what became
+            slowest first, new names before it; ``name``.
+    """
+    kinds = np.array([KINDS.index(kind) for kind in columns["kind"]], np.int64)
+    names = np.array(columns["name"], object)
+    alphabet = np.argsort(np.argsort(names, kind="stable"), kind="stable")
+    key = np.zeros(len(kinds))
+    if by == "delta":
+        key = -np.abs(np.asarray(columns["delta_ns"], np.float64))
+    elif by == "ratio":
+        key = -np.nan_to_num(np.asarray(columns["ratio"], np.float64), nan=np.inf)
+    size = -np.maximum(*(np.asarray(columns[name], np.float64) for name in TIMES))
+    if by == "name":
+        size = key
+    return np.lexsort((alphabet, size, key, kinds)).astype(np.int64)

@@ -1,0 +1,147 @@
+"""How a comparison is shown to people: the totals above, then a table for each kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.compare.checks import SIDES
+from analysis.compare.rows import GONE, NEW
+from analysis.compare.sides import BUSY, WALL
+from analysis.show.render import cut, duration, visible
+from analysis.show.table import Table
+
+if TYPE_CHECKING:
+    from analysis.compare.sides import Side
+    from analysis.source.report import Report
+
+TOTALS: Final = (BUSY, WALL, "kernel", "operator")
+
+FIRST: Final = 5
+"""How many new and how many gone names stand above a table."""
+
+SHORT: Final = 88
+"""How wide they may be."""
+
+TITLES: Final = {
+    "phase": "Phases, by the time of what they launched",
+    "category": "Categories",
+    "range": "Ranges, by the time of what was launched inside",
+    "kernel": "Kernels",
+    "operator": "CPU operators, by self time",
+}
+
+UNSEEN: Final = (
+    *("p", "ratio_low", "ratio_high", "total_before_ns", "total_after_ns"),
+    *("self_before_ns", "self_after_ns", "recorded_before", "recorded_after"),
+)
+
+Row = dict[str, int | float | str]
+
+
+def heading(reports: tuple[Report, Report], sides: Sequence[Side], *, excluded: bool) -> list[str]:
+    """Return which reports are compared, and by what."""
+    lines = []
+    for word, report, each in zip(SIDES, reports, sides, strict=True):
+        count = each.contents.count
+        counted = f" · {count:,} {'step' if count == 1 else 'steps'}" if each.has_steps else ""
+        lines.append(f"{word + ':':7} {visible(report.describe())}{counted}")
+    warmup = "warm-up left out" if excluded else "warm-up included"
+    if sides[0].has_steps:
+        return [*lines, f"per step, {warmup}"]
+    return [*lines, f"whole reports, {warmup}: a longer recording has more of everything"]
+
+
+def total_line(row: Row) -> str:
+    """Return one line on a total: before, after, change, and whether it is beyond noise."""
+    name, before, after = row["name"], float(row["before_ns"]), float(row["after_ns"])
+    change = percent(float(row["ratio"]))
+    low, high = float(row["ratio_low"]), float(row["ratio_high"])
+    if not math.isnan(low):
+        change += f" ({percent(low)} to {percent(high)})"
+    times = f"{duration(before):>8} -> {duration(after):>8}"
+    return f"{name:8} {times}  {change}, {row['status']}"
+
+
+def idle_line(sides: Sequence[Side]) -> list[str]:
+    """Return how much of the wall time the GPUs did nothing, before and after; none on a CPU."""
+    shares = [side.idle_share for side in sides]
+    if any(map(math.isnan, shares)):
+        return []
+    before, after = (f"{100 * share:.1f} %" for share in shares)
+    gpus = max(side.gpus for side in sides)
+    return [f"{'idle':8} {before:>8} -> {after:>8}  of the wall time of the GPU{'s'[: gpus - 1]}"]
+
+
+def percent(ratio: float) -> str:
+    """Return a ratio as a change.
+
+    >>> percent(1.1), percent(0.987), percent(float("nan"))
+    ('+10.0 %', '-1.3 %', 'no ratio')
+    """
+    return "no ratio" if math.isnan(ratio) else f"{(ratio - 1) * 100:+.1f} %"
+
+
+def only(table: Table, kind: str | None) -> Table:
+    """Return the rows of one kind; kernels are operators on a CPU."""
+    if kind is None:
+        return table
+    wanted = {"kernel", "operator"} if kind in ("kernel", "operator") else {kind}
+    kinds = table.columns["kind"]
+    return table.take(np.array([row for row, each in enumerate(kinds) if each in wanted], np.int64))
+
+
+def sections(table: Table) -> list[Table]:
+    """Return a table for each kind but the totals, which are in the heading."""
+    kinds = list(table.columns["kind"])
+    made = []
+    for kind in dict.fromkeys(kinds):
+        part = only(table, kind)
+        status = list(part.columns["status"])
+        new, gone = status.count(NEW), status.count(GONE)
+        counts = f"{len(part) - new - gone:,} in both, {new:,} new, {gone:,} gone"
+        title = "\n".join(
+            [f"{TITLES.get(kind, 'Totals')}: {counts}", *named(part, NEW), *named(part, GONE)]
+        )
+        spare = ("calls_before", "calls_after", "call_ratio")
+        unseen = ("kind", *UNSEEN)
+        made.append(replace(part, heading=title, unseen=unseen, spare=spare))
+    return made
+
+
+def named(part: Table, status: str) -> list[str]:
+    """Return a line for each name of a status, the first ones of many."""
+    pairs = zip(part.columns["name"], part.columns["status"], strict=True)
+    names = [name for name, word in pairs if word == status]
+    lines = [f"{status + ':':6}{cut(visible(name), SHORT)}" for name in names[:FIRST]]
+    more = len(names) - FIRST
+    return [*lines, f"{status + ':':6}{more:,} more"] if more > 0 else lines
+
+
+def limited(parts: Sequence[Table], top: int | None) -> tuple[list[Table], list[str]]:
+    """Return the first rows of each part, and a line for each part with more."""
+    shown, more = [], []
+    for part in parts:
+        shown.append(part.head(top) if top else part)
+        left_out = len(part) - len(shown[-1])
+        if left_out:
+            kind = part.columns["kind"][0]
+            more.append(f"{left_out:,} more rows of kind {kind}; --top {len(part)} shows all")
+    return shown, more
+
+
+def joined(parts: Sequence[Table], whole: Table) -> Table:
+    """Return the parts as one table, as `whole` is but for the rows."""
+    columns = {}
+    for name, column in whole.columns.items():
+        pieces = [part.columns[name] for part in parts]
+        columns[name] = (
+            [word for piece in pieces for word in piece]
+            if isinstance(column, list)
+            else np.concatenate(pieces or [column])
+        )
+    return replace(whole, columns=columns)

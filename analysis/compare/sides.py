@@ -1,0 +1,286 @@
+"""One side of a comparison: the time of every name in every step of one report."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.containment import Spans
+from analysis.arithmetic.intervals import NONE, parents
+from analysis.attribution import phases as placement
+from analysis.attribution.launches import Attribution, Launches, totals
+from analysis.attribution.phases import last_around
+from analysis.compare.names import kernel_name, range_name, together
+from analysis.kernels import labels_of
+from analysis.knowledge import categories as classify
+from analysis.measures import step_contents
+from analysis.source import tables
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.measures.step_contents import Contents
+    from analysis.recorded.ranges import Ranges
+    from analysis.source.report import Report
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+KINDS: Final = ("total", "phase", "category", "range", "kernel", "operator")
+"""In the order of the rows. Ranges contain one another; the rows of other kinds add up."""
+
+BUSY: Final = "busy"
+WALL: Final = "wall"
+NO_RANGE: Final = "[no range]"
+
+
+@dataclass(frozen=True)
+class Series:
+    """The times of K names in each of S steps.
+
+    Attributes:
+        names: ``(K,)`` by which they are compared.
+        time_ns: ``(K, S)``.
+        calls: ``(K, S)``.
+        self_ns: ``(K,)`` over all steps, the part that no other name of the kind has; so these add
+            up to the total, for ranges too.
+        recorded: ``(K,)`` what they are called in the report.
+    """
+
+    names: list[str]
+    time_ns: Int64
+    calls: Int64
+    self_ns: Int64
+    recorded: list[str]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a comparison needs of one report.
+
+    Attributes:
+        on_cpu: whether operators stand in for kernels.
+        gpus: how many GPUs worked; 0 on a CPU.
+        contents: its steps.
+        series: by kind.
+        has_phases: whether it has a range of a phase at all.
+        notes: what was left out.
+    """
+
+    on_cpu: bool
+    gpus: int
+    contents: Contents
+    series: dict[str, Series]
+    has_phases: bool
+    notes: tuple[str, ...]
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether there are step ranges; if not, the report counts as one step."""
+        return self.contents.steps is not None
+
+    @property
+    def idle_share(self) -> float:
+        """How much of the wall time its GPUs did nothing, together; NaN where there are none.
+
+        A step that returns before its work ends may keep them busy for longer than it was open:
+        that counts as never idle.
+        """
+        there = int(self.contents.wall_ns.sum()) * self.gpus
+        if not there:
+            return math.nan
+        return max(1 - int(self.contents.busy_ns.sum()) / there, 0.0)
+
+
+def side(report: Report, *, exclude_warmup: bool = True, whole: bool = False) -> Side:
+    """Return the times of a report.
+
+    Args:
+        report: what was recorded.
+        exclude_warmup: leave out what was launched during a warm-up range.
+        whole: take the report as one step, whether or not it has any.
+
+    Raises:
+        ReportError: it holds neither kernels nor operators.
+    """
+    found = Attribution.of(report)
+    contents = step_contents.of(found, exclude_warmup=exclude_warmup, whole=whole)
+    work = found.work
+    phases = placement.phases(found)
+    categories = np.array([classify.CATEGORIES.index(label) for label in labels_of(work)], np.int64)
+    series = {
+        "total": of_everything(found, contents),
+        "category": of_work(found, contents, list(classify.CATEGORIES), categories[work.kind]),
+        work.source: of_kinds(found, contents),
+    }
+    # Where a report has no phase, outermost ranges stand in; they are among the ranges already.
+    has_phases = not phases.notes and len(phases.labels) > 1
+    if has_phases:
+        series["phase"] = of_work(found, contents, phases.labels, phases.phase)
+    if len(found.ranges):
+        series["range"] = of_ranges(found, contents)
+    gpus = 0 if work.on_cpu else len(tables.devices(report))
+    notes = (*work.notes, *contents.notes)
+    return Side(work.on_cpu, gpus, contents, series, has_phases, notes)
+
+
+def summed(group: Int64, step: Int64, values: Int64 | None, shape: tuple[int, int]) -> Int64:
+    """Return sums by group and step.
+
+    Args:
+        group: ``(N,)`` from 0.
+        step: ``(N,)`` from 0.
+        values: ``(N,)`` what to add; None counts.
+        shape: how many groups and steps there are.
+    """
+    # As float64, which holds whole numbers up to 2**53: nanoseconds of 104 days.
+    flat = np.bincount(group * shape[1] + step, values, shape[0] * shape[1])
+    return flat.astype(np.int64).reshape(shape)
+
+
+def of_everything(found: Attribution, contents: Contents) -> Series:
+    """Return the totals: busy time (of devices), wall time, and the sum of all work."""
+    inside = contents.work != NONE
+    shape = (1, contents.count)
+    step = contents.work[inside]
+    everything = np.zeros(len(step), np.int64)
+    one = np.ones(contents.count, np.int64)
+    rows = [
+        (BUSY, contents.busy_ns, contents.busy_calls),
+        (WALL, contents.wall_ns, one),
+        (
+            found.work.source,
+            summed(everything, step, found.work.duration_ns[inside], shape)[0],
+            summed(everything, step, None, shape)[0],
+        ),
+    ]
+    if found.work.on_cpu:
+        del rows[0]
+    labels = [label for label, _, _ in rows]
+    time = np.stack([time for _, time, _ in rows])
+    return Series(labels, time, np.stack([calls for _, _, calls in rows]), time.sum(1), labels)
+
+
+def of_kinds(found: Attribution, contents: Contents) -> Series:
+    """Return kernels, or operators, by name."""
+    used = found.work.kind[contents.work != NONE]
+    labels, place, recorded = together(found.work.names, kernel_name, used)
+    return of_work(found, contents, labels, place[found.work.kind], recorded)
+
+
+def of_work(
+    found: Attribution,
+    contents: Contents,
+    labels: list[str],
+    group: Int64,
+    recorded: list[str] | None = None,
+) -> Series:
+    """Return the work by group, those that occur.
+
+    Args:
+        found: the work.
+        contents: its steps.
+        labels: ``(K,)`` what the groups are called.
+        group: ``(N,)`` positions in it.
+        recorded: ``(K,)`` what they are called in the report; the labels if left out.
+    """
+    inside = contents.work != NONE
+    shape = (len(labels), contents.count)
+    step, chosen = contents.work[inside], group[inside]
+    time = summed(chosen, step, found.work.duration_ns[inside], shape)
+    calls = summed(chosen, step, None, shape)
+    used = np.flatnonzero(calls.sum(1))
+    own = recorded if recorded is not None else labels
+    return Series(
+        [labels[place] for place in used.tolist()],
+        time[used],
+        calls[used],
+        time[used].sum(1),
+        [own[place] for place in used.tolist()],
+    )
+
+
+def of_ranges(found: Attribution, contents: Contents) -> Series:
+    """Return ranges by name, each with the time of the work launched inside.
+
+    That is the work of its own thread, and of another that had no phase open while this one's was:
+    autograd's. A range inside another of its own name adds nothing to it. A range counts in the
+    step it began in; one that began in none, around the steps, is left out.
+    """
+    kept = (contents.ranges != NONE) & ~found.ranges.elsewhere
+    ranges, step = found.ranges.take(kept), contents.ranges[kept]
+    inside = contents.work != NONE
+    launches = taken(found.launches, inside)
+    duration_ns, work_step = found.work.duration_ns[inside], contents.work[inside]
+    calling = callers(found.ranges, launches)
+    labels, place, recorded = together(ranges.names, range_name, ranges.name)
+    name = place[ranges.name]
+
+    outermost = parents(ranges.start_ns, ranges.end_ns, by_name(ranges.thread, name)) == NONE
+    _, own_ns = totals(ranges, launches, duration_ns)
+    _, called_ns = totals(ranges, calling, duration_ns)
+    shape = (len(labels), contents.count)
+    time = summed(name[outermost], step[outermost], (own_ns + called_ns)[outermost], shape)
+
+    place = innermost_of(ranges, launches, calling)
+    free = place == NONE
+    owner = np.full(len(place), len(labels), np.int64)
+    owner[~free] = name[place[~free]]
+    self_ns = np.zeros(len(labels) + 1, np.int64)
+    np.add.at(self_ns, owner, duration_ns)
+    nothing, row = np.zeros(int(free.sum()), np.int64), (1, contents.count)
+    rest = summed(nothing, work_step[free], duration_ns[free], row)
+    strays = summed(nothing, work_step[free], None, row)
+    return Series(
+        names=[*labels, NO_RANGE],
+        time_ns=np.vstack([time, rest]),
+        calls=np.vstack([summed(name, step, None, shape), strays]),
+        self_ns=self_ns,
+        recorded=[*recorded, NO_RANGE],
+    )
+
+
+def innermost_of(ranges: Ranges, launches: Launches, calling: Launches) -> Int64:
+    """Return ``(N,)`` the innermost range around each launch, else around its caller's; `NONE`."""
+    spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
+    own, caller = (
+        np.where(
+            each.known, last_around(spans, Spans(each.thread, each.start_ns, each.end_ns)), NONE
+        )
+        for each in (launches, calling)
+    )
+    return np.where(own != NONE, own, caller)
+
+
+def by_name(thread: Int64, name: Int64) -> Int64:
+    """Return ``(N,)`` a number for each pair of thread and name: only like ranges are compared."""
+    _, place = np.unique(thread, return_inverse=True)
+    return place.astype(np.int64) * (int(name.max(initial=0)) + 1) + name
+
+
+def taken(launches: Launches, rows: Bools) -> Launches:
+    """Return some of the launches."""
+    return Launches(launches.thread[rows], launches.start_ns[rows], launches.end_ns[rows])
+
+
+def callers(ranges: Ranges, launches: Launches) -> Launches:
+    """Return launches as if the thread had made them that waited meanwhile in a step or a phase.
+
+    Only for those whose own thread had neither open; the others have no caller.
+    """
+    waiting = (*names.PHASES, names.WARMUP, names.STEP)
+    chosen = ranges.take(ranges.where(lambda name: name in waiting))
+    times = (chosen.start_ns, chosen.end_ns)
+    own = last_around(
+        Spans(chosen.thread, *times), Spans(launches.thread, launches.start_ns, launches.end_ns)
+    )
+    rows = np.flatnonzero((own == NONE) & launches.known)
+    instant = launches.start_ns[rows]
+    process = (launches.thread[rows] >> 24) & 0xFFFFFF
+    place = last_around(Spans(chosen.process, *times), Spans(process, instant, instant))
+    thread = np.full(len(launches.thread), tables.MISSING, np.int64)
+    thread[rows[place != NONE]] = chosen.thread[place[place != NONE]]
+    return Launches(thread, launches.start_ns, launches.start_ns)

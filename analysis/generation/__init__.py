@@ -1,0 +1,1 @@
+"""Times of generation with two models, from records."""

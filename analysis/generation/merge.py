@@ -1,0 +1,134 @@
+"""Merge the records of many files, such as shards, into those of one run.
+
+Nothing is left out unsaid: lines that are no record, prompts that failed, records there twice, ids
+that are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from analysis.generation.records import REMEDY, Failure, Generation, Pair, Records, lines, record_of
+from analysis.show.errors import ReportError
+
+TOLERANCE: Final = 0.001
+"""How far the steps may add up to something else than their total before it is said."""
+
+_LISTED: Final = 10
+"""How many lines, or stretches of ids, are named; the others are counted."""
+
+
+def read(paths: Sequence[str]) -> Records:
+    """Read files and merge them.
+
+    Raises:
+        ReportError: a file cannot be read, none has a record of times, or two files have different
+            prompts of one id.
+    """
+    records = Records()
+    seen: list[Generation] = []
+    failures: list[Failure] = []
+    for path in paths:
+        wrong: list[str] = []
+        for line in lines(path):
+            found = record_of(path, line, wrong)
+            if isinstance(found, Generation):
+                seen.append(found)
+            elif found:
+                failures.append(found)
+        records.notes += _cut(path, wrong)
+        if wrong and not seen and not failures:
+            raise ReportError(path, f"no record in it ({wrong[0]})", REMEDY)
+    if not seen:
+        raise ReportError(", ".join(paths), _nothing(failures), REMEDY)
+    _merge(records, seen)
+    _add_failures(records, failures)
+    records.notes += _inconsistent(records.generations)
+    return records
+
+
+def _cut(path: str, wrong: Sequence[str]) -> list[str]:
+    more = len(wrong) - _LISTED
+    notes = [f"{path}: {line}; left out" for line in wrong[:_LISTED]]
+    return [*notes, *([f"{path}: {more:,} more lines left out"] if more > 0 else [])]
+
+
+def _nothing(failures: Sequence[Failure]) -> str:
+    if not failures:
+        return "no record of a prompt"
+    return f"every prompt failed, {len(failures)} in all; the first: {failures[0].error}"
+
+
+def _merge(records: Records, seen: Iterable[Generation]) -> None:
+    """Keep one record of each prompt and pair, the first, and say how many were there again."""
+    kept: dict[tuple[Pair, int], Generation] = {}
+    again = 0
+    for each in seen:
+        first = kept.setdefault((each.pair, each.id), each)
+        if first.prompt != each.prompt:
+            raise ReportError(
+                each.file,
+                f"its prompt {each.id} is another than that of {first.file}",
+                "files of different data sets cannot be merged: give them one by one",
+            )
+        again += first is not each
+    order = {pair: place for place, pair in enumerate(dict.fromkeys(pair for pair, _ in kept))}
+    records.generations = sorted(kept.values(), key=lambda each: (order[each.pair], each.id))
+    if again:
+        records.notes.append(f"{again:,} records of prompts that were there already are left out")
+
+
+def _add_failures(records: Records, failures: Iterable[Failure]) -> None:
+    """Count the prompts that failed for good, and the ids that are missing, pair by pair."""
+    pairs = records.pairs()
+    files = {pair: {each.file for each in made} for pair, made in pairs}
+    done = {pair: {each.id for each in made} for pair, made in pairs}
+    failed: dict[Pair, set[int]] = {pair: set() for pair, _ in pairs}
+    for failure in failures:
+        theirs = [pair for pair, _ in pairs if failure.file in files[pair] or len(pairs) == 1]
+        if not theirs or any(failure.id not in done[pair] for pair in theirs):
+            records.failures.append(failure)
+        for pair in theirs:
+            failed[pair].add(failure.id)
+    if records.failures:
+        ids = stretches({failure.id for failure in records.failures})
+        first = records.failures[0].error
+        records.notes.append(f"{len(records.failures):,} prompts failed: {ids}; the first: {first}")
+    for pair, _ in pairs:
+        there = done[pair] | failed[pair]
+        if missing := set(range(max(there) + 1)) - there:
+            which = f" of {pair}" if len(pairs) > 1 else ""
+            records.notes.append(
+                f"{len(missing):,} of {max(there) + 1:,} ids are missing{which}: "
+                f"{stretches(missing)}; a shard is not here, or a run is not done"
+            )
+
+
+def stretches(ids: Iterable[int]) -> str:
+    """Return ids in short.
+
+    >>> stretches([1, 2, 3, 7, 9, 10])
+    '1-3, 7, 9-10'
+    """
+    found: list[list[int]] = []
+    for number in sorted(ids):
+        if found and number == found[-1][-1] + 1:
+            found[-1] = [found[-1][0], number]
+        else:
+            found.append([number])
+    words = ["-".join(map(str, each)) for each in found[:_LISTED]]
+    return ", ".join(words) + (", …" if len(found) > _LISTED else "")
+
+
+def _inconsistent(generations: Iterable[Generation]) -> list[str]:
+    """Say where the steps do not add up to the total that stands beside them."""
+    wrong = {
+        each.id
+        for each in generations
+        if abs(each.steps_ns.sum() - each.part_ns("decode_total"))
+        > TOLERANCE * max(each.part_ns("decode_total"), 1.0)
+    }
+    if not wrong:
+        return []
+    return [f"decode steps do not add up to decode_total_ms in {len(wrong):,}: {stretches(wrong)}"]

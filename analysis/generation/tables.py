@@ -1,0 +1,262 @@
+"""The answers of `analysis.generation`, a table each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.generation.growth import UNKNOWN, Growth, growth
+from analysis.generation.records import Generation, Pair, Records
+from analysis.show.render import duration
+from analysis.show.table import Column, Table
+
+Float64 = npt.NDArray[np.float64]
+Row = dict[str, int | float | str]
+
+QUANTILES: Final = {"p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
+
+MEASURES: Final[dict[str, tuple[str, Callable[[Generation], float]]]] = {
+    "generated tokens": ("tokens", lambda each: each.tokens),
+    "tokens per second, decoding": ("tokens/s", lambda each: each.tokens_per_s),
+    "tokens per second, whole prompt": ("tokens/s", lambda each: each.whole_tokens_per_s),
+    "time to first token": ("ms", lambda each: each.first_token_ns / 1e6),
+    "time per output token": ("ms", lambda each: each.per_token_ns / 1e6),
+    "decode": ("ms", lambda each: each.times_ns["decode_total"] / 1e6),
+    "decode step": ("ms", lambda each: each.times_ns["decode_avg"] / 1e6),
+    "base prefill": ("ms", lambda each: each.times_ns["base_prefill"] / 1e6),
+    "teacher prefill": ("ms", lambda each: each.times_ns["teacher_prefill"] / 1e6),
+    "projectors": ("ms", lambda each: each.times_ns["projector_total"] / 1e6),
+    "one projector": ("ms", lambda each: each.times_ns["projector_avg"] / 1e6),
+    "whole prompt": ("ms", lambda each: each.wall_ns / 1e6),
+}
+"""What is described: its unit, and its value for one prompt; NaN where there is none."""
+
+PARTS: Final[dict[str, Callable[[Generation], float]]] = {
+    "base embedding": lambda each: each.part_ns("base_embedding"),
+    "base prefill": lambda each: each.part_ns("base_prefill"),
+    "teacher embedding": lambda each: each.part_ns("teacher_embedding"),
+    "teacher prefill": lambda each: each.part_ns("teacher_prefill"),
+    "projectors": lambda each: each.part_ns("projector_total"),
+    "first decode step": lambda each: float(each.steps_ns[:1].sum()),
+    "further decode steps": lambda each: float(each.steps_ns[1:].sum()),
+}
+"""What a prompt's time consists of."""
+
+SLOWEST: Final = 10
+
+NOTED: Final = (
+    (r"\b0\.6b\b", r"\b0\.5b\b", (800.0, 50.0, 20.0)),
+    (r"\b0\.6b\b", r"\b4b\b", (950.0, 75.0, 13.0)),
+)
+"""What the first notes on C2C say, by the sizes in the names of base and teacher: prefill in ms,
+ms a token, tokens a second; each about so much, on hardware that they do not name."""
+
+
+def describe(records: Records) -> Table:
+    """Return count, mean, deviation and quantiles of each measure over the prompts."""
+    rows: list[Row] = []
+    for pair, made in records.pairs():
+        for measure, (unit, value) in MEASURES.items():
+            values = np.array([value(each) for each in made])
+            values = values[~np.isnan(values)]
+            if len(values):
+                what: Row = {"pair": str(pair), "measure": measure, "unit": unit}
+                rows.append(what | _described(values))
+    table = _table("generation", rows, records, "Over the prompts")
+    return replace(table, spare=("p25", "p75", "p99"))
+
+
+def _described(values: Float64) -> Row:
+    return {
+        "count": len(values),
+        "mean": float(values.mean()),
+        # Of the sample, as pandas' describe() has it, but 0 for one.
+        "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        "min": float(values.min()),
+        **{name: float(np.quantile(values, part)) for name, part in QUANTILES.items()},
+        "max": float(values.max()),
+    }
+
+
+def parts(records: Records) -> Table:
+    """Return what the time of the prompts consists of: it adds up to all of it."""
+    rows: list[Row] = []
+    for pair, made in records.pairs():
+        times = {part: sum(value(each) for each in made) for part, value in PARTS.items()}
+        whole = sum(times.values())
+        for part, time in times.items():
+            if pair.teacher is None and not time and part in _OF_TEACHER:
+                continue
+            rows.append(
+                {
+                    "pair": str(pair),
+                    "part": part,
+                    "total_ns": round(time),
+                    "mean_ns": time / len(made),
+                    "share": time / whole if whole else 0.0,
+                }
+            )
+    return _table("generation_parts", rows, records, "Parts: prefill, projectors, decoding")
+
+
+_OF_TEACHER: Final = ("teacher embedding", "teacher prefill", "projectors")
+
+
+def positions(records: Records) -> Table:
+    """Return the time of decode steps by how far the text has come, in stretches that double."""
+    rows: list[Row] = []
+    said = []
+    for pair, made in records.pairs():
+        said.append(sentence(growth([each.steps_ns for each in made])))
+        first = 0
+        longest = max(each.tokens for each in made)
+        while first < longest:
+            last = 0 if first == 0 else 2 * first - 1
+            steps = [each.steps_ns[first : last + 1] for each in made if each.tokens > first]
+            times = np.concatenate(steps).astype(np.float64)
+            rows.append(
+                {
+                    "pair": str(pair),
+                    "first_step": first,
+                    "last_step": min(last, longest - 1),
+                    "prompts": len(steps),
+                    "steps": len(times),
+                    "mean_ns": float(times.mean()),
+                    "median_ns": float(np.median(times)),
+                    "p90_ns": float(np.quantile(times, 0.9)),
+                    "max_ns": int(times.max()),
+                }
+            )
+            first = last + 1
+    heading = "\n".join(["Decode steps by position", *_by_pair(records, said)])
+    return _table("generation_positions", rows, records, heading)
+
+
+def grown(records: Records) -> Table:
+    """Return how decode steps grow from one to the next, with the interval of the slope."""
+    rows: list[Row] = []
+    for pair, made in records.pairs():
+        found = growth([each.steps_ns for each in made])
+        rows.append(
+            {
+                "pair": str(pair),
+                "prompts": found.prompts,
+                "steps": found.steps,
+                "mean_ns": found.mean_ns,
+                "slope_ns": found.slope_ns,
+                "low_ns": found.low_ns,
+                "high_ns": found.high_ns,
+                "per_100_tokens_share": found.share,
+                "verdict": found.verdict,
+            }
+        )
+    return _table("generation_growth", rows, records, "Growth of a decode step from token to token")
+
+
+def sentence(found: Growth) -> str:
+    """Return in words whether decode time grows with the cache.
+
+    >>> sentence(Growth(100, 2, 1e6, 500.0, 400.0, 600.0))
+    'it grows with the cache: 500 ns a token (95 %: 400 ns to 600 ns), 5.0 % in 100 tokens'
+    """
+    if found.verdict == UNKNOWN:
+        return "too few steps to tell whether it grows with the cache"
+    verdict = {
+        "grows": "it grows with the cache",
+        "falls": "it falls as the cache grows: look for warm-up or clocks",
+    }.get(found.verdict, "no growth with the cache beyond chance")
+    low, high = duration(found.low_ns), duration(found.high_ns)
+    return (
+        f"{verdict}: {duration(found.slope_ns)} a token (95 %: {low} to {high}), "
+        f"{found.share * 100:.1f} % in 100 tokens"
+    )
+
+
+def slowest(records: Records) -> Table:
+    """Return the prompts that took longest."""
+    chosen = sorted(records.generations, key=lambda each: -each.wall_ns)[:SLOWEST]
+    rows: list[Row] = [
+        {
+            "pair": str(each.pair),
+            "id": each.id,
+            "tokens": each.tokens,
+            "wall_ns": round(each.wall_ns),
+            "first_token_ns": round(each.first_token_ns),
+            "per_token_ns": each.per_token_ns,
+            "tokens_per_s": each.tokens_per_s,
+            "prompt": each.prompt,
+            "file": each.file,
+        }
+        for each in chosen
+    ]
+    table = _table("generation_slowest", rows, records, "Slowest prompts")
+    one = len({each.file for each in records.generations}) == 1
+    unseen = (*table.unseen, *(("file",) if one else ()))
+    return replace(table, unseen=unseen, spare=("first_token_ns", "per_token_ns"))
+
+
+def references(records: Records) -> Table:
+    """Return the figures of the first notes beside those of pairs of the same sizes."""
+    rows: list[Row] = []
+    for pair, made in records.pairs():
+        noted = figures(pair)
+        if noted is None:
+            continue
+        prefill = [each.before_ns - each.part_ns("projector_total") for each in made]
+        here = {
+            ("prefill, both models", "ms"): float(np.mean(prefill)) / 1e6,
+            ("decode step", "ms"): float(np.mean([e.part_ns("decode_avg") for e in made])) / 1e6,
+            ("tokens per second, decoding", "tokens/s"): float(
+                np.mean([e.tokens_per_s for e in made])
+            ),
+        }
+        for ((measure, unit), value), figure in zip(here.items(), noted, strict=True):
+            what: Row = {"pair": str(pair), "measure": measure, "unit": unit}
+            rows.append(what | {"here": value, "first_notes": figure, "ratio": value / figure})
+    return _table("generation_references", rows, records, "Beside the first notes' rough figures")
+
+
+def figures(pair: Pair) -> tuple[float, float, float] | None:
+    """Return what the first notes say of a pair of these sizes, if anything.
+
+    >>> figures(Pair("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B-Base"))
+    (950.0, 75.0, 13.0)
+    """
+    for base, teacher, noted in NOTED:
+        if re.search(base, pair.base.lower()) and re.search(teacher, (pair.teacher or "").lower()):
+            return noted
+    return None
+
+
+def _by_pair(records: Records, said: Sequence[str]) -> list[str]:
+    pairs = [str(pair) for pair, _ in records.pairs()]
+    if len(pairs) == 1:
+        return list(said)
+    return [f"{pair}: {line}" for pair, line in zip(pairs, said, strict=True)]
+
+
+def _table(name: str, rows: list[Row], records: Records, heading: str) -> Table:
+    """Return rows as a table; a person sees the pair of models only where there are several."""
+    columns: dict[str, Column] = {}
+    for key in rows[0] if rows else ("pair",):
+        values = [row[key] for row in rows]
+        texts = [value for value in values if isinstance(value, str)]
+        columns[key] = texts if texts or not rows else np.array(values)
+    one = len(records.pairs()) == 1
+    return Table(name, columns, heading, unseen=("pair",) if one else ())
+
+
+QUESTIONS: Final[dict[str, Callable[[Records], Table]]] = {
+    "measure": describe,
+    "part": parts,
+    "position": positions,
+    "growth": grown,
+    "slowest": slowest,
+    "reference": references,
+}
+"""What may be asked for alone."""

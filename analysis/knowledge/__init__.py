@@ -1,0 +1,1 @@
+"""Facts about kernels, GPUs and names that no report holds."""

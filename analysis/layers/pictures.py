@@ -1,0 +1,102 @@
+"""Pictures of layer times: by layer, by part, and how they grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from analysis.layers.groups import TOTAL, Group
+from analysis.layers.records import ATTN, FFN
+from analysis.show import pictures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST: Final = 12
+"""Configurations in the picture of parts; more would not be told apart."""
+
+
+def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
+    """Write the pictures into a folder, which is made if it is not there.
+
+    Returns:
+        The files: ``layers.png``, ``layer_parts.png``, ``layer_growth.png``.
+
+    Raises:
+        ReportError: matplotlib is not installed, or the folder cannot be written to.
+    """
+    pictures.folder(folder)
+    made = []
+    for name, fill in _PICTURES.items():
+        with pictures.picture(folder / name) as figure:
+            fill(figure.subplots(), groups)
+        made.append(folder / name)
+    return made
+
+
+def _label(group: Group) -> str:
+    # A dollar sign in a name would begin a formula.
+    return f"{group.batch_size} x {group.input_len} {group.file}".strip().replace("$", r"\$")
+
+
+def _layers(axes: Axes, groups: Sequence[Group]) -> None:
+    """Each layer: both halves, of the configuration that takes longest."""
+    group = max(groups, key=lambda each: float(each.totals_ns.mean()))
+    places = np.arange(group.layers)
+    attn, ffn = (group.by_layer_ns(half).mean(axis=0) / 1e6 for half in (ATTN, FFN))
+    error = group.by_layer_ns(TOTAL).std(axis=0) / 1e6
+    axes.bar(places, attn, label="attention: norm, self-attention, residual")
+    axes.bar(places, ffn, bottom=attn, yerr=error, label="FFN: norm, MLP, residual")
+    axes.set(xlabel="layer", ylabel="ms", title=f"Layers, batch x length {_label(group)}")
+    axes.legend()
+
+
+def _parts(axes: Axes, groups: Sequence[Group]) -> None:
+    """Each configuration, the smallest first: the undivided parts, stacked."""
+    groups = groups[:MOST]
+    names = list(
+        dict.fromkeys(part for group in groups for part, _, whole in group.tree() if whole)
+    )
+    bottom = np.zeros(len(groups))
+    for name in names:
+        times = np.array(
+            [
+                float(group.part_ns(name).mean()) / 1e6
+                if name in {part for part, _, _ in group.tree()}
+                else 0.0
+                for group in groups
+            ]
+        )
+        axes.bar(range(len(groups)), times, bottom=bottom, label=name)
+        bottom = bottom + times
+    axes.set_xticks(range(len(groups)), [_label(group) for group in groups], rotation=30)
+    axes.set(xlabel="batch x length", ylabel="ms", title="Parts of a run")
+    axes.legend()
+
+
+def _growth(axes: Axes, groups: Sequence[Group]) -> None:
+    """Time against tokens, both halves, on logarithmic axes."""
+    for half, mark in ((ATTN, "o"), (FFN, "s"), (TOTAL, "^")):
+        points = sorted(
+            (group.batch_size * group.input_len, float(group.part_ns(half).mean()) / 1e6)
+            for group in groups
+        )
+        axes.plot(*zip(*points, strict=True), mark, label=half)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="tokens (batch times length)",
+        ylabel="ms",
+        title="Growth",
+    )
+    axes.legend()
+
+
+_PICTURES: Final[dict[str, Callable[[Any, Sequence[Group]], None]]] = {
+    "layers.png": _layers,
+    "layer_parts.png": _parts,
+    "layer_growth.png": _growth,
+}

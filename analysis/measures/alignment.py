@@ -1,0 +1,120 @@
+"""Reports of one run, a rank each, on one clock, and what each rank waited for the others.
+
+Each recording counts from its own start. Its UTC time brings them together as well as the clocks of
+the machines agree; collectives do better. None of them ends anywhere before all ranks have begun
+it, and all ranks end it within microseconds, so the median of the differences between the ends of
+the same collectives is the difference of the clocks. The same collectives are those of one name and
+one turn, where every rank has as many of that name; point-to-point transfers, which concern two
+ranks only, count between two and are left out among more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from analysis.measures.collectives import Place
+
+Int64 = npt.NDArray[np.int64]
+
+PAIRWISE: Final = re.compile(r"send|recv", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The collectives that several places took part in together.
+
+    Attributes:
+        row: ``(P, M)`` for each place, its row of each such collective.
+        unmatched: how many collectives of all places are not among them.
+    """
+
+    row: Int64
+    unmatched: int
+
+
+def shared(places: Sequence[Place]) -> Shared:
+    """Return the collectives that all of these places have, by name and turn."""
+    counts = [
+        Counter(place.kinds[kind] for kind in place.kind.tolist() if len(place.kinds))
+        for place in places
+    ]
+    common = {
+        name
+        for name in (counts[0] if len(counts) > 1 else ())
+        if len({count[name] for count in counts}) == 1
+        and (len(places) == 2 or not PAIRWISE.search(name))
+    }
+    positions = [
+        {key: row for row, key in enumerate(place.keys()) if key[0] in common} for place in places
+    ]
+    keys = list(positions[0]) if common else []
+    row = np.array([[known[key] for key in keys] for known in positions], np.int64)
+    every = sum(len(place.kind) for place in places)
+    return Shared(row.reshape(len(places), len(keys)), every - row.size)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How the clocks of reports differ.
+
+    Attributes:
+        offset_ns: ``(R,)`` to add to the times of each report; 0 for the first.
+        matched: how many collectives the last step rests on; 0 if the UTC times alone.
+        spread_ns: the median distance of a single collective from that.
+    """
+
+    offset_ns: Int64
+    matched: int
+    spread_ns: int
+
+
+def align(places: Sequence[Place], started_ns: Sequence[int | None]) -> Alignment:
+    """Bring reports onto the clock of the first.
+
+    Args:
+        places: one place of each report.
+        started_ns: when each recording began, UTC, or None where it does not say.
+    """
+    first = started_ns[0]
+    known = [0 if first is None or each is None else each - first for each in started_ns]
+    offset = np.array(known, np.int64)
+    same = shared(places)
+    if not same.row.shape[1]:
+        return Alignment(offset, 0, 0)
+    ends = np.array([place.end_ns[row] for place, row in zip(places, same.row, strict=True)])
+    apart = ends[0] - ends
+    offset = np.median(apart, axis=1).astype(np.int64)
+    spread = np.median(np.abs(apart[1:] - offset[1:, None]), axis=1)
+    return Alignment(offset, same.row.shape[1], int(spread.max()))
+
+
+def waiting(places: Sequence[Place], offset_ns: Int64) -> tuple[list[Int64], int]:
+    """Return how long each place's collectives waited until the last place had begun them.
+
+    Args:
+        places: all that took part.
+        offset_ns: ``(P,)`` to bring each onto one clock.
+
+    Returns:
+        For each place ``(C,)`` times, 0 where a collective is not shared, and how many collectives
+        of all places are not: of another name or number, or apart in time.
+    """
+    result = [np.zeros(len(place.kind), np.int64) for place in places]
+    same = shared(places)
+    if not same.row.shape[1]:
+        return result, same.unmatched
+    pairs = list(zip(places, same.row, offset_ns, strict=True))
+    start = np.array([place.start_ns[row] + offset for place, row, offset in pairs])
+    end = np.array([place.end_ns[row] + offset for place, row, offset in pairs])
+    last, together = start.max(axis=0), start.max(axis=0) <= end.min(axis=0)
+    for times, row, began, ended in zip(result, same.row, start, end, strict=True):
+        times[row] = np.where(together, np.minimum(last, ended) - began, 0)
+    return result, same.unmatched + int((~together).sum()) * len(places)

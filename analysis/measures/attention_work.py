@@ -1,0 +1,65 @@
+"""Which work is attention's: of its parts with what they bring about in backward, or fused."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.attribution import phases
+from analysis.attribution.launches import placed
+from analysis.knowledge import categories
+
+if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
+    from analysis.attribution.origin import Origin
+    from analysis.kernels import Work
+
+Bools = npt.NDArray[np.bool_]
+
+CATEGORY: Final = "attention"
+"""Of kernels that do all of attention."""
+
+BACKWARD: Final = re.compile(r"bwd|backward", re.IGNORECASE)
+"""What the fused kernels of the backward pass have in their names."""
+
+
+def of_category(work: Work, wanted: str) -> Bools:
+    """Return ``(N,)`` which work is of a category."""
+    labels = categories.categories(work.names)
+    fits: Bools = np.array([label == wanted for label in labels], np.bool_)[work.kind]
+    return fits
+
+
+def fused(work: Work) -> Bools:
+    """Return ``(N,)`` which work is of a kernel that does all of attention."""
+    return of_category(work, CATEGORY)
+
+
+def by_name_backward(work: Work) -> Bools:
+    """Return ``(N,)`` which work belongs to a backward pass by the name of its kernel."""
+    late = [BACKWARD.search(name) is not None for name in work.names]
+    result: Bools = np.array(late, np.bool_)[work.kind]
+    return result
+
+
+def of_part(found: Attribution, part: str, came_from: Origin) -> tuple[Bools, Bools]:
+    """Return the work of one part of attention, forward, and what it brought about in backward.
+
+    Args:
+        found: the attributed work.
+        part: the canonical name of its range.
+        came_from: where that work comes from.
+
+    Returns:
+        ``(N,)`` each; nothing is in both, and nothing in either where no range is called so.
+    """
+    none = np.zeros(len(found.work.kind), np.bool_)
+    chosen = found.ranges.called(part)
+    if not chosen.any():
+        return none, none
+    forward = phases.inside(found, part)
+    later = placed(found.ranges.take(chosen), came_from.place)
+    return forward, later & ~forward

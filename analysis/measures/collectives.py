@@ -1,0 +1,219 @@
+"""Collectives and what a device computes beside them, place by place.
+
+A place is one GPU of one process; on a CPU, one process. On a GPU collectives are kernels (NCCL and
+its kin), and what computes is every other kernel; copies and sets are neither. On a CPU a backend
+that works on threads of its own (gloo) leaves a range for each collective, ``gloo:all_reduce``, and
+what computes are the operators outside of them. Where there is no such range, the host's own
+``all_reduce``, ``reduce_scatter``, ``all_gather`` and ``broadcast`` ranges stand in. They end when
+the host goes on: that of a call that waits is as long as its collective, with nothing hidden under
+it; that of an asynchronous call, as in `model.parallel`, only launches it. What the host waits
+later, in a ``communication`` range with no collective inside, is of no collective for certain: it
+is said in a note and counted nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.union import Cover
+from analysis.attribution import warmup
+from analysis.attribution.launches import Attribution, within
+from analysis.knowledge.categories import category
+from analysis.show.render import duration
+from analysis.source import tables
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.recorded.ranges import Ranges
+    from analysis.source.report import Report
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+BACKEND: Final = re.compile(r"(?:gloo|mpi|ucc|xccl|fake):\w")
+"""What c10d calls the range of a collective that a backend runs (`ProcessGroup*.cpp`)."""
+
+CATEGORY: Final = "collective"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one GPU of one process did, or one process on a CPU.
+
+    Attributes:
+        process: its id.
+        device: CUDA ordinal, or `tables.MISSING` on a CPU.
+        kinds: ``(K,)`` names of collectives.
+        kind: ``(C,)`` the position of each collective's name, in order of start.
+        start_ns: ``(C,)`` from the start of the recording.
+        end_ns: ``(C,)``.
+        compute: when anything else was computed.
+    """
+
+    process: int
+    device: int
+    kinds: list[str]
+    kind: Int64
+    start_ns: Int64
+    end_ns: Int64
+    compute: Cover
+
+    @property
+    def collective(self) -> Cover:
+        """When any collective ran."""
+        return Cover.of(self.start_ns, self.end_ns)
+
+    def keys(self) -> list[tuple[str, int]]:
+        """Return what tells each collective from all others here: its name and its turn."""
+        turn = np.zeros(len(self.kind), np.int64)
+        for number in np.unique(self.kind):
+            mine = self.kind == number
+            turn[mine] = np.arange(mine.sum())
+        pairs = zip(self.kind.tolist(), turn.tolist(), strict=True)
+        return [(self.kinds[kind], place) for kind, place in pairs]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The places of a report, and what there is to say about how they were found."""
+
+    places: tuple[Place, ...]
+    notes: tuple[str, ...]
+
+
+def of(report: Report, *, exclude_warmup: bool = True) -> Found:
+    """Return the places of a report, by process and device.
+
+    Raises:
+        ReportError: it holds neither kernels nor operators.
+    """
+    found = Attribution.of(report)
+    counted = warmup.counted(found, exclude_warmup=exclude_warmup)
+    said = warmup.note(found, excluded=exclude_warmup)
+    if found.work.calls is None:
+        places, notes = tuple(_on_gpus(found, counted)), _graphs(found, counted)
+    else:
+        places, notes = _on_cpu(found, counted, exclude_warmup)
+    return Found(places, (*said, *notes))
+
+
+def _on_gpus(found: Attribution, counted: Bools) -> Iterator[Place]:
+    fields = ("start_ns", "end_ns", "device", "global_pid")
+    parts = [
+        tables.device_work(found.report, table, *fields) for table in (tables.KERNEL, tables.GRAPH)
+    ]
+    rows = {name: np.concatenate([part[name] for part in parts])[counted] for name in fields}
+    kind = found.work.kind[counted]
+    labels = [category(name) for name in found.work.names]
+    collective = np.array([label == CATEGORY for label in labels], np.bool_)[kind]
+    process = (rows["global_pid"] >> 24) & 0xFFFFFF
+    for pid, device in sorted(set(zip(process.tolist(), rows["device"].tolist(), strict=True))):
+        here = (process == pid) & (rows["device"] == device)
+        mine, other = here & collective, here & ~collective
+        yield _place(
+            pid,
+            device,
+            found.work.names,
+            (kind[mine], rows["start_ns"][mine], rows["end_ns"][mine]),
+            Cover.of(rows["start_ns"][other], rows["end_ns"][other]),
+        )
+
+
+def _graphs(found: Attribution, counted: Bools) -> tuple[str, ...]:
+    is_graph = np.array([source == "graph" for source in found.work.sources], np.bool_)
+    replays = int(is_graph[found.work.kind[counted]].sum()) if len(is_graph) else 0
+    if not replays:
+        return ()
+    return (f"{replays:,} graph replays count as compute: what is inside was not recorded",)
+
+
+def _on_cpu(
+    found: Attribution, counted: Bools, exclude_warmup: bool
+) -> tuple[tuple[Place, ...], tuple[str, ...]]:
+    ranges, calls = found.ranges, found.work.calls
+    assert calls is not None, "a report without kernels is ranked by operators"
+    if exclude_warmup:
+        ranges = ranges.take(warmup.outside(found, ranges))
+    chosen = ranges.take(ranges.where(lambda name: BACKEND.match(name) is not None))
+    notes: tuple[str, ...] = ()
+    if not len(chosen):
+        chosen = ranges.take(ranges.where(lambda name: name in names.COLLECTIVES))
+        if len(chosen):
+            notes = (_of_the_host(ranges, chosen),)
+    calls = calls.take(counted)
+    inside = _inside(calls.start_ns, calls.thread, chosen)
+    places = []
+    for pid in np.unique(np.concatenate([calls.process, chosen.process])).tolist():
+        mine, working = chosen.process == pid, (calls.process == pid) & ~inside
+        places.append(
+            _place(
+                pid,
+                tables.MISSING,
+                chosen.names,
+                (chosen.name[mine], chosen.start_ns[mine], chosen.end_ns[mine]),
+                Cover.of(calls.start_ns[working], calls.end_ns[working]),
+            )
+        )
+    return tuple(places), notes
+
+
+def _of_the_host(ranges: Ranges, chosen: Ranges) -> str:
+    """Return what to know where the host's ranges stand in for the collectives themselves."""
+    said = "no ranges of a backend's own threads: the host's calls count in their place"
+    waited_ns = _waited_ns(ranges, chosen)
+    if not waited_ns:
+        return said
+    return (
+        f"{said}, but not the {duration(waited_ns)} that it waited for them afterwards: an "
+        "asynchronous call ends before its collective does"
+    )
+
+
+def _waited_ns(ranges: Ranges, chosen: Ranges) -> int:
+    """Return the time in ``communication`` ranges of the host in which no collective begins."""
+    around = ranges.take(ranges.where(lambda name: name == names.COMMUNICATION))
+    waited_ns = 0
+    for number in np.unique(around.thread):
+        mine = around.take(around.thread == number)
+        begins = np.sort(chosen.start_ns[chosen.thread == number])
+        empty = np.searchsorted(begins, mine.start_ns) == np.searchsorted(begins, mine.end_ns)
+        waited_ns += int((mine.end_ns - mine.start_ns)[empty].sum())
+    return waited_ns
+
+
+def _inside(start_ns: Int64, thread: Int64, chosen: Ranges) -> Bools:
+    """Return which calls begin during a collective of their own thread: they are part of it."""
+    inside = np.zeros(len(start_ns), np.bool_)
+    for number in np.unique(chosen.thread):
+        mine = thread == number
+        windows = chosen.take(chosen.thread == number)
+        process = np.full(int(mine.sum()), (int(number) >> 24) & 0xFFFFFF)
+        inside[mine] = within(start_ns[mine], process, windows)
+    return inside
+
+
+def _place(
+    process: int,
+    device: int,
+    known: list[str],
+    collectives: tuple[Int64, Int64, Int64],
+    compute: Cover,
+) -> Place:
+    kind, start, end = collectives
+    order = np.lexsort((end, start))
+    used, position = np.unique(kind[order], return_inverse=True)
+    return Place(
+        process=process,
+        device=device,
+        kinds=[known[number] for number in used.tolist()],
+        kind=position.astype(np.int64),
+        start_ns=start[order],
+        end_ns=end[order],
+        compute=compute,
+    )

@@ -1,0 +1,104 @@
+"""How many matrix products a forward pass launches: linear layers', and attention's in batches."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.attribution import phases
+from analysis.kernels import labels_of
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
+    from analysis.kernels import Work
+
+Bools = npt.NDArray[np.bool_]
+
+GEMM: Final = "gemm"
+"""The category of matrix products."""
+
+ON_CPU: Final = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+"""Of the operators of category gemm, those that multiply; the others contain them."""
+
+SPLIT: Final = re.compile(r"split_?k.*reduce", re.IGNORECASE)
+"""Kernels that add up the parts of one product: cuBLAS' splitKreduce_kernel."""
+
+LINEARS: Final = 7
+"""Of a block: q, k, v and the output projection, and three of a gated feed-forward."""
+
+BATCHED: Final = (names.ATTENTION_SCORES, names.FINAL_MATMUL)
+"""The parts of attention that are a product for each head of each sequence, in one call."""
+
+
+@dataclass(frozen=True)
+class GemmCalls:
+    """The products of one forward pass.
+
+    Attributes:
+        linear: those of linear layers; all of them, where no range tells attention's.
+        batched: those of attention's scores and values.
+        layers: how many blocks one forward passes; 0 where no range tells.
+    """
+
+    linear: float
+    batched: float
+    layers: float
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether that is 7 linear layers and 2 batched products a block, and one head."""
+        wanted = (LINEARS * self.layers + 1, len(BATCHED) * self.layers)
+        return self.layers > 0 and (self.linear, self.batched) == wanted
+
+    def describe(self) -> str:
+        """Return it in words.
+
+        >>> GemmCalls(85, 24, 12).describe(), GemmCalls(2.5, 0, 0).describe()
+        ('109 GEMM calls: 85 linear (7 a layer + 1) and 24 batched', '2.5 GEMM calls')
+        """
+        every = self.linear + self.batched
+        said = f"{every:,g} GEMM {'call' if every == 1 else 'calls'}"
+        if not self.batched:
+            return said
+        how = f" ({LINEARS} a layer + 1)" if self.by_layer else ""
+        return f"{said}: {self.linear:,g} linear{how} and {self.batched:,g} batched"
+
+
+def gemm_calls(found: Attribution, forward: Bools, passes: int) -> GemmCalls:
+    """Return how many products one forward pass launches.
+
+    Args:
+        found: the attributed work.
+        forward: ``(N,)`` which of it belongs to the forward passes.
+        passes: how many those are, at least 1.
+    """
+    ranges = found.ranges
+    batched = np.zeros_like(forward)
+    for part in BATCHED:
+        if ranges.called(part).any():
+            batched |= phases.inside(found, part)
+    linear, others = (
+        products(found.work.take(forward & side)) / passes for side in (~batched, batched)
+    )
+    counted = ranges.called(names.FINAL_MATMUL) & ~found.ranges_in_warmup
+    return GemmCalls(linear, others, int(counted.sum()) / passes)
+
+
+def products(work: Work) -> int:
+    """Return how many matrix products some work holds; what adds up their parts is none."""
+    counts = np.bincount(work.kind, minlength=len(work.names))
+    return sum(
+        int(count)
+        for name, label, count in zip(work.names, labels_of(work), counts.tolist(), strict=True)
+        if label == GEMM and not SPLIT.search(name) and not contains(name)
+    )
+
+
+def contains(name: str) -> bool:
+    """Return whether an operator's product is launched by another operator inside it."""
+    return name.startswith("aten::") and name not in ON_CPU

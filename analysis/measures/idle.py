@@ -1,0 +1,202 @@
+"""When a GPU was idle, and why: the gaps between what it did, per process and device.
+
+Busy is the union of kernels, graph replays, copies and sets, and what the profiler took where
+NVIDIA's expert rule ``gpu_gaps`` counts it as busy. Graph replays that rule does not know, and it
+knows only three names of the profiler's overhead; later exporters name the flushes more closely
+(``CUDA profiling data flush on cudaProfilerStop``), and all of them count here. Overhead that
+reaches beyond the first or last work is cut there, where the rule drops it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.containment import Spans, distinct
+from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.union import Cover
+from analysis.attribution.phases import last_around
+from analysis.measures.idle_causes import CAUSES, causes
+from analysis.recorded.timeline import Timeline
+from analysis.source import device_tables, tables
+
+if TYPE_CHECKING:
+    from analysis.recorded.ranges import Ranges
+    from analysis.source.report import Report
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+DEVICE_BITS: Final = 32
+"""For the device, shifted by one as it may be -1, of a number that holds the process too."""
+
+OVERHEAD: Final = re.compile(r"CUDA profiling (?:overhead|stop overhead|data flush\b.*)$")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One device in one process.
+
+    Attributes:
+        process: process id.
+        device: CUDA ordinal.
+        busy: when it was not idle.
+        overhead_ns: how much of that was only the profiler.
+    """
+
+    process: int
+    device: int
+    busy: Cover
+    overhead_ns: int
+
+    @property
+    def idle_ns(self) -> int:
+        """How long it was idle between its first and its last work."""
+        return self.busy.span_ns - self.busy.busy_ns
+
+
+@dataclass(frozen=True)
+class Idle:
+    """All gaps of a report, place by place, in order of time.
+
+    Attributes:
+        timeline: what the GPUs did.
+        places: where they did it, by process and device.
+        place: ``(G,)`` position in ``places``.
+        start_ns: ``(G,)`` the end of what ran before.
+        end_ns: ``(G,)`` the start of what ran next.
+        cause: ``(G,)`` position in `CAUSES`.
+        call: ``(G,)`` the call that started the work after the gap, or `NONE`.
+    """
+
+    timeline: Timeline
+    places: list[Place]
+    place: Int64
+    start_ns: Int64
+    end_ns: Int64
+    cause: Int64
+    call: Int64
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    @property
+    def duration_ns(self) -> Int64:
+        """How long each was."""
+        return self.end_ns - self.start_ns
+
+    @property
+    def process(self) -> Int64:
+        """The process of each."""
+        return np.array([at.process for at in self.places], np.int64)[self.place]
+
+    @property
+    def device(self) -> Int64:
+        """The device of each."""
+        return np.array([at.device for at in self.places], np.int64)[self.place]
+
+    def take(self, kept: Int64) -> Idle:
+        """Return some of the gaps."""
+        fields = ("place", "start_ns", "end_ns", "cause", "call")
+        return replace(self, **{field: getattr(self, field)[kept] for field in fields})
+
+    def by_cause(self, kept: Bools | None = None) -> dict[str, int]:
+        """Return the idle time of each cause, in ns, of all gaps or of some."""
+        chosen = np.ones(len(self), np.bool_) if kept is None else kept
+        time = np.zeros(len(CAUSES), np.int64)
+        np.add.at(time, self.cause[chosen], self.duration_ns[chosen])
+        return dict(zip(CAUSES, time.tolist(), strict=True))
+
+
+def of(report: Report, timeline: Timeline | None = None) -> Idle:
+    """Return when and why the GPUs of a report were idle; without places if none did anything."""
+    timeline = timeline or Timeline.of(report)
+    overhead = profiling(report)
+    place_of = timeline.process << DEVICE_BITS | timeline.device + 1
+    places, parts = [], []
+    for number, code in enumerate(distinct(place_of).tolist()):
+        rows = np.flatnonzero(place_of == code)
+        process, device = code >> DEVICE_BITS, (code & ((1 << DEVICE_BITS) - 1)) - 1
+        place, (start, end, following) = gaps_of(timeline, rows, overhead, process, device)
+        places.append(place)
+        parts.append((np.full(len(start), number, np.int64), start, end, following))
+    if not parts:
+        none = np.empty(0, np.int64)
+        return Idle(timeline, places, none, none, none, none, none)
+    at, start, end, following = (np.concatenate(column) for column in zip(*parts, strict=True))
+    cause = causes(timeline, start, end, following)
+    return Idle(timeline, places, at, start, end, cause, timeline.call[following])
+
+
+def profiling(report: Report) -> tuple[Int64, Int64, Int64]:
+    """Return when the profiler itself held up a process: starts, ends, process ids."""
+    rows = device_tables.overhead(report)
+    names, name = tables.named(report, rows["name_id"])
+    counts = np.array([OVERHEAD.match(text) is not None for text in names], np.bool_)[name]
+    process = (rows["thread"] >> 24) & 0xFFFFFF
+    return rows["start_ns"][counts], rows["end_ns"][counts], process[counts]
+
+
+def gaps_of(
+    timeline: Timeline,
+    rows: Int64,
+    overhead: tuple[Int64, Int64, Int64],
+    process: int,
+    device: int,
+) -> tuple[Place, tuple[Int64, Int64, Int64]]:
+    """Return one device of one process, and its gaps.
+
+    Args:
+        timeline: what was done.
+        rows: what this device did for this process; not empty.
+        overhead: as `profiling` returns it.
+        process: its id.
+        device: its ordinal.
+
+    Returns:
+        The place, and ``(G,)`` starts, ends and work that followed (of several the first launched).
+    """
+    start, end = timeline.start_ns[rows], timeline.end_ns[rows]
+    first, last = int(start.min()), int(end.max())
+    taken = overhead[2] == process
+    # An overhead on one thread holds up all devices of its process, as NVIDIA counts it.
+    low, high = overhead[0][taken].clip(first, last), overhead[1][taken].clip(first, last)
+    busy = Cover.of(np.append(start, low), np.append(end, high))
+    begin, finish = busy.gaps
+    launched = timeline.calls.start_ns[timeline.call[rows]] if len(timeline.calls) else start
+    order = np.lexsort((launched, start))
+    following = rows[order[np.searchsorted(start[order], finish, side="left")]]
+    only = busy.busy_ns - Cover.of(start, end).busy_ns
+    return Place(process, device, busy, only), (begin, finish, following)
+
+
+def ranges_of(idle: Idle, ranges: Ranges) -> list[str]:
+    """Return the name of the innermost range the host was in during each gap, "" where in none.
+
+    Where the host was late, that is halfway through its delay, else when it launched what came
+    next; on the launching thread, and where that has no range open, on any of its process.
+    """
+    calls, known = idle.timeline.calls, idle.call != NONE
+    instant = (idle.start_ns + idle.end_ns) // 2
+    thread = np.full(len(idle), tables.MISSING, np.int64)
+    if known.any():
+        call = idle.call[known]
+        begun = calls.start_ns[call]
+        start = idle.start_ns[known]
+        instant[known] = np.where(begun > start, (start + begun) // 2, begun)
+        thread[known] = calls.thread[call]
+    times = (ranges.start_ns, ranges.end_ns)
+    found = last_around(Spans(ranges.thread, *times), Spans(thread, instant, instant))
+    rest = np.flatnonzero(found == NONE)
+    found[rest] = last_around(
+        Spans(ranges.process, *times),
+        Spans(idle.process[rest], instant[rest], instant[rest]),
+    )
+    inside = found != NONE
+    code = np.full(len(found), len(ranges.names))
+    code[inside] = ranges.name[found[inside]]
+    return list(np.array([*ranges.names, ""], object)[code])

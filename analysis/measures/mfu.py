@@ -1,0 +1,137 @@
+"""Model FLOPs utilization: what the model needs a second, against what the GPU could do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.knowledge import number_formats
+from analysis.knowledge.peaks import lookup
+from analysis.show.render import duration, percent, scaled
+
+if TYPE_CHECKING:
+    from analysis.source.report import Report
+
+UNSTEADY: Final = 0.25
+"""Where half of the steps lie further than this from their median, the median says little."""
+
+LONGEST_NS: Final = 1 << 63
+"""A step takes less than that, and more than nothing; NaN does neither."""
+
+Times = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mfu:
+    """How fast steps were, in the model's own FLOPs.
+
+    Attributes:
+        flops: that the model needs for a step, whatever was launched.
+        step_ns: ``(S,)`` the time of each step.
+        recorded: whether they were slowed by recording.
+        peak_flops_per_s: of the device, or None where it is not known.
+    """
+
+    flops: int
+    step_ns: Times
+    recorded: bool
+    peak_flops_per_s: float | None
+
+    @property
+    def median_ns(self) -> float:
+        """The median step."""
+        return float(np.median(self.step_ns))
+
+    @property
+    def flops_per_s(self) -> float:
+        """What the median step achieved."""
+        return self.flops / (self.median_ns / 1e9)
+
+    @property
+    def share(self) -> float | None:
+        """That as a share of the peak; None where it is not known."""
+        return self.flops_per_s / self.peak_flops_per_s if self.peak_flops_per_s else None
+
+    def describe(self) -> str:
+        """Return one line."""
+        what = f"{scaled(self.flops_per_s, 'FLOP/s')}"
+        first = f"MFU {percent(self.share)}, {what}" if self.share is not None else what
+        how = "recorded" if self.recorded else "not recorded"
+        line = (
+            f"{first}: the model's {scaled(self.flops, 'FLOP')} (6N + 12 L d T a token) "
+            f"in a median step of {duration(self.median_ns)}, {how}"
+        )
+        if not unsteady(self.step_ns):
+            return line
+        ends = (self.flops / (float(end) / 1e9) for end in (self.step_ns.max(), self.step_ns.min()))
+        return f"{line}; steps differ, from {' to '.join(scaled(end, 'FLOP/s') for end in ends)}"
+
+
+def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
+    """Return the MFU of a run of our launcher, or None where the report does not tell enough.
+
+    PaLM's convention (arXiv 2204.02311, appendix B), as nanoGPT has it: a token needs 6N + 12 L d T
+    FLOPs, forward and backward, the full square of attention; a forward pass alone a third. N are
+    all parameters but the input embedding, which is looked up. Steps timed without recording count,
+    where there are some; unless they are so unsteady that their median says little, and the
+    recorded ones are not.
+
+    Args:
+        report: what was recorded.
+        peak_flops_per_s: of the device; None looks it up.
+    """
+    flops = step_flops(report)
+    bare, recorded = step_times(report, "unprofiled_step_ns"), step_times(report, "step_ns")
+    use_bare = bool(len(bare)) and not (
+        unsteady(bare) and len(recorded) > 1 and not unsteady(recorded)
+    )
+    times = bare if use_bare else recorded
+    if flops is None or not len(times) or float(np.median(times)) <= 0:
+        return None
+    if peak_flops_per_s is None:
+        card = lookup(report.device)
+        number_format = number_formats.of_report(report)
+        peak_flops_per_s = card.flops_per_s(number_format) if card else None
+    return Mfu(flops, times, not use_bare, peak_flops_per_s)
+
+
+def unsteady(step_ns: Times) -> bool:
+    """Return whether step times lie so far apart that their median says little.
+
+    >>> unsteady(np.array([37.5, 508.7])), unsteady(np.array([70, 80, 300]))
+    (True, False)
+    """
+    if not len(step_ns):
+        return False
+    middle = float(np.median(step_ns))
+    return float(np.median(np.abs(step_ns - middle))) > UNSTEADY * middle
+
+
+def step_flops(report: Report) -> int | None:
+    """Return the FLOPs that the model needs for a step, or None where the report does not tell."""
+    fields = ("parameters", "vocab_size", "d_model", "num_layers", "batch", "context")
+    try:
+        parameters, vocabulary, width, layers, batch, context = (
+            int(report.run[field]) for field in fields
+        )
+    except (KeyError, ValueError):
+        return None
+    a_token = 6 * (parameters - vocabulary * width) + 12 * layers * width * context
+    whole = batch * context * a_token
+    return whole // 3 if report.run.get("mode") == "forward" else whole
+
+
+def step_times(report: Report, key: str) -> Times:
+    """Return step times that the launcher noted; none where it did not or they make no sense."""
+    try:
+        times = json.loads(report.run.get(key, "[]"))
+    except (ValueError, RecursionError):
+        times = []
+    whole = isinstance(times, list) and all(
+        isinstance(time, int | float) and 0 < time < LONGEST_NS for time in times
+    )
+    return np.array(times if whole else [], np.float64)

@@ -1,0 +1,158 @@
+"""The part of a report that is about the steps: warm-up, loading and the like left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.intervals import NONE
+from analysis.copies import Moves
+from analysis.measures import gpu_time_split, idle
+from analysis.measures.idle import Idle
+from analysis.measures.range_sums import RangeSums, range_sums
+from analysis.recorded.timeline import Timeline
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
+    from analysis.measures.gpu_time_split import Occupation
+    from analysis.source.report import Report
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What lies in the steps of a report, or in its phases, and how long they were.
+
+    Attributes:
+        report: what was recorded.
+        found: its work, attributed.
+    """
+
+    report: Report
+    found: Attribution
+
+    @cached_property
+    def window(self) -> dict[int, tuple[int, int]]:
+        """From the first step's (or phase's) start to the last one's end, by process.
+
+        Where neither is marked, from the end of the warm-up, if there is one, to the end.
+        """
+        ranges = self.found.ranges
+        steps = ranges.called(names.STEP)
+        steps |= ranges.where(lambda name: name in names.PHASES)
+        chosen = ranges.take(steps & ~self.found.ranges_in_warmup)
+        result: dict[int, tuple[int, int]] = {}
+        if not len(chosen):
+            warm = self.found.warmup
+            for process in np.unique(warm.process).tolist():
+                until = int(warm.end_ns[warm.process == process].max())
+                result[process] = (until, np.iinfo(np.int64).max)
+            return result
+        for process in np.unique(chosen.process).tolist():
+            mine = chosen.process == process
+            result[process] = (int(chosen.start_ns[mine].min()), int(chosen.end_ns[mine].max()))
+        return result
+
+    def during(self, process: Int64, instant_ns: Int64) -> Bools:
+        """Return which instants count; all, in a process without such ranges."""
+        result = np.ones(len(instant_ns), np.bool_)
+        for number, (start, end) in self.window.items():
+            mine = process == number
+            result[mine] = (start <= instant_ns[mine]) & (instant_ns[mine] <= end)
+        return result
+
+    @cached_property
+    def work(self) -> Bools:
+        """Which work counts."""
+        launches = self.found.launches
+        process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, -1)
+        counts = self.during(process, launches.start_ns)
+        return counts & ~self.found.work_in_warmup if len(self.found.warmup) else counts
+
+    @cached_property
+    def kernel_ns(self) -> int:
+        """The time of that work."""
+        return max(int(self.found.work.duration_ns[self.work].sum()), 1)
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """What the GPUs did."""
+        return Timeline.of(self.report)
+
+    @cached_property
+    def every_gap(self) -> Idle:
+        """When the GPUs were idle, all of it."""
+        return idle.of(self.report, self.timeline)
+
+    @cached_property
+    def windows(self) -> Int64:
+        """``(P, 2)`` when each of the ``idle.places`` was looked at: from, until, in ns.
+
+        That is `window`, of the host's clock, as far as the GPU has work before and after. A GPU
+        lags behind: it ends no sooner than the last work launched in it, and what was launched
+        before (in the warm-up) and still ran as it began is left out.
+        """
+        timeline, result = self.timeline, []
+        known = timeline.call != NONE
+        launched = np.full(len(timeline), NONE, np.int64)
+        launched[known] = timeline.calls.start_ns[timeline.call[known]]
+        for place in self.every_gap.places:
+            first, last = int(place.busy.start_ns[0]), int(place.busy.end_ns[-1])
+            if place.process not in self.window:
+                result.append((first, last))
+                continue
+            low, high = self.window[place.process]
+            here = known & (timeline.process == place.process) & (timeline.device == place.device)
+            earlier = timeline.end_ns[here & (launched < low)]
+            own = timeline.end_ns[here & (low <= launched) & (launched <= high)]
+            begin = min(max(low, first, int(earlier.max(initial=first))), last)
+            result.append((begin, min(max(high, int(own.max(initial=begin)), begin), last)))
+        return np.array(result, np.int64).reshape(-1, 2)
+
+    @cached_property
+    def idle(self) -> Idle:
+        """When the GPUs were idle in their `windows`; a gap outside of them lasts 0 ns."""
+        every = self.every_gap
+        low, high = self.windows[every.place].T
+        start = every.start_ns.clip(low, high)
+        return replace(every, start_ns=start, end_ns=every.end_ns.clip(start, high))
+
+    @cached_property
+    def gaps(self) -> Bools:
+        """Which gaps count."""
+        counts: Bools = self.idle.duration_ns > 0
+        return counts
+
+    @cached_property
+    def occupations(self) -> list[Occupation]:
+        """What the measured time of each GPU went into; see `analysis.measures.gpu_time_split`."""
+        return gpu_time_split.of(self)
+
+    @cached_property
+    def wall_ns(self) -> int:
+        """How long the GPUs were looked at, all together: the sum of their `windows`."""
+        return max(int((self.windows[:, 1] - self.windows[:, 0]).sum()), 1)
+
+    @cached_property
+    def sums(self) -> RangeSums:
+        """What the ranges hold."""
+        return range_sums(self.found, timeline=self.timeline)
+
+    @cached_property
+    def moves(self) -> Moves:
+        """The copies and sets, all of them."""
+        return Moves.of(self.report, self.timeline)
+
+    @cached_property
+    def instances(self) -> int:
+        """How many steps there are; 1 where none is marked."""
+        ranges = self.found.ranges
+        steps = ranges.called(names.STEP) & ~self.found.ranges_in_warmup
+        return max(int(steps.sum()), 1)

@@ -1,0 +1,1 @@
+"""Memory of a run, by part of the model."""

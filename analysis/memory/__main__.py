@@ -1,0 +1,99 @@
+"""How much memory was held, in which range, by whom, and whether it grows.
+
+    python -m analysis.memory report.sqlite
+    python -m analysis.memory report.sqlite --show holders --format csv
+
+--show peaks    the most held while each range was open
+--show holders  what was held at the peak, by the range that took it
+--show steps    every step: what it found, held at most, and left (does it leak?)
+--show saved    what one forward pass keeps for its backward pass, measured and computed
+
+Reads what `make profile MEMORY=1` records, PyTorch traces of profile_memory=True, and nsys' own
+memory events (--cuda-memory-usage=true). Warm-up is left out unless --exclude none.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from analysis.memory.tables import TABLES, Memory
+from analysis.show import cli
+from analysis.show.errors import ReportError
+from analysis.source.report import Report
+
+if TYPE_CHECKING:
+    from analysis.show.table import Table
+
+ALL: Final = "all"
+
+
+def memory(report: Report, *, show: str = "peaks", exclude_warmup: bool = True) -> Table:
+    """Return one of `TABLES`, with the peaks in its heading.
+
+    Args:
+        report: what was recorded.
+        show: which.
+        exclude_warmup: leave out ranges in warm-up, and peaks there.
+
+    Raises:
+        ReportError: no memory was recorded, or not what this table needs.
+    """
+    found = Memory.of(report, exclude_warmup=exclude_warmup)
+    return headed(TABLES[show](found), found)
+
+
+def headed(table: Table, found: Memory) -> Table:
+    """Return a table with what is said of the report above its own heading."""
+    return replace(table, heading=f"{found.heading}\n\n{table.heading}")
+
+
+def everything(found: Memory) -> tuple[list[Table], list[str]]:
+    """Return every table the report has something for, and why the others are not there."""
+    made, reasons = [], []
+    for table in TABLES.values():
+        try:
+            made.append(table(found))
+        except ReportError as error:
+            reasons.append(f"{error.problem}; {error.remedy}")
+    return made, reasons
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the tables; see the module's docstring."""
+    parser = cli.parser(__doc__, "python -m analysis.memory")
+    parser.add_argument(
+        "--show",
+        choices=(ALL, *TABLES),
+        help="which table (default all; in csv, json and sqlite peaks, for they take one)",
+    )
+    parser.add_argument("--pictures", metavar="DIR", help="write memory over time there, as PNG")
+    cli.add_exclude(parser)
+    args = cli.parse(parser, argv)
+    one = args.format in {"csv", "json", "sqlite"}
+    show = args.show or ("peaks" if one else ALL)
+    if one and show == ALL:
+        parser.error(f"--format {args.format} takes one table: --show {', '.join(TABLES)}")
+    with Report(args.report) as report:
+        found = Memory.of(report, exclude_warmup=args.exclude == "warmup")
+        tables, notes = everything(found) if show == ALL else ([TABLES[show](found)], [])
+        tables[0] = headed(tables[0], found)
+        if args.pictures:
+            from analysis.memory.pictures import draw
+
+            notes += [f"picture {file}" for file in draw(found, Path(args.pictures))]
+    top = args.top or (cli.TOP_OF_A_TABLE if args.format == "table" else None)
+    cli.put([table.head(top) if top else table for table in tables], args)
+    for table in tables:
+        more = len(table) - top if top else 0
+        left = [f"{more:,} more rows of {table.name}; --top {len(table)} shows all"]
+        cli.say(*table.notes, *(left if more > 0 else []))
+    cli.say(*notes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

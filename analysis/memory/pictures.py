@@ -1,0 +1,76 @@
+"""A picture of memory over time, with the phases marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from analysis.knowledge.vocabulary import canonical
+from analysis.memory.tables import Memory
+from analysis.show.pictures import folder, picture
+from profiling import names
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from analysis.measures.memory_changes import Changes
+
+MIB: Final = 2**20
+_COLOURS: Final = {
+    names.WARMUP: "tab:olive",
+    names.FORWARD: "tab:green",
+    names.BACKWARD: "tab:red",
+    names.OPTIMIZER: "tab:purple",
+}
+
+
+def draw(memory: Memory, path: Path) -> list[Path]:
+    """Write a picture for every device into a folder, which is made if it is not there.
+
+    Raises:
+        ReportError: matplotlib is not installed, or one cannot be written.
+    """
+    folder(path)
+    made = []
+    for each in memory.changes:
+        of_process = f"-{each.process}" if memory.several else ""
+        file = path / f"memory-{each.name.replace(':', '')}{of_process}.png"
+        with picture(file) as figure:
+            over_time(figure.subplots(), memory, each)
+        made.append(file)
+    return made
+
+
+def over_time(axes: Axes, memory: Memory, changes: Changes) -> None:
+    """Draw what was held after every change, and mark the outermost of warm-up and phases."""
+    start = int(changes.time_ns[0])
+    axes.step(
+        (changes.time_ns - start) / 1e6,
+        changes.allocated / MIB,
+        where="post",
+        color="black",
+        linewidth=0.8,
+    )
+    ranges = memory.found.ranges
+    mine = ranges.where(lambda name: name in _COLOURS) & (ranges.process == changes.process)
+    some = ranges.take(mine)
+    labelled, marked_until = set(), 0
+    for row in some.start_ns.argsort(kind="stable").tolist():
+        begin, end = int(some.start_ns[row]), int(some.end_ns[row])
+        if begin < marked_until:
+            continue
+        marked_until = end
+        name = canonical(some.names[some.name[row]])
+        axes.axvspan(
+            (begin - start) / 1e6,
+            (end - start) / 1e6,
+            color=_COLOURS[name],
+            alpha=0.25,
+            linewidth=0,
+            label=None if name in labelled else name,
+        )
+        labelled.add(name)
+    axes.set(xlabel="ms", ylabel="held, MiB", title=f"{changes.name}: {memory.source}")
+    axes.set_ylim(bottom=0)
+    if labelled:
+        axes.legend(loc="upper left")

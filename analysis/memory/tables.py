@@ -1,0 +1,297 @@
+"""Memory in tables: peaks by range, who holds it at the peak, step by step, kept for backward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.containment import Spans, innermost
+from analysis.arithmetic.intervals import NONE
+from analysis.attribution import steps
+from analysis.attribution.launches import Attribution, spans, within
+from analysis.knowledge.vocabulary import canonical, clean
+from analysis.measures.memory_changes import Changes, load
+from analysis.show.errors import ReportError
+from analysis.show.render import binary, duration
+from analysis.show.table import Table
+from analysis.source import tables
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.source.report import Report
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+RANGE_MEMORY: Final = "TOOLKIT_RANGE_MEMORY"
+NO_RANGE: Final = "(no range)"
+BEFORE: Final = "(before the recording)"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of a report beside its ranges.
+
+    Attributes:
+        found: the ranges.
+        changes: of each device of each process.
+        source: where they are from.
+        exclude_warmup: whether ranges in warm-up, and peaks there, do not count.
+    """
+
+    found: Attribution
+    changes: list[Changes]
+    source: str
+    exclude_warmup: bool
+
+    @classmethod
+    def of(cls, report: Report, *, exclude_warmup: bool = True) -> Memory:
+        """Read it from a report.
+
+        Raises:
+            ReportError: no memory was recorded.
+        """
+        changes, source = load(report)
+        return cls(Attribution.of(report), changes, source, exclude_warmup)
+
+    @cached_property
+    def kept(self) -> Bools:
+        """``(R,)`` which ranges count."""
+        if not self.exclude_warmup:
+            return np.ones(len(self.found.ranges), np.bool_)
+        return ~self.found.ranges_in_warmup
+
+    @property
+    def several(self) -> bool:
+        """Whether several processes were recorded."""
+        return len({each.process for each in self.changes}) > 1
+
+    @property
+    def heading(self) -> str:
+        """Which report, from what source, and each device's peak."""
+        lines = [self.found.report.describe(), f"memory: {self.source}"]
+        for each in self.changes:
+            place = self.peak(each)
+            where = " / ".join(part for part in self.chain(each, place) if part)
+            of_process = f" of process {each.process}" if self.several else ""
+            at = duration(int(each.time_ns[place]))
+            lines.append(
+                f"{each.name}{of_process}: peak {binary(int(each.peak[place]))} at {at}"
+                + (f", in {clean(where)}" if where else "")
+            )
+        return "\n".join(lines)
+
+    def peak(self, changes: Changes) -> int:
+        """Return the position of the first change at which most was held; never in warm-up."""
+        levels = changes.peak
+        if self.exclude_warmup:
+            process = np.full(len(changes), changes.process)
+            warm = within(changes.time_ns, process, self.found.warmup)
+            levels = np.where(warm, -1, levels) if not warm.all() else levels
+        return int(levels.argmax())
+
+    def chain(self, changes: Changes, place: int) -> tuple[str, str, str]:
+        """Return what was open at a change: step or warm-up, phase, and the innermost range."""
+        rows = np.array([place])
+        outer = self.open(changes, rows, (names.STEP, names.WARMUP))[0]
+        phase = self.open(changes, rows, names.PHASES)[0]
+        inner = self.innermost(changes, rows)[0]
+        return outer, phase, inner if inner not in {outer, phase, NO_RANGE} else ""
+
+    def innermost(self, changes: Changes, rows: Int64) -> list[str]:
+        """Return the innermost range of its own thread around each of some changes."""
+        times = changes.time_ns[rows]
+        ranges = self.found.ranges
+        place = innermost(spans(ranges), Spans(changes.thread[rows], times, times))
+        known = [clean(name) for name in ranges.names]
+        return [known[ranges.name[one]] if one != NONE else NO_RANGE for one in place.tolist()]
+
+    def open(self, changes: Changes, rows: Int64, wanted: tuple[str, ...]) -> list[str]:
+        """Return which of some names was open in the process at each change, on any thread."""
+        times = changes.time_ns[rows]
+        ranges = self.found.ranges
+        mine = ranges.where(lambda name: name in wanted) & (ranges.process == changes.process)
+        some = ranges.take(mine)
+        order = np.argsort(some.start_ns, kind="stable")
+        last = np.searchsorted(some.start_ns[order], times, side="right") - 1
+        result = []
+        for time, place in zip(times.tolist(), last.tolist(), strict=True):
+            row = order[place] if place >= 0 else NONE
+            there = place >= 0 and time <= int(some.end_ns[row])
+            result.append(canonical(some.names[some.name[row]]) if there else "")
+        return result
+
+
+def peaks(memory: Memory) -> Table:
+    """Return the most that was held while the ranges of each name were open.
+
+    Returns:
+        ``range, device, instances, peak_bytes``; ``rise_bytes``, the most that one of them adds to
+        what was there when it began; ``growth_bytes``, what all of them together leave behind;
+        ``process``. The highest peak first.
+    """
+    ranges, rows = memory.found.ranges, []
+    label = np.array([clean(name) for name in ranges.names], object)
+    for each in memory.changes:
+        mine = np.flatnonzero(memory.kept & (ranges.process == each.process))
+        start, end = ranges.start_ns[mine], ranges.end_ns[mine]
+        before, most, after = each.at(start), each.most(start, end), each.at(end)
+        known, group = np.unique(label[ranges.name[mine]].astype(str), return_inverse=True)
+        for number, name in enumerate(known.tolist()):
+            of_it = group == number
+            growth = int((after - before)[of_it].sum())
+            rise = int((most - before)[of_it].max())
+            first = int(start[of_it].min())
+            figures = int(of_it.sum()), int(most[of_it].max()), rise, growth, each.process, first
+            rows.append((name, each.name, *figures))
+    rows.sort(key=lambda row: (-row[3], row[7]))
+    fields = ("range", "device", "instances", "peak_bytes", "rise_bytes", "growth_bytes", "process")
+    heading = "Most held while each range was open"
+    return _table("memory_peaks", heading, fields, [row[:7] for row in rows], memory)
+
+
+def holders(memory: Memory) -> Table:
+    """Return what was held at the peak of each device, by the range that took it.
+
+    Returns:
+        ``device, outer, phase, range``: the step or warm-up, the phase and the innermost range
+        that were open when it was taken; ``blocks, held_bytes, largest_bytes, share, process``.
+
+    Raises:
+        ReportError: the memory was sampled, and samples do not tell.
+    """
+    rows = []
+    for each in memory.changes:
+        if not each.has_blocks:
+            problem = "samples of memory do not tell who holds it"
+            raise ReportError(
+                memory.found.report.path, problem, "record it with RECORDER=torch MEMORY=1"
+            )
+        rows += _held(memory, each)
+    fields = ("device", "outer", "phase", "range", "blocks", "held_bytes", "largest_bytes")
+    heading = "Held at the peak, by the range that took it"
+    return _table("memory_holders", heading, (*fields, "share", "process"), rows, memory)
+
+
+def _held(memory: Memory, changes: Changes) -> list[tuple[object, ...]]:
+    place = memory.peak(changes)
+    held = changes.held(place)
+    places = zip(
+        memory.open(changes, held, (names.STEP, names.WARMUP)),
+        memory.open(changes, held, names.PHASES),
+        memory.innermost(changes, held),
+        changes.delta[held].tolist(),
+        strict=True,
+    )
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for outer, phase, inner, size in places:
+        groups.setdefault((outer, phase, inner), []).append(size)
+    total = int(changes.allocated[place])
+
+    def rest(sizes: list[int]) -> tuple[float, int]:
+        return sum(sizes) / max(total, 1), changes.process
+
+    if before := total - int(changes.delta[held].sum()):
+        groups["", "", BEFORE] = [before]
+    return [
+        (changes.name, *key, len(sizes), sum(sizes), max(sizes), *rest(sizes))
+        for key, sizes in sorted(groups.items(), key=lambda group: -sum(group[1]))
+    ]
+
+
+def growth(memory: Memory) -> Table:
+    """Return what every step found, held at most, and left.
+
+    Returns:
+        ``step, device, start_bytes, peak_bytes, end_bytes, growth_bytes``, the last against the end
+        of the step before, of the first against its start; ``process``.
+
+    Raises:
+        ReportError: no range is a step.
+    """
+    found = steps.of(memory.found, exclude_warmup=memory.exclude_warmup)
+    if found is None:
+        problem = "no range is a step, so nothing can be said of growth"
+        raise ReportError(memory.found.report.path, problem, f"name ranges {names.STEP!r}")
+    rows, notes = [], list(found.notes)
+    for each in memory.changes:
+        mine = found.process == each.process
+        start, end = found.start_ns[mine], found.end_ns[mine]
+        before, most, after = each.at(start), each.most(start, end), each.at(end)
+        grown = np.diff(after, prepend=before[:1])
+        figures = (before, most, after, grown)
+        for number, *row in zip(
+            found.number[mine].tolist(), *(column.tolist() for column in figures), strict=True
+        ):
+            rows.append((number, each.name, *row, each.process))
+        # Resident memory of a process wanders: two steps of it say nothing.
+        if len(grown) > (1 if each.has_blocks else 2) and bool((grown[1:] > 0).all()):
+            notes.append(
+                f"{each.name}: every step ends with more than the one before, "
+                f"{binary(float(grown[1:].mean()))} a step: something is kept (a leak?)"
+            )
+    fields = ("step", "device", "start_bytes", "peak_bytes", "end_bytes", "growth_bytes")
+    heading = "Step by step"
+    return _table("memory_steps", heading, (*fields, "process"), rows, memory, tuple(notes))
+
+
+def saved(memory: Memory) -> Table:
+    """Return what one forward pass keeps for its backward pass, by the name of the range.
+
+    Returns:
+        ``range, instances``; ``saved_bytes`` of activations that no range kept before, those of the
+        ranges inside included; ``computed_bytes`` of the formula for it (NaN where there is none);
+        ``instance_bytes`` of the instance that keeps most; ``shared_bytes, parameter_bytes,
+        input_bytes, constant_bytes``, which are no memory of theirs.
+
+    Raises:
+        ReportError: that was not recorded.
+    """
+    report = memory.found.report
+    if tables.is_empty(report, RANGE_MEMORY):
+        problem = "what is kept for the backward pass was not recorded"
+        raise ReportError(report.path, problem, "record our own model with make profile MEMORY=1")
+    own = ("instances", "saved_bytes", "computed_bytes", "instance_bytes", "shared_bytes")
+    numbers = (*own, "parameter_bytes", "input_bytes", "constant_bytes")
+    found = report.columns(
+        "SELECT cast(name AS blob) AS range, "
+        + ", ".join(f"coalesce({name}, -1) AS {name}" for name in numbers)
+        + f" FROM {RANGE_MEMORY} ORDER BY rowid"
+    )
+    columns = {name: found[name] for name in numbers}
+    computed = columns["computed_bytes"]
+    if (computed == tables.MISSING).any():
+        columns["computed_bytes"] = np.where(computed == tables.MISSING, np.nan, computed)
+    rest = tuple(reversed(numbers[4:]))
+    named = {"range": found["range"].tolist(), **columns}
+    heading = "Saved for backward, by range (what is inside included)"
+    return Table("memory_saved", named, heading=heading, spare=rest)
+
+
+TABLES: Final = {"peaks": peaks, "holders": holders, "steps": growth, "saved": saved}
+"""What ``--show`` knows."""
+
+
+def _table(
+    name: str,
+    heading: str,
+    fields: tuple[str, ...],
+    rows: list[tuple[object, ...]],
+    memory: Memory,
+    notes: tuple[str, ...] = (),
+) -> Table:
+    columns = {
+        field: [row[place] for row in rows]
+        if field in _WORDS
+        else np.array([row[place] for row in rows])
+        for place, field in enumerate(fields)
+    }
+    unseen = () if memory.several else ("process",)
+    return Table(name, columns, heading, notes, unseen)  # type: ignore[arg-type]
+
+
+_WORDS: Final = ("range", "device", "outer", "phase")

@@ -1,0 +1,1 @@
+"""NVIDIA's own reports, in NVIDIA's own columns."""

@@ -1,0 +1,178 @@
+"""NVIDIA's report on the kernels of each range: ``nvtx_kern_sum``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.containment import Keys, Slices, distinct
+from analysis.arithmetic.intervals import NONE
+from analysis.nvidia import tables as read
+from analysis.nvidia.cells import summary
+from analysis.nvidia.ranges import (
+    NO_CUDA,
+    NO_NVTX,
+    STYLES,
+    Launches,
+    around,
+    durations,
+    launches,
+    words,
+)
+from analysis.show.table import Table
+from analysis.source import tables
+from analysis.source.database import both
+
+if TYPE_CHECKING:
+    from analysis.recorded.ranges import Events
+    from analysis.source.report import Report
+
+Int64 = npt.NDArray[np.int64]
+ID_BITS = 0xFFFFFFFFFFFF
+"""Of a global thread id: process and thread."""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Kernels: their names, ``(K,)`` durations, and numbers of process and correlation id."""
+
+    names: list[str]
+    name: Int64
+    duration_ns: Int64
+    keys: Keys
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the report groups: a kernel, a call that launched it, a range around that call.
+
+    Attributes:
+        kernel: ``(N,)`` the position of the kernel.
+        owner: ``(N,)`` the position of the range, `NONE` outside any.
+        code: ``(N,)`` a number for thread, range, style and kernel's name, which orders as they do,
+            one after another; NULL comes first.
+    """
+
+    kernel: Int64
+    owner: Int64
+    code: Int64
+
+
+def nvtx_kern_sum(report: Report, naming: str = "") -> Table:
+    """Return ``nvtx_kern_sum``: the kernels by range, thread and name.
+
+    A launch that was recorded twice has its kernels twice in the times, though not in "Kern Inst".
+    Kernels outside any range, and those without a recorded launch, have rows without a range.
+
+    Args:
+        report: what was recorded.
+        naming: of kernels, one of `nvidia_tables.NAME_COLUMNS`.
+    """
+    for table, remedy in ((tables.NVTX, NO_NVTX), (tables.KERNEL, NO_CUDA)):
+        report.require(table, remedy=remedy)
+    report.require(tables.RUNTIME, remedy=NO_CUDA)
+    kernels, place = both(lambda: read_kernels(report, naming), lambda: around(report))
+    found = launches(place, kernels.keys)
+    return grouped(found, kernels)
+
+
+def read_kernels(report: Report, naming: str) -> Kernels:
+    """Return the kernels under a naming of `nvidia_tables.NAME_COLUMNS`."""
+    wanted = {"process": "globalPid", "correlation": "correlationId"}
+    rows = read.kernel_columns(report, naming, **wanted)
+    names, name = read.names_of(report, rows["name_id"])
+    keys = Keys(rows["process"], rows["correlation"])
+    return Kernels(names, name, rows["end_ns"] - rows["start_ns"], keys)
+
+
+def launched(found: Launches, keys: Keys) -> tuple[Int64, Int64, Slices]:
+    """Return every pair of a launch and a kernel it launched, and which ranges contain the pairs.
+
+    A graph's launch has many kernels: each counts as if it had a launch of its own.
+    """
+    kernels = np.argsort(keys.number, kind="stable")
+    first = np.searchsorted(keys.number[kernels], np.arange(keys.count + 1))
+    many = np.diff(first)[found.number]
+    if not len(many) or int(many.max()) == 1:
+        return np.arange(len(many)), kernels[first[found.number]], found.slices
+    of_call = np.repeat(np.arange(len(many)), many)
+    before = np.cumsum(many) - many
+    kernel = kernels[np.arange(len(of_call)) + np.repeat(first[found.number] - before, many)]
+    return of_call, kernel, found.slices.moved(np.append(before, len(of_call)))
+
+
+def expanded(found: Launches, kernels: Kernels, threads: Int64) -> Rows:
+    """Return every kernel with every call that launched it and every range around that.
+
+    Args:
+        found: the launches.
+        kernels: what was launched.
+        threads: process and thread of all launches, `NONE` first.
+    """
+    call, kernel, slices = launched(found, kernels.keys)
+    kinds, most = len(kernels.names) + 1, labels(found.ranges)
+    named = kernels.name - NONE
+    thread = np.searchsorted(threads, found.launch.thread & ID_BITS)[call]
+    of_call = thread * (most * kinds) + named[kernel]
+    style = found.ranges.start_end.astype(np.int64)
+    # A range without a name is a group of its own beside what is outside any: it has a style.
+    of_range = ((found.ranges.name - NONE) * 2 + style + 1) * kinds
+    outside = np.flatnonzero(~slices.covered(len(call)))
+    without = np.ones(len(kernels.name), np.bool_)
+    without[kernel] = False
+    never = np.flatnonzero(without)
+    owner, place = slices.pairs()
+    return Rows(
+        kernel=np.concatenate([kernel[place], kernel[outside], never]),
+        owner=np.concatenate([owner, np.full(len(outside) + len(never), NONE)]),
+        code=np.concatenate([of_call[place] + of_range[owner], of_call[outside], named[never]]),
+    )
+
+
+def labels(ranges: Events) -> int:
+    """Return how many numbers names and styles of ranges take."""
+    return 2 * len(ranges.names) + 4
+
+
+def grouped(found: Launches, kernels: Kernels) -> Table:
+    """Return the report, ordered by range, process, thread, then most time."""
+    threads = np.unique(np.append(distinct(found.launch.thread) & ID_BITS, NONE))
+    rows = expanded(found, kernels, threads)
+    kinds, most = len(kernels.names) + 1, labels(found.ranges)
+    kind, group = tables.compact(rows.code)
+    stats = summary(group, kernels.duration_ns[rows.kernel], len(kind))
+    label, thread = kind // kinds % most, threads[kind // kinds // most]
+    name = (label - 1).clip(0) // 2
+    table = Table(
+        name="nvtx_kern_sum",
+        columns={
+            "NVTX Range": words(found.ranges.names, name + NONE),
+            "Style": ["" if not one else STYLES[(one - 1) % 2] for one in label.tolist()],
+            "PID": np.where(thread == NONE, tables.MISSING, thread >> 24),
+            "TID": np.where(thread == NONE, tables.MISSING, thread & 0xFFFFFF),
+            "NVTX Inst": distinct_in(group, rows.owner, len(kind)),
+            "Kern Inst": distinct_in(group, rows.kernel, len(kind)),
+            "Total Time (ns)": stats.total_ns,
+            **durations(stats),
+            "Kernel Name": words(kernels.names, kind % kinds + NONE),
+        },
+    )
+    return table.take(np.lexsort((-stats.total_ns, thread, name)))
+
+
+def distinct_in(group: Int64, member: Int64, groups: int) -> Int64:
+    """Return how many distinct members each group has; `NONE` is no member.
+
+    >>> distinct_in(np.array([0, 0, 0, 1]), np.array([7, 7, 8, -1]), 2).tolist()
+    [2, 0]
+    """
+    if not len(group):
+        return np.zeros(groups, np.int64)
+    width = int(member.max()) + 2
+    pair = group * width + (member - NONE)
+    pair.sort()
+    new = np.append(True, pair[1:] != pair[:-1]) & (pair % width > 0)
+    return np.bincount(pair[new] // width, minlength=groups).astype(np.int64)

@@ -1,0 +1,229 @@
+"""Columns that NVIDIA's reports read; `analysis.source.tables` is for our own commands.
+
+They look up a table and stop with one line if it is not there; a column that is missing ends them
+with an SQL error. Here both are a `ReportError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.intervals import NONE
+from analysis.recorded import ranges as nvtx
+from analysis.show.errors import ReportError
+from analysis.source import tables
+
+if TYPE_CHECKING:
+    from analysis.recorded.ranges import Events
+    from analysis.source.database import Columns
+    from analysis.source.report import Report
+
+Int64 = npt.NDArray[np.int64]
+
+MEMCPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
+MEMSET: Final = "CUPTI_ACTIVITY_KIND_MEMSET"
+OPERATIONS: Final = "ENUM_CUDA_MEMCPY_OPER"
+DOMAIN_BITS: Final = 0xFFFFFF
+NSYS_FAILS: Final = "nsys cannot make this report either: ask analysis.ranges"
+ERAS: Final = "export it with an nsys from 2021 to 2026"
+
+NAME_COLUMNS: Final = {"": "demangledName", "base": "shortName", "mangled": "mangledName"}
+"""What a kernel is called, by the argument of a report: ``cuda_gpu_kern_sum:base``."""
+
+
+def work(report: Report, table: str) -> Columns:
+    """Return ``start_ns, end_ns, correlation, process`` of kernels, copies or sets."""
+    report.require(table, "start", "end", "correlationId", "globalPid", remedy=ERAS)
+    return report.columns(
+        'SELECT start AS start_ns, "end" AS end_ns, coalesce(correlationId, -1) AS correlation, '
+        f"coalesce(globalPid, -1) AS process FROM {table}",
+        tables.count(report, table),
+    )
+
+
+def kernel_columns(report: Report, naming: str, **wanted: str) -> Columns:
+    """Return columns of KERNEL, and ``name_id`` under a naming of `NAME_COLUMNS`.
+
+    Args:
+        report: where to look.
+        naming: ``base``, ``mangled`` or empty.
+        wanted: our names for columns, with theirs.
+    """
+    column = NAME_COLUMNS[naming]
+    if naming == "mangled" and not report.has(tables.KERNEL, column):
+        column = NAME_COLUMNS[""]
+    report.require(
+        tables.KERNEL, "start", "end", column, "demangledName", *wanted.values(), remedy=ERAS
+    )
+    more = "".join(f", coalesce({theirs}, -1) AS {ours}" for ours, theirs in wanted.items())
+    return report.columns(
+        f'SELECT start AS start_ns, "end" AS end_ns, '
+        f"coalesce({column}, demangledName, -1) AS name_id{more} FROM {tables.KERNEL}",
+        tables.count(report, tables.KERNEL),
+    )
+
+
+def calls(report: Report, *, named: bool = False) -> Columns:
+    """Return the CUDA calls: ``start_ns, end_ns, thread, correlation``, and ``name_id`` if asked.
+
+    They are in the order of the file.
+    """
+    fields = ("start", "end", "globalTid", "correlationId", *(("nameId",) if named else ()))
+    report.require(tables.RUNTIME, *fields, remedy=ERAS)
+    name = ", coalesce(nameId, -1) AS name_id" if named else ""
+    return report.columns(
+        'SELECT start AS start_ns, "end" AS end_ns, coalesce(globalTid, -1) AS thread, '
+        f"coalesce(correlationId, -1) AS correlation{name} FROM {tables.RUNTIME}",
+        tables.count(report, tables.RUNTIME),
+    )
+
+
+def call_times(report: Report) -> Columns:
+    """Return ``name_id, duration_ns`` of the CUDA calls."""
+    report.require(tables.RUNTIME, "start", "end", "nameId", remedy=ERAS)
+    return report.columns(
+        f'SELECT coalesce(nameId, -1) AS name_id, "end" - start AS duration_ns '
+        f"FROM {tables.RUNTIME}",
+        tables.count(report, tables.RUNTIME),
+    )
+
+
+def names_of(report: Report, ids: Int64) -> tuple[list[str], Int64]:
+    """Return the distinct texts of string ids, ascending, and each id's; `NONE` if not there."""
+    distinct, place = tables.compact(ids - tables.MISSING)
+    distinct += tables.MISSING
+    known = tables.known_strings(report, distinct[distinct != tables.MISSING].tolist())
+    names = sorted(set(known.values()))
+    position = {name: number for number, name in enumerate(names)}
+    of = [position[known[one]] if one in known else NONE for one in distinct.tolist()]
+    return names, np.array(of, np.int64)[place]
+
+
+def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
+    """Return the copies and sets: the names of their kinds, ``(N,)`` kinds, ``(N,)`` values.
+
+    Args:
+        report: where to look.
+        value: SQL for what is wanted of each.
+    """
+    labels: list[str] = []
+    kinds, values = [], []
+    if report.has(MEMCPY):
+        report.require(MEMCPY, "copyKind", "bytes", remedy=ERAS)
+        report.require(OPERATIONS, "id", "label", remedy="export it with an nsys of 2021 or newer")
+        known = report.columns(
+            f"SELECT id, cast('[CUDA memcpy ' || coalesce(label, '') || ']' AS blob) AS label "
+            f"FROM {OPERATIONS} ORDER BY id"
+        )
+        labels = known["label"].tolist()
+        rows = report.columns(
+            f"SELECT coalesce(copyKind, -1) AS kind, {value} AS value FROM {MEMCPY}"
+        )
+        place = {number: place for place, number in enumerate(known["id"].tolist())}
+        ids, of = tables.compact(rows["kind"] - tables.MISSING)
+        kind = np.array([place.get(one + tables.MISSING, NONE) for one in ids.tolist()], np.int64)[
+            of
+        ]
+        # An inner join: a copy of a kind that is not listed is left out.
+        kinds.append(kind[kind != NONE])
+        values.append(rows["value"][kind != NONE])
+    if report.has(MEMSET):
+        report.require(MEMSET, "bytes", remedy=ERAS)
+        rows = report.columns(f"SELECT {value} AS value FROM {MEMSET}")
+        kinds.append(np.full(len(rows["value"]), len(labels)))
+        values.append(rows["value"])
+    return [*labels, "[CUDA memset]"], np.concatenate(kinds), np.concatenate(values)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """An NVTX domain as NVIDIA's reports join it; ``name`` None where it was made without one."""
+
+    number: int
+    process: int
+    name: str | None
+
+
+def domains(report: Report) -> list[Domain]:
+    """Return the domains: of those one thread made with one number the first counts."""
+    if not report.has(tables.NVTX, "domainId", "text"):
+        return []
+    rows = report.columns(
+        f"SELECT domainId AS number, coalesce(globalTid, -1) AS thread, (text IS NULL) AS unnamed, "
+        f"cast(coalesce(text, '') AS blob) AS text, min(start) AS first FROM {tables.NVTX} "
+        f"WHERE eventType = {tables.DOMAIN_CREATE} AND domainId IS NOT NULL "
+        f"GROUP BY domainId, globalTid"
+    )
+    fields = (rows[name].tolist() for name in ("number", "thread", "unnamed", "text"))
+    return [
+        Domain(number, thread >> 24 & DOMAIN_BITS, None if unnamed else text)
+        for number, thread, unnamed, text in zip(*fields, strict=True)
+        if thread != tables.MISSING
+    ]
+
+
+def last_instant(report: Report) -> int:
+    """Return the last start or end of any NVTX event; MISSING where none has an end."""
+    found = report.columns(
+        f'SELECT coalesce(max(max(start), max("end")), -1) AS last FROM {tables.NVTX}'
+    )
+    return int(found["last"][0])
+
+
+def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> Events:
+    """Return the ranges, in the order of the file, as NVIDIA's reports name them.
+
+    A range of a domain is called ``domain:name``. A domain that two threads of a process made under
+    one number doubles its ranges, as NVIDIA's join does.
+
+    Args:
+        report: where to look.
+        prefix: whether to put the domain in front of the name.
+        once: whether doubling is an error, as where NVIDIA's report keeps them in an index.
+
+    Raises:
+        ReportError: a range is doubled and must not be.
+    """
+    report.require(tables.NVTX, "start", "end", "globalTid", "eventType", remedy=ERAS)
+    made = domains(report) if prefix else []
+    if not any(domain.name is not None for domain in made) and len(
+        {(domain.number, domain.process) for domain in made}
+    ) == len(made):
+        return nvtx.events(report)
+    found = nvtx.events(report, domain="coalesce(domainId, -1)")
+    process = (found.thread >> 24) & DOMAIN_BITS
+    rows, codes = [], []
+    names = [*found.names]
+    left = np.ones(len(found), np.bool_)
+    for domain in made:
+        here = np.flatnonzero((found.more["domain"] == domain.number) & (process == domain.process))
+        code = found.name[here]
+        if domain.name is not None:
+            of, place = tables.compact(code - NONE)
+            begin = len(names) - int(of[0] == 0 if len(of) else 0)
+            names += [f"{domain.name}:{found.names[one + NONE]}" for one in of.tolist() if one]
+            code = np.where(code == NONE, NONE, place + begin)
+        rows.append(here)
+        codes.append(code)
+        left[here] = False
+    rows.append(np.flatnonzero(left))
+    codes.append(found.name[left])
+    row, code = np.concatenate(rows), np.concatenate(codes)
+    if once and len(row) > len(found):
+        raise ReportError(report.path, "two threads made one NVTX domain", NSYS_FAILS)
+    order = np.argsort(row, kind="stable")
+    return renamed(found.take(row[order]), names, code[order])
+
+
+def renamed(found: Events, names: list[str], code: Int64) -> Events:
+    """Return the ranges under other names, which may hold some twice or in any order."""
+    used = np.unique(code[code != NONE]).tolist()
+    ascending = sorted({names[number] for number in used})
+    position = {name: number for number, name in enumerate(ascending)}
+    new = np.full(len(names) + 1, NONE, np.int64)
+    new[used] = [position[names[number]] for number in used]
+    return replace(found, names=ascending, name=new[code])

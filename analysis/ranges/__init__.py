@@ -1,0 +1,1 @@
+"""GPU time per NVTX range."""

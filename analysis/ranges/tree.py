@@ -1,0 +1,160 @@
+"""Ranges as a tree: one row for each place in it, the names from the outermost range down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.intervals import NONE
+from analysis.ranges.rows import STYLES, labels, table, totals
+from analysis.show.render import duration
+from analysis.show.table import Table
+
+if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
+    from analysis.measures.range_times import RangeTimes
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+INDENT: Final = "  "
+
+
+def nested(
+    found: Attribution,
+    times: RangeTimes,
+    parent: Int64,
+    kept: Bools,
+    *,
+    levels: int | None = None,
+    most: int | None = None,
+) -> Table:
+    """Return one row per place in the tree: the names from the outermost range down.
+
+    Args:
+        found: the ranges and the work.
+        times: of each range.
+        parent: ``(R,)`` the range around each, or `NONE`.
+        kept: ``(R,)`` which ranges count.
+        levels: how deep the tree goes, 1 for the outermost ranges only; None for all of it.
+        most: how many places it has, those that took most; None for all.
+    """
+    ranges = found.ranges
+    names, domains, label = labels(ranges)
+    path, parent_path, depth = places(parent, label)
+    count = len(parent_path)
+    rows = np.flatnonzero(kept)
+    outer = np.ones(len(ranges), np.bool_)  # no place lies in itself
+    columns = totals(found, times, path, rows, outer, count)
+    first = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(first, path[rows], ranges.start_ns[rows])
+    own = np.zeros(count, np.int64)
+    own[path] = label
+    used = columns["instances"] > 0
+    shallow = used & (depth < (levels or count))
+    wanted = weightiest(columns, depth, shallow, most)
+    order = depth_first(parent_path, first, wanted)
+    texts: list[str] = []
+    for place in range(count):
+        above = texts[parent_path[place]] + "/" if parent_path[place] != NONE else ""
+        texts.append(above + names[own[place]])
+    style = np.zeros(count, np.int64)
+    style[path] = ranges.start_end
+    answer = table(
+        found,
+        {
+            "range": [INDENT * int(depth[place]) + names[own[place]] for place in order],
+            "style": [STYLES[style[place]] for place in order],
+            **{key: column[order] for key, column in columns.items()},
+        },
+        depth=depth[order],
+        path=[texts[place] for place in order],
+        domain=[domains[own[place]] for place in order],
+    )
+    return replace(answer, notes=left_out(columns, used, shallow, wanted))
+
+
+def weightiest(columns: dict[str, Int64], depth: Int64, used: Bools, most: int | None) -> Bools:
+    """Return the places with the largest share of the kernels' time, or of the host's.
+
+    What is around such a place has no smaller share, so that no place hangs in the air.
+
+    Args:
+        columns: by place, ``(P,)`` each.
+        depth: ``(P,)``.
+        used: ``(P,)`` which places there are to choose from.
+        most: how many; None for all.
+    """
+    if most is None or int(used.sum()) <= most:
+        return used
+    times = [columns[name] * used for name in ("kernel_ns", "wall_ns")]
+    share = np.maximum(*(time / max(int(time.max()), 1) for time in times))
+    chosen = np.zeros(len(used), np.bool_)
+    chosen[np.lexsort((depth, -share, ~used))[:most]] = True
+    return chosen
+
+
+def left_out(
+    columns: dict[str, Int64], used: Bools, shallow: Bools, wanted: Bools
+) -> tuple[str, ...]:
+    """Return what the tree does not show.
+
+    Args:
+        columns: by place, ``(P,)`` each.
+        used: ``(P,)`` which places there are.
+        shallow: ``(P,)`` which of these are not below the last level.
+        wanted: ``(P,)`` which of these are shown.
+    """
+    lines = []
+    if deeper := int((used & ~shallow).sum()):
+        lines.append(f"{deeper:,} places lie deeper than --depth")
+    if (cut := shallow & ~wanted).any():
+        most = duration(int(columns["kernel_ns"][cut].max()))
+        lines.append(
+            f"{int(cut.sum()):,} more places in the tree, with {most} of kernel time at most; "
+            f"--top {int(shallow.sum())} shows all"
+        )
+    return tuple(lines)
+
+
+def places(parent: Int64, label: Int64) -> tuple[Int64, Int64, Int64]:
+    """Return the place of each range in the tree of names.
+
+    Returns:
+        ``(N,)`` places; and for each place that of its parent (lower, or `NONE`) and its depth.
+    """
+    path = np.full(len(parent), NONE, np.int64)
+    above: list[Int64] = []
+    depths: list[Int64] = []
+    level, count, depth = np.flatnonzero(parent == NONE), 0, 0
+    children = np.argsort(parent, kind="stable")
+    begins = np.searchsorted(parent[children], np.arange(len(parent)), side="left")
+    ends = np.searchsorted(parent[children], np.arange(len(parent)), side="right")
+    while len(level):
+        up = np.where(parent[level] != NONE, path[parent[level]], NONE)
+        pairs, place = np.unique(np.stack([up, label[level]]), axis=1, return_inverse=True)
+        path[level] = place.ravel() + count
+        above.append(pairs[0])
+        depths.append(np.full(pairs.shape[1], depth, np.int64))
+        count, depth = count + pairs.shape[1], depth + 1
+        sizes = ends[level] - begins[level]
+        before = np.cumsum(sizes) - sizes
+        level = children[np.arange(int(sizes.sum())) + np.repeat(begins[level] - before, sizes)]
+    return path, np.concatenate(above), np.concatenate(depths)
+
+
+def depth_first(parent: Int64, first_ns: Int64, used: Bools) -> list[int]:
+    """Return the places that are used, each followed by those inside it, the earliest first."""
+    inside: dict[int, list[int]] = {}
+    for place in sorted(range(len(parent)), key=lambda one: -int(first_ns[one])):
+        inside.setdefault(int(parent[place]), []).append(place)
+    order, waiting = [], list(inside.get(NONE, []))
+    while waiting:
+        place = waiting.pop()
+        if used[place]:
+            order.append(place)
+        waiting.extend(inside.get(place, []))
+    return order

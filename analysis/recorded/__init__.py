@@ -1,0 +1,1 @@
+"""What was recorded, as tables in memory: device work, host calls, ranges, operators."""

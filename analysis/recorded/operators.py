@@ -1,0 +1,133 @@
+"""CPU operators: what takes the kernels' place in a report of a run without a GPU."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arithmetic.intervals import parents, roots_of_repeats, self_times
+from analysis.source import tables
+from analysis.source.operator_tables import operator_domains, operator_ranges, operator_rows
+
+if TYPE_CHECKING:
+    from analysis.source.database import Array
+    from analysis.source.report import Report
+
+Int64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+WORKS: Final = re.compile(r"aten::|graph_\d+_cpp_fused_|cpp_fused_")
+"""Of what a PyTorch trace calls operators only these work, the kernels that Inductor writes for a
+CPU among them; the others contain them."""
+
+
+@dataclass(frozen=True)
+class Operators:
+    """The calls of CPU operators, each with its self time.
+
+    Attributes:
+        names: ``(K,)`` distinct names, ascending.
+        name: ``(N,)`` the position of each call's name.
+        start_ns: ``(N,)``.
+        end_ns: ``(N,)``.
+        self_ns: ``(N,)`` its duration less that of the operators directly inside.
+        thread: ``(N,)`` its global thread id.
+        process: ``(N,)`` its process id.
+        others: how many rows are no ``aten::`` operators and so were left out.
+        others_ns: their self time.
+        unclosed: how many more were never closed, and so have no duration.
+    """
+
+    names: list[str]
+    name: Int64
+    start_ns: Int64
+    end_ns: Int64
+    self_ns: Int64
+    thread: Int64
+    process: Int64
+    others: int
+    others_ns: int
+    unclosed: int = 0
+
+    def take(self, kept: Bools) -> Self:
+        """Return some of the calls; the names stay as they are."""
+        fields = ("name", "start_ns", "end_ns", "self_ns", "thread", "process")
+        return replace(self, **{field: getattr(self, field)[kept] for field in fields})
+
+
+def has_operators(report: Report) -> bool:
+    """Return whether the report holds CPU operators, from either recorder."""
+    return not tables.is_empty(report, tables.OPERATOR) or bool(operator_domains(report))
+
+
+def load(report: Report) -> Operators:
+    """Return the operators of a report; none if it holds none.
+
+    An operator alone in one of its own name is part of that call. The converter of PyTorch traces
+    has seen to that; for NVTX ranges it is done here.
+    """
+    if not tables.is_empty(report, tables.OPERATOR):
+        rows = operator_rows(report)
+        known, name = tables.named(report, rows["name_id"])
+        self_ns, first, unclosed = rows["self_ns"], np.ones(len(name), np.bool_), 0
+    else:
+        rows = operator_ranges(report)
+        closed = rows["end_ns"] != tables.MISSING
+        unclosed = int((~closed).sum())
+        rows = {field: column[closed] for field, column in rows.items()}
+        known, name = distinct(tables.texts_of(report, rows))
+        self_ns, first = merged(rows["start_ns"], rows["end_ns"], rows["thread"], name)
+    works = np.array([WORKS.match(text) is not None for text in known], np.bool_)[name]
+    kept, others = first & works, first & ~works
+    return Operators(
+        names=known,
+        name=name[kept],
+        start_ns=rows["start_ns"][kept],
+        end_ns=rows["end_ns"][kept],
+        self_ns=self_ns[kept],
+        thread=rows["thread"][kept],
+        process=rows["process"][kept],
+        others=int(others.sum()),
+        others_ns=int(self_ns[others].sum()),
+        unclosed=unclosed,
+    )
+
+
+def merged(start: Int64, end: Int64, thread: Int64, name: Int64) -> tuple[Int64, Bools]:
+    """Return the self times of nested calls, and which of them are calls of their own.
+
+    Args:
+        start: ``(N,)``.
+        end: ``(N,)``.
+        thread: ``(N,)``.
+        name: ``(N,)`` the number of each call's name.
+
+    Returns:
+        ``(N,)`` self times, that of a repeat added to the call it repeats, and ``(N,)`` whether it
+        is no repeat.
+
+    >>> nested = merged(*(np.array(each) for each in ([0, 1, 2], [10, 9, 4], [7, 7, 7], [3, 3, 5])))
+    >>> [part.tolist() for part in nested]
+    [[8, 0, 2], [True, False, True]]
+    """
+    inside = parents(start, end, thread)
+    root = roots_of_repeats(inside, name)
+    together = np.zeros(len(root), np.int64)
+    np.add.at(together, root, self_times(start, end, inside))
+    return together, root == np.arange(len(root))
+
+
+def distinct(texts: Array) -> tuple[list[str], Int64]:
+    """Return the distinct texts, ascending, and for each text its position among them.
+
+    >>> known, position = distinct(np.array(["b", "a", "b"], object))
+    >>> known, position.tolist()
+    (['a', 'b'], [1, 0, 1])
+    """
+    known = sorted(set(texts.tolist()))
+    position = {text: place for place, text in enumerate(known)}
+    return known, np.array([position[text] for text in texts.tolist()], np.int64)

@@ -1,0 +1,1 @@
+"""Answers, and how they are shown: tables, formats, command lines, errors, progress."""

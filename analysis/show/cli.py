@@ -1,0 +1,275 @@
+"""What all commands share: arguments, where output goes, and how they end.
+
+Data goes to stdout and everything else to stderr. The exit status is 0 done, 1 could not be done,
+2 wrong usage, 130 interrupted; a pipe that is closed early is no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TextIO
+
+from analysis.show import render
+from analysis.show.arguments import GIVEN, Once, asked
+from analysis.show.errors import ReportError
+from analysis.show.interrupts import Raised
+from analysis.show.markdown import as_markdown
+from analysis.show.output import add_to_database, replacing
+from analysis.show.table import Table
+
+FORMATS: Final = ("table", "csv", "json", "markdown", "sqlite")
+REPORTS: Final = ("report", "before", "after")
+"""The arguments that name a report."""
+
+TOP_OF_A_TABLE: Final = 20
+ESCAPED: Final = "backslashreplace"
+"""What becomes of a letter that cannot be written, such as half of a file name's; json reads it."""
+
+WIDTH_WITHOUT_TERMINAL: Final = 100
+
+
+def parser(
+    doc: str | None,
+    prog: str,
+    *reports: str,
+    top: str = f"only the first N rows (default {TOP_OF_A_TABLE} in a table, else all)",
+    reads: str = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace",
+) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that every command has.
+
+    Args:
+        doc: the module's docstring; it is the help.
+        prog: how the command is called.
+        reports: which of `REPORTS` it reads, the first if left out.
+        top: the help of ``--top``.
+        reads: the help of the reports: what they are.
+    """
+    made = argparse.ArgumentParser(
+        prog=prog,
+        description=(doc or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for how in (None, "store"):
+        made.register("action", how, Once)
+    for name in reports or REPORTS[:1]:
+        made.add_argument(name, metavar=name.upper(), help=reads)
+    made.add_argument(
+        "--format", choices=FORMATS, default="table", help="how to write it (default table)"
+    )
+    made.add_argument("--top", type=positive, metavar="N", help=top)
+    made.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write there, not to stdout; sqlite adds rows to a table in it, in place of those of "
+        "the same report and options",
+    )
+    made.add_argument(
+        "--table", metavar="NAME", help="that table (default: it is called after the question)"
+    )
+    return made
+
+
+def positive(word: str) -> int:
+    """Return a count from the command line; anything below 1 is wrong usage."""
+    try:
+        count = int(word)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a count of 1 or more")
+    return count
+
+
+def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments; those that do not go together end the command with status 2."""
+    args = made.parse_args(argv)
+    vars(args).pop(GIVEN, None)
+    if args.format == "sqlite" and args.output is None:
+        made.error("--format sqlite needs --output FILE, the database to add the table to")
+    if args.table is not None and args.format != "sqlite":
+        made.error("--table goes with --format sqlite")
+    for option in ("output", "table"):
+        if getattr(args, option) == "":
+            made.error(f"--{option} is empty")
+    args.asked = shlex.join(asked(made, args))
+    return args
+
+
+def run(main: Callable[[], int]) -> int:
+    """Return the exit status of a command, with one line on stderr if it fails.
+
+    An error that is not the user's keeps its traceback.
+    """
+    stand_in()
+    escape_letters()
+    try:
+        with Raised():
+            status = main()
+            sys.stdout.flush()
+    except ReportError as error:
+        return failed(str(error))
+    except KeyboardInterrupt:
+        failed("interrupted")
+        return 130
+    except MemoryError:
+        return failed("not enough memory; close other programs, or use a machine with more")
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return failed(
+            f"{error.filename or 'output'}: cannot be written ({reason}); write elsewhere"
+        )
+    return status
+
+
+class Closed(io.TextIOBase):
+    """Stands in for a stdout that the shell had closed (``>&-``): writing to it fails as such."""
+
+    def write(self, text: str, /) -> int:
+        """Refuse."""
+        raise OSError(errno.EBADF, "it is closed")
+
+
+def stand_in() -> None:
+    """Put something in the place of standard streams that the caller has closed.
+
+    Python has None for these. Their numbers are taken too, or the next file to be opened would get
+    one, and whatever is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (until the end)
+
+
+def escape_letters() -> None:
+    """Let stdout and stderr write a letter they cannot show as an escape: no traceback for that."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=ESCAPED)
+
+
+def failed(message: str) -> int:
+    """Print one line on stderr and return the exit status of a failure."""
+    print(f"error: {render.visible(message)}", file=sys.stderr)
+    return 1
+
+
+def add_exclude(made: argparse.ArgumentParser) -> None:
+    """Add the option of the commands that leave warm-up out unless told otherwise."""
+    made.add_argument(
+        "--exclude",
+        choices=("warmup", "none"),
+        default="warmup",
+        help="what to leave out (default %(default)s)",
+    )
+
+
+def emit(
+    table: Table,
+    args: argparse.Namespace,
+    most: int | None = TOP_OF_A_TABLE,
+    as_csv: Callable[[Table], str] = render.as_csv,
+) -> None:
+    """Write an answer as the arguments ask for: format, how many rows, where to.
+
+    Args:
+        table: the whole answer.
+        args: as `parse` returns them.
+        most: how many rows a table has where ``--top`` does not say; None for all.
+        as_csv: who writes csv.
+
+    Raises:
+        ReportError: the output cannot be written, or is the report itself.
+    """
+    top = args.top or (most if args.format == "table" else None)
+    shown = table.head(top) if top else table
+    put([shown], args, as_csv)
+    left_out = len(table) - len(shown)
+    more = [f"{left_out:,} more rows; --top {len(table)} shows all"] if left_out else []
+    say(*table.notes, *more)
+
+
+def put(
+    shown: Sequence[Table],
+    args: argparse.Namespace,
+    as_csv: Callable[[Table], str] = render.as_csv,
+) -> None:
+    """Write tables where the arguments ask for, in their format; several only for people.
+
+    Raises:
+        ReportError: the output cannot be written, or is a report that was read.
+    """
+    read = sources(args)
+    if args.format == "sqlite":
+        answer = replace(shown[0], name=args.table or shown[0].name)
+        add_to_database([answer], Path(args.output), *read, options=args.asked)
+    elif args.output is not None:
+        with (
+            replacing(Path(args.output), *read) as draft,
+            draft.open("w", encoding="utf-8", errors=ESCAPED, newline="") as stream,
+        ):
+            write_all(shown, args.format, stream, as_csv)
+    else:
+        write_all(shown, args.format, sys.stdout, as_csv)
+        sys.stdout.flush()
+
+
+def sources(args: argparse.Namespace) -> list[Path]:
+    """Return the reports that the arguments name."""
+    named = [getattr(args, name) for name in REPORTS if hasattr(args, name)]
+    return [Path(name) for name in (*named, *getattr(args, "more", ()))]
+
+
+def say(*notes: str) -> None:
+    """Print notes on stderr, a line each."""
+    for note in notes:
+        print(f"note: {render.visible(note)}", file=sys.stderr)
+
+
+def write_all(
+    tables: Sequence[Table], form: str, stream: TextIO, as_csv: Callable[[Table], str]
+) -> None:
+    """Write tables to a stream, one under another."""
+    for place, table in enumerate(tables):
+        stream.write("\n" if place else "")
+        write(table, form, stream, as_csv)
+
+
+def write(
+    table: Table, form: str, stream: TextIO, as_csv: Callable[[Table], str] = render.as_csv
+) -> None:
+    """Write a table to a stream in one of `FORMATS` but sqlite."""
+    if form == "table":
+        plain = not stream.isatty() or bool(os.environ.get("NO_COLOR"))
+        render.text(table, width(), stream, plain=plain)
+        return
+    made = {"csv": as_csv, "json": render.as_json, "markdown": as_markdown}[form]
+    lines = made(table)
+    if stream.isatty():
+        # Values are kept as they are in a file, but a terminal would obey what is in a name.
+        lines = "".join(render.visible(line) + "\n" for line in lines.split("\n")[:-1])
+    stream.write(lines)
+
+
+def width() -> int:
+    """Return how many columns a table may take: COLUMNS, else the terminal's."""
+    return shutil.get_terminal_size((WIDTH_WITHOUT_TERMINAL, 24)).columns

@@ -1,0 +1,50 @@
+"""Pictures: drawn by matplotlib where it is installed, and written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from analysis.show.errors import ReportError
+from analysis.show.output import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INCHES: Final = (10.0, 5.5)
+_DOTS_PER_INCH: Final = 110
+
+
+def folder(path: Path) -> None:
+    """Make the folder that pictures go to, before any work is done for them.
+
+    Raises:
+        ReportError: matplotlib is not installed, or the folder cannot be made.
+    """
+    if find_spec("matplotlib") is None:
+        problem = "matplotlib is not installed, and pictures need it"
+        raise ReportError(path, problem, "install it: pip install matplotlib")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ReportError(path, f"cannot be made ({reason})", "name another folder") from None
+
+
+@contextmanager
+def picture(path: Path) -> Iterator[Figure]:
+    """Yield an empty figure, and write what was drawn on it as a PNG.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    # Without pyplot: nothing looks for a screen, and nothing is left behind.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=INCHES, layout="constrained")
+    yield figure
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=_DOTS_PER_INCH)

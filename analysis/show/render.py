@@ -1,0 +1,294 @@
+"""How an answer is shown: as a table for people, or as csv or json.
+
+csv and json carry every value as it is. The table rounds, uses human units and cuts long names in
+the middle. Names are text and nothing else: what would steer a terminal is shown as an escape.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TextIO
+
+from analysis.knowledge.short_names import briefs, numbered
+from analysis.show.table import Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as Grid
+
+NARROWEST_NAME: Final = 12
+COMFORTABLE_NAME: Final = 40
+GAP: Final = 2
+ELLIPSIS: Final = "…"
+NAME: Final = "name"
+"""The column of kernel names, which a table for people shows in brief."""
+
+
+def duration(nanoseconds: float) -> str:
+    """Return a time in the unit that suits it, to four digits.
+
+    >>> duration(950), duration(21_023_800), duration(1_500_000_000)
+    ('950 ns', '21.02 ms', '1.500 s')
+    """
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if abs(nanoseconds) >= size * 0.99995:
+            return f"{digits(nanoseconds / size)} {unit}"
+    return f"{digits(nanoseconds) if nanoseconds % 1 else int(nanoseconds)} ns"
+
+
+def digits(value: float) -> str:
+    """Return a number to four digits, without an exponent.
+
+    >>> digits(1.23456), digits(123.456), digits(12345.6)
+    ('1.235', '123.5', '12,346')
+    """
+    whole = len(str(int(abs(value)))) if math.isfinite(value) else 4
+    return f"{value:,.{max(0, 4 - whole)}f}"
+
+
+def scaled(value: float, unit: str = "") -> str:
+    """Return a count with a decimal prefix.
+
+    >>> scaled(811_597_824, "FLOP"), scaled(12)
+    ('811.6 MFLOP', '12')
+    """
+    for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{digits(value / size)} {prefix}{unit}".strip()
+    return f"{value:g} {unit}".strip()
+
+
+def binary(count: float) -> str:
+    """Return a number of bytes of memory with a binary prefix, as memory is sold and allocated.
+
+    >>> binary(20 * 2**20), binary(1536), binary(12), binary(-2048)
+    ('20.00 MiB', '1.500 KiB', '12 B', '-2.000 KiB')
+    """
+    for prefix, size in (("Ti", 2**40), ("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+        if abs(count) >= size:
+            return f"{digits(count / size)} {prefix}B"
+    return f"{count:g} B"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 as a percentage.
+
+    >>> percent(0.7603)
+    '76.0 %'
+    """
+    return f"{share * 100:.1f} %"
+
+
+UNITS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
+    (r"_ns$", "", duration),
+    (r"(^|_)share$", r"\1share", percent),
+    (r"^flops_per_s$", "FLOP/s", lambda value: scaled(value, "FLOP/s")),
+    (r"(^|_)bytes_per_s$", r"\1bytes/s", lambda value: scaled(value, "B/s")),
+    (r"^flops$", "FLOPs", lambda value: scaled(value, "FLOP")),
+    (r"^bytes$", "bytes", lambda value: scaled(value, "B")),
+    (r"_bytes$", "", binary),
+)
+"""By the end of a column's name: what its title becomes, and how its values are shown."""
+
+
+def shown(column: str, value: float | str) -> str:
+    """Return a value as the human table shows it; a number that is missing (NaN) as a dash."""
+    if isinstance(value, str):
+        return visible(value)
+    if math.isnan(value):
+        return "-"
+    for pattern, _, form in UNITS:
+        if re.search(pattern, column):
+            return form(value)
+    return f"{value:,}" if isinstance(value, int) else digits(value)
+
+
+def title(column: str) -> str:
+    """Return the title of a column in the human table.
+
+    >>> title("total_ns"), title("time_ratio")
+    ('total', 'time ratio')
+    """
+    for pattern, instead, _ in UNITS:
+        column = re.sub(pattern, instead, column)
+    return column.replace("_", " ")
+
+
+def visible(name: str) -> str:
+    r"""Return text with everything that does not print written as an escape.
+
+    That is control characters (a terminal obeys them), line breaks, and invisible marks such as
+    those that turn the direction of writing.
+
+    >>> visible("a\x1b[31mb\nc")
+    'a\\x1b[31mb\\nc'
+    """
+    if name.isprintable():
+        return name
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in name
+    )
+
+
+def cut(name: str, width: int) -> str:
+    """Return text at most ``width`` columns wide, cut in the middle.
+
+    >>> cut("ampere_sgemm_128x64_nn", 11)
+    'amper…64_nn'
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(name) <= width:
+        return name
+    room = max(width - 1, 0)
+    front = set_cell_size(name[: room + 1], room - room // 2)
+    back = set_cell_size(name[: -room - 1 : -1], room // 2)[::-1]
+    return front + ELLIPSIS + back
+
+
+def cut_apart(names: Sequence[str], width: int) -> list[str]:
+    """Return each text cut to a width, with a number where different ones would look the same.
+
+    >>> cut_apart(["block.0.weight", "block.1.weight", "bias"], 11)
+    ['bloc…ght #1', 'bloc…ght #2', 'bias']
+    """
+    whole = [cut(name, width) for name in names]
+    told = zip(names, whole, numbered(whole, names), strict=True)
+    marks = [(name, longer.removeprefix(short)) for name, short, longer in told]
+    return [cut(name, width - len(mark)) + mark for name, mark in marks]
+
+
+def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> None:
+    """Write the table for a person.
+
+    Args:
+        table: what to write.
+        width: of the terminal, in columns.
+        stream: where to.
+        plain: without bold type; for files, pipes and NO_COLOR.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(
+        file=stream,
+        width=width,
+        no_color=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        force_terminal=not plain,
+        legacy_windows=False,
+    )
+    seen = [column for column in table.columns if column not in table.unseen]
+    cells = {column: [shown(column, row[column]) for row in table.rows()] for column in seen}
+    if NAME in cells:
+        cells[NAME] = briefs(cells[NAME])
+    words = {column for column in seen if isinstance(table.columns[column], list)}
+    console.width = fit(cells, words, table.spare, width)
+    if table.heading:
+        console.print(Text("\n".join(map(visible, table.heading.split("\n")))), soft_wrap=True)
+        console.print()
+    console.print(grid(cells, words, header_style="" if plain else "bold"))
+
+
+def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Grid:
+    """Return what `rich` draws of cells that fit.
+
+    Args:
+        cells: what is shown in each column.
+        words: the columns that hold text; the others are aligned on the right.
+        header_style: of the titles, in the words of `rich`.
+    """
+    from rich import box
+    from rich.table import Column
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    drawn = Grid(
+        *(
+            Column(
+                Text(title(column)),
+                justify="left" if column in words else "right",
+                no_wrap=True,
+                overflow="crop",
+            )
+            for column in cells
+        ),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        header_style=header_style,
+    )
+    for row in zip(*cells.values(), strict=True):
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
+
+
+def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], width: int) -> int:
+    """Make the cells fit: leave out spare columns, then cut the widest column of words.
+
+    Args:
+        cells: what is shown in each column; changed in place.
+        words: the columns that hold text.
+        spare: columns that can be missed, the first to go first.
+        width: how wide the table may be.
+
+    Returns:
+        How wide it is allowed to be: lines rather become too long than numbers wrong.
+    """
+    from rich.cells import cell_len
+
+    widths = {column: max(map(cell_len, [title(column), *cells[column]])) for column in cells}
+    widest = max(sorted(words - set(spare)), key=widths.__getitem__, default="")
+    enough = min(widths.get(widest, 0), COMFORTABLE_NAME)
+
+    def room() -> int:
+        others = sum(taken for column, taken in widths.items() if column != widest)
+        return width - others - GAP * (len(widths) - 1)
+
+    for column in spare:
+        if column in widths and room() < enough:
+            del widths[column], cells[column]
+    space = room()
+    if not widest:
+        return width - min(space, 0)
+    kept = max(space, NARROWEST_NAME)
+    cells[widest] = cut_apart(cells[widest], kept)
+    return width + kept - space
+
+
+def as_csv(table: Table) -> str:
+    """Return the table as csv: integers as they are, other numbers to their last digit.
+
+    What is missing (NaN) is an empty field.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table.columns)
+    for row in table.rows():
+        # Only NaN differs from itself.
+        writer.writerow(["" if value != value else value for value in row.values()])
+    return stream.getvalue()
+
+
+def as_json(table: Table) -> str:
+    """Return the table as a json array of objects, one a line; what is missing (NaN) is null."""
+    lines = [
+        json.dumps(
+            {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in row.items()
+            },
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        for row in table.rows()
+    ]
+    return "[" + ",\n ".join(lines) + "]\n"

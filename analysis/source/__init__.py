@@ -1,0 +1,1 @@
+"""Report files: opening them, and reading their columns."""

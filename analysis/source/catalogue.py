@@ -1,0 +1,141 @@
+"""What a report says of itself: its tables, who exported it, the run, the GPUs.
+
+Everything here may be missing: old exporters wrote no metadata, and tables without rows are left
+out of a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis.source import tables
+
+if TYPE_CHECKING:
+    from analysis.source.database import Columns, Database
+    from analysis.source.report import Report
+
+Schema = Mapping[str, tuple[str, ...]]
+
+METADATA: Final = ("META_DATA_EXPORT", "EXPORT_META_DATA")
+RUN: Final = "TOOLKIT_RUN"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU; ``ordinal`` is what kernels call ``deviceId``. What is not known is -1."""
+
+    ordinal: int
+    name: str
+    memory_bytes: int
+    bandwidth_bytes_per_s: int
+    clock_hz: int
+    multiprocessors: int
+
+
+def schema(database: Database) -> Schema:
+    """Return the columns of every table, by the table's name."""
+    found = database.columns(
+        "SELECT cast(m.name AS blob) AS name, cast(p.name AS blob) AS field "
+        "FROM sqlite_master m, pragma_table_info(m.name) p "
+        "WHERE m.type IN ('table', 'view') ORDER BY m.name, p.cid"
+    )
+    columns: dict[str, tuple[str, ...]] = {}
+    for table, field in zip(found["name"], found["field"], strict=True):
+        columns[table] = (*columns.get(table, ()), field)
+    return columns
+
+
+def is_report(schema: Schema) -> bool:
+    """Return whether these tables are an nsys export: strings, and what refers to them."""
+    recorded = (
+        *METADATA,
+        tables.NVTX,
+        tables.OPERATOR,
+        "ThreadNames",
+        "ANALYSIS_DETAILS",
+        "PROFILER_OVERHEAD",
+    )
+    known = any(table in schema for table in recorded)
+    return "StringIds" in schema and (
+        known or any(table.startswith("CUPTI_ACTIVITY_KIND_") for table in schema)
+    )
+
+
+def metadata(report: Report) -> dict[str, str]:
+    """Return what the exporter noted, by name; the table is from 2021 and was renamed in 2023."""
+    for table in METADATA:
+        if report.has(table, "name", "value"):
+            return pairs(report, table, "name")
+    return {}
+
+
+def run(report: Report) -> dict[str, str]:
+    """Return what the launcher noted of the run, by key."""
+    return pairs(report, RUN, "key") if report.has(RUN, "key", "value") else {}
+
+
+def pairs(report: Report, table: str, key: str) -> dict[str, str]:
+    """Return a table of names and values as a dictionary; NULL values become empty."""
+    found = report.columns(
+        f"SELECT cast({key} AS blob) AS key, cast(coalesce(value, '') AS blob) AS value "
+        f"FROM {table} WHERE {key} IS NOT NULL"
+    )
+    return dict(zip(found["key"].tolist(), found["value"].tolist(), strict=True))
+
+
+def gpus(report: Report) -> list[Gpu]:
+    """Return the GPUs of the machine, in the order of their CUDA ordinals.
+
+    Files of 2020 have `TARGET_INFO_CUDA_GPU` and little in it, and ``cuDevice`` came later; there
+    the GPU's own number stands for it.
+    """
+    for table in ("TARGET_INFO_GPU", "TARGET_INFO_CUDA_GPU"):
+        if not report.has(table, "name"):
+            continue
+        wanted = {
+            "ordinal": ("cuDevice", "id", "deviceId"),
+            "memory_bytes": ("totalMemory",),
+            "bandwidth_bytes_per_s": ("memoryBandwidth",),
+            "clock_hz": ("clockRate",),
+            "multiprocessors": ("smCount",),
+        }
+        fields = [
+            f"{tables.first(report, table, *known)} AS {name}" for name, known in wanted.items()
+        ]
+        found = report.columns(
+            f"SELECT cast(coalesce(name, '') AS blob) AS name, {', '.join(fields)} "
+            f"FROM {table} ORDER BY ordinal, name"
+        )
+        return [Gpu(**row) for row in rows(found)]
+    return []
+
+
+def duration_ns(report: Report) -> int | None:
+    """Return how long was recorded, if the report says."""
+    if not report.has("ANALYSIS_DETAILS", "duration"):
+        return None
+    found = report.columns(
+        "SELECT cast(coalesce(max(duration), -1) AS integer) AS d FROM ANALYSIS_DETAILS"
+    )
+    longest = int(found["d"][0])
+    return longest if longest >= 0 else None
+
+
+def started_ns(report: Report) -> int | None:
+    """Return when the recording began, in nanoseconds since 1970 (UTC), if the report says."""
+    table = "TARGET_INFO_SESSION_START_TIME"
+    if not report.has(table, "utcEpochNs"):
+        return None
+    found = report.columns(
+        f"SELECT cast(coalesce(max(utcEpochNs), -1) AS integer) AS t FROM {table}"
+    )
+    began = int(found["t"][0])
+    return began if began >= 0 else None
+
+
+def rows(columns: Columns) -> list[dict[str, Any]]:
+    """Return columns as a list of dictionaries; for tables of a few rows."""
+    lists = [column.tolist() for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]

@@ -1,0 +1,208 @@
+"""What kind of file was given, and how to get an nsys SQLite export from it.
+
+A file is known by its content and not by its name. What is not yet a SQLite export (an
+``.nsys-rep``, a PyTorch trace) is converted into a temporary file; the file given is never touched.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from analysis.show.errors import ReportError
+from analysis.show.progress import Bar
+
+SQLITE_MAGIC: Final = b"SQLite format 3\x00"
+SQLITE_HEADER_BYTES: Final = 100
+NSYS_MAGIC: Final = b"NVIDIA Tegra Profiler Report"
+GZIP_MAGIC: Final = b"\x1f\x8b"
+LFS_MAGIC: Final = b"version https://git-lfs"
+
+EXPORT_HINT: Final = "nsys export --type=sqlite --output=report.sqlite"
+NOT_A_REPORT: Final = f"give an nsys export ({EXPORT_HINT} REPORT.nsys-rep) or a PyTorch trace"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[str]:
+    """Yield the SQLite URI under which ``path`` can be read; temporary files go when it ends.
+
+    The file itself is read with ``immutable=1``: SQLite then makes no ``-wal`` or ``-shm`` beside
+    it and takes no lock. That mode does not see a write-ahead log, so where there is one, a
+    temporary copy of both is read instead.
+
+    Args:
+        path: what the user gave.
+
+    Raises:
+        ReportError: it is no report and cannot be made one.
+    """
+    kind = recognise(path)
+    if kind == "sqlite" and not has_journal(path):
+        check_size(path)
+        yield f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        return
+    with tempfile.TemporaryDirectory(prefix="report-") as folder:
+        copy = Path(folder) / "report.sqlite"
+        if kind == "sqlite":
+            copy_with_journal(path, copy)
+        elif kind == "nsys":
+            export(path, copy)
+        else:
+            convert(path, copy)
+        yield f"{copy.as_uri()}?mode=rw"
+
+
+def recognise(path: Path) -> str:
+    """Return ``sqlite``, ``nsys`` or ``trace`` by the first bytes of the file.
+
+    Raises:
+        ReportError: it is missing, unreadable or none of these.
+    """
+    head = first_bytes(path)
+    if head.startswith(SQLITE_MAGIC):
+        return "sqlite"
+    if head.startswith(NSYS_MAGIC):
+        return "nsys"
+    if head.startswith(GZIP_MAGIC):
+        return "trace"
+    if not head:
+        raise ReportError(path, "the file is empty", "export or copy it again")
+    if SQLITE_MAGIC.startswith(head):
+        raise ReportError(path, f"truncated to {len(head)} bytes", "export or copy it again")
+    if head.startswith(LFS_MAGIC):
+        raise ReportError(path, "a git-lfs pointer, not the report", "fetch it with: git lfs pull")
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        return "trace"
+    what = "a text file, not a report" if is_text(head) else "not a report"
+    raise ReportError(path, what, NOT_A_REPORT)
+
+
+def first_bytes(path: Path) -> bytes:
+    """Return up to 512 bytes from the start of the file."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ReportError(path, "a directory, not a report", "give the .sqlite file in it")
+        if not stat.S_ISREG(mode):  # reading a pipe may wait for ever, and takes it from others
+            what = "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+            hint = "write it to a file first and give that: a report is not read in one go"
+            raise ReportError(path, f"{what}, not a file", hint)
+        with path.open("rb") as file:
+            return file.read(512)
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "check the path, or record one first: make profile SIZE=small"
+        raise ReportError(path, "no such file", hint) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ReportError(path, f"cannot be read ({reason})", "check its permissions") from None
+    except ValueError as error:  # a NUL byte in the name
+        raise ReportError(ascii(str(path)), str(error), "check the path") from None
+
+
+def is_text(head: bytes) -> bool:
+    r"""Return whether these bytes look like text (no control bytes but white space).
+
+    >>> is_text(b"hello\n"), is_text(b"\x7fELF\x02\x00")
+    (True, False)
+    """
+    return not any(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
+
+
+def has_journal(path: Path) -> bool:
+    """Return whether SQLite left a write-ahead log or a rollback journal that holds something."""
+    return any(part.is_file() and part.stat().st_size > 0 for part in journals(path))
+
+
+def journals(path: Path) -> tuple[Path, ...]:
+    """Return the names that SQLite gives to the journals of ``path``."""
+    return tuple(path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))
+
+
+def copy_with_journal(path: Path, copy: Path) -> None:
+    """Copy a database and its journals, so that SQLite can apply them there."""
+    try:
+        shutil.copyfile(path, copy)
+        for source, target in zip(journals(path), journals(copy), strict=True):
+            if source.is_file():
+                shutil.copyfile(source, target)
+    except OSError as error:
+        hint = "free some space in the temporary folder, or set TMPDIR"
+        raise ReportError(path, f"cannot be copied ({error.strerror})", hint) from None
+
+
+def check_size(path: Path) -> None:
+    """Compare the file's size with what its header says, to recognise a half-copied file at once.
+
+    The header's page count (bytes 28-31) holds only where its change counter (24-27) equals the
+    one it was written with (92-95); see "The Database Header" of SQLite's file format.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(SQLITE_HEADER_BYTES)
+    page = int.from_bytes(header[16:18], "big")
+    expected = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
+    if len(header) < SQLITE_HEADER_BYTES or (header[24:28] == header[92:96] and size < expected):
+        known = f" of {expected:,}" if len(header) == SQLITE_HEADER_BYTES else ""
+        problem = f"truncated: {size:,}{known} bytes are there"
+        raise ReportError(path, problem, "export or copy it again")
+
+
+def find_nsys() -> str | None:
+    """Return the nsys to use: ``NSYS`` from the environment, else the one on the PATH."""
+    chosen = os.environ.get("NSYS")
+    return shutil.which(chosen) if chosen else shutil.which("nsys")
+
+
+def export(source: Path, destination: Path) -> None:
+    """Export an ``.nsys-rep`` (or an older ``.qdrep``) to SQLite with the installed nsys.
+
+    Raises:
+        ReportError: no nsys is found, or it cannot read this file.
+    """
+    hint = f"{EXPORT_HINT} {source}"
+    nsys = find_nsys()
+    if nsys is None:
+        problem = "an nsys report, not yet exported, and no nsys is found here"
+        raise ReportError(source, problem, f"where nsys is: {hint} (or set NSYS=/path/to/nsys)")
+    command = [nsys, "export", "--type=sqlite", f"--output={destination}", str(source.resolve())]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise ReportError(source, f"{nsys} does not run ({error.strerror})", hint) from None
+    if done.returncode != 0 or not destination.is_file():
+        problem = f"nsys could not export it ({last_line(done.stderr or done.stdout)})"
+        raise ReportError(source, problem, f"try an nsys at least as new as the recorder's: {hint}")
+
+
+def last_line(text: str) -> str:
+    r"""Return the last line that says something; a progress bar's redrawn lines say nothing.
+
+    >>> last_line("[1%\r[100%\r\nExportation error: bad magic.\n\n")
+    'Exportation error: bad magic'
+    """
+    lines = [line.strip() for line in text.replace("\r", "\n").splitlines()]
+    spoken = [line for line in lines if line and not line.endswith(("%", "]"))]
+    return spoken[-1].rstrip(".") if spoken else "it says nothing"
+
+
+def convert(source: Path, destination: Path) -> None:
+    """Convert a PyTorch profiler trace into the tables of an nsys export.
+
+    Raises:
+        ReportError: it is JSON or gzip, but not such a trace.
+    """
+    # Here, because a command that is given a SQLite file should not wait for this import.
+    from analysis.source.trace import convert as torch_trace
+
+    try:
+        with Bar(f"converting {source.name}") as bar:
+            torch_trace.convert(source, destination, progress=bar)
+    except torch_trace.TraceError as error:
+        reason = str(error).removeprefix(f"{source}: ")
+        remedy = "" if ";" in reason else NOT_A_REPORT
+        raise ReportError(source, reason, remedy) from None

@@ -1,0 +1,100 @@
+"""The CPU operators of a report: in a table of their own, or as NVTX ranges in a domain of theirs.
+
+The embedded recorder writes the table `TOOLKIT_OPERATOR`; under nsys without a GPU the same
+operators are ranges. Like `source.tables`, this holds SQL and looks first at what there is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.source.tables import (
+    DOMAIN_CREATE,
+    NVTX,
+    OPERATOR,
+    PUSH_POP,
+    count,
+    is_empty,
+    name_sql,
+    named,
+    process_of,
+    texts_of,
+)
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.source.database import Columns
+    from analysis.source.report import Report
+
+
+def operator_domains(report: Report) -> list[tuple[int, int]]:
+    """Return ``(domain id, process id)`` of every NVTX domain that holds CPU operators."""
+    if not report.has(NVTX, "eventType", "domainId", "globalTid"):
+        return []
+    name_id, text = name_sql(report)
+    found = report.columns(
+        f"SELECT domainId AS domain, {process_of(report, NVTX, 'globalTid')} AS process, "
+        f"{name_id} AS name_id, {text} AS text FROM {NVTX} "
+        f"WHERE eventType = {DOMAIN_CREATE} AND domainId IS NOT NULL"
+    )
+    named_so = texts_of(report, found) == names.OPERATOR_DOMAIN
+    domains = zip(found["domain"][named_so], found["process"][named_so], strict=True)
+    return sorted({(int(domain), int(process)) for domain, process in domains})
+
+
+def operator_ranges(report: Report) -> Columns:
+    """Return the NVTX ranges that a recording without a GPU holds its CPU operators in.
+
+    Returns:
+        ``start_ns, end_ns, thread, process, name_id, text`` of each range, in the order of the
+        file; ``end_ns`` is `MISSING` where a range was never closed. Empty where no domain is named
+        `profiling.names.OPERATOR_DOMAIN`.
+    """
+    domains = operator_domains(report)
+    inside = " OR ".join(
+        f"(domainId = {domain} AND {process_of(report, NVTX, 'globalTid')} = {process})"
+        for domain, process in domains
+    )
+    name_id, text = name_sql(report)
+    if not domains:
+        empty = np.empty(0, np.int64)
+        fields = ("start_ns", "end_ns", "thread", "process", "name_id")
+        return {**dict.fromkeys(fields, empty), "text": np.empty(0, object)}
+    return report.columns(
+        f'SELECT start AS start_ns, coalesce("end", -1) AS end_ns, globalTid AS thread, '
+        f"{process_of(report, NVTX, 'globalTid')} AS process, "
+        f"{name_id} AS name_id, {text} AS text FROM {NVTX} "
+        f"WHERE eventType = {PUSH_POP} AND ({inside}) ORDER BY rowid",
+        count(report, NVTX),
+    )
+
+
+def operator_rows(report: Report) -> Columns:
+    """Return `TOOLKIT_OPERATOR`: ``start_ns, end_ns, self_ns, name_id, thread, process``."""
+    return report.columns(
+        "SELECT start_ns, end_ns, self_ns, name_id, global_tid AS thread, "
+        f"{process_of(report, OPERATOR, 'global_tid')} AS process FROM {OPERATOR} ORDER BY rowid",
+        count(report, OPERATOR),
+    )
+
+
+def operator_nodes(report: Report) -> Columns:
+    """Return every row of `OPERATOR`, autograd's nodes too, with its autograd number.
+
+    Returns:
+        ``start_ns, end_ns, thread, number, name``; the number is MISSING where there is none.
+    """
+    if is_empty(report, OPERATOR):
+        none = np.empty(0, np.int64)
+        fields = ("start_ns", "end_ns", "thread", "number")
+        return {**dict.fromkeys(fields, none), "name": np.empty(0, object)}
+    rows = report.columns(
+        "SELECT start_ns, end_ns, global_tid AS thread, coalesce(sequence, -1) AS number, "
+        f"name_id FROM {OPERATOR} ORDER BY rowid",
+        count(report, OPERATOR),
+    )
+    known, place = named(report, rows.pop("name_id"))
+    rows["name"] = np.array(known, object)[place]
+    return rows

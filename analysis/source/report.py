@@ -1,0 +1,245 @@
+"""A report: one SQLite file in the schema of ``nsys export``, opened so that nothing changes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from analysis.show.errors import ReportError
+from analysis.show.render import visible
+from analysis.source import catalogue, memory_limit, tables
+from analysis.source.database import Columns, Database
+from analysis.source.opening import opened
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+
+class Report:
+    """What was recorded, and the questions one can ask of it.
+
+    Every question is a method and returns a DataFrame whose columns are those of the command's
+    csv::
+
+        with Report("run.sqlite") as report:
+            report.kernels()
+
+    Args:
+        path: a SQLite export of any nsys since 2020; an ``.nsys-rep`` or a PyTorch trace is
+            converted into a temporary file, which goes when the report is closed.
+
+    Raises:
+        ReportError: it is none of these, or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not os.fspath(path):  # which pathlib takes for the folder that one is in
+            raise ReportError("''", "an empty name, not a report", "give the path of a report")
+        self.path = Path(path)
+        with ExitStack() as stack:
+            self.database = Database(stack.enter_context(opened(self.path)), self.path)
+            stack.callback(self.database.close)
+            self.schema = catalogue.schema(self.database)
+            if not catalogue.is_report(self.schema):
+                hint = "give one that `nsys export --type=sqlite` or `make profile` wrote"
+                raise ReportError(self.path, "a SQLite file, but not an nsys report", hint)
+            stack.enter_context(memory_limit.room(self))
+            self._resources = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        lacking = memory_limit.lacking(self) if isinstance(error, MemoryError) else None
+        self.close()
+        if lacking:
+            raise lacking from None
+
+    def close(self) -> None:
+        """Close the file and remove the temporary copy, if there is one."""
+        self._resources.close()
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Return whether there is such a table, with these columns (it may still be empty)."""
+        return set(columns) <= set(self.schema.get(table, ())) and table in self.schema
+
+    def require(self, table: str, *columns: str, remedy: str) -> None:
+        """Raise `ReportError` unless `has`; ``remedy`` says what to do."""
+        if table not in self.schema:
+            raise ReportError(self.path, f"no {table} in this report", remedy)
+        for column in columns:
+            if not self.has(table, column):
+                raise ReportError(self.path, f"{table} has no column {column}", remedy)
+
+    def columns(self, sql: str, rows: int = 0) -> Columns:
+        """Return the columns of a query as arrays; see `Database.columns`."""
+        return self.database.columns(sql, rows)
+
+    def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """Return a column of text in codes; see `analysis.source.database.Database.coded`."""
+        return self.database.coded(sql, rows)
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What the exporter says of itself: product, version, schema; empty before 2021."""
+        return catalogue.metadata(self)
+
+    @cached_property
+    def run(self) -> dict[str, str]:
+        """What this project's launcher noted of the run: size, dtype, steps, …; else empty."""
+        return catalogue.run(self)
+
+    @cached_property
+    def gpus(self) -> list[catalogue.Gpu]:
+        """The GPUs of the machine, which need not be those that were used; may be empty."""
+        return catalogue.gpus(self)
+
+    @cached_property
+    def duration_ns(self) -> int | None:
+        """How long was recorded, or None where the report does not say."""
+        return catalogue.duration_ns(self)
+
+    @property
+    def recorder(self) -> str:
+        """Who recorded it, with its version: ``nsys 2024.6.2``, or ``unknown recorder``."""
+        product = self.metadata.get("EXPORT_PRODUCT_NAME", "unknown recorder")
+        version = ".".join(self.metadata.get("EXPORT_PRODUCT_VERSION", "").split(".")[:3])
+        return f"{product.replace('NVIDIA Nsight Systems', 'nsys')} {version}".strip()
+
+    @property
+    def device(self) -> str:
+        """The device's name: the run's own word, else the GPU whose kernels there are."""
+        noted = self.run.get("device_name") or self.run.get("device")
+        if noted:
+            return noted
+        used = set(tables.devices(self))
+        names = [gpu.name for gpu in self.gpus if gpu.ordinal in used or len(self.gpus) == 1]
+        return ", ".join(sorted(set(names))) if names and used else ""
+
+    def describe(self) -> str:
+        """Return one line that says which report this is: file, recorder, device."""
+        # One line also where the name of the file has several.
+        name = "".join(
+            visible(letter) if letter.splitlines() == [""] else letter for letter in self.path.name
+        )
+        return " · ".join(part for part in (name, self.recorder, self.device) if part)
+
+    def kernels(
+        self,
+        *,
+        by: str = "name",
+        sort: str = "time",
+        within: str | None = None,
+        exclude: Sequence[str] = (),
+        steps: tuple[int | None, int | None] | None = None,
+        device: int | None = None,
+        process: int | None = None,
+    ) -> pd.DataFrame:
+        """Return `analysis.kernels.ranking` as a DataFrame, of a `Selection`."""
+        from analysis.attribution.selection import Selection, work
+        from analysis.kernels import rank
+
+        chosen = work(self, Selection(within, exclude, steps, device, process))
+        return rank(self, chosen, by=by, sort=sort).frame()
+
+    def ranges(
+        self,
+        *,
+        tree: bool = False,
+        instances: bool = False,
+        exclude: Sequence[str] = (),
+        device: int | None = None,
+        process: int | None = None,
+    ) -> pd.DataFrame:
+        """Return `analysis.ranges.__main__.summary` as a DataFrame."""
+        from analysis.ranges.__main__ import summary
+
+        found = summary(
+            self, tree=tree, instances=instances, exclude=exclude, device=device, process=process
+        )
+        return found.frame()
+
+    def phases(
+        self,
+        *,
+        exclude_warmup: bool = True,
+        device: int | None = None,
+        process: int | None = None,
+    ) -> pd.DataFrame:
+        """Return `analysis.phases.by_category` as a DataFrame."""
+        from analysis.phases import by_category
+
+        found = by_category(self, exclude_warmup=exclude_warmup, device=device, process=process)
+        return found.frame()
+
+    def attention(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
+        """Return `analysis.attention.parts` as a DataFrame."""
+        from analysis.attention import parts
+
+        return parts(self, exclude_warmup=exclude_warmup).frame()
+
+    def roofline(
+        self,
+        *,
+        peak_tflops: float | None = None,
+        peak_gbs: float | None = None,
+        exclude_warmup: bool = True,
+    ) -> pd.DataFrame:
+        """Return `analysis.roofline.roofline` as a DataFrame."""
+        from analysis.roofline import roofline
+
+        found = roofline(
+            self, peak_tflops=peak_tflops, peak_gbs=peak_gbs, exclude_warmup=exclude_warmup
+        )
+        return found.frame()
+
+    def gaps(self, *, min_gap_us: float = 10.0, device: int | None = None) -> pd.DataFrame:
+        """Return `analysis.gaps.gaps` as a DataFrame."""
+        from analysis.gaps import gaps
+
+        return gaps(self, min_gap_us=min_gap_us, device=device).frame()
+
+    def copies(self) -> pd.DataFrame:
+        """Return `analysis.copies.copies` as a DataFrame."""
+        from analysis.copies import copies
+
+        return copies(self).frame()
+
+    def memory(self, *, show: str = "peaks", exclude_warmup: bool = True) -> pd.DataFrame:
+        """Return `analysis.memory.__main__.memory` as a DataFrame."""
+        from analysis.memory.__main__ import memory
+
+        return memory(self, show=show, exclude_warmup=exclude_warmup).frame()
+
+    def answers(self) -> pd.DataFrame:
+        """Return `analysis.answers.__main__.answers` as a DataFrame."""
+        from analysis.answers.__main__ import answers
+
+        return answers(self).frame()
+
+    def compare(self, after: Report, *, force: bool = False) -> pd.DataFrame:
+        """Return `analysis.compare.__main__.compare` with a later report as a DataFrame."""
+        from analysis.compare.__main__ import compare
+
+        return compare(self, after, force=force).frame()
+
+    def overlap(
+        self, *others: Report, by: str = "device", exclude_warmup: bool = True
+    ) -> pd.DataFrame:
+        """Return `analysis.overlap.overlap` of this rank, and others of its run, as a DataFrame."""
+        from analysis.overlap import overlap
+
+        return overlap([self, *others], by=by, exclude_warmup=exclude_warmup).frame()
+
+    def coverage(self) -> pd.DataFrame:
+        """Return `analysis.coverage.coverage` as a DataFrame."""
+        from analysis.attribution.launches import Attribution
+        from analysis.coverage import coverage
+
+        return coverage(Attribution.of(self)).frame()

@@ -1,0 +1,246 @@
+"""The tables of a report, as arrays: with the modules below, what knows their names and holds SQL.
+
+They are `operator_tables`, `device_tables` and `analysis.nvidia.tables`. Tables and
+columns come and go between versions of nsys, and a table without rows is left out; so every
+function here looks first at what there is. All times are integer nanoseconds from the start of
+the recording. Numbers that are missing are `MISSING`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.source.database import NUMBERED
+
+if TYPE_CHECKING:
+    from analysis.source.database import Array, Columns
+    from analysis.source.report import Report
+
+Int64 = npt.NDArray[np.int64]
+
+MISSING: Final = -1
+KERNEL: Final = "CUPTI_ACTIVITY_KIND_KERNEL"
+GRAPH: Final = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
+RUNTIME: Final = "CUPTI_ACTIVITY_KIND_RUNTIME"
+NVTX: Final = "NVTX_EVENTS"
+OPERATOR: Final = "TOOLKIT_OPERATOR"
+RANGE_COST: Final = "TOOLKIT_RANGE_COST"
+
+PUSH_POP: Final = 59
+START_END: Final = 60
+DOMAIN_CREATE: Final = 75
+"""`NVTX_EVENTS.eventType` (its names are in ENUM_NSYS_EVENT_TYPE of newer exports)."""
+
+IDS_A_QUERY: Final = 5000
+
+
+def first(report: Report, table: str, *columns: str) -> str:
+    """Return SQL for the first of these columns that there is and is not NULL, else MISSING."""
+    there = [f'"{column}"' for column in columns if report.has(table, column)]
+    return f"coalesce({', '.join([*there, str(MISSING)])})" if there else str(MISSING)
+
+
+def count(report: Report, table: str) -> int:
+    """Return how many rows a table has; 0 where there is no such table."""
+    if not report.has(table):
+        return 0
+    return int(report.columns(f"SELECT count(*) AS n FROM {table}")["n"][0])
+
+
+def is_empty(report: Report, table: str) -> bool:
+    """Return whether a table has no row, or is not there."""
+    return not report.has(table) or not len(
+        report.columns(f"SELECT 1 AS there FROM {table} LIMIT 1")["there"]
+    )
+
+
+KERNEL_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "name_id": ("demangledName", "shortName", "mangledName"),
+    "short_name_id": ("shortName", "demangledName"),
+    "device": ("deviceId",),
+    "stream": ("streamId",),
+    "correlation": ("correlationId",),
+    "global_pid": ("globalPid",),
+    "graph_node": ("graphNodeId",),
+    "graph": ("graphId",),
+    "graph_exec": ("graphExecId",),
+}
+"""Our name for a column of KERNEL and GRAPH_TRACE, and theirs; the first that is there counts."""
+
+
+def device_work(
+    report: Report, table: str, *columns: str, device: int | None = None, process: int | None = None
+) -> Columns:
+    """Return rows of `KERNEL` or `GRAPH`, in the order of the file.
+
+    Args:
+        report: where to look.
+        table: `KERNEL`, `GRAPH`, or another with the same columns.
+        columns: of ``start_ns``, ``end_ns``, ``duration_ns`` and the names in `KERNEL_COLUMNS`.
+            An end that is missing counts as the start.
+        device: only this CUDA ordinal.
+        process: only this process id.
+
+    Returns:
+        Each column as int64, ``(N,)``; empty where there is no such table.
+    """
+    if not report.has(table, "start", "end"):
+        return {column: np.empty(0, np.int64) for column in columns}
+    times = {
+        "start_ns": "start",
+        "end_ns": 'coalesce("end", start)',
+        "duration_ns": 'coalesce("end", start) - start',
+    }
+    fields = [
+        f"{times[name] if name in times else first(report, table, *KERNEL_COLUMNS[name])} AS {name}"
+        for name in columns
+    ]
+    kept = "1"
+    if device is not None:
+        kept += f" AND {first(report, table, 'deviceId')} = {int(device)}"
+    if process is not None:
+        kept += f" AND {process_of(report, table)} = {int(process)}"
+    sql = f"SELECT {', '.join(fields)} FROM {table} WHERE {kept}"
+    return report.columns(sql, count(report, table))
+
+
+def runtime_calls(report: Report) -> Columns:
+    """Return the CUDA calls: ``start_ns, end_ns, thread, correlation``; empty without the table."""
+    fields = ("start_ns", "end_ns", "thread", "correlation")
+    if not report.has(RUNTIME, "start", "end", "globalTid", "correlationId"):
+        return {field: np.empty(0, np.int64) for field in fields}
+    return report.columns(
+        'SELECT start AS start_ns, coalesce("end", start) AS end_ns, '
+        f"{first(report, RUNTIME, 'globalTid')} AS thread, "
+        f"{first(report, RUNTIME, 'correlationId')} AS correlation FROM {RUNTIME}",
+        count(report, RUNTIME),
+    )
+
+
+def range_bytes(report: Report) -> dict[tuple[str, int], int]:
+    """Return the least bytes a range must move, by its name and FLOPs, where it is known."""
+    if not report.has(RANGE_COST, "name", "flops", "bytes"):
+        return {}
+    found = report.columns(
+        "SELECT cast(name AS blob) AS name, flops, bytes FROM "
+        f"{RANGE_COST} WHERE flops IS NOT NULL AND bytes IS NOT NULL"
+    )
+    keys = zip(found["name"].tolist(), found["flops"].tolist(), strict=True)
+    return dict(zip(keys, found["bytes"].tolist(), strict=True))
+
+
+def process_of(report: Report, table: str, column: str = "globalPid") -> str:
+    """Return SQL for the process id, bits 24 to 47 of a global id; MISSING without the column."""
+    if not report.has(table, column):
+        return str(MISSING)
+    return f"(({first(report, table, column)} >> 24) & 16777215)"
+
+
+def devices(report: Report) -> list[int]:
+    """Return the CUDA ordinals that kernels or graphs ran on, ascending."""
+    return distinct(report, {table: first(report, table, "deviceId") for table in (KERNEL, GRAPH)})
+
+
+def processes(report: Report) -> list[int]:
+    """Return the ids of the processes that launched kernels or graphs, ascending."""
+    return distinct(report, {table: process_of(report, table) for table in (KERNEL, GRAPH)})
+
+
+def distinct(report: Report, wanted: Mapping[str, str]) -> list[int]:
+    """Return the distinct values, but for MISSING, of an SQL expression a table, ascending."""
+    found: set[int] = set()
+    for table, sql in wanted.items():
+        if report.has(table):
+            found.update(report.columns(f"SELECT DISTINCT {sql} AS v FROM {table}")["v"].tolist())
+    return sorted(found - {MISSING})
+
+
+def strings(report: Report, ids: Iterable[int]) -> dict[int, str]:
+    """Return the text of these string ids, and of no others; one that is not there is named so."""
+    wanted = sorted({int(number) for number in ids})
+    return {number: f"[no string {number}]" for number in wanted} | known_strings(report, wanted)
+
+
+def known_strings(report: Report, ids: Iterable[int]) -> dict[int, str]:
+    """Return the text of those of these string ids that there are."""
+    wanted = sorted({int(number) for number in ids})
+    report.database.check_held(len(wanted), "different names", NUMBERED)
+    found: dict[int, str] = {}
+    for begin in range(
+        0, len(wanted) if report.has("StringIds", "id", "value") else 0, IDS_A_QUERY
+    ):
+        listed = ", ".join(map(str, wanted[begin : begin + IDS_A_QUERY]))
+        part = report.columns(
+            "SELECT id, cast(coalesce(value, '') AS blob) AS value "
+            f"FROM StringIds WHERE id IN ({listed})"
+        )
+        found.update(zip(part["id"].tolist(), part["value"].tolist(), strict=True))
+    return found
+
+
+def named(report: Report, ids: Int64) -> tuple[list[str], Int64]:
+    """Return the distinct names of these string ids, and for each id its name's position.
+
+    Args:
+        report: where the strings are.
+        ids: ``(N,)``.
+
+    Returns:
+        ``(K,)`` distinct names, ascending, and ``(N,)`` positions in it.
+    """
+    ordered, inverse = compact(ids)
+    texts = strings(report, ordered.tolist())
+    distinct_names = sorted(set(texts.values()))
+    position = {name: place for place, name in enumerate(distinct_names)}
+    places = np.array([position[texts[number]] for number in ordered.tolist()], np.int64)
+    return distinct_names, places[inverse]
+
+
+def compact(ids: Int64) -> tuple[Int64, Int64]:
+    """Return `numpy.unique` with the inverse, without its sort where the ids are few and small.
+
+    >>> [part.tolist() for part in compact(np.array([7, 3, 7]))]
+    [[3, 7], [1, 0, 1]]
+    """
+    if not len(ids) or int(ids.min()) < 0 or int(ids.max()) > 4 * len(ids) + (1 << 20):
+        unique, inverse = np.unique(ids, return_inverse=True)
+        return unique, inverse.astype(np.int64)
+    there = np.zeros(int(ids.max()) + 1, np.bool_)
+    there[ids] = True
+    return np.flatnonzero(there).astype(np.int64), (np.cumsum(there, dtype=np.int64) - 1)[ids]
+
+
+def name_sql(report: Report) -> tuple[str, str]:
+    """Return SQL for the string id and for the text of a row of `NVTX`; the id wins."""
+    there = report.has(NVTX, "text")
+    text = "cast(coalesce(text, '') AS blob)" if there else "cast('' AS blob)"
+    return first(report, NVTX, "textId"), text
+
+
+def texts_of(report: Report, events: Columns) -> Array:
+    """Return the name of each event: its registered string where it has one, else its text."""
+    texts = events["text"].copy()
+    registered = events["name_id"] != MISSING
+    if registered.any():
+        known = strings(report, np.unique(events["name_id"][registered]).tolist())
+        texts[registered] = [known[number] for number in events["name_id"][registered].tolist()]
+    return texts
+
+
+def has_range(report: Report, wanted: Iterable[str]) -> bool:
+    """Return whether an NVTX event has one of these names, without reading them all."""
+    if not report.has(NVTX, "eventType"):
+        return False
+    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in wanted)
+    tests = [f"text IN ({listed})"] if report.has(NVTX, "text") else []
+    if report.has(NVTX, "textId") and report.has("StringIds", "id", "value"):
+        ids = report.columns(f"SELECT id FROM StringIds WHERE value IN ({listed})")["id"]
+        tests += [f"textId IN ({', '.join(map(str, ids.tolist()))})"] if len(ids) else []
+    if not tests:
+        return False
+    sql = f"SELECT 1 AS there FROM {NVTX} WHERE {' OR '.join(tests)} LIMIT 1"
+    return len(report.columns(sql)["there"]) > 0

@@ -1,0 +1,205 @@
+"""Convert a PyTorch profiler trace to a report in the SQLite schema of nsys.
+
+    python -m profiling.torch_trace run.pt.trace.json.gz run.sqlite
+
+Kernels, copies, CUDA calls, user annotations (as NVTX ranges) and operators are converted; what is
+not is counted on stderr and in TOOLKIT_RUN. The trace is read once and never changed.
+
+Times in a report are nanoseconds from the trace's earliest event, exactly as many as the trace's
+decimal microseconds say; TARGET_INFO_SESSION_START_TIME has the UTC time of that event.
+"""
+
+import argparse
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.show.interrupts import Raised
+from analysis.source.trace import schema as report_schema
+from analysis.source.trace.description import run_rows
+from analysis.source.trace.events import Staging
+from analysis.source.trace.report import write
+from analysis.source.trace.source import Progress, TraceError, TraceSource
+from profiling.errors import one_line
+
+__all__ = ["TraceError", "TraceSummary", "convert", "main"]
+
+
+@dataclass(frozen=True)
+class TraceSummary:
+    """What became of a trace's events.
+
+    ``converted`` counts rows by table, an operator merged into its own caller not among them;
+    ``left_out`` counts events by category, with the reason where it is not the category itself;
+    ``renumbered`` maps a process and a thread id too large for a report to the number it got;
+    ``unpaired`` counts payloads without an annotation of theirs, with the reason.
+    """
+
+    converted: Mapping[str, int]
+    left_out: Mapping[str, int]
+    renumbered: Mapping[str, int]
+    unpaired: Mapping[str, int]
+
+
+def convert(
+    source: Path,
+    destination: Path,
+    *,
+    overwrite: bool = False,
+    strict: bool = True,
+    progress: Progress | None = None,
+) -> TraceSummary:
+    """Convert the trace ``source``, plain or gzipped, to the report ``destination``.
+
+    The report is made beside its destination and renamed at the end: whatever happens before, an
+    earlier report is as it was.
+
+    Args:
+        source: what ``export_chrome_trace`` or ``tensorboard_trace_handler`` wrote.
+        destination: the SQLite file to make.
+        overwrite: replace an existing destination.
+        strict: fail where payloads do not fit the annotations, rather than leave those out.
+        progress: told the bytes read so far and the bytes there are.
+
+    Raises:
+        TraceError: the source is no trace, or the destination cannot be written.
+    """
+    try:
+        _check_destination(source, destination, overwrite)
+        with _beside(destination) as directory:
+            report = directory / "report.sqlite"
+            summary = _build(source, report, directory / "staging.sqlite", strict, progress)
+            os.replace(report, destination)
+    except sqlite3.Error as error:
+        raise TraceError(
+            f"{destination}: cannot be written ({error}); free some space or write elsewhere"
+        ) from error
+    except OSError as error:
+        raise TraceError(
+            f"{destination}: cannot be written ({error.strerror}); write to another directory"
+        ) from error
+    return summary
+
+
+def _check_destination(source: Path, destination: Path, overwrite: bool) -> None:
+    if destination.is_dir():
+        raise TraceError(f"{destination}: a directory; give the name of a file in it")
+    if not destination.exists():
+        return
+    if source.exists() and destination.samefile(source):
+        raise TraceError(f"{destination}: is the trace itself; give another name for the report")
+    if not overwrite:
+        raise TraceError(f"{destination}: exists; give --overwrite or another name")
+
+
+@contextmanager
+def _beside(destination: Path) -> Iterator[Path]:
+    """Make a directory on the destination's own file system, and take it away in the end."""
+    name = tempfile.mkdtemp(prefix=f".{destination.name[:32]}.", dir=destination.parent)
+    try:
+        yield Path(name)
+    finally:
+        shutil.rmtree(name, ignore_errors=True)
+
+
+def _build(
+    source: Path, report: Path, scratch: Path, strict: bool, progress: Progress | None
+) -> TraceSummary:
+    unpaired: dict[str, int] = {}
+    with closing(sqlite3.connect(report, isolation_level=None)) as connection:
+        connection.execute("ATTACH ? AS staging", (str(scratch),))
+        for schema in ("main", "staging"):
+            # Nothing to roll back: a file that is not finished is thrown away.
+            connection.execute(f"PRAGMA {schema}.journal_mode = OFF")
+            connection.execute(f"PRAGMA {schema}.synchronous = OFF")
+        connection.execute("BEGIN")
+        staging = Staging(connection)
+        trace = TraceSource(source, progress)
+        for event in trace.events():
+            staging.add(event)
+        staging.finish()
+        if not staging.staged:
+            raise TraceError(f"{source}: {_nothing(staging)}")
+        try:
+            converted = write(connection, staging, trace.metadata, None if strict else unpaired)
+        except TraceError as error:
+            raise TraceError(f"{source}: {error}") from error
+        rows = run_rows(source.name, staging, trace.metadata, converted)
+        report_schema.insert(connection, "TOOLKIT_RUN", rows)
+        connection.execute("COMMIT")
+    left_out = dict(staging.left_out.most_common())
+    return TraceSummary(converted, left_out, staging.renumbered, unpaired)
+
+
+def _nothing(staging: Staging) -> str:
+    if not staging.left_out:
+        return "a trace without events; record at least one step inside the profiler"
+    found = ", ".join(f"{name} {count}" for name, count in staging.left_out.most_common(5))
+    return (
+        f"no operators, kernels or annotations in it, only {found}; "
+        "record with torch.profiler and its CPU or CUDA activity"
+    )
+
+
+def _say(source: Path, summary: TraceSummary) -> None:
+    converted = ", ".join(f"{table} {count}" for table, count in summary.converted.items())
+    print(f"{source.name}: converted {converted}", file=sys.stderr)
+    if summary.left_out:
+        left = ", ".join(f"{name} {count}" for name, count in summary.left_out.items())
+        print(f"{source.name}: left out {left}", file=sys.stderr)
+    if summary.renumbered:
+        print(
+            f"{source.name}: {len(summary.renumbered)} threads have new numbers, "
+            "their own are too large for a report: see renumbered_threads in TOOLKIT_RUN",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def _progress_bar(source: Path) -> Iterator[Progress | None]:
+    """Show a bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(source.name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Convert the trace named on the command line and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m profiling.torch_trace",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("trace", metavar="TRACE.json[.gz]", type=Path, help="the trace to read")
+    parser.add_argument("output", metavar="OUT.sqlite", type=Path, help="the report to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
+    args = parser.parse_args(argv)
+    try:
+        with Raised(), _progress_bar(args.trace) as progress:
+            summary = convert(args.trace, args.output, overwrite=args.overwrite, progress=progress)
+    except TraceError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted; no report was made", file=sys.stderr)
+        return 130
+    _say(args.trace, summary)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

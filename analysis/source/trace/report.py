@@ -1,0 +1,202 @@
+"""From staged rows to the tables of a report."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from analysis.source.trace import schema
+from analysis.source.trace.description import insert_description
+from analysis.source.trace.events import HOST, PROCESS_BITS, PROCESS_MASK, SCHEMA, Staging
+from analysis.source.trace.names import short_name
+from analysis.source.trace.operators import Operator, self_times
+from analysis.source.trace.payloads import insert_annotations, pair_payloads
+
+GPU_TABLES: Final = ("kernel", "copy", "fill", "wait")
+
+
+# Kineto gives a kernel's device in place of its process. A correlation id that only one process
+# has tells which launched it; where several have it, or none, the one that launches most of what
+# runs on the device is taken, and where nothing is known, the trace's main process.
+OWNER: Final = (
+    "coalesce((SELECT process FROM staging.launcher l WHERE l.correlation = s.correlation), "
+    "(SELECT process FROM staging.owner o WHERE o.device = s.device), :process)"
+)
+WORK: Final = f"start - :origin, stop - :origin, device, context, stream, correlation, {OWNER}"
+WORK_COLUMNS: Final = 'start, "end", deviceId, contextId, streamId, correlationId, globalPid'
+
+# Shared memory comes as one figure, static and dynamic together; the grid has no number.
+INSERTS: Final[Mapping[str, tuple[str, str]]] = {
+    "CUPTI_ACTIVITY_KIND_KERNEL": (
+        f"{WORK_COLUMNS}, demangledName, shortName, mangledName, registersPerThread, gridX, gridY, "
+        "gridZ, blockX, blockY, blockZ, staticSharedMemory, dynamicSharedMemory, "
+        "localMemoryPerThread, localMemoryTotal, gridId, graphNodeId",
+        f"SELECT {WORK}, name, (SELECT short FROM staging.short n WHERE n.name = s.name), name, "
+        "registers, grid_x, grid_y, grid_z, block_x, block_y, block_z, 0, shared_bytes, 0, 0, 0, "
+        "graph_node FROM staging.kernel s",
+    ),
+    "CUPTI_ACTIVITY_KIND_MEMCPY": (
+        f"{WORK_COLUMNS}, bytes, copyKind, srcKind, dstKind, srcDeviceId, dstDeviceId, graphNodeId",
+        f"SELECT {WORK}, bytes, kind, source_kind, target_kind, source_device, target_device, "
+        "graph_node FROM staging.copy s",
+    ),
+    "CUPTI_ACTIVITY_KIND_MEMSET": (
+        f"{WORK_COLUMNS}, value, bytes, memKind, graphNodeId",
+        f"SELECT {WORK}, 0, bytes, memory_kind, graph_node FROM staging.fill s",
+    ),
+    "CUPTI_ACTIVITY_KIND_SYNCHRONIZATION": (
+        f"{WORK_COLUMNS}, syncType, eventId",
+        f"SELECT {WORK}, kind, event FROM staging.wait s",
+    ),
+    "CUPTI_ACTIVITY_KIND_RUNTIME": (
+        'start, "end", eventClass, globalTid, correlationId, nameId, returnValue',
+        "SELECT start - :origin, stop - :origin, class, thread, correlation, name, 0 "
+        "FROM staging.call s",
+    ),
+    "TOOLKIT_MEMORY": (
+        "time_ns, device, global_tid, address, delta_bytes, allocated_bytes, reserved_bytes, "
+        "peak_bytes",
+        "SELECT start - :origin, device, thread, address, delta, allocated, reserved, allocated "
+        "FROM staging.memory s",
+    ),
+}
+
+ENUMS: Final = (
+    ("NVTX_EVENTS", "ENUM_NSYS_EVENT_TYPE"),
+    ("CUPTI_ACTIVITY_KIND_MEMCPY", "ENUM_CUDA_MEMCPY_OPER"),
+    ("CUPTI_ACTIVITY_KIND_MEMCPY", "ENUM_CUDA_MEM_KIND"),
+    ("CUPTI_ACTIVITY_KIND_MEMSET", "ENUM_CUDA_MEM_KIND"),
+    ("CUPTI_ACTIVITY_KIND_SYNCHRONIZATION", "ENUM_CUPTI_SYNC_TYPE"),
+)
+
+
+def write(
+    connection: sqlite3.Connection,
+    staging: Staging,
+    metadata: Mapping[str, object],
+    unpaired: dict[str, int] | None = None,
+) -> dict[str, int]:
+    """Fill the report from what was staged, and return the rows of each table of events.
+
+    Times in the report are from the trace's earliest event; when that was stands in
+    TARGET_INFO_SESSION_START_TIME, where the trace's clock tells.
+
+    Raises:
+        TraceError: the payloads of the spans do not fit the annotations, and ``unpaired``, which
+            counts those, was not given.
+    """
+    converted: dict[str, int] = {}
+    origin = _origin(connection)
+    _find_owners(connection)
+    _stage_short_names(connection, staging)
+    values = {"origin": origin, "process": _main_process(connection, staging)}
+    for table, (columns, select) in INSERTS.items():
+        if _any(connection, select.rsplit(" ", 2)[1]):
+            schema.create(connection, table)
+            done = connection.execute(
+                f"INSERT INTO {table} ({columns}) {select} ORDER BY s.start, s.rowid", values
+            )
+            converted[table] = done.rowcount
+    pair_payloads(connection, metadata.get("toolkit_payloads"), unpaired)
+    if _any(connection, "staging.annotation"):
+        converted["NVTX_EVENTS"] = insert_annotations(connection, origin)
+    if _any(connection, "staging.operator"):
+        rows = _operators(connection, origin)
+        schema.insert(connection, "TOOLKIT_OPERATOR", rows)
+        (count,) = connection.execute("SELECT count(*) FROM TOOLKIT_OPERATOR").fetchone()
+        converted["TOOLKIT_OPERATOR"] = count
+        (recorded,) = connection.execute("SELECT count(*) FROM staging.operator").fetchone()
+        if recorded > count:
+            staging.left_out["cpu_op: one call with its caller of the same name"] = recorded - count
+    for table, labels in ENUMS:
+        if table in converted and not _exists(connection, labels):
+            schema.insert_labels(connection, labels)
+    insert_description(connection, staging, metadata, origin)
+    return converted
+
+
+def _origin(connection: sqlite3.Connection) -> int:
+    selects = " UNION ALL ".join(
+        f"SELECT min(start) AS start FROM staging.{name}" for name in SCHEMA
+    )
+    (origin,) = connection.execute(f"SELECT min(start) FROM ({selects})").fetchone()
+    return int(origin)
+
+
+def _find_owners(connection: sqlite3.Connection) -> None:
+    """Fill staging.launcher and staging.owner, where the trace has several processes."""
+    connection.execute("CREATE TABLE staging.launcher (correlation INTEGER PRIMARY KEY, process)")
+    connection.execute("CREATE TABLE staging.owner (device INTEGER PRIMARY KEY, process)")
+    if len(_processes(connection, ("call",))) < 2:
+        return
+    connection.execute(
+        "INSERT INTO staging.launcher "
+        f"SELECT correlation, min(thread & {PROCESS_MASK}) FROM staging.call "
+        "WHERE correlation IS NOT NULL GROUP BY correlation "
+        f"HAVING min(thread & {PROCESS_MASK}) = max(thread & {PROCESS_MASK})"
+    )
+    work = " UNION ALL ".join(f"SELECT device, correlation FROM staging.{t}" for t in GPU_TABLES)
+    # SQLite takes the bare column from the row that has the maximum.
+    connection.execute(
+        "INSERT INTO staging.owner SELECT device, process FROM ("
+        "SELECT device, process, max(works) FROM ("
+        f"SELECT device, process, count(*) AS works FROM ({work}) "
+        "JOIN staging.launcher USING (correlation) GROUP BY device, process) GROUP BY device)"
+    )
+
+
+def _main_process(connection: sqlite3.Connection, staging: Staging) -> int:
+    """Return the global id of the process with the most events, else of the one called CPU."""
+    for table in ("call", "operator", "annotation"):
+        found = _processes(connection, (table,))
+        if found:
+            return found[0]
+    return HOST | (staging.processes[0] if staging.processes else 0) << PROCESS_BITS
+
+
+def _processes(connection: sqlite3.Connection, tables: Iterable[str]) -> list[int]:
+    """Return the processes of events on the CPU, the busiest first."""
+    threads = " UNION ALL ".join(f"SELECT thread FROM staging.{table}" for table in tables)
+    return [
+        process
+        for process, _ in connection.execute(
+            f"SELECT thread & {PROCESS_MASK} AS process, count(*) FROM ({threads}) "
+            "GROUP BY process ORDER BY 2 DESC, 1"
+        )
+    ]
+
+
+def _stage_short_names(connection: sqlite3.Connection, staging: Staging) -> None:
+    connection.execute("CREATE TABLE staging.short (name INTEGER PRIMARY KEY, short INTEGER)")
+    used = {at for (at,) in connection.execute("SELECT DISTINCT name FROM staging.kernel")}
+    kernels = [(name, at) for name, at in staging.names.items() if at in used]
+    connection.executemany(
+        "INSERT INTO staging.short VALUES (?, ?)",
+        [(at, staging.name_id(short_name(name))) for name, at in kernels],
+    )
+
+
+def _operators(connection: sqlite3.Connection, origin: int) -> Iterator[tuple[object, ...]]:
+    ordered = connection.execute(
+        "SELECT thread, start - ?, stop - ?, name, sequence, forward_thread "
+        "FROM staging.operator ORDER BY thread, start, stop DESC, rowid",
+        (origin, origin),
+    )
+    for operator, self_ns in self_times(map(Operator._make, ordered)):
+        yield (
+            operator.start_ns,
+            operator.end_ns,
+            self_ns,
+            operator.name,
+            operator.thread,
+            operator.sequence,
+            operator.forward_thread,
+        )
+
+
+def _any(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+
+
+def _exists(connection: sqlite3.Connection, table: str) -> bool:
+    found = connection.execute("SELECT 1 FROM main.sqlite_master WHERE name = ?", (table,))
+    return found.fetchone() is not None

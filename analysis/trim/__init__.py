@@ -1,0 +1,1 @@
+"""A report of some steps, small enough to send."""

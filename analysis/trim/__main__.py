@@ -1,0 +1,256 @@
+"""Cut a report down to some steps, small enough to be sent, attached or kept as a sample.
+
+    python -m analysis.trim report.sqlite --output small.sqlite
+    python -m analysis.trim report.sqlite --output small.sqlite --steps 3:5
+    python -m analysis.trim report.sqlite --output small.sqlite --max-size 2MB
+    python -m analysis.trim report.sqlite --output small.sqlite --within attention --instance 7
+
+Without a choice the last step that is whole is kept, warm-up is not a step. The result is a report
+of the same schema, which nsys reads too: ranges that reach into what is kept, CUDA calls, and all
+work that those calls launched, however late it ran; nothing is changed, times included. So every
+question about those steps has the answer it had. Ranges around them are kept as they are, though
+the rest of their work is gone. The report itself is only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from analysis.attribution import selection
+from analysis.show import cli
+from analysis.show.errors import ReportError
+from analysis.show.output import replacing
+from analysis.source.opening import has_journal
+from analysis.source.report import Report
+from analysis.trim.copy import Trimmer, Written
+from analysis.trim.fit import fitting
+from analysis.trim.windows import Windows, between, of_range, of_steps, with_warmup
+
+UNITS: Final = {
+    "": 1,
+    "B": 1,
+    **{f"{letter}B": 1000**power for power, letter in enumerate("KMG", 1)},
+    **{f"{letter}IB": 1024**power for power, letter in enumerate("KMG", 1)},
+}
+MOST_TABLES: Final = 6
+"""How many of the tables that were cut are named; all are in the file, as ``trimmed_rows``."""
+
+
+def trim(
+    report: Report,
+    output: Path,
+    chosen: Windows,
+    *,
+    max_bytes: int | None = None,
+    overwrite: bool = False,
+) -> tuple[Written, Windows]:
+    """Write what belongs to some stretches of a report to a file of its own.
+
+    Args:
+        report: what to cut; it is only read.
+        output: the file, which appears when it is complete.
+        chosen: what to keep.
+        max_bytes: how large it may be; of several steps the last that fit are kept.
+        overwrite: whether to replace a file that is there.
+
+    Returns:
+        What was written, and which of the stretches that is.
+
+    Raises:
+        ReportError: the file is there, is the report itself or cannot be written; nothing was
+            recorded in what is chosen; not even one step fits.
+    """
+    with failures(report.path, output), replacing(output, report.path, over_reports=True) as draft:
+        if output.exists():
+            refuse(output, overwrite=overwrite)
+        with Trimmer(report) as trimmer:
+            made, kept = fitting(trimmer, draft, chosen, max_bytes)
+            left_out = trimmer.left_out
+        if made.kept == made.whole:
+            remedy = "choose another part; python -m analysis.ranges --instances shows the times"
+            raise ReportError(report.path, f"nothing was recorded in {chosen.describe()}", remedy)
+    if left_out:
+        listed = ", ".join(left_out)
+        cli.say(f"left out, as they cannot be copied row by row: {listed}")
+    return made, kept
+
+
+def refuse(output: Path, *, overwrite: bool) -> None:
+    """Raise `ReportError` where a file that is there is not to be replaced."""
+    if not output.is_file():
+        raise ReportError(output, "not a file", "name a file for --output")
+    if not overwrite:
+        remedy = "name another file, or give --overwrite to replace it"
+        raise ReportError(output, "exists", remedy)
+    if has_journal(output):
+        problem = "a database that another program is writing (there is a journal beside it)"
+        raise ReportError(output, problem, "name another file")
+
+
+@contextmanager
+def failures(path: Path, output: Path) -> Iterator[None]:
+    """Turn SQLite's errors into one line."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        said = str(error).lower()
+        if "full" in said or "disk i/o" in said:
+            raise ReportError(output, f"cannot be written ({said})", "free some space") from None
+        raise ReportError(path, f"cannot be copied ({said})", "export it again") from None
+    except sqlite3.DatabaseError as error:
+        problem = f"damaged ({str(error).lower()})"
+        raise ReportError(path, problem, "export or copy it again") from None
+
+
+def choose(report: Report, args: argparse.Namespace) -> Windows:
+    """Return what the arguments choose."""
+    if args.within is not None:
+        chosen = of_range(report, args.within, args.instance or 0)
+    elif args.from_ns is not None or args.to_ns is not None:
+        chosen = between(args.from_ns, args.to_ns)
+    else:
+        chosen = of_steps(report, args.steps, every=args.max_size is not None)
+    return with_warmup(report, chosen) if args.keep_warmup else chosen
+
+
+def notes(made: Written, kept: Windows, output: Path) -> list[str]:
+    """Return what was kept and what was left out, a line each."""
+    lines = [
+        f"kept {kept.describe()}: {made.kept:,} of {made.total:,} rows, "
+        f"{size(made.size_bytes)} of {size(made.before_bytes)}, in {output}"
+    ]
+    lost = sorted(
+        ((total - rows, rows, total, name) for name, (rows, total) in made.rows.items()),
+        reverse=True,
+    )
+    lost = [each for each in lost if each[0]]
+    if lost:
+        parts = [f"{name} {rows:,} of {total:,}" for _, rows, total, name in lost[:MOST_TABLES]]
+        more = f" · {len(lost) - MOST_TABLES} more" if len(lost) > MOST_TABLES else ""
+        lines.append(f"rows kept: {' · '.join(parts)}{more}; other tables whole")
+    if made.reaching:
+        lines.append(
+            f"{made.reaching:,} ranges reach beyond that; they are kept as they are, without the "
+            "rest of their work"
+        )
+    if made.without_call:
+        lines.append(
+            f"{made.without_call:,} kernels, copies or sets have no recorded launch; kept by their "
+            "own time"
+        )
+    if kept.strays:
+        lines.append(
+            f"{len(kept.strays):,} step ranges that began inside another step reach into that; "
+            "left out"
+        )
+    return lines
+
+
+def size(count: int) -> str:
+    """Return bytes as a person reads them.
+
+    >>> size(2_000_000), size(812)
+    ('2.00 MB', '0.00 MB')
+    """
+    return f"{count / 1e6:,.2f} MB"
+
+
+def bytes_of(word: str) -> int:
+    """Return a size from the command line.
+
+    >>> bytes_of("2MB"), bytes_of("1.5 MiB"), bytes_of("4096")
+    (2000000, 1572864, 4096)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?i?B?)", word.strip(), re.IGNORECASE)
+    unit = found[2].upper() if found else "?"
+    unit += "B" if unit in ("K", "M", "G") else ""
+    if found is None or unit not in UNITS or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a size such as 2MB or 500KB")
+    return int(float(found[1]) * UNITS[unit])
+
+
+def nanoseconds(word: str) -> int:
+    """Return a time from the command line."""
+    if not re.fullmatch(r"\d{1,18}", word.strip().replace("_", "")):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a time in whole nanoseconds")
+    return int(word)
+
+
+def natural(word: str) -> int:
+    """Return a number from 0 from the command line."""
+    if not re.fullmatch(r"\d{1,18}", word.strip()):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number from 0")
+    return int(word)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m analysis.trim",
+        description=(__doc__ or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    reads = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace"
+    made.add_argument("report", metavar="REPORT", help=reads)
+    made.add_argument("--output", metavar="SMALL", required=True, help="the file to write")
+    made.add_argument(
+        "--steps",
+        type=selection.steps,
+        metavar="A:B",
+        help="these step ranges, from 0, B not included (default the last that is whole)",
+    )
+    made.add_argument(
+        "--within", metavar="RANGE", help="what went on during this NVTX range: a name or a glob"
+    )
+    made.add_argument(
+        "--instance",
+        type=natural,
+        metavar="N",
+        help="which of its instances (default 0, the first)",
+    )
+    made.add_argument("--from-ns", type=nanoseconds, metavar="NS", help="what is not over before")
+    made.add_argument("--to-ns", type=nanoseconds, metavar="NS", help="what begins before this")
+    made.add_argument("--keep-warmup", action="store_true", help="keep the warm-up ranges as well")
+    made.add_argument(
+        "--max-size",
+        type=bytes_of,
+        metavar="SIZE",
+        help="as many of the steps, the last ones, as fit into this: 2MB, 500KB, 1.5MiB",
+    )
+    made.add_argument("--overwrite", action="store_true", help="replace SMALL if it is there")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the smaller report; see the module's docstring."""
+    made = parser()
+    args = made.parse_args(argv)
+    timed = args.from_ns is not None or args.to_ns is not None
+    if (args.steps is not None) + (args.within is not None) + timed > 1:
+        made.error("give one of --steps, --within, and --from-ns with --to-ns")
+    if args.instance is not None and args.within is None:
+        made.error("--instance is of --within RANGE")
+    if args.to_ns is not None and args.to_ns <= (args.from_ns or 0):
+        made.error("--to-ns is not after --from-ns")
+    output = Path(args.output)
+    with Report(args.report) as report:
+        if output.exists() and not output.samefile(report.path):
+            refuse(output, overwrite=args.overwrite)  # before any work
+        chosen = choose(report, args)
+        written, kept = trim(
+            report, output, chosen, max_bytes=args.max_size, overwrite=args.overwrite
+        )
+        cli.say(*notes(written, kept, output))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,307 @@
+"""Copying the rows of a report that are kept into a new file, in SQL and a piece at a time.
+
+Nothing is held in memory, so a report may be larger than that; what is written down on the way (the
+first call of each correlation id, the stretches, the strings in use) lies in a file of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from analysis.measures import memory_changes
+from analysis.show.progress import Bar
+from analysis.source import available, device_tables, operator_tables, tables
+from analysis.trim.rules import CHAINS, HAPPENING, STRINGS, WORK, Cut, Source, owners
+from analysis.trim.tables import catalogue, check, quoted, state
+from analysis.trim.windows import ANY, LATEST_NS
+
+if TYPE_CHECKING:
+    from analysis.source.report import Report
+    from analysis.trim.windows import Windows
+
+PIECE_ROWS: Final = 100_000
+"""Rows between two looks at the keyboard and at the size."""
+
+
+@dataclass
+class Written:
+    """What one trimmed file holds.
+
+    Attributes:
+        rows: of each table, how many are kept and how many there were.
+        size_bytes: of the file.
+        before_bytes: of what it was cut from, as SQLite.
+        reaching: ranges that begin before or end after what is kept.
+        without_call: kernels, copies and the like that no recorded call launched.
+        whole: rows of tables that belong to no stretch: strings, devices, codes, …
+    """
+
+    rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    size_bytes: int = 0
+    before_bytes: int = 0
+    reaching: int = 0
+    without_call: int = 0
+    whole: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Rows that are kept, of all tables."""
+        return sum(kept for kept, _ in self.rows.values())
+
+    @property
+    def total(self) -> int:
+        """Rows that there were."""
+        return sum(total for _, total in self.rows.values())
+
+
+class Trimmer:
+    """A report that is cut, once or several times; use it in a ``with`` statement.
+
+    Args:
+        report: what to cut; it is only read.
+
+    Attributes:
+        left_out: tables that cannot be copied row by row, and are not.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        domains = operator_tables.operator_domains(report)
+        cpu_run = device_tables.are_empty(report, (tables.KERNEL, tables.GRAPH))
+        self.cut = Cut(for_all=False, operators=domains, cpu_run=cpu_run)
+
+    def __enter__(self) -> Self:
+        uri = self.report.database.uri
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            self.page_bytes, pages = (
+                int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_size", "page_count")
+            )
+            self.size_bytes = self.page_bytes * pages
+            self.sources, self.indexes, self.left_out = catalogue(connection)
+            self.counts = {
+                source.name: connection.execute(
+                    f"SELECT count(*) FROM {quoted(source.name)}"
+                ).fetchone()[0]
+                for source in self.sources
+            }
+        self._folder = tempfile.TemporaryDirectory(prefix="trim-", dir=available.disk_folder())
+        try:
+            with closing(self._connected("file::memory:")) as connection:
+                self._calls(connection)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def _connected(self, uri: str) -> sqlite3.Connection:
+        """Return a connection to a new file, with the report and the notes attached to it."""
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        connection.execute("PRAGMA temp_store = FILE")
+        notes = (Path(self._folder.name) / "notes.sqlite").as_uri()
+        for name, place in (("given", self.report.database.uri), ("cut", notes)):
+            connection.execute(f"ATTACH ? AS {name}", (place,))
+        # No file has to survive a crash: the last one is given its name when it is complete.
+        for name in ("main", "cut"):
+            connection.execute(f"PRAGMA {name}.journal_mode = OFF")
+            connection.execute(f"PRAGMA {name}.synchronous = OFF")
+        return connection
+
+    def _calls(self, connection: sqlite3.Connection) -> None:
+        """Write down when each correlation id of each process was first called."""
+        connection.execute(
+            "CREATE TABLE cut.calls (process INTEGER, correlation INTEGER, start INTEGER, "
+            "PRIMARY KEY (process, correlation)) WITHOUT ROWID"
+        )
+        source = next((each for each in self.sources if each.name == tables.RUNTIME), None)
+        wanted = {"start", "globalTid", "correlationId"}
+        if source is None or not wanted <= set(source.columns):
+            return
+        for condition in self._pieces(connection, source):
+            connection.execute(
+                "INSERT INTO cut.calls SELECT s.globalTid & -16777216, s.correlationId, s.start "
+                f"FROM given.{tables.RUNTIME} s NOT INDEXED WHERE s.globalTid IS NOT NULL "
+                f"AND s.correlationId IS NOT NULL AND {condition} "
+                "ON CONFLICT DO UPDATE SET start = min(start, excluded.start)"
+            )
+
+    def _pieces(self, connection: sqlite3.Connection, source: Source) -> Iterator[str]:
+        """Yield conditions that hold of one piece of a table after another."""
+        name, total = quoted(source.name), self.counts[source.name]
+        last, done = None, 0
+        while done < total:
+            after = "" if last is None else f"WHERE _rowid_ > {last}"
+            try:
+                rows, upto = connection.execute(
+                    f"SELECT count(*), max(_rowid_) FROM (SELECT _rowid_ FROM given.{name} "
+                    f"{after} ORDER BY _rowid_ LIMIT {PIECE_ROWS})"
+                ).fetchone()
+            except sqlite3.OperationalError as error:
+                if "no such column" not in str(error):
+                    raise
+                yield "1"  # a table without row ids
+                return
+            if not rows:
+                return
+            beyond = "1" if last is None else f"s._rowid_ > {last}"
+            yield f"{beyond} AND s._rowid_ <= {upto}"
+            last, done = upto, done + rows
+
+    def write(self, draft: Path, windows: Windows, most_bytes: int | None = None) -> Written:
+        """Write what belongs to some stretches to a new file.
+
+        Args:
+            draft: where; what is there is replaced.
+            windows: the stretches.
+            most_bytes: how large it may become.
+
+        Raises:
+            TooLarge: it would become larger.
+        """
+        draft.unlink(missing_ok=True)
+        cut = replace(self.cut, for_all=bool((windows.process == ANY).any()))
+        with (
+            closing(self._connected(draft.absolute().as_uri())) as connection,
+            Bar(f"trimming {self.report.path.name}") as bar,
+        ):
+            connection.execute(f"PRAGMA main.page_size = {self.page_bytes}")
+            self._note(connection, windows, cut)
+            connection.execute("BEGIN")
+            for source in self.sources:
+                connection.execute(source.sql)
+            done, total = 0, sum(self.counts.values())
+            for source in self._in_order():
+                condition = self._condition(connection, cut, source)
+                for number, piece in enumerate(self._pieces(connection, source)):
+                    bar(done + number * PIECE_ROWS, total)
+                    self._copy(connection, source, piece, condition, cut.calls(source))
+                    check(connection, most_bytes)
+                done += self.counts[source.name]
+            for sql in self.indexes:
+                connection.execute(sql)
+            made = self._counted(connection, cut)
+            state(connection, self._facts(windows, made))
+            check(connection, most_bytes)
+            connection.execute("COMMIT")
+        made.size_bytes = draft.stat().st_size
+        return made
+
+    def _in_order(self) -> list[Source]:
+        """Return the tables, what is referred to after what refers to it."""
+        late = [*CHAINS, STRINGS]
+        rank = {name: place for place, name in enumerate(late, 1)}
+        return sorted(self.sources, key=lambda source: rank.get(source.name, 0))
+
+    def _condition(self, connection: sqlite3.Connection, cut: Cut, source: Source) -> str | None:
+        """Return which rows of a table are kept; strings and call stacks if they are in use."""
+        if source.name == STRINGS and "id" in source.columns:
+            pairs = [(each.name, column) for each in self.sources for column in each.references]
+        elif source.name in CHAINS and "id" in source.columns:
+            pairs = owners(source.name, self.sources)
+        else:
+            return cut.condition(source)
+        connection.execute("DELETE FROM cut.used")
+        for name, column in pairs:
+            connection.execute(
+                f"INSERT OR IGNORE INTO cut.used SELECT {quoted(column)} FROM main.{quoted(name)} "
+                f"WHERE typeof({quoted(column)}) = 'integer'"
+            )
+        return "s.id IN (SELECT id FROM cut.used)" if pairs else None
+
+    def _copy(
+        self,
+        connection: sqlite3.Connection,
+        source: Source,
+        piece: str,
+        condition: str | None,
+        join: str,
+    ) -> None:
+        name = quoted(source.name)
+        listed = ", ".join(quoted(column) for column in source.columns)
+        fields = ", ".join(f"s.{quoted(column)}" for column in source.columns)
+        order = "" if piece == "1" else " ORDER BY s._rowid_"
+        kept = "" if condition is None else f" AND ({condition})"
+        connection.execute(
+            f"INSERT INTO main.{name} ({listed}) SELECT {fields} FROM given.{name} s NOT INDEXED"
+            f"{join} WHERE {piece}{kept}{order}"
+        )
+
+    def _note(self, connection: sqlite3.Connection, windows: Windows, cut: Cut) -> None:
+        """Write the stretches down, and what of the memory that was taken before is still held."""
+        for table, fields in NOTES.items():
+            connection.execute(f"DROP TABLE IF EXISTS cut.{table}")
+            connection.execute(f"CREATE TABLE cut.{table} ({fields})")
+        connection.executemany("INSERT INTO cut.windows VALUES (?, ?, ?)", windows.joined())
+        connection.executemany("INSERT INTO cut.strays VALUES (?, ?, ?)", windows.strays)
+        connection.execute('CREATE INDEX cut.begun ON windows (process, start, "end")')
+        for source in self.sources:
+            if source.name == memory_changes.MEMORY:
+                connection.execute(HELD.format(process=cut.process(source)))
+
+    def _counted(self, connection: sqlite3.Connection, cut: Cut) -> Written:
+        """Return what has been written."""
+
+        def count(source: Source, condition: str = "1", join: str = "") -> int:
+            sql = f"SELECT count(*) FROM main.{quoted(source.name)} s{join} WHERE {condition}"
+            return int(connection.execute(sql).fetchone()[0])
+
+        made = Written(before_bytes=self.size_bytes)
+        for source in self.sources:
+            made.rows[source.name] = (count(source), self.counts[source.name])
+            condition = cut.condition(source)
+            if condition is None or source.name in (STRINGS, *CHAINS):
+                made.whole += made.rows[source.name][0]
+            if source.name == tables.NVTX and condition is not None:
+                made.reaching = count(source, cut.reaching(source))
+                made.whole += count(source, f"s.eventType NOT IN ({HAPPENING})")
+            if source.name in WORK and condition is not None:
+                calls = cut.calls(source)
+                made.without_call += count(source, "c.start IS NULL" if calls else "1", calls)
+        return made
+
+    def _facts(self, windows: Windows, made: Written) -> dict[str, str]:
+        """Return what the new file says of itself."""
+        cut = {name: rows for name, rows in made.rows.items() if rows[0] < rows[1]}
+        counts = [f"{name} {kept} of {total}" for name, (kept, total) in cut.items()]
+        stretches = [
+            f"{start} to {'the end' if end == LATEST_NS else end}"
+            + ("" if process == ANY else f" in process {process}")
+            for process, start, end in windows.joined()
+            if process != ANY or bool((windows.process == ANY).any())
+        ]
+        return {
+            "trimmed": f"{windows.describe()}; {made.kept} of {made.total} rows",
+            "trimmed_from": self.report.path.name,
+            "trimmed_window_ns": ", ".join(stretches),
+            "trimmed_rows": ", ".join(counts) or "all",
+        }
+
+
+NOTES: Final = {
+    "windows": 'process INTEGER, start INTEGER, "end" INTEGER',
+    "strays": 'process INTEGER, start INTEGER, "end" INTEGER',
+    "used": "id INTEGER PRIMARY KEY",
+    "held": "id INTEGER PRIMARY KEY",
+}
+
+HELD: Final = f"""
+INSERT OR IGNORE INTO cut.held SELECT id FROM (
+    SELECT s._rowid_ AS id, s.delta_bytes AS delta, s.address AS address,
+        row_number() OVER (PARTITION BY {{process}}, s.device, s.address
+            ORDER BY s.time_ns DESC, s._rowid_ DESC) AS of_block,
+        row_number() OVER (PARTITION BY {{process}}, s.device
+            ORDER BY s.time_ns DESC, s._rowid_ DESC) AS of_device
+    FROM given.{memory_changes.MEMORY} s
+    WHERE s.time_ns < (SELECT min(w.start) FROM cut.windows w WHERE w.process = {{process}})
+) WHERE of_device = 1 OR (of_block = 1 AND address IS NOT NULL AND delta > 0)
+"""
+"""What held memory before the first stretch: the newest row of each block, and of each device."""

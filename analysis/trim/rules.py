@@ -1,0 +1,235 @@
+"""Which rows of each table belong to a stretch of a report, as SQL; and what refers to strings.
+
+Work on a device goes with the call that launched it, in its process: a correlation id alone tells
+nothing. What no call is recorded for goes by its own time, and so does everything else that has
+one. Tables that say what things are (strings, devices, codes, costs by name) are kept whole, and a
+table that is not known is cut only where it has times.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from analysis.measures import memory_changes
+from analysis.recorded import ranges
+from analysis.source import device_tables, tables
+from analysis.trim.windows import ANY, LATEST_NS
+
+STRINGS: Final = "StringIds"
+ACTIVITY: Final = "CUPTI_ACTIVITY_KIND_"
+"""How the names of CUDA's tables begin: their correlation ids are those of the CUDA calls."""
+
+WORK: Final = (tables.KERNEL, tables.GRAPH, device_tables.COPY, device_tables.SET)
+"""What a step has all of or nothing of, by when it was launched, else by when it began."""
+
+WHOLE: Final = ("MPI_COMMUNICATORS", "DIAGNOSTIC_EVENT")
+WHOLE_PREFIXES: Final = ("ENUM_", "META_DATA_", "TARGET_INFO_", "CUDA_GRAPH_")
+"""Definitions and remarks, which have times but hold for all of a recording."""
+
+STATES: Final = (memory_changes.OF_NSYS, "CUDA_GPU_MEMORY_POOL_EVENTS")
+"""Changes that are added up from the first on: kept from the beginning to the end of the cut."""
+
+MARKS: Final = ", ".join(map(str, (34, 39, 65)))
+RANGES: Final = ", ".join(map(str, ranges.RANGE_TYPES))
+HAPPENING: Final = f"{RANGES}, {MARKS}"
+"""`NVTX_EVENTS.eventType` of what happens at an instant, and for a while; the rest define names."""
+
+OPEN_END: Final = f'(CASE WHEN coalesce(s."end", -1) = -1 THEN {LATEST_NS} ELSE s."end" END)'
+"""When a range ends: one that was never closed lasts (-1 stands for NULL in files of 2019)."""
+
+CHAINS: Final[Mapping[str, tuple[str, str]]] = {
+    "CUDA_CALLCHAINS": (tables.RUNTIME, "callchainId"),
+    "OSRT_CALLCHAINS": ("OSRT_API", "callchainId"),
+    "SAMPLING_CALLCHAINS": ("COMPOSITE_EVENTS", "id"),
+}
+"""Call stacks, several rows an `id`, and what refers to them whatever the schema says."""
+
+REFERENCES: Final = re.compile(
+    r"(?:demangled|short|mangled|func|kernel|var|provider|task)Name|.*name_?id|.*text_?id"
+    r"|.*string_?id|symbol|module|srcFile|CpuInstruction|contentId|description",
+    re.IGNORECASE,
+)
+"""Columns of numbers that refer to strings, by their names in all schemas up to 2026."""
+
+KNOWN: Final = re.compile(
+    r"(?:ENUM|META|EXPORT_META|TARGET_INFO|NVTX|CUPTI|CUDA|CUDNN|CUBLAS|TOOLKIT|OSRT|MPI|UCP"
+    r"|OPENGL|OPENMP|VULKAN|DX12|WDDM|ETW|GENERIC|GPU|PROFILER|SCHED|COMPOSITE|SAMPLING|ANALYSIS)_"
+    r".*|ThreadNames|ProcessStreams|PROCESSES|UnwindMethodType"
+)
+"""Tables whose references have the names above, where the schema itself does not say."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One table of a report.
+
+    Attributes:
+        name: its name.
+        sql: how it was made, with the exporter's comments on its columns.
+        columns: the declared type of each column, upper case.
+    """
+
+    name: str
+    sql: str
+    columns: Mapping[str, str]
+
+    def first(self, *names: str) -> str | None:
+        """Return the first of these columns that it has."""
+        return next((name for name in names if name in self.columns), None)
+
+    def noted(self, pattern: str) -> set[str]:
+        """Return the columns whose line in the schema holds a pattern."""
+        lines = re.findall(rf'^\s*"?(\w+)"?\s[^\n]*{pattern}', self.sql, re.MULTILINE)
+        return set(lines) & set(self.columns)
+
+    @property
+    def references(self) -> list[str]:
+        """The columns that refer to strings; of a table nobody knows, all that hold numbers."""
+        said = self.noted(r"\bStringIds?\b")
+        certain = bool(said) or "--" in self.sql or KNOWN.fullmatch(self.name) is not None
+        return [
+            name
+            for name, kind in self.columns.items()
+            if self.name != STRINGS
+            and not re.search("TEXT|CHAR|CLOB|REAL|FLOA|DOUB", kind)
+            and (name in said or not certain or REFERENCES.fullmatch(name))
+        ]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What all conditions need to know; `s` is the table they are on, `cut` what is written down.
+
+    Attributes:
+        for_all: the stretches hold for every process.
+        operators: ``(domain, process)`` of NVTX domains whose ranges are CPU operators.
+        cpu_run: whether operators are the work.
+    """
+
+    for_all: bool
+    operators: Sequence[tuple[int, int]] = ()
+    cpu_run: bool = False
+
+    def condition(self, source: Source) -> str | None:
+        """Return SQL that holds of the rows to keep, None for all of them."""
+        if source.name in WHOLE or source.name.startswith(WHOLE_PREFIXES):
+            return None
+        if source.name == memory_changes.MEMORY:
+            return self.memory(source)
+        if source.name == tables.NVTX:
+            return self.nvtx(source)
+        if source.name == tables.OPERATOR and self.cpu_run:
+            return self.at("s.start_ns", source)
+        own = self.own(source)
+        if not self.calls(source):
+            return own
+        launched = self.at("c.start", source)
+        return f"CASE WHEN c.start IS NOT NULL THEN {launched} ELSE {own or '1'} END"
+
+    def calls(self, source: Source) -> str:
+        """Return SQL that joins, as `c`, the call that launched a row; "" of other tables."""
+        process = source.first("globalPid", "globalTid")
+        launched = source.name.startswith(ACTIVITY) and source.name != tables.RUNTIME
+        if not launched or process is None or "correlationId" not in source.columns:
+            return ""
+        return (
+            f' LEFT JOIN cut.calls c ON c.process = s."{process}" & -16777216 '
+            "AND c.correlation = s.correlationId"
+        )
+
+    def reaching(self, source: Source) -> str:
+        """Return which NVTX ranges begin before or end after the stretch they are in."""
+        end = (
+            f'(SELECT w."end" FROM cut.windows w WHERE w.process = {self.process(source)} '
+            "AND w.start <= s.start ORDER BY w.start DESC LIMIT 1)"
+        )
+        return f"s.eventType IN ({RANGES}) AND coalesce({end}, -1) < {OPEN_END}"
+
+    def own(self, source: Source) -> str | None:
+        """Return the condition by a row's own time, None where it has none."""
+        start, end = source.first("start", "start_ns"), source.first("end", "end_ns")
+        if source.name in STATES and start:
+            process = self.process(source)
+            return (
+                f's."{start}" < (SELECT max(w."end") FROM cut.windows w '
+                f"WHERE w.process = {process})"
+            )
+        if start and end and source.name not in WORK:
+            return self.overlaps(f's."{start}"', f'coalesce(s."{end}", s."{start}")', source)
+        if start and re.search("INT|^$", source.columns[start]):
+            return self.at(f's."{start}"', source)
+        if instant := source.first("timestamp", "time_ns"):
+            # 0 is what CUDA events have whose time was not asked for.
+            column = f's."{instant}"'
+            return f"(coalesce({column}, 0) = 0 OR {self.at(column, source)})"
+        return None
+
+    def nvtx(self, source: Source) -> str | None:
+        """Return the condition on NVTX events: ranges, marks, and what defines names."""
+        if not {"start", "end", "eventType"} <= set(source.columns):
+            return None
+        reach = self.overlaps("s.start", OPEN_END, source)
+        begun = self.at("s.start", source)
+        if "globalTid" in source.columns:
+            process = "((s.globalTid >> 24) & 16777215)"
+            reach += (
+                f" AND ({begun} OR NOT EXISTS (SELECT 1 FROM cut.strays x WHERE x.start = s.start "
+                f'AND x.process = {process} AND x."end" = {OPEN_END}))'
+            )
+            for domain, owner in self.operators if self.cpu_run else ():
+                mine = f"coalesce(s.domainId, -1) = {domain} AND {process} = {owner}"
+                reach = f"CASE WHEN {mine} THEN {begun} ELSE {reach} END"
+        return (
+            f"CASE WHEN s.eventType IN ({RANGES}) THEN {reach} "
+            f"WHEN s.eventType IN ({MARKS}) THEN {begun} ELSE 1 END"
+        )
+
+    def memory(self, source: Source) -> str:
+        """Return the condition on changes of memory, all from the first stretch to the last.
+
+        Of what came before, what took the blocks that are still held is kept, and the last change.
+        """
+        process = self.process(source)
+        return (
+            f"(s.time_ns >= (SELECT min(w.start) FROM cut.windows w WHERE w.process = {process}) "
+            f'AND s.time_ns < (SELECT max(w."end") FROM cut.windows w WHERE w.process = {process})'
+            ") OR s._rowid_ IN (SELECT h.id FROM cut.held h)"
+        )
+
+    def process(self, source: Source) -> str:
+        """Return SQL of a row's process, `ANY` where it has none."""
+        column = source.first("globalTid", "globalPid", "global_tid")
+        if column is None or self.for_all:
+            return str(ANY)
+        return f'coalesce((s."{column}" >> 24) & 16777215, {ANY})'
+
+    def at(self, instant: str, source: Source) -> str:
+        """Return whether an instant lies in a stretch."""
+        return window(f"w.start <= {instant}", self.process(source), instant)
+
+    def overlaps(self, start: str, end: str, source: Source) -> str:
+        """Return whether something is going on during a stretch; at its very end is not."""
+        last = f"w.start < max({end}, {start} + 1)"
+        return window(last, self.process(source), start)
+
+
+def window(begun: str, process: str, instant: str) -> str:
+    """Return whether the last stretch that had begun lasts beyond an instant."""
+    return (
+        f'coalesce((SELECT w."end" FROM cut.windows w WHERE w.process = {process} AND {begun} '
+        f"ORDER BY w.start DESC LIMIT 1) > {instant}, 0)"
+    )
+
+
+def owners(chain: str, sources: Iterable[Source]) -> list[tuple[str, str]]:
+    """Return ``(table, column)`` of what refers to the call stacks of a table."""
+    found = {
+        (source.name, column)
+        for source in sources
+        for column in source.noted(rf"\bREFERENCES {chain}\b")
+    }
+    there = {(source.name, column) for source in sources for column in source.columns}
+    return sorted(found | ({CHAINS[chain]} & there))

@@ -1,0 +1,204 @@
+"""The page: the run, how far to trust it, phases, categories, work, attention."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from analysis import kernels
+from analysis.__main__ import main
+from analysis.answers import __main__ as answers
+from analysis.page.page import page
+from analysis.source.report import Report
+from tests.made.reports.build_report import Kernel, Operator, Range, make_report
+from tests.made.tools import shared
+from tests.made.tools.shared import ROOT
+
+RUN = {
+    "size": "tiny",
+    "parameters": "1234567",
+    "mode": "train",
+    "step_ns": "[100, 120]",
+    "unprofiled_step_ns": "[80, 110]",
+}
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("warmup", 0, 20),
+            Range("step", 20, 100),
+            Range("forward", 20, 50),
+            Range("softmax", 30, 40, payload=6),
+            Range("backward", 50, 90),
+        ],
+        kernels=[
+            Kernel("sgemm", 200, 250, launch=5),
+            Kernel("softmax_warp_forward", 250, 256, launch=32),
+            Kernel("sgemm", 256, 280, launch=60),
+            Kernel("sgemm", 280, 290, launch=60, thread=101),
+            Kernel("stray", 300, 310),
+        ],
+        run=RUN,
+    )
+
+
+def test_the_whole_page(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(report)]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out == (Path(__file__).parent / "data" / "page.txt").read_text()
+
+
+def test_json_holds_every_table(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(report), "--format", "json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert list(made) == [
+        "about",
+        "advice",
+        "run",
+        "phases",
+        "categories",
+        "top_kernels",
+        "attention",
+    ]
+    assert made["run"] == RUN
+    assert [row["phase"] for row in made["phases"]] == ["forward", "backward", "other"]
+    assert [row["wall_ns"] for row in made["phases"]] == [30, 40, 0]
+    assert made["top_kernels"][0]["name"] == "sgemm"
+    assert made["top_kernels"][0]["total_ns"] == 34
+
+
+def test_sqlite_holds_every_table(report: Path, tmp_path: Path) -> None:
+    output = tmp_path / "summary.db"
+    assert main([str(report), "--format", "sqlite", "--output", str(output)]) == 0
+    with sqlite3.connect(output) as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
+        told = connection.execute("SELECT key, value FROM run").fetchall()
+    assert names == ["run", "page_phases", "categories", "top_kernels", "page_attention"]
+    assert told[0] == ("about", "r.sqlite · nsys 2023.4.4")
+    assert dict(told[-len(RUN) :]) == RUN
+
+
+def test_the_page_and_all_kernels_go_into_one_database(report: Path, tmp_path: Path) -> None:
+    output = tmp_path / "summary.db"
+    options = [str(report), "--format", "sqlite", "--output", str(output)]
+    assert kernels.main(options) == 0
+    assert main([*options, "--top", "1"]) == 0
+    with sqlite3.connect(output) as connection:
+        counts = [
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("kernels", "top_kernels")
+        ]
+    assert counts == [3, 1]
+
+
+def test_top_is_how_many_kernels_the_page_lists(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(report), "--top", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "Top kernels (of 3)" in printed
+    assert "stray" in printed
+    assert "softmax_warp_forward" not in printed
+
+
+def test_a_note_on_all_operators_says_that_warm_up_is_in_it(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("warmup", 0, 20), Range("forward", 20, 40)],
+        operators=[
+            Operator("aten::mm", 1, 5, 4),
+            Operator("my::operator", 6, 8, 2),
+            Operator("aten::mm", 21, 28, 7),
+        ],
+    )
+    with Report(path) as report:
+        notes = [note for table in page(report).tables for note in table.notes]
+    assert any(
+        note.startswith("of the whole report, warm-up included: 1 rows, 2 ns, are no aten::")
+        for note in notes
+    )
+
+
+def test_csv_is_refused_because_the_page_is_several_tables(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(report), "--format", "csv"])
+    assert stop.value.code == 2
+    assert "several tables" in capsys.readouterr().err
+
+
+def test_without_phase_ranges_the_outermost_stand_in(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("load", 0, 10), Range("inner", 2, 3), Range("run", 10, 40)],
+        kernels=[Kernel("k", 50, 60, launch=12)],
+    )
+    with Report(path) as report:
+        (phases, *_) = page(report).tables
+    assert phases.columns["phase"] == ["run", "load"]
+    assert phases.notes == (
+        "no range is called forward, backward or optimizer: the outermost are shown",
+    )
+
+
+def test_warm_up_can_be_included(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(report), "--exclude", "none", "--format", "json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert sum(row["kernel_ns"] for row in made["phases"]) == 100
+    assert sum(row["total_ns"] for row in made["categories"]) == 100
+    assert not any("warm-up" in line for line in made["about"])
+
+
+def test_answers_include_warm_up_where_they_are_told_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = ROOT / "nsys_reports" / "sample.sqlite"
+    said = []
+    for option in ("warmup", "none"):
+        assert answers.main([str(source), "--exclude", option]) == 0
+        said.append(capsys.readouterr().out)
+    assert "median of 2," in said[0]
+    assert "median of 3," in said[1]
+
+
+def test_markdown_has_its_lines_in_one_block_and_advice_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "a_b`<i>.sqlite", kernels=[Kernel("k", 50, 60, launch=12)], run=RUN
+    )
+    assert main([str(path), "--format", "markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["```text", "a_b`<i>.sqlite · nsys 2023.4.4"]
+    assert lines.index("```") < lines.index("Categories of kernels")
+    assert not any(line.startswith("- `") for line in lines)
+
+
+@pytest.mark.parametrize("value", ["9" * 6000, "9" * 40])
+def test_a_number_that_counts_nothing_real_is_left_out(value: str, tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("k", 50, 60, launch=12)],
+        run={"parameters": value, "size": "tiny"},
+    )
+    with Report(path) as report:
+        assert page(report).lines[1] == "size tiny"
+
+
+def test_a_report_with_ranges_only_shows_them() -> None:
+    with Report(shared.report("nvtx-only-2022.4")) as report:
+        made = page(report)
+    assert "no GPU kernels and no CPU operators" in made.lines[-1]
+    assert [table.name for table in made.tables] == ["ranges"]
+
+
+@pytest.mark.parametrize("name", shared.WITH_KERNELS)
+def test_every_real_report_has_a_page(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(shared.report(name))]) == 0
+    assert "Top kernels" in capsys.readouterr().out

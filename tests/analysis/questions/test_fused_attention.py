@@ -1,0 +1,93 @@
+"""Reports of runs with fused attention: one row for it, and no softmax to compare with."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis import attention, phases, roofline
+from analysis.answers import __main__ as answers
+from analysis.source.report import Report
+from tests.made.reports.build_report import Kernel, Range, make_report
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("step", 0, 200),
+            Range("forward", 0, 60),
+            Range("attention", 5, 50),
+            Range("qkv_projection", 6, 9, payload=600),
+            Range("fused_attention", 10, 20, payload=4000),
+            Range("fused_attention", 30, 40, payload=4000),
+            Range("backward", 60, 120),
+            Range("fused_attention.backward", 70, 80, thread=101, payload=14000),
+        ],
+        kernels=[
+            Kernel("sgemm", 190, 200, launch=7),
+            Kernel("flash_forward_kernel", 200, 250, launch=11),
+            Kernel("flash_forward_kernel", 250, 300, launch=31),
+            Kernel("flash_backward_dq_kernel", 300, 400, launch=71, thread=101),
+            Kernel("flash_backward_dkdv_kernel", 400, 530, launch=75, thread=101),
+        ],
+    )
+
+
+def test_attention_is_one_row_without_ratios(report: Path) -> None:
+    with Report(report) as opened:
+        table = attention.parts(opened)
+    (row,) = table.rows()
+    assert row["part"] == "fused_attention"
+    assert (row["calls"], row["kernel_ns"], row["flops"]) == (2, 100, 8000)
+    assert row["flops_per_s"] == pytest.approx(8000 / 100e-9)
+    assert row["backward_ns"] == 230
+    assert row["time_ratio"] != row["time_ratio"]  # NaN
+    assert "ratios" not in table.heading
+    assert table.notes == (
+        "attention is fused: no softmax to compare with; record with eager attention to time its "
+        "parts",
+    )
+
+
+def test_the_command_prints_it(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert attention.main([str(report), "--format", "csv"]) == 0
+    assert ",2,100,8000,,80000000000.0,,,230,kernel,0.9705882352941176\n" in capsys.readouterr().out
+
+
+def test_the_fifth_answer_says_that_it_cannot_be_told_apart(report: Path) -> None:
+    with Report(report) as opened:
+        said = {str(row["question"]): str(row["answer"]) for row in answers.answers(opened).rows()}
+    assert said["e"].startswith(
+        "Attention is fused: scores, softmax and final matmul together take 100 ns for 8.000 "
+        "kFLOP, which is 80.00 GFLOP/s, and 230 ns in backward: 97.1 % of all time. "
+    )
+    assert said["e"].endswith("record with eager attention to compare the three.")
+
+
+def test_the_kernels_are_of_the_category_attention(report: Path) -> None:
+    with Report(report) as opened:
+        rows = phases.by_category(opened).rows()
+    found = {(row["phase"], row["category"]): row["kernel_ns"] for row in rows}
+    assert found["forward", "attention"] == 100
+    assert found["backward", "attention"] == 230
+
+
+def test_the_roofline_has_it_forward_and_backward(report: Path) -> None:
+    with Report(report) as opened:
+        rows = {str(row["range"]): row for row in roofline.roofline(opened).rows()}
+    assert rows["fused_attention"]["flops"] == 8000
+    assert rows["fused_attention.backward"]["flops"] == 14000
+    assert rows["fused_attention.backward"]["kernel_ns"] == 230
+
+
+def test_other_spellings_are_known(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("flash attention", 0, 10), Range("softmax", 20, 30)],
+        kernels=[Kernel("fmha", 50, 60, launch=1), Kernel("softmax", 60, 65, launch=21)],
+    )
+    with Report(path) as opened:
+        table = attention.parts(opened)
+    assert table.columns["part"] == ["softmax", "fused_attention"]
+    assert list(table.columns["time_ratio"]) == [1.0, 2.0]

@@ -1,0 +1,312 @@
+"""Gaps: when a GPU was idle, what for, and where the host was."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import gaps
+from analysis.arithmetic.union import Cover
+from analysis.show.errors import ReportError
+from analysis.source.report import Report
+from tests.made.reports.build_device import Copy, Overhead, Set, add_device_work
+from tests.made.reports.build_report import Graph, Kernel, Operator, Range, make_report
+from tests.made.tools import shared
+from tests.made.tools.nsys_tool import rule_rows
+
+Row = tuple[int, int, str, str]
+
+
+def found(path: Path, *, device: int | None = None, exclude_warmup: bool = False) -> list[Row]:
+    """Return start, duration, cause and range of each gap, in order of time."""
+    with Report(path) as report:
+        table = gaps.gaps(report, min_gap_us=0, device=device, exclude_warmup=exclude_warmup)
+    rows = table.rows()
+    return sorted(
+        (int(row["start_ns"]), int(row["duration_ns"]), str(row["cause"]), str(row["range"]))
+        for row in rows
+    )
+
+
+def test_the_whole_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            Kernel("a", 0, 100, launch=0),
+            Kernel("b", 130, 200, launch=120),
+            Kernel("c", 210, 300, launch=90),
+        ],
+        ranges=[Range("forward", 0, 50), Range("step", 0, 500), Range("loss", 100, 125)],
+    )
+    assert gaps.main([str(path), "--min-gap", "0", "--format", "csv"]) == 0
+    assert capsys.readouterr().out == (
+        "device,start_ns,duration_ns,cause,range,process\n"
+        "0,100,30,host,loss,100\n"
+        "0,200,10,launch_latency,step,100\n"
+    )
+
+
+def test_the_heading_adds_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            Kernel("a", 0, 60_000, launch=0),
+            Kernel("b", 90_000, 95_000, launch=70_000),
+            Kernel("c", 100_000, 110_000, launch=1),
+        ],
+    )
+    assert gaps.main([str(path)]) == 0
+    said = capsys.readouterr()
+    assert "GPU 0: idle 35.00 µs of 110.0 µs (31.8 %), in 2 gaps\n" in said.out
+    assert "by cause: host 85.7 % · launch_latency 14.3 %\n" in said.out
+    assert (
+        said.err == "note: 1 gap under 10 µs, 5.000 µs in all, not listed; --min-gap 0 lists all\n"
+    )
+
+
+def test_overlapping_streams_leave_no_gap(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            Kernel("a", 0, 100),
+            Kernel("b", 10, 20),
+            Kernel("c", 90, 150),
+            Kernel("d", 150, 160),
+        ],
+    )
+    assert found(path) == []
+
+
+def test_copies_sets_and_graph_replays_are_busy(tmp_path: Path) -> None:
+    path = add_device_work(
+        make_report(
+            tmp_path / "r.sqlite",
+            kernels=[Kernel("a", 0, 10), Kernel("b", 95, 100)],
+            graphs=[Graph(1, 40, 90)],
+        ),
+        copies=[Copy(12, 20)],
+        sets=[Set(25, 38)],
+    )
+    assert [row[:2] for row in found(path)] == [(10, 2), (20, 5), (38, 2), (90, 5)]
+
+
+def test_devices_and_processes_are_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            Kernel("a", 0, 10),
+            Kernel("a", 30, 40),
+            Kernel("b", 5, 15, device=1),
+            Kernel("b", 16, 20, device=1),
+            Kernel("c", 10, 20, process=200),
+            Kernel("c", 27, 30, process=200),
+        ],
+    )
+    assert [row[:2] for row in found(path)] == [(10, 20), (15, 1), (20, 7)]
+    assert [row[:2] for row in found(path, device=1)] == [(15, 1)]
+    assert gaps.main([str(path), "--device", "0"]) == 0
+    said = capsys.readouterr().out
+    assert "GPU 0 in process 100: idle 20 ns of 40 ns (50.0 %), in 1 gap\n" in said
+    assert "GPU 0 in process 200: idle 7 ns of 20 ns (35.0 %), in 1 gap\n" in said
+    assert "GPU 1" not in said
+
+
+def test_the_profilers_own_overhead_counts_as_busy_on_all_devices_of_its_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = add_device_work(
+        make_report(
+            tmp_path / "r.sqlite",
+            kernels=[
+                *(Kernel("a", 0, 10, device=device) for device in (0, 1)),
+                *(Kernel("b", 90, 99, device=device) for device in (0, 1)),
+                Kernel("c", 0, 10, process=200),
+                Kernel("c", 90, 99, process=200),
+            ],
+        ),
+        overhead=[
+            Overhead("CUDA profiling data flush on cudaProfilerStop", 20, 70),
+            Overhead("TLS allocation", 72, 80),
+        ],
+    )
+    assert [row[:2] for row in found(path)] == [(10, 10), (10, 10), (10, 80), (70, 20), (70, 20)]
+    assert gaps.main([str(path)]) == 0
+    assert "100 ns of the profiler's own overhead count as busy" in capsys.readouterr().err
+
+
+def test_the_range_is_that_of_the_launching_thread_else_of_its_process(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            Kernel("a", 0, 100, launch=0),
+            Kernel("b", 200, 300, launch=190, thread=101),
+            Kernel("c", 400, 500, launch=390, thread=102),
+        ],
+        ranges=[
+            Range("step", 0, 1000),
+            Range("backward", 90, 600),
+            Range("softmax.backward, seq = 7", 100, 260, thread=101),
+            Range("other process", 0, 999, process=200),
+        ],
+    )
+    assert found(path) == [
+        (100, 100, "host", "softmax.backward"),
+        (300, 100, "host", "backward"),
+    ]
+
+
+def test_gaps_in_warm_up_are_said_and_can_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("a", 0, 10), Kernel("b", 30, 50), Kernel("c", 70, 80)],
+        ranges=[Range("warmup", 0, 40), Range("step", 40, 90)],
+    )
+    assert [row[:2] for row in found(path)] == [(10, 20), (50, 20)]
+    assert [row[:2] for row in found(path, exclude_warmup=True)] == [(50, 20)]
+    assert gaps.main([str(path)]) == 0
+    assert "1 gap, 20 ns, began in warm-up: included" in capsys.readouterr().err
+
+
+def test_what_is_left_out_counts_neither_as_idle_nor_as_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("a", 10, 20), Kernel("b", 45, 60), Kernel("c", 80, 110)],
+        ranges=[Range("warmup", 0, 40), Range("step", 40, 120)],
+    )
+    assert gaps.main([str(path), "--exclude", "warmup"]) == 0
+    # Of 10 to 110 the warm-up's 10 to 40 go, and the gap that began in it, 20 to 45.
+    assert "GPU 0: idle 20 ns of 65 ns (30.8 %), in 1 gap\n" in capsys.readouterr().out
+
+
+def test_a_gap_that_reaches_into_the_warm_up_counts_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60), Kernel("c", 60, 100)],
+        ranges=[Range("warmup", 20, 50)],
+    )
+    assert gaps.main([str(path), "--exclude", "warmup"]) == 0
+    assert "GPU 0: idle 20 ns of 80 ns (25.0 %), in 1 gap\n" in capsys.readouterr().out
+
+
+def test_that_there_is_no_warm_up_to_leave_out_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60)])
+    assert gaps.main([str(path), "--exclude", "warmup"]) == 0
+    assert "no range is a warm-up: --exclude warmup leaves nothing out" in capsys.readouterr().err
+
+
+def test_idle_time_on_a_real_report_is_of_the_time_after_the_warm_up() -> None:
+    """The warm-up of forward-2.7b is 962 ms long and begins after the first work."""
+    with Report(shared.report("forward-2.7b-a100")) as report:
+        table = gaps.gaps(report, exclude_warmup=True)
+    assert "idle 777.9 ms of 6.9" in table.heading
+
+
+@pytest.mark.parametrize("form", gaps.PEOPLE)
+def test_people_see_starts_since_the_first_work(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = 156_000_000_000
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            Kernel("a", late, late + 10_000),
+            Kernel("b", late + 40_000, late + 1_200_000),
+            Kernel("c", late + 1_230_000, late + 1_240_000),
+        ],
+    )
+    assert gaps.main([str(path), "--format", form]) == 0
+    said = capsys.readouterr().out
+    assert "start: since the first work, 156.0 s into the recording" in said
+    assert "0.010 ms" in said
+    assert "1.200 ms" in said
+    assert "156,0" not in said
+
+
+def test_a_cpu_run_needs_a_gpu(tmp_path: Path) -> None:
+    path = make_report(tmp_path / "r.sqlite", operators=[Operator("aten::mm", 0, 9, 9)])
+    with Report(path) as report, pytest.raises(ReportError, match="no GPU work"):
+        gaps.gaps(report)
+
+
+@pytest.mark.parametrize("wrong", ["-1", "nan", "inf", "long"])
+def test_a_threshold_that_is_no_time_is_wrong_usage(wrong: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        gaps.main(["r.sqlite", f"--min-gap={wrong}"])
+    assert ended.value.code == 2
+
+
+INTERVALS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 10)), min_size=1, max_size=20)
+
+
+@given(INTERVALS, st.tuples(st.integers(-5, 60), st.integers(0, 30)))
+def test_a_cover_is_what_looking_at_every_instant_gives(
+    intervals: list[tuple[int, int]], window: tuple[int, int]
+) -> None:
+    start, length = np.array(intervals, np.int64).T
+    cover = Cover.of(start, start + length)
+    instants = {at for begin, length in intervals for at in range(begin, begin + length)}
+    low, high = window[0], window[0] + window[1]
+    expected = sum(at in instants for at in range(low, high))
+    assert cover.within(np.array([low]), np.array([high])).tolist() == [expected]
+    assert cover.busy_ns == len(instants)
+    assert all(np.diff(np.stack(cover.gaps), axis=0)[0] > 0)
+
+
+KERNELS = st.lists(
+    st.tuples(st.integers(0, 60), st.integers(1, 8), st.integers(0, 60), st.integers(0, 1)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(KERNELS)
+def test_gaps_and_causes_are_what_looking_at_every_instant_gives(
+    drawn: list[tuple[int, int, int, int]],
+) -> None:
+    kernels = [Kernel("k", at, at + size, device, launch=call) for at, size, call, device in drawn]
+    expected = []
+    for device in {kernel.device for kernel in kernels}:
+        mine = [kernel for kernel in kernels if kernel.device == device]
+        busy = {at for kernel in mine for at in range(kernel.start, kernel.end)}
+        for start in (at + 1 for at in busy if at + 1 not in busy):
+            later = [kernel for kernel in mine if kernel.start >= start]
+            if later:
+                following = min(later, key=lambda kernel: (kernel.start, kernel.launch))
+                late = (following.launch or 0) > start
+                cause = "host" if late else "launch_latency"
+                expected.append((start, following.start - start, cause, ""))
+    with TemporaryDirectory() as folder:
+        assert found(make_report(Path(folder) / "r.sqlite", kernels=kernels)) == sorted(expected)
+
+
+@pytest.mark.parametrize("name", [*shared.WITH_KERNELS])
+def test_long_gaps_are_those_of_nvidias_rule(name: str, tmp_path: Path) -> None:
+    """With its own default of 500 ms, and at 1 ms; graph replays it takes for idle time."""
+    for threshold in (500, 1):
+        rule = f"gpu_gaps:rows=-1:gap={threshold}"
+        theirs = [
+            tuple(int(row[field]) for field in ("Start (ns)", "Duration (ns)", "PID", "Device ID"))
+            for row in rule_rows(shared.report(name), rule, tmp_path)
+        ]
+        with Report(shared.report(name)) as report:
+            rows = gaps.gaps(report, min_gap_us=threshold * 1000).rows()
+        fields = ("start_ns", "duration_ns", "process", "device")
+        ours = [tuple(int(row[field]) for field in fields) for row in rows]
+        if name == "cuda-graphs-a100":
+            assert ours == []
+            assert len(theirs) == 9
+        else:
+            assert ours == theirs

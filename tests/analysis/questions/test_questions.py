@@ -1,0 +1,58 @@
+"""Every question of `Report` gives the same as its command: a DataFrame with the csv's columns."""
+
+import csv
+import importlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.source.report import Report
+from tests.made.runs.launched import ROOT
+from tests.made.tools import shared
+
+SAMPLE = ROOT / "nsys_reports" / "sample.sqlite"
+QUESTIONS: dict[str, Callable[[Report], pd.DataFrame]] = {
+    "kernels": Report.kernels,
+    "ranges": Report.ranges,
+    "phases": Report.phases,
+    "attention": Report.attention,
+    "answers": Report.answers,
+    "roofline": Report.roofline,
+    "gaps": Report.gaps,
+    "copies": Report.copies,
+}
+OF_A_GPU = ("gaps", "copies")
+
+
+def asked(name: str) -> Path:
+    return shared.report("train-step-small-a100") if name in OF_A_GPU else SAMPLE
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_has_the_columns_and_rows_of_its_command(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = asked(name)
+    with Report(path) as report:
+        frame = QUESTIONS[name](report)
+    assert importlib.import_module(f"analysis.{name}").main([str(path), "--format", "csv"]) == 0
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    # The command takes several reports, and so names each.
+    assert rows[0] == [*frame.columns, *(["report"] if name == "answers" else [])]
+    assert len(rows) == len(frame) + 1
+
+
+def test_a_report_compared_with_itself_shows_no_difference() -> None:
+    with Report(SAMPLE) as before, Report(SAMPLE) as after:
+        frame = before.compare(after)
+    assert (frame["delta_ns"] == 0).all()
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for path in sorted((ROOT / "analysis").glob("*.py")):
+        if "def main(" in path.read_text() and path.stem != "__main__":
+            assert f"python -m analysis.{path.stem} " in readme, path.stem

@@ -1,0 +1,211 @@
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile, record_function
+from torch.utils.checkpoint import checkpoint
+
+from analysis.source.trace.convert import convert
+from analysis.source.trace.operators import Operator, self_times
+
+
+def rows(report: Path, query: str, *values: object) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(f"{report.as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def sweep(*spans: tuple[str, int, int]) -> list[tuple[str, int, int]]:
+    """Return name, duration and self time of operators on one thread, given in order."""
+    names = sorted({name for name, _, _ in spans})
+    operators = [Operator(1, start, end, names.index(name)) for name, start, end in spans]
+    return [(names[o.name], o.end_ns - o.start_ns, self_ns) for o, self_ns in self_times(operators)]
+
+
+def test_self_time_is_the_duration_less_that_of_the_operators_directly_inside() -> None:
+    found = sweep(("linear", 0, 100), ("t", 10, 20), ("mm", 30, 90), ("empty", 40, 45))
+    assert found == [("t", 10, 10), ("empty", 5, 5), ("mm", 60, 55), ("linear", 100, 30)]
+
+
+def test_an_operator_nested_alone_in_one_of_its_own_name_is_one_call() -> None:
+    found = sweep(("sum", 0, 100), ("sum", 10, 90), ("sum", 20, 80), ("fill", 30, 40))
+    assert found == [("fill", 10, 10), ("sum", 100, 90)]
+
+
+def test_an_operator_of_its_callers_name_beside_another_is_a_call_of_its_own() -> None:
+    found = sweep(("add", 0, 100), ("add", 10, 30), ("mul", 40, 50))
+    assert found == [("add", 20, 20), ("mul", 10, 10), ("add", 100, 70)]
+
+
+def test_what_overlaps_without_nesting_is_not_inside() -> None:
+    assert sweep(("a", 0, 10), ("b", 5, 15)) == [("a", 10, 10), ("b", 10, 10)]
+
+
+def test_threads_do_not_nest_in_one_another() -> None:
+    operators = [Operator(1, 0, 10, name=1), Operator(2, 2, 6, name=1)]
+    assert [self_ns for _, self_ns in self_times(operators)] == [10, 4]
+
+
+def test_a_hundred_thousand_calls_hold_only_the_open_ones_in_memory() -> None:
+    calls = (Operator(1, at, at + 1, name=1) for at in range(100_000))
+    assert sum(self_ns for _, self_ns in self_times(calls)) == 100_000
+
+
+def inside(operator: Operator, other: Operator) -> bool:
+    return (
+        operator.thread == other.thread
+        and operator.start_ns < other.end_ns
+        and operator.end_ns <= other.end_ns
+    )
+
+
+def brute_force(operators: list[Operator]) -> Counter[tuple[Operator, int]]:
+    """Look at every pair: the parent is the last that holds all that follows, up to here."""
+    parents: dict[int, int | None] = {}
+    for at in range(len(operators)):
+        holding = (
+            other
+            for other in reversed(range(at))
+            if all(inside(operators[k], operators[other]) for k in range(other + 1, at + 1))
+        )
+        parents[at] = next(holding, None)
+
+    def doubled() -> int | None:
+        alone = Counter(parents.values())
+        doubles = (
+            at
+            for at, parent in parents.items()
+            if parent is not None
+            and alone[parent] == 1
+            and operators[at].name == operators[parent].name
+        )
+        return next(doubles, None)
+
+    while (child := doubled()) is not None:
+        parent = parents.pop(child)
+        parents.update({at: parent for at, old in parents.items() if old == child})
+    own = {at: operators[at].end_ns - operators[at].start_ns for at in parents}
+    for at, parent in parents.items():
+        if parent is not None:
+            own[parent] -= operators[at].end_ns - operators[at].start_ns
+    return Counter((operators[at], self_ns) for at, self_ns in own.items())
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 2), st.integers(0, 12), st.integers(0, 9), st.integers(1, 2)).map(
+            lambda each: Operator(each[0], each[1], each[1] + each[2], each[3])
+        ),
+        max_size=12,
+    )
+)
+def test_the_sweep_equals_looking_at_every_pair(operators: list[Operator]) -> None:
+    operators.sort(key=lambda each: (each.thread, each.start_ns, -each.end_ns))
+    assert Counter(self_times(operators)) == brute_force(operators)
+
+
+class Net(torch.nn.Module):
+    def __init__(self, recompute: bool = False) -> None:
+        super().__init__()
+        self.recompute = recompute
+        self.first = torch.nn.Linear(8, 16)
+        self.second = torch.nn.Linear(16, 8)
+        self.norm = torch.nn.LayerNorm(8)
+
+    def inner(self, x: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.second(torch.nn.functional.silu(self.first(x)))
+        return hidden.softmax(-1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = checkpoint(self.inner, x, use_reentrant=False) if self.recompute else self.inner(x)
+        normal: torch.Tensor = self.norm(x + inner)
+        return normal.sum()
+
+
+def train(net: Net) -> None:
+    optimizer = torch.optim.AdamW(net.parameters())
+    for _ in range(3):
+        with record_function("forward"):
+            loss = net(torch.randn(4, 8, requires_grad=True))
+        torch.autograd.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def train_on_threads() -> None:
+    threads = [threading.Thread(target=train, args=(Net(),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    train(Net())
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("workload", "threads"),
+    [(lambda: train(Net()), 1), (lambda: train(Net(recompute=True)), 1), (train_on_threads, 4)],
+    ids=["training", "checkpointing", "threads"],
+)
+def test_calls_and_self_time_are_those_of_key_averages(
+    workload: Callable[[], None], threads: int, tmp_path: Path
+) -> None:
+    every_thread = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
+    with profile(activities=[ProfilerActivity.CPU], experimental_config=every_thread) as recorded:
+        workload()
+    trace = tmp_path / "plain.pt.trace.json"
+    recorded.export_chrome_trace(str(trace))
+    convert(trace, tmp_path / "plain.sqlite")
+    found = {
+        str(name): (calls, self_ns)
+        for name, calls, self_ns in rows(
+            tmp_path / "plain.sqlite",
+            "SELECT value, count(*), sum(self_ns) FROM TOOLKIT_OPERATOR "
+            "JOIN StringIds ON id = name_id WHERE value LIKE 'aten::%' GROUP BY value",
+        )
+    }
+    expected = {
+        row.key: (row.count, round(row.self_cpu_time_total * 1000))
+        for row in recorded.key_averages()
+        if row.key.startswith("aten::")
+    }
+    assert len(expected) > 20
+    assert found == expected
+    query = "SELECT count(DISTINCT global_tid) FROM TOOLKIT_OPERATOR"
+    assert rows(tmp_path / "plain.sqlite", query) == [(threads,)]
+
+
+def test_an_operator_of_the_backward_pass_keeps_its_number_and_forward_thread(
+    tmp_path: Path,
+) -> None:
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        torch.autograd.backward(torch.ones(2, requires_grad=True).exp().sum())
+    recorded.export_chrome_trace(str(tmp_path / "t.json"))
+    convert(tmp_path / "t.json", tmp_path / "t.sqlite")
+    query = (
+        "SELECT sequence, forward_thread FROM TOOLKIT_OPERATOR JOIN StringIds ON id = name_id "
+        "WHERE value = ?"
+    )
+    [(created, _)] = rows(tmp_path / "t.sqlite", query, "aten::exp")
+    [(served, thread)] = rows(tmp_path / "t.sqlite", query, "ExpBackward0")
+    assert served == created
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    [backward] = [event["args"] for event in events if event["name"] == "ExpBackward0"]
+    assert thread == backward["Fwd thread id"]
+
+
+def test_every_operator_is_a_row_or_counted_as_merged(tmp_path: Path) -> None:
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        train(Net())
+    recorded.export_chrome_trace(str(tmp_path / "t.json"))
+    summary = convert(tmp_path / "t.json", tmp_path / "t.sqlite")
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    operators = sum(event.get("cat") == "cpu_op" for event in events)
+    merged = summary.left_out.get("cpu_op: one call with its caller of the same name", 0)
+    assert summary.converted["TOOLKIT_OPERATOR"] + merged == operators
