@@ -179,7 +179,7 @@ def test_names_are_written_as_nsys_does_where_that_can_be_read_back(
 
 def test_a_report_imports_neither_pandas_nor_torch(small: Path) -> None:
     script = (
-        f"import sys, analysis.nvidia\nanalysis.nvidia.main([{str(small)!r}])\n"
+        f"import sys\nfrom analysis.nvidia.__main__ import main\nmain([{str(small)!r}])\n"
         "print(sorted({'torch', 'matplotlib', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -1,7 +1,6 @@
 """Every question of `Report` gives the same as its command: a DataFrame with the csv's columns."""
 
 import csv
-import importlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.source.report import Report
+from tests.made.commands.commands import command_module
 from tests.made.runs.launched import ROOT
 from tests.made.tools import shared
 
@@ -38,7 +38,7 @@ def test_a_question_has_the_columns_and_rows_of_its_command(
     path = asked(name)
     with Report(path) as report:
         frame = QUESTIONS[name](report)
-    assert importlib.import_module(f"analysis.{name}").main([str(path), "--format", "csv"]) == 0
+    assert command_module(f"analysis.{name}").main([str(path), "--format", "csv"]) == 0
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     # The command takes several reports, and so names each.
     assert rows[0] == [*frame.columns, *(["report"] if name == "answers" else [])]
@@ -53,6 +53,9 @@ def test_a_report_compared_with_itself_shows_no_difference() -> None:
 
 def test_every_command_stands_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    for path in sorted((ROOT / "analysis").glob("*.py")):
-        if "def main(" in path.read_text() and path.stem != "__main__":
-            assert f"python -m analysis.{path.stem} " in readme, path.stem
+    files = [*(ROOT / "analysis").glob("*.py"), *(ROOT / "analysis").glob("*/__main__.py")]
+    for path in sorted(files):
+        if "def main(" not in path.read_text():
+            continue
+        name = path.parent.name if path.stem == "__main__" else path.stem
+        assert f"python -m analysis.{name} " in readme or name == "analysis", name

@@ -1,6 +1,5 @@
 """Answers from arrays in temporary files are those from memory, and nothing stays behind."""
 
-import importlib
 import json
 import os
 import random
@@ -24,6 +23,7 @@ from analysis import Report, ReportError
 from analysis.show import cli
 from analysis.source import paging
 from analysis.source.available import VARIABLE
+from tests.made.commands.commands import command_module
 from tests.made.reports.build_report import Call, Kernel, Memory, Range, make_report
 from tests.made.tools import shared
 from tests.made.tools.shared import ROOT
@@ -55,7 +55,7 @@ def answer(question: str, path: Path, capsys: pytest.CaptureFixture[str]) -> tup
     """Return the exit status, the data and the notes of a command."""
     name, *arguments = question.split() or ["__main__"]
     form = "json" if question == PAGE else "csv"
-    command = importlib.import_module(f"analysis.{name}")
+    command = command_module(f"analysis.{name}")
     status = cli.run(lambda: command.main([str(path), *arguments, "--format", form]))
     printed = capsys.readouterr()
     notes = [line for line in printed.err.splitlines() if "working in" not in line]

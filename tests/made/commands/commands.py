@@ -26,13 +26,21 @@ THAT_WRITE = ("trim",)
 
 def commands() -> list[ModuleType]:
     """Return every module of `analysis` that is a command and reads reports."""
-    listed = [
-        f"analysis.{found.name}{'.__main__' if found.ispkg else ''}"
+    modules = [
+        command_module(f"analysis.{found.name}")
         for found in pkgutil.iter_modules(analysis.__path__)
         if found.name not in (*OF_RECORDS, *THAT_WRITE)
     ]
-    modules = [importlib.import_module(name) for name in listed if importlib.util.find_spec(name)]
     return [module for module in modules if hasattr(module, "main")]
+
+
+def command_module(name: str) -> ModuleType:
+    """Return the module that ``python -m NAME`` runs: that of the name, or a folder's __main__."""
+    inside = f"{name}.__main__"
+    is_folder = importlib.util.find_spec(name).submodule_search_locations is not None  # type: ignore[union-attr]
+    return importlib.import_module(
+        inside if is_folder and importlib.util.find_spec(inside) else name
+    )
 
 
 COMMANDS = pytest.mark.parametrize("command", commands(), ids=lambda module: module.__name__)
