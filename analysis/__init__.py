@@ -7,14 +7,14 @@ end_starting_command()  # before anything that takes time is imported
 from typing import TYPE_CHECKING  # noqa: E402
 
 if TYPE_CHECKING:
+    from analysis.questions import Report as Report
     from analysis.show.errors import ReportError as ReportError
-    from analysis.source.report import Report as Report
 else:
 
     def __getattr__(name: str) -> object:
         """Import what is asked for only then: a command's ``--help`` should read no report."""
         if name == "Report":
-            from analysis.source.report import Report
+            from analysis.questions import Report
 
             return Report
         if name == "ReportError":

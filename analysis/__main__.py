@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from analysis.attribution import selection
 from analysis.page.page import TOP, Page, page
 from analysis.show import cli, render
 from analysis.show.markdown import as_markdown
@@ -98,12 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the page; see the module's docstring."""
     how_many = f"list the N kernels or operators that took most (default {TOP})"
     parser = cli.parser(__doc__, "python -m analysis", top=how_many)
-    cli.add_exclude(parser)
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     if args.format == "csv":
         parser.error("the page is several tables: use json, markdown or sqlite, or ask one command")
     with Report(args.report) as report:
-        made = page(report, args.top or TOP, exclude_warmup=args.exclude == "warmup")
+        made = page(report, args.top or TOP, **selection.of_arguments(args))
     if args.format == "sqlite":
         tables = [in_database(table, args.table) for table in (made.about, *made.tables)]
         add_to_database(tables, Path(args.output), Path(args.report), options=args.asked)

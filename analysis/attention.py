@@ -18,16 +18,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.arithmetic.intervals import NONE, parents
-from analysis.attribution import costs, warmup
-from analysis.attribution.launches import Attribution, placed
+from analysis.arithmetic.arrays import Bools, Float64, Int64
+from analysis.attribution import costs, selection
+from analysis.attribution.launches import Attribution, placed, totals
 from analysis.attribution.origin import origin
+from analysis.attribution.selection import Options, Selected, Selection
 from analysis.measures import attention_work
+from analysis.recorded.ranges import outermost
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.table import Table
@@ -50,20 +51,16 @@ NO_SOFTMAX: Final = (
     "attention is fused: no softmax to compare with; record with eager attention to time its parts"
 )
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-
 
 def parts(
-    report: Report, *, exclude_warmup: bool = True, softmax_flops: int = costs.SOFTMAX_FLOPS
+    report: Report, *, softmax_flops: int = costs.SOFTMAX_FLOPS, **selected: Unpack[Options]
 ) -> Table:
     """Return one row for each of attention's parts that has a range, else one of fused kernels.
 
     Args:
         report: what was recorded.
-        exclude_warmup: leave out what was launched during a warm-up range.
         softmax_flops: how many FLOPs an element of a softmax counts, forward.
+        selected: what counts: see `analysis.attribution.selection.Options`.
 
     Returns:
         ``part, calls, kernel_ns, flops, bytes, flops_per_s, time_ratio, flop_ratio, backward_ns,
@@ -74,28 +71,27 @@ def parts(
     Raises:
         ReportError: there is no work, or no range of attention's parts and no fused kernel.
     """
-    found = Attribution.of(report)
-    table = attention_parts(found, exclude_warmup=exclude_warmup, softmax_flops=softmax_flops)
+    chosen = Selected.of(report, Selection(**selected))
+    table = attention_parts(chosen, softmax_flops=softmax_flops)
     if table is None:
         raise ReportError(
             report.path,
             "no range around attention's parts in this report, and no kernel of fused attention",
             f"put {', '.join(PARTS)} into spans, see profiling.spans",
         )
-    return table
+    return replace(table, counted=chosen.lines)
 
 
-def attention_parts(
-    found: Attribution, *, exclude_warmup: bool = True, softmax_flops: int = costs.SOFTMAX_FLOPS
-) -> Table | None:
-    """Return the same of what is attributed already, or None where there is neither."""
-    ranges, (_, time_ns) = found.ranges, found.totals
-    kept = ~found.ranges_in_warmup if exclude_warmup else np.ones(len(ranges), np.bool_)
-    whole_ns = total_ns(found, exclude_warmup)
-    forward = {part: outermost(ranges, kept & ranges.called(part)) for part in PARTS}
+def attention_parts(chosen: Selected, *, softmax_flops: int = costs.SOFTMAX_FLOPS) -> Table | None:
+    """Return the parts of attention in what counts, or None: no range of one, no fused kernel."""
+    found = chosen.found
+    ranges, time = found.ranges, np.where(chosen.work, found.work.duration_ns, 0)
+    _, time_ns = totals(ranges, found.launches, time)
+    whole_ns = int(time.sum())
+    forward = {part: of_part(ranges, chosen.ranges & ranges.called(part)) for part in PARTS}
     there = [part for part in PARTS if forward[part].any()]
     if not there:
-        return fused_kernels(found, warmup.counted(found, exclude_warmup=exclude_warmup), whole_ns)
+        return fused_kernels(found, chosen.work, whole_ns)
     each, unscaled = costs.flops(found, softmax_flops)
     kernel = np.array([time_ns[forward[part]].sum() for part in there], np.int64)
     flops = np.array([summed(each[forward[part]]) for part in there])
@@ -106,7 +102,7 @@ def attention_parts(
         kernel_ns=kernel,
         flops=flops,
         moved=np.array([least_bytes(found, forward[part]) for part in there]),
-        backward_ns=backward(found, [forward[part] for part in there]),
+        backward_ns=backward(found, [forward[part] for part in there], time),
         whole_ns=whole_ns,
     )
     known = names.SOFTMAX in there and not np.isnan(flops[there.index(names.SOFTMAX)])
@@ -161,11 +157,6 @@ def made(
     )
 
 
-def total_ns(found: Attribution, exclude_warmup: bool) -> int:
-    """Return the time of all work that counts, in ns."""
-    return int(found.work.duration_ns[warmup.counted(found, exclude_warmup=exclude_warmup)].sum())
-
-
 def fused_kernels(found: Attribution, kept: Bools, whole_ns: int) -> Table | None:
     """Return a row of the kernels that do all of attention, or None where there are none.
 
@@ -193,28 +184,30 @@ def fused_kernels(found: Attribution, kept: Bools, whole_ns: int) -> Table | Non
     return replace(table, notes=(BY_KERNEL, NO_SOFTMAX))
 
 
-def outermost(ranges: Ranges, chosen: Bools) -> Bools:
+def of_part(ranges: Ranges, chosen: Bools) -> Bools:
     """Return which of the chosen ranges lie in no other of them, on their thread.
 
     A `masking` inside `computing attention scores` is of the same part: it counts once.
     """
-    rows = np.flatnonzero(chosen)
-    around = parents(ranges.start_ns[rows], ranges.end_ns[rows], ranges.thread[rows])
     result = np.zeros_like(chosen)
-    result[rows[around == NONE]] = True
+    result[chosen] = outermost(ranges.take(chosen))
     return result
 
 
-def backward(found: Attribution, parts: list[Bools]) -> Int64 | Float64:
+def backward(found: Attribution, parts: list[Bools], time_ns: Int64) -> Int64 | Float64:
     """Return the time of the backward pass that each part brought about.
 
     NaN where no work of the report has an origin: then it holds no backward pass, or one that
     nothing connects with the forward pass.
+
+    Args:
+        found: the attributed work.
+        parts: ``(R,)`` the ranges of each part.
+        time_ns: ``(N,)`` the time of the work, 0 of what does not count.
     """
     came_from = origin(found)
     if not came_from.known.any():
         return np.full(len(parts), np.nan)
-    time_ns = found.work.duration_ns
     times = [time_ns[placed(found.ranges.take(part), came_from.place)].sum() for part in parts]
     return np.array(times, np.int64)
 
@@ -271,13 +264,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the parts; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.attention")
     costs.add_softmax_flops(parser)
-    cli.add_exclude(parser)
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
         table = parts(
             report,
-            exclude_warmup=args.exclude == "warmup",
             softmax_flops=args.softmax_flops,
+            **selection.of_arguments(args),
         )
     cli.emit(table, args)
     return 0

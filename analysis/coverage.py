@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from analysis.attribution.launches import within
 from analysis.attribution.origin import origin
+from analysis.attribution.selection import Options, Selected, Selection
 from analysis.show.table import Table
-from analysis.source import tables
 
 if TYPE_CHECKING:
-    from analysis.attribution.launches import Attribution
+    from analysis.source.report import Report
 
 
-def coverage(found: Attribution) -> Table:
-    """Return how much work each relation places, and how much none does.
+def coverage(report: Report, **selected: Unpack[Options]) -> Table:
+    """Return how much work each relation places in a range, and how much none does.
+
+    Args:
+        report: what was recorded.
+        selected: what counts: see `analysis.attribution.selection.Options`.
 
     Returns:
         ``relation, calls, kernel_ns, share``: ``own`` is launched inside a range of the launching
@@ -25,19 +29,21 @@ def coverage(found: Attribution) -> Table:
         launch, ``unplaced`` is launched outside all that. The calls add up to all there are, the
         shares (of time) to 1.
     """
+    chosen = Selected.of(report, Selection(**selected))
+    found, kept = chosen.found, chosen.work
     launches, ranges = found.launches, found.ranges
     own, known = found.placed, launches.known
-    process = np.where(known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
-    caller = ~own & within(launches.start_ns, process, ranges)
+    caller = ~own & within(launches.start_ns, launches.process, ranges)
     from_forward = ~own & ~caller & origin(found).known
     placed = own | caller | from_forward
-    groups = {
+    relations = {
         "own": own,
         "caller": caller,
         "origin": from_forward,
         "no_launch": ~known & ~placed,
         "unplaced": known & ~placed,
     }
+    groups = {relation: group & kept for relation, group in relations.items()}
     duration = found.work.duration_ns
     times = np.array([duration[group].sum() for group in groups.values()], np.int64)
     return Table(
@@ -48,5 +54,6 @@ def coverage(found: Attribution) -> Table:
             "kernel_ns": times,
             "share": times / max(int(times.sum()), 1),
         },
+        counted=chosen.lines,
         heading="How much of the work was launched inside a range",
     )

@@ -17,18 +17,17 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis import kernels
+from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.union import Cover
-from analysis.attribution import warmup
+from analysis.attribution import selection
 from analysis.attribution.launches import within
+from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures import idle, idle_causes
-from analysis.recorded import ranges as nvtx
 from analysis.recorded.operators import has_operators
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -36,13 +35,9 @@ from analysis.show.render import duration, percent
 from analysis.show.table import Column, Table
 from analysis.show.words import plural
 from analysis.source.report import Report
-from profiling import names
 
 if TYPE_CHECKING:
     from analysis.measures.idle import Idle
-    from analysis.recorded.ranges import Ranges
-
-Bools = npt.NDArray[np.bool_]
 
 MIN_GAP_US: Final = 10.0
 """Shorter than the launch of a kernel takes (5 to 10 µs), so nothing a user could close.
@@ -50,143 +45,99 @@ MIN_GAP_US: Final = 10.0
 NVIDIA's ``gpu_gaps`` starts at 500 ms, longer than most training steps.
 """
 
-PEOPLE: Final = ("table", "markdown")
-"""The formats that people read."""
-
 IN_TIME_NS: Final = 100_000
 """Ten times what a launch takes: work launched in time that waits longer waits for other work."""
 
 
-def gaps(
-    report: Report,
-    *,
-    min_gap_us: float = MIN_GAP_US,
-    device: int | None = None,
-    exclude_warmup: bool = False,
-) -> Table:
+def gaps(report: Report, *, min_gap_us: float = MIN_GAP_US, **selected: Unpack[Options]) -> Table:
     """Return one row per gap, the longest first.
 
     Args:
         report: what was recorded.
         min_gap_us: shorter ones are counted in the heading, and not listed.
-        device: only this CUDA ordinal.
-        exclude_warmup: leave out the gaps that begin during a warm-up range.
+        selected: what counts, a gap by the instant at which it begins: see
+            `analysis.attribution.selection.Options`.
 
     Returns:
         ``device, start_ns, duration_ns, cause, range, process``; the range is "" where the host was
         in none.
 
     Raises:
-        ReportError: there is no GPU work, or none on that device.
+        ReportError: there is no GPU work, or no such range, step, device or process.
     """
-    return listed(
-        report,
-        found(report),
-        min_gap_us=min_gap_us,
-        device=device,
-        exclude_warmup=exclude_warmup,
-    )
-
-
-def found(report: Report) -> Idle:
-    """Return when the GPUs were idle.
-
-    Raises:
-        ReportError: there is no GPU work.
-    """
-    result = idle.of(report)
-    if not result.places:
+    every = idle.idle_times(report)
+    if not every.places:
         problem = "no GPU work in this report, so nothing that could be idle"
         if has_operators(report):
             problem += " (a CPU run)"
         raise ReportError(report.path, problem, "record on a GPU, with --trace=cuda,nvtx")
-    return result
+    chosen = Selected.of_devices(report, Selection(**selected))
+    return listed(chosen, min_gap_us)
 
 
-def listed(
-    report: Report,
-    every: Idle,
-    *,
-    min_gap_us: float = MIN_GAP_US,
-    device: int | None = None,
-    exclude_warmup: bool = False,
-) -> Table:
-    """Return the same of what is found already."""
-    known = sorted({place.device for place in every.places})
-    kernels.check(report, "device", device, lambda _: known)
-    ranges = nvtx.load(report)
-    warmups = ranges.take(ranges.called(names.WARMUP))
-    kept = np.ones(len(every), np.bool_) if device is None else every.device == device
-    warm = within(every.start_ns, every.process, warmups) & kept
-    if exclude_warmup:
-        kept &= ~warm
+def listed(chosen: Selected, min_gap_us: float) -> Table:
+    """Return one row per gap that counts and is not shorter than asked: see `gaps`."""
+    report, ranges = chosen.found.report, chosen.found.ranges
+    every = idle.idle_times(report).of_places(chosen.asked.device, chosen.asked.process)
+    kept = chosen.during(every.start_ns, every.process)
     long = every.duration_ns >= min_gap_us * 1e3
     rows = np.flatnonzero(kept & long)
     report.database.check_held(len(rows), "rows", "list fewer, with a larger --min-gap")
     rows = rows[np.lexsort((every.start_ns[rows], -every.duration_ns[rows]))]
-    chosen = every.take(rows)
+    shown = every.take(rows)
     return Table(
         name="gaps",
         columns={
-            "device": chosen.device,
-            "start_ns": chosen.start_ns,
-            "duration_ns": chosen.duration_ns,
-            "cause": [idle_causes.CAUSES[number] for number in chosen.cause.tolist()],
-            "range": [clean(name) for name in idle.ranges_of(chosen, ranges)],
-            "process": chosen.process,
+            "device": shown.device,
+            "start_ns": shown.start_ns,
+            "duration_ns": shown.duration_ns,
+            "cause": [idle_causes.CAUSES[number] for number in shown.cause.tolist()],
+            "range": [clean(name) for name in idle.ranges_of(shown, ranges)],
+            "process": shown.process,
         },
-        heading="\n".join(
-            (report.describe(), *heading(every, kept, device, warmups if exclude_warmup else None))
-        ),
-        notes=(
-            *((warmup.NO_WARMUP,) if exclude_warmup and not len(warmups) else ()),
-            *notes(every, kept, kept & ~long, warm, min_gap_us, excluded=exclude_warmup),
-        ),
+        heading="\n".join((report.describe(), *heading(chosen, every, kept))),
+        counted=counted(chosen, every),
+        notes=notes(every, kept, kept & ~long, min_gap_us),
         unseen=() if len({place.process for place in every.places}) > 1 else ("process",),
     )
 
 
-def heading(
-    every: Idle, kept: Bools, device: int | None = None, left_out: Ranges | None = None
-) -> tuple[str, ...]:
+def heading(chosen: Selected, every: Idle, kept: Bools) -> tuple[str, ...]:
     """Return how long each device was idle, and for what cause.
 
     Args:
-        every: all gaps.
+        chosen: the part of the report that counts.
+        every: the gaps of the devices that are asked for.
         kept: ``(G,)`` those that count.
-        device: only this one.
-        left_out: ranges whose time does not count, as the gaps that begin in them do not.
     """
     lines = []
     several = len({place.process for place in every.places}) > 1
     for number, place in enumerate(every.places):
-        if device is None or place.device == device:
-            mine = kept & (every.place == number)
-            time = int(every.duration_ns[mine].sum())
-            of_process = f" in process {place.process}" if several else ""
-            looked_at = place.busy.span_ns - unseen_ns(every, number, mine, left_out)
-            lines.append(
-                f"GPU {place.device}{of_process}: idle {duration(time)} of "
-                f"{duration(looked_at)} ({percent(time / max(looked_at, 1))}), "
-                f"in {plural(int(mine.sum()), 'gap')}"
-            )
+        mine = kept & (every.place == number)
+        time = int(every.duration_ns[mine].sum())
+        of_process = f" in process {place.process}" if several else ""
+        looked_at = place.busy.span_ns - unseen_ns(chosen, every, number, mine)
+        lines.append(
+            f"GPU {place.device}{of_process}: idle {duration(time)} of "
+            f"{duration(looked_at)} ({percent(time / max(looked_at, 1))}), "
+            f"in {plural(int(mine.sum()), 'gap')}"
+        )
     return (*lines, *by_cause(every, kept))
 
 
-def unseen_ns(every: Idle, number: int, kept: Bools, left_out: Ranges | None) -> int:
-    """Return how much of a place's time is left out: ranges, and the gaps that begin in them.
+def unseen_ns(chosen: Selected, every: Idle, number: int, kept: Bools) -> int:
+    """Return how much of a place's time is left out: stretches, and the gaps that begin in them.
 
-    A gap that began before such a range and ends in it counts whole, and so does its time.
+    A gap that began before such a stretch and ends in it counts whole, and so does its time.
     """
-    if left_out is None:
-        return 0
     place = every.places[number]
     first, last = int(place.busy.start_ns[0]), int(place.busy.end_ns[-1])
-    ranges = left_out.take(left_out.process == place.process)
-    gaps_here = every.place == number
-    begun = gaps_here & within(every.start_ns, every.process, left_out)
+    start, end = chosen.left_out_windows(place.process)
+    if not len(start):
+        return 0
+    begun = (every.place == number) & ~chosen.during(every.start_ns, every.process)
     parts = [
-        (ranges.start_ns.clip(first, last), ranges.end_ns.clip(first, last)),
+        (start.clip(first, last), end.clip(first, last)),
         *((every.start_ns[some], every.end_ns[some]) for some in (begun, kept)),
     ]
     start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -201,9 +152,18 @@ def by_cause(every: Idle, kept: Bools) -> tuple[str, ...]:
     return (f"by cause: {' · '.join(parts)}",) if parts else ()
 
 
-def notes(
-    every: Idle, kept: Bools, short: Bools, warm: Bools, min_gap_us: float, *, excluded: bool
-) -> tuple[str, ...]:
+def counted(chosen: Selected, every: Idle) -> tuple[str, ...]:
+    """Return what the heading says of gaps that began in warm-up, and of what else is left out."""
+    warm = within(every.start_ns, every.process, chosen.found.warmup)
+    if not warm.any():
+        return chosen.on_others
+    what = "left out" if chosen.leaves_warmup_out else "included"
+    time = duration(int(every.duration_ns[warm].sum()))
+    line = f"{plural(int(warm.sum()), 'gap')}, {time}, began in warm-up: {what}"
+    return (line, *chosen.on_others)
+
+
+def notes(every: Idle, kept: Bools, short: Bools, min_gap_us: float) -> tuple[str, ...]:
     """Return what is not listed, and what else a reader should know."""
     time = every.duration_ns
     lines = []
@@ -211,12 +171,6 @@ def notes(
         lines.append(
             f"{plural(int(short.sum()), 'gap')} under {min_gap_us:g} µs, "
             f"{duration(int(time[short].sum()))} in all, not listed; --min-gap 0 lists all"
-        )
-    if warm.any():
-        what = "left out" if excluded else "included; --exclude warmup leaves warm-up out"
-        lines.append(
-            f"{plural(int(warm.sum()), 'gap')}, {duration(int(time[warm].sum()))}, began in "
-            f"warm-up: {what}"
         )
     unknown = kept & (every.cause == idle_causes.CAUSES.index(idle_causes.UNKNOWN))
     if unknown.any():
@@ -280,22 +234,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=MIN_GAP_US,
         help="list no shorter ones, in microseconds (default %(default)g)",
     )
-    parser.add_argument("--device", type=int, metavar="N", help="only this GPU (default all)")
-    parser.add_argument(
-        "--exclude", choices=("warmup", "none"), default="none", help="(default %(default)s)"
-    )
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        every = found(report)
-        table = listed(
-            report,
-            every,
-            min_gap_us=args.min_gap,
-            device=args.device,
-            exclude_warmup=args.exclude == "warmup",
-        )
-    if args.format in PEOPLE:
-        table = for_people(table, every)
+        table = gaps(report, min_gap_us=args.min_gap, **selection.of_arguments(args))
+        if args.format in cli.WITH_HEADING:
+            table = for_people(table, idle.idle_times(report))
     cli.emit(table, args)
     return 0
 

@@ -8,70 +8,27 @@ Kernels are grouped by their full name over all devices and processes, as in NVI
 cuda_gpu_kern_sum. The time of a CUDA graph that was recorded as a whole is added as a row of its
 own. Copies and sets are no kernels. In a report of a CPU run operators take the kernels' place, by
 self time; the heading and the column `source` say so. `share` is of everything listed before --top.
+Where the report marks warm-up it is left out, and the heading says how much that was;
+`--exclude none` includes it.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import Unpack
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.arithmetic.statistics import summarize
+from analysis.attribution import selection
+from analysis.attribution.selection import Options, Selection
 from analysis.knowledge import categories
-from analysis.recorded import operators
+from analysis.recorded.work import CPU_HEADING, Work
 from analysis.show import cli
-from analysis.show.errors import ReportError
 from analysis.show.render import duration
 from analysis.show.table import Table
-from analysis.source import tables
 from analysis.source.report import Report
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-Int64 = npt.NDArray[np.int64]
-
-CPU_HEADING = "no GPU kernels in this report: CPU operators, by self time"
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is ranked: calls with a duration, each of a kind.
-
-    Attributes:
-        names: ``(K,)`` the name of each kind.
-        sources: ``(K,)`` ``kernel``, ``graph`` or ``operator``.
-        kind: ``(N,)`` the kind of each call, a position in ``names``.
-        duration_ns: ``(N,)`` of each call; of an operator its self time.
-        notes: what was left out, and why.
-        calls: the same with their threads and times, where they are operators.
-    """
-
-    names: list[str]
-    sources: list[str]
-    kind: Int64
-    duration_ns: Int64
-    notes: tuple[str, ...] = ()
-    calls: operators.Operators | None = None
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether operators stand in for kernels."""
-        return self.calls is not None
-
-    @property
-    def source(self) -> str:
-        """``operator`` where operators stand in for kernels, else ``kernel``."""
-        return "operator" if self.on_cpu else "kernel"
-
-    def take(self, kept: npt.NDArray[np.bool_]) -> Work:
-        """Return some of the calls; the kinds stay as they are."""
-        calls = self.calls.take(kept) if self.calls else None
-        return replace(self, kind=self.kind[kept], duration_ns=self.duration_ns[kept], calls=calls)
 
 
 def ranking(
@@ -79,8 +36,8 @@ def ranking(
     *,
     by: str = "name",
     sort: str = "time",
-    device: int | None = None,
-    process: int | None = None,
+    within: str | None = None,
+    **selected: Unpack[Options],
 ) -> Table:
     """Return one row per kernel name, the one with the most time first.
 
@@ -91,22 +48,39 @@ def ranking(
         report: what was recorded.
         by: ``name``, or ``category`` for one row per category.
         sort: ``time``, or ``calls`` for the most often called first.
-        device: only kernels on this CUDA ordinal.
-        process: only kernels of this process id.
+        within: only what was launched inside this range, by name or glob.
+        selected: what counts: see `analysis.attribution.selection.Options`.
 
     Returns:
         ``name, category, calls, total_ns, mean_ns, median_ns, min_ns, max_ns, std_ns, share,
         source``; ``std_ns`` is the sample's, 0.0 for one call.
 
     Raises:
-        ReportError: there are neither kernels nor operators, or no such device or process.
+        ReportError: there are neither kernels nor operators, or no such range, step, device or
+            process.
     """
-    return rank(report, load(report, device, process), by=by, sort=sort)
+    work, counted = selection.selected_work(report, within, Selection(**selected))
+    return rank(report, work, by=by, sort=sort, counted=counted)
 
 
-def rank(report: Report, work: Work, *, by: str = "name", sort: str = "time") -> Table:
-    """Return the same for some of a report's work."""
-    labels = labels_of(work)
+def rank(
+    report: Report,
+    work: Work,
+    *,
+    by: str = "name",
+    sort: str = "time",
+    counted: tuple[str, ...] = (),
+) -> Table:
+    """Return the ranking of some work of a report: see `ranking`.
+
+    Args:
+        report: what was recorded.
+        work: what is ranked.
+        by: ``name`` or ``category``.
+        sort: ``time`` or ``calls``.
+        counted: what the heading says of the part of the report that this is.
+    """
+    labels = work.categories
     names, sources, kind = work.names, work.sources, work.kind
     if by == "category":
         names = [label for label in categories.CATEGORIES if label in set(labels)]
@@ -131,6 +105,7 @@ def rank(report: Report, work: Work, *, by: str = "name", sort: str = "time") ->
             "source": sources,
         },
         heading=heading(report, work, everything),
+        counted=counted,
         notes=work.notes,
         unseen=("source", "std_ns", *(("category",) if by == "category" else ())),
         spare=("median_ns", "min_ns", "max_ns"),
@@ -141,102 +116,6 @@ def rank(report: Report, work: Work, *, by: str = "name", sort: str = "time") ->
         keys = [alphabet, -found.total_ns, -found.calls]
     order = np.lexsort(keys)
     return table.take(order[found.calls[order] > 0])
-
-
-def labels_of(work: Work) -> list[str]:
-    """Return the category of each kind of work; of a graph's kernels none is known."""
-    return [
-        categories.OTHER if source == "graph" else label
-        for label, source in zip(categories.categories(work.names), work.sources, strict=True)
-    ]
-
-
-def load(report: Report, device: int | None = None, process: int | None = None) -> Work:
-    """Return what this report has to rank: kernels and graph replays, else operators.
-
-    Raises:
-        ReportError: it has neither, or no such device or process.
-    """
-    if all(tables.is_empty(report, table) for table in (tables.KERNEL, tables.GRAPH)):
-        return cpu_work(report, device, process)
-    check(report, "device", device, tables.devices)
-    check(report, "process", process, tables.processes)
-    kernels = tables.device_work(
-        report, tables.KERNEL, "name_id", "duration_ns", device=device, process=process
-    )
-    graphs = tables.device_work(
-        report, tables.GRAPH, "graph", "duration_ns", device=device, process=process
-    )
-    names, kind = tables.named(report, kernels["name_id"])
-    numbers, graph = tables.compact(graphs["graph"])
-    replays = [
-        f"[CUDA graph replay] graph {'unknown' if number == tables.MISSING else number}"
-        for number in numbers.tolist()
-    ]
-    notes: tuple[str, ...] = ()
-    if replays:
-        time = duration(int(graphs["duration_ns"].sum()))
-        notes = (
-            f"{len(graph):,} CUDA graph replays, {time}, were recorded as a whole: the kernels "
-            "inside are not known (record with --cuda-graph-trace=node to see them)",
-        )
-    return Work(
-        names=names + replays,
-        sources=["kernel"] * len(names) + ["graph"] * len(replays),
-        kind=np.concatenate([kind, graph + len(names)]) if replays else kind,
-        duration_ns=np.concatenate([kernels["duration_ns"], graphs["duration_ns"]])
-        if replays
-        else kernels["duration_ns"],
-        notes=notes,
-    )
-
-
-def cpu_work(report: Report, device: int | None, process: int | None) -> Work:
-    """Return the CPU operators of a report without kernels.
-
-    Raises:
-        ReportError: there are none, a device is asked for, or there is no such process.
-    """
-    if not operators.has_operators(report):
-        problem = "no CUDA kernels and no CPU operators in this report"
-        raise ReportError(report.path, problem, "record it again with --trace=cuda,nvtx")
-    if device is not None:
-        raise ReportError(report.path, f"no device {device}: a CPU run", "leave --device out")
-    calls = operators.load(report)
-    check(report, "process", process, lambda _: sorted(set(calls.process.tolist())))
-    if process is not None:
-        calls = calls.take(calls.process == process)
-    notes = []
-    if calls.others:
-        notes.append(
-            f"{calls.others:,} rows, {duration(calls.others_ns)}, are no aten:: operators (they "
-            "contain some, or stand beside them); left out"
-        )
-    if calls.unclosed:
-        notes.append(
-            f"{calls.unclosed:,} operators were never closed and have no duration; left out"
-        )
-    return Work(
-        names=calls.names,
-        sources=["operator"] * len(calls.names),
-        kind=calls.name,
-        duration_ns=calls.self_ns,
-        notes=tuple(notes),
-        calls=calls,
-    )
-
-
-def check(
-    report: Report, what: str, chosen: int | None, known: Callable[[Report], list[int]]
-) -> None:
-    """Refuse a device or process that is not there, naming those that are.
-
-    Raises:
-        ReportError: ``known`` does not hold the one chosen.
-    """
-    if chosen is not None and chosen not in (there := known(report)):
-        listed = ", ".join(map(str, there)) or "none"
-        raise ReportError(report.path, f"no {what} {chosen}", f"this report has: {listed}")
 
 
 def joined(sources: Iterable[str]) -> str:
@@ -255,8 +134,6 @@ def heading(report: Report, work: Work, total_ns: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the ranking; see the module's docstring."""
-    from analysis.attribution import selection  # it is built on this module
-
     parser = cli.parser(__doc__, "python -m analysis.kernels")
     parser.add_argument(
         "--by", choices=("name", "category"), default="name", help="one row for each (default name)"
@@ -264,11 +141,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sort", choices=("time", "calls"), default="time", help="first the most (default time)"
     )
-    selection.add_arguments(parser)
+    parser.add_argument(
+        "--within", metavar="RANGE", help="only what this NVTX range launched: a name or a glob"
+    )
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        work = selection.work(report, selection.of(args))
-        table = rank(report, work, by=args.by, sort=args.sort)
+        options = selection.of_arguments(args)
+        table = ranking(report, by=args.by, sort=args.sort, within=args.within, **options)
     cli.emit(table, args)
     return 0
 

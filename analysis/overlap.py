@@ -17,13 +17,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.arithmetic.union import Cover
-from analysis.compare.checks import SHAPE
+from analysis.attribution import selection
+from analysis.attribution.selection import Options, Selected, Selection
+from analysis.knowledge.run_keys import SHAPE
 from analysis.measures import collectives
 from analysis.measures.alignment import align, waiting
 from analysis.show import cli
@@ -64,13 +66,14 @@ class Seen:
     waiting_ns: Int64
 
 
-def overlap(reports: Sequence[Report], *, by: str = BY[0], exclude_warmup: bool = True) -> Table:
+def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack[Options]) -> Table:
     """Return one row per device, or per device and kind of collective.
 
     Args:
-        reports: one, or several of one run, a rank each.
+        report: of one rank.
+        others: of the same run, a rank each.
         by: one of `BY`.
-        exclude_warmup: leave out what was launched during a warm-up range.
+        selected: what counts of each: see `analysis.attribution.selection.Options`.
 
     Returns:
         ``report, rank, process, device`` (-1 on a CPU), by collective ``collective``, then ``calls,
@@ -81,8 +84,10 @@ def overlap(reports: Sequence[Report], *, by: str = BY[0], exclude_warmup: bool 
     Raises:
         ReportError: there is no collective, or two reports are of the same rank or of two runs.
     """
+    reports = (report, *others)
     _check(reports)
-    found = [collectives.of(report, exclude_warmup=exclude_warmup) for report in reports]
+    chosen = [Selected.of(each, Selection(**selected)) for each in reports]
+    found = [collectives.places(each) for each in chosen]
     with_any = [
         [place for place in each.places if len(place.kind)] or list(each.places[:1])
         for each in found
@@ -103,6 +108,7 @@ def overlap(reports: Sequence[Report], *, by: str = BY[0], exclude_warmup: bool 
         name="overlap" if by == BY[0] else "overlap_by_collective",
         columns=_by_device(seen) if by == BY[0] else _by_collective(seen),
         heading="\n".join([*(report.describe() for report in reports), *_clock(reports, aligned)]),
+        counted=tuple(dict.fromkeys(line for each in chosen for line in each.lines)),
         notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
         unseen=_constant(seen),
     )
@@ -289,11 +295,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(__doc__, "python -m analysis.overlap")
     parser.add_argument("more", nargs="*", metavar="REPORT", help="of the other ranks")
     parser.add_argument("--by", choices=BY, default=BY[0], help="a row each (default %(default)s)")
-    cli.add_exclude(parser)
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     with ExitStack() as stack:
         reports = [stack.enter_context(Report(path)) for path in (args.report, *args.more)]
-        table = overlap(reports, by=args.by, exclude_warmup=args.exclude == "warmup")
+        table = overlap(*reports, by=args.by, **selection.of_arguments(args))
     cli.emit(table, args)
     return 0
 

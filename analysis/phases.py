@@ -15,64 +15,50 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE, parents
 from analysis.arithmetic.union import Cover
 from analysis.attribution import phases as placement
-from analysis.attribution import selection, steps, warmup
+from analysis.attribution import selection, steps
 from analysis.attribution.launches import Attribution
-from analysis.kernels import labels_of
+from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge import categories
 from analysis.knowledge.vocabulary import canonical
 from analysis.show import cli
 from analysis.show.render import duration
 from analysis.show.table import Table
-from analysis.source import tables
 from analysis.source.report import Report
 
 if TYPE_CHECKING:
     from analysis.attribution.phases import Phases
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
 ALL: Final = "all"
 OUTSIDE: Final = "outside steps"
 
 
-def by_category(
-    report: Report,
-    *,
-    exclude_warmup: bool = True,
-    device: int | None = None,
-    process: int | None = None,
-    most: int | None = None,
-) -> Table:
+def by_category(report: Report, *, most: int | None = None, **selected: Unpack[Options]) -> Table:
     """Return one row per phase and category, the phases as they run, categories by time.
 
     Args:
         report: what was recorded.
-        exclude_warmup: leave out what was launched during a warm-up range.
-        device: only what ran on this CUDA ordinal.
-        process: only what this process launched.
         most: how many ranges that stand in for phases have rows of their own; None for all.
+        selected: what counts: see `analysis.attribution.selection.Options`.
 
     Returns:
         ``phase, category, calls, kernel_ns, share, source``; the share is of the phase's time.
 
     Raises:
-        ReportError: there are neither kernels nor operators, or no such device or process.
+        ReportError: there are neither kernels nor operators, or no such range, step, device or
+            process.
     """
-    found = Attribution.of(report)
-    phases = placement.phases(found)
+    chosen = Selected.of(report, Selection(**selected))
+    found, kept = chosen.found, chosen.work
+    phases = placement.phases(found, warmup_counts=chosen.asked.warmup_counts)
     phases = phases if most is None else phases.folded(most)
-    asked = selection.Selection(device=device, process=process)
-    of_place = selection.on(report, found.work, asked)
-    kept = warmup.counted(found, exclude_warmup=exclude_warmup) & of_place
     calls, time = counted(found, phases, kept)
     phase_labels = [*phases.labels, OUTSIDE, ALL]
     # By phase, then the most time first; categories that do not occur have no row.
@@ -91,10 +77,8 @@ def by_category(
             "source": [found.work.source] * len(row),
         },
         heading="\n".join((report.describe(), _heading(found, phases, kept))),
-        notes=(
-            *notes_on(phases, found.work.duration_ns, kept),
-            *warmup.note(found, excluded=exclude_warmup, among=of_place),
-        ),
+        counted=chosen.lines,
+        notes=notes_on(phases, found.work.duration_ns, kept),
         unseen=("source",),
     )
 
@@ -104,7 +88,7 @@ def counted(found: Attribution, phases: Phases, kept: Bools) -> tuple[Int64, Int
 
     The last two rows are what was launched outside the steps, and everything.
     """
-    labels, count = labels_of(found.work), len(categories.CATEGORIES)
+    labels, count = found.work.categories, len(categories.CATEGORIES)
     category = np.array([categories.CATEGORIES.index(label) for label in labels], np.int64)
     group = outside_steps(found, phases)[kept] * count + category[found.work.kind[kept]]
     size = (len(phases.labels) + 1) * count
@@ -139,8 +123,11 @@ def _heading(found: Attribution, phases: Phases, kept: Bools) -> str:
     return f"{line}; {helped:,} launches placed by the thread that waited" if helped else line
 
 
-def overview(found: Attribution) -> Table | None:
-    """Return each phase's time on the host and on the device, warm-up left out.
+def overview(chosen: Selected) -> Table | None:
+    """Return each phase's time on the host and on the device.
+
+    Args:
+        chosen: the part of a report that counts.
 
     Returns:
         ``phase, instances, wall_ns, kernel_ns, share, gemm_share``: ``wall_ns`` counts what is open
@@ -149,17 +136,17 @@ def overview(found: Attribution) -> Table | None:
         phase, and what was launched before, between and after them is `outside steps`. None without
         any range.
     """
+    found, kept = chosen.found, chosen.work
     if not len(found.ranges):
         return None
-    phases = placement.phases(found).folded()
-    kept = warmup.counted(found)
+    phases = placement.phases(found, warmup_counts=chosen.asked.warmup_counts).folded()
     labels = [*phases.labels, OUTSIDE]
     phase = outside_steps(found, phases)
-    wall, opened = host_times(phases, warmup.outside(found, phases.ranges), len(labels))
-    gemm = np.array([label == "gemm" for label in labels_of(found.work)], np.bool_)
+    wall, opened = host_times(phases, of_phases(chosen, phases), len(labels))
+    gemm = found.work.in_category("gemm")
     time = found.work.duration_ns
     kernel = _sums(phase, len(labels), kept, time)
-    in_gemm = _sums(phase, len(labels), kept & gemm[found.work.kind], time)
+    in_gemm = _sums(phase, len(labels), kept & gemm, time)
     table = Table(
         name="phases",
         columns={
@@ -178,15 +165,19 @@ def overview(found: Attribution) -> Table | None:
     return table.take(np.flatnonzero((kernel > 0) | (opened > 0)))
 
 
+def of_phases(chosen: Selected, phases: Phases) -> Bools:
+    """Return which of the ranges that are phases began in the part of a report that counts."""
+    return chosen.during(phases.ranges.start_ns, phases.ranges.process)
+
+
 def outside_steps(found: Attribution, phases: Phases) -> Int64:
     """Return the phase of each piece of work, one more for what no phase and no step launched."""
     known = steps.of(found)
     if known is None:
         return phases.phase
     launches = found.launches
-    process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
     other = phases.phase == len(phases.labels) - 1
-    outside = other & launches.known & (known.at(launches.start_ns, process) == NONE)
+    outside = other & launches.known & (known.at(launches.start_ns, launches.process) == NONE)
     return np.where(outside, len(phases.labels), phases.phase)
 
 
@@ -230,17 +221,10 @@ def _sums(phase: Int64, count: int, kept: Bools, duration_ns: Int64) -> Int64:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the phases; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.phases")
-    cli.add_exclude(parser)
-    selection.add_places(parser)
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = by_category(
-            report,
-            exclude_warmup=args.exclude == "warmup",
-            device=args.device,
-            process=args.process,
-            most=most_of(args),
-        )
+        table = by_category(report, most=most_of(args), **selection.of_arguments(args))
     cli.emit(table, args, most=None)
     return 0
 

@@ -16,18 +16,19 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Float64, Int64
 from analysis.arithmetic.statistics import sums as total
-from analysis.attribution import costs
-from analysis.attribution.launches import Attribution
+from analysis.attribution import costs, selection
+from analysis.attribution.selection import Options, Selected, Selection
+from analysis.knowledge.peaks import GIGA, TERA, lookup
+from analysis.measures import number_format
 from analysis.measures.mfu import mfu
 from analysis.measures.range_sums import range_sums
-from analysis.roof import NAN, Roof, bounds, roof
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent, scaled
@@ -37,11 +38,75 @@ from analysis.source.report import Report
 from profiling import names
 
 if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
     from analysis.measures.range_sums import RangeSums
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+NAN: Final = float("nan")
+
+LAUNCH_BOUND: Final = 0.5
+"""Idle for more than this share of a range's time on the GPU, launching is what takes longest."""
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What limits a run: peaks, NaN where not known, and where they are from."""
+
+    flops_per_s: float
+    bytes_per_s: float
+    origin: str
+
+    @property
+    def ridge(self) -> float:
+        """The FLOPs a byte from which on arithmetic is the limit."""
+        return self.flops_per_s / self.bytes_per_s
+
+
+def roof(
+    found: Attribution, peak_tflops: float | None = None, peak_gbs: float | None = None
+) -> Roof:
+    """Return the peaks of the run's GPU in its number format, or those given.
+
+    Args:
+        found: the run's work; on a CPU no peak is known.
+        peak_tflops: in TFLOP/s, in place of the GPU's.
+        peak_gbs: in GB/s, likewise.
+    """
+    card = lookup(found.report.device) if not found.work.on_cpu else None
+    name = number_format.of_report(found.report, found.work)
+    rate = card.flops_per_s(name) if card else None
+    if name == "tf32" and card and rate is None:
+        # A card without tf32 does such products in fp32, whatever PyTorch allows.
+        name, rate = "fp32", card.flops_per_s("fp32")
+    parts = []
+    if peak_tflops is None and rate is not None and card:
+        parts.append(f"{scaled(rate, 'FLOP/s')} in {name}")
+    if peak_gbs is None and card:
+        parts.append(scaled(card.bytes_per_s, "B/s"))
+    origin = [f"{' and '.join(parts)} ({card.name}: {card.cited})"] if parts and card else []
+    if peak_tflops is not None:
+        origin.append(f"{scaled(peak_tflops * TERA, 'FLOP/s')}, as given")
+    if peak_gbs is not None:
+        origin.append(f"{scaled(peak_gbs * GIGA, 'B/s')}, as given")
+    return Roof(
+        peak_tflops * TERA if peak_tflops is not None else (rate or NAN),
+        peak_gbs * GIGA if peak_gbs is not None else (card.bytes_per_s if card else NAN),
+        "; ".join(origin),
+    )
+
+
+def bounds(intensity: Float64, idle_share: Float64, limit: Roof) -> list[str]:
+    """Return what limits each range: ``compute``, ``memory``, ``launch`` or ``unknown``.
+
+    Args:
+        intensity: ``(K,)`` FLOPs a byte, NaN where not known.
+        idle_share: ``(K,)`` of each range's time on the GPU, that in which the GPU did nothing.
+        limit: the peaks.
+    """
+    by_ridge = np.where(intensity >= limit.ridge, "compute", "memory")
+    known = ~np.isnan(intensity) & (not math.isnan(limit.ridge))
+    named = np.where(known, by_ridge, "unknown")
+    result: list[str] = np.where(idle_share > LAUNCH_BOUND, "launch", named).tolist()
+    return result
 
 
 def roofline(
@@ -50,7 +115,7 @@ def roofline(
     peak_tflops: float | None = None,
     peak_gbs: float | None = None,
     softmax_flops: int = costs.SOFTMAX_FLOPS,
-    exclude_warmup: bool = True,
+    **selected: Unpack[Options],
 ) -> Table:
     """Return one row per range name that has FLOPs, the one with the most kernel time first.
 
@@ -59,7 +124,7 @@ def roofline(
         peak_tflops: the peak rate in TFLOP/s; None looks the GPU up in `analysis.knowledge.peaks`.
         peak_gbs: the memory bandwidth in GB/s; likewise.
         softmax_flops: how many FLOPs an element of a softmax counts, forward.
-        exclude_warmup: leave out ranges that began during a warm-up range.
+        selected: what counts: see `analysis.attribution.selection.Options`.
 
     Returns:
         ``range, kernel_ns, flops, bytes, intensity, flops_per_s, peak_share, bound, roof_share,
@@ -68,12 +133,9 @@ def roofline(
     Raises:
         ReportError: there is no work, or no range with FLOPs.
     """
+    chosen = Selected.of(report, Selection(**selected))
     table = rooflines(
-        Attribution.of(report),
-        peak_tflops=peak_tflops,
-        peak_gbs=peak_gbs,
-        softmax_flops=softmax_flops,
-        exclude_warmup=exclude_warmup,
+        chosen, peak_tflops=peak_tflops, peak_gbs=peak_gbs, softmax_flops=softmax_flops
     )
     if table is None:
         raise ReportError(
@@ -85,17 +147,16 @@ def roofline(
 
 
 def rooflines(
-    found: Attribution,
+    chosen: Selected,
     *,
     peak_tflops: float | None = None,
     peak_gbs: float | None = None,
     softmax_flops: int = costs.SOFTMAX_FLOPS,
-    exclude_warmup: bool = True,
 ) -> Table | None:
-    """Return the same of what is attributed already, or None where no range has FLOPs."""
+    """Return the roofline of what counts, or None where no range of it has FLOPs."""
+    found, kept = chosen.found, chosen.ranges
     ranges = found.ranges
-    sums = range_sums(found, softmax_flops)
-    kept = ~found.ranges_in_warmup if exclude_warmup else np.ones(len(ranges), np.bool_)
+    sums = range_sums(chosen, softmax_flops)
     counts = kept & (sums.flops != tables.MISSING)
     if not counts.any():
         return None
@@ -111,6 +172,7 @@ def rooflines(
             "source": [found.work.source] * len(labels),
         },
         heading="\n".join(heading(found, limit, softmax_flops, labels, group)),
+        counted=chosen.lines,
         notes=(
             *notes(found, sums, kept, place, group, limit),
             *too_fast(np.asarray(columns["peak_share"], np.float64), limit),
@@ -254,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--peak-gbs", type=rate, metavar="G", help="memory bandwidth in GB/s (default the GPU's)"
     )
     costs.add_softmax_flops(parser)
-    cli.add_exclude(parser)
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
         table = roofline(
@@ -262,7 +324,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             peak_tflops=args.peak_tflops,
             peak_gbs=args.peak_gbs,
             softmax_flops=args.softmax_flops,
-            exclude_warmup=args.exclude == "warmup",
+            **selection.of_arguments(args),
         )
     cli.emit(table, args)
     return 0

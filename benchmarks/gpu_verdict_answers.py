@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis import attention, phases
 from analysis.answers.__main__ import answers as answered
 from analysis.attribution import phases as placement
-from analysis.attribution import warmup
 from analysis.attribution.launches import Attribution
+from analysis.attribution.selection import Selected, Selection
 from analysis.measures.gemm_calls import GEMM, gemm_calls
 from analysis.ranges import __main__ as ranges
 from analysis.show.errors import ReportError
@@ -30,8 +30,8 @@ from benchmarks.gpu_verdict_rows import (
 from profiling import names
 
 if TYPE_CHECKING:
+    from analysis import Report
     from analysis.answers.benchmark import Benchmark
-    from analysis.source.report import Report
 
 NOTES: Final = REFERENCES["notes"]
 
@@ -85,12 +85,13 @@ def first(left: Left, name: str) -> Report:
 
 def _gemms(left: Left) -> Found:
     with first(left, "forward") as report:
-        found = Attribution.of(report)
+        chosen = Selected.of(report, Selection())
+        found = chosen.found
         known = placement.phases(found)
         if names.FORWARD not in known.labels:
             raise Missing("the recording has no forward range")
-        kept = warmup.counted(found) & (known.phase == known.labels.index(names.FORWARD))
-        calls = gemm_calls(found, kept, _passes(found))
+        kept = chosen.work & (known.phase == known.labels.index(names.FORWARD))
+        calls = gemm_calls(chosen, kept, _passes(found))
         layers = int(report.run.get("num_layers", "12"))
     words = f"{calls.linear:g} linear + {calls.batched:g} batched"
     return Found(words, calls.linear, calls.by_layer and calls.layers == layers)
@@ -158,7 +159,7 @@ def _by_nvtx(left: Left, recorder: str) -> Found:
     """
     measured = statistics.median(left.json("benchmark-forward")["forward_ns"])
     with left.report("forward", recorder) as report:
-        rows = ranges.summary(report, instances=True, exclude=_warmups(report)).rows()
+        rows = ranges.summary(report, instances=True).rows()
         on_gpu = report.run.get("device", "cuda").startswith("cuda")
     column = "span_ns" if on_gpu else "wall_ns"
     times = [int(each[column]) for each in rows if each["range"] == names.FORWARD]
@@ -168,10 +169,6 @@ def _by_nvtx(left: Left, recorder: str) -> Found:
     apart = middle / measured - 1
     both = f"{digits(middle / NS_PER_MS)} beside {digits(measured / NS_PER_MS)} ms"
     return Found(f"{apart * 100:+.1f} % ({both})", abs(apart))
-
-
-def _warmups(report: Report) -> tuple[str, ...]:
-    return (names.WARMUP,) if len(Attribution.of(report).warmup) else ()
 
 
 def sentences(left: Left) -> dict[str, list[str]]:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Final
 
 from analysis import attention, kernels, phases
-from analysis.attribution import warmup
 from analysis.attribution.launches import Attribution
 from analysis.show.render import digits
 from benchmarks.gpu_stages import STAGES
@@ -143,11 +142,9 @@ def _both(left: Left, name: str) -> list[list[dict[str, Any]]]:
     found = []
     for recorder in RECORDERS:
         with left.report(name, recorder) as report:
-            everything = Attribution.of(report)
-            if everything.work.on_cpu:
+            if Attribution.of(report).work.on_cpu:
                 raise Missing("recorded on a CPU, whose operators the two count apart")
-            kept = everything.work.take(warmup.counted(everything))
-            found.append(kernels.rank(report, kept).rows())
+            found.append(kernels.ranking(report).rows())
     return found
 
 

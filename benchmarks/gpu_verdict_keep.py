@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from analysis import Report
 from analysis.layers import records, tables
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
-from analysis.source.report import Report
 from benchmarks.conditions import ROOT
 from benchmarks.gpu_verdict_answers import sentences
 from benchmarks.gpu_verdict_attribution import recorded

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from analysis import Report
 from analysis.show.errors import ReportError
-from analysis.source.report import Report
 from benchmarks.gpu_evidence import STATE
 from benchmarks.text import BenchmarkError
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from analysis import Report
 from analysis.kernels import ranking
 from analysis.ranges.__main__ import summary
 from analysis.show.errors import ReportError
-from analysis.source.report import Report
 from analysis.source.trace.convert import TraceError, convert
 from analysis.source.trace.names import recordable
 from profiling import result_file, run_facts

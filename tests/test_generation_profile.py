@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.source.report import Report
+from analysis import Report
 from analysis.source.trace.convert import convert
 from profiling import generation, generation_pair, generation_workload, names, run_facts
 from profiling.capture import TRACE_NAME

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis import Report
 from analysis.recorded import ranges as nvtx
-from analysis.source.report import Report
 from profiling import names
 from tests.made.runs.launched import launch as launched
 

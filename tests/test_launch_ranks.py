@@ -16,8 +16,7 @@ import psutil
 import pytest
 import torch.distributed as dist
 
-from analysis import overlap
-from analysis.source.report import Report
+from analysis import Report, overlap
 from model import SIZES, flops
 from model.parallel import process_group
 from profiling import launch, launch_ranks, names, options
@@ -110,7 +109,7 @@ def test_the_ranges_of_each_rank_arrived(reports: list[Path]) -> None:
 def test_the_overlap_of_both_ranks_is_known(reports: list[Path]) -> None:
     with ExitStack() as stack:
         opened = [stack.enter_context(Report(path)) for path in reports]
-        rows = overlap.overlap(opened).rows()
+        rows = overlap.overlap(*opened).rows()
     tensors = 3 + 9 * SIZES["tiny"].num_layers
     assert [(row["rank"], row["calls"]) for row in rows] == [("0", 2 * tensors), ("1", 2 * tensors)]
     for row in rows:

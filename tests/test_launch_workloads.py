@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.source.report import Report
+from analysis import Report
 from profiling import launch_workloads, options
 from profiling.errors import UsageError
 from profiling.generation_workload import GenerationSettings

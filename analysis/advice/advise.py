@@ -11,15 +11,12 @@ from analysis.advice.on_copies import copies, exposed, pageable
 from analysis.advice.on_idle import elsewhere, launches, synchronisation
 from analysis.advice.on_model import attention, optimizer, tf32
 from analysis.advice.on_ranks import communication
-from analysis.measures.mfu import step_times
 from analysis.measures.range_sums import launched
-from analysis.measures.window import Measured
-from analysis.page.steps import slowdown
+from analysis.measures.step_times import slowdown, step_times
 from analysis.show.render import duration, percent
 
 if TYPE_CHECKING:
-    from analysis.attribution.launches import Attribution
-    from analysis.source.report import Report
+    from analysis.measures.window import Measured
 
 OVERHEAD: Final = 0.1
 """Slowed by more than this, what was measured is also the profiler."""
@@ -31,21 +28,12 @@ GRAPHS: Final = 0.1
 """A tenth of the time in graphs that are not looked into can hide the kernels that matter."""
 
 
-def advice(report: Report, found: Attribution) -> list[str]:
+def advise(measured: Measured) -> list[str]:
     """Return one line for each finding that has a known cure; none where there is nothing to say.
 
     Warm-up, and what lies outside the steps (or the phases), does not count. What takes most of the
     GPUs' wall time comes first, and last what is about the recording.
-
-    Args:
-        report: what was recorded.
-        found: its work, attributed.
     """
-    return advise(Measured(report, found))
-
-
-def advise(measured: Measured) -> list[str]:
-    """Return the same of what is read already."""
     on_gpu = (
         *(exposed, copies, pageable, communication),
         *(synchronisation, launches, elsewhere, graphs, tf32),
@@ -102,8 +90,8 @@ def missing_ranges(measured: Measured) -> list[Finding]:
                 "put the parts into spans (profiling.spans: span, annotate)"
             )
         ]
-    inside = np.zeros(len(found.work.kind), np.bool_)
-    for _, slices, order in launched(found):
+    inside = np.zeros(len(found.work), np.bool_)
+    for _, slices, order in launched(measured.chosen):
         inside[order] |= slices.covered(len(order))
     share = int(found.work.duration_ns[inside & measured.work].sum()) / measured.kernel_ns
     if share >= ATTRIBUTED:

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools
 from analysis.measures import gpu_time_split
-from analysis.measures.gpu_time_split import TABLES_OF_KERNELS
+from analysis.recorded.device_work import RANKED
 from analysis.show.render import percent
 
 if TYPE_CHECKING:
     from analysis.measures.window import Measured
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,7 @@ def work_share(measured: Measured, chosen: Bools) -> float:
     """
     if measured.found.work.on_cpu:
         return wall_share(measured, int(measured.found.work.duration_ns[chosen].sum()))
-    # The timeline begins with what is ranked, in the same order.
-    ranked = np.zeros(len(measured.timeline), np.bool_)
+    ranked = np.zeros(len(measured.done), np.bool_)
     ranked[: len(chosen)] = chosen
     total = 0
     for here, window in places(measured):
@@ -71,24 +68,21 @@ def exposed_share(measured: Measured, moved: Bools) -> float:
 
     Args:
         measured: what is looked at.
-        moved: ``(M,)`` of `Measured.moves`.
+        moved: ``(M,)`` of the device work, some copies and sets.
     """
-    timeline = measured.timeline
-    moving = np.zeros(len(timeline), np.bool_)
-    moving[len(timeline) - len(moved) :] = moved
     total = 0
     for here, window in places(measured):
-        kernels = gpu_time_split.covered(measured, here & (timeline.kind < TABLES_OF_KERNELS))
-        both = gpu_time_split.joined(kernels, gpu_time_split.covered(measured, here & moving))
+        kernels = gpu_time_split.covered(measured, here & (measured.done.kind < RANKED))
+        both = gpu_time_split.joined(kernels, gpu_time_split.covered(measured, here & moved))
         total += gpu_time_split.inside_window(both, window)
         total -= gpu_time_split.inside_window(kernels, window)
     return wall_share(measured, total)
 
 
 def places(measured: Measured) -> list[tuple[Bools, list[int]]]:
-    """Return of each GPU which of the timeline it did, ``(N,)``, and its measured window."""
-    timeline = measured.timeline
+    """Return of each GPU which device work it did, ``(M,)``, and its measured window."""
+    done = measured.done
     return [
-        ((timeline.process == place.process) & (timeline.device == place.device), window)
+        ((done.process == place.process) & (done.device == place.device), window)
         for place, window in zip(measured.idle.places, measured.windows.tolist(), strict=True)
     ]

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.advice.finding import Finding, exposed_share, in_words, places
+from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.union import Cover
 from analysis.measures import idle_causes
+from analysis.recorded.device_work import COPY
 from analysis.show.render import duration, percent, scaled
-from analysis.source.device_tables import COPY
+from analysis.source import device_tables
 
 if TYPE_CHECKING:
     from analysis.measures.window import Measured
-
-Bools = npt.NDArray[np.bool_]
 
 COPY_SHARE: Final = 0.01
 """Copies get a line sooner: a step needs next to none, and the cure is one word."""
@@ -37,8 +36,8 @@ OTHERWISE: Final = "copy less (views, work in place), or on a stream of its own,
 
 def copies(measured: Measured) -> list[Finding]:
     """Return a line on copies that are synchronous by the names of their calls."""
-    moves = measured.moves
-    chosen = moves.synchronous & ~moves.pageable & measured.during(moves.process, moves.launch_ns)
+    done = measured.done
+    chosen = done.synchronous & ~done.pageable & asked_for(measured)
     if not costly(measured, chosen):
         return []
     share = exposed_share(measured, chosen)
@@ -54,8 +53,7 @@ def copies(measured: Measured) -> list[Finding]:
 
 def pageable(measured: Measured) -> list[Finding]:
     """Return a line on copies of pageable memory: synchronous, whatever the call is named."""
-    moves = measured.moves
-    chosen = moves.pageable & measured.during(moves.process, moves.launch_ns)
+    chosen = measured.done.pageable & asked_for(measured)
     if not costly(measured, chosen):
         return []
     share = exposed_share(measured, chosen)
@@ -72,18 +70,17 @@ def pageable(measured: Measured) -> list[Finding]:
 
 def exposed(measured: Measured) -> list[Finding]:
     """Return a line on other copies, of pinned memory or within GPUs, under which nothing runs."""
-    moves = measured.moves
-    is_copy = np.array([kind.startswith("memcpy") for kind in moves.kinds], np.bool_)[moves.kind]
-    chosen = is_copy & ~moves.pageable & ~moves.synchronous & running(measured)
+    done = measured.done
+    chosen = (done.kind == COPY) & ~done.pageable & ~done.synchronous & running(measured)
     share = exposed_share(measured, chosen) if chosen.any() else 0.0
     if share < EXPOSED:
         return []
-    spent = np.bincount(moves.kind[chosen], moves.duration_ns[chosen], len(moves.kinds))
+    spent = np.bincount(done.name[chosen], done.duration_ns[chosen], len(done.names))
     longest = int(spent.argmax())
-    direction = moves.kinds[longest].removeprefix("memcpy ")
-    mostly = chosen & (moves.kind == longest)
+    direction = done.names[longest].removeprefix("memcpy ")
+    mostly = chosen & (done.name == longest)
     # What is not pageable is pinned, if the recording tells at all.
-    told = direction in CURES and measured.report.has(COPY, "srcKind")
+    told = direction in CURES and measured.report.has(device_tables.COPY, "srcKind")
     memory = " of pinned memory" if told else ""
     return [
         Finding(
@@ -96,12 +93,18 @@ def exposed(measured: Measured) -> list[Finding]:
 
 
 def running(measured: Measured) -> Bools:
-    """Return ``(M,)`` which copies and sets a GPU was at during its measured window."""
-    timeline, count = measured.timeline, len(measured.moves)
-    result = np.zeros(len(timeline), np.bool_)
+    """Return ``(M,)`` which device work a GPU was at during its measured window."""
+    done = measured.done
+    result = np.zeros(len(done), np.bool_)
     for here, (start, end) in places(measured):
-        result |= here & (timeline.end_ns > start) & (timeline.start_ns < end)
-    return result[len(timeline) - count :]
+        result |= here & (done.end_ns > start) & (done.start_ns < end)
+    return result
+
+
+def asked_for(measured: Measured) -> Bools:
+    """Return ``(M,)`` which device work was asked for during the measured window of its process."""
+    done = measured.done
+    return measured.during(done.process, done.launch_ns)
 
 
 def counted(count: int, kind: str = "") -> str:
@@ -115,8 +118,8 @@ def counted(count: int, kind: str = "") -> str:
 
 def speed(measured: Measured, chosen: Bools) -> str:
     """Return how much the ``(M,)`` chosen copies moved, and how fast."""
-    moves = measured.moves
-    moved, took = int(moves.bytes[chosen].sum()), int(moves.duration_ns[chosen].sum())
+    done = measured.done
+    moved, took = int(done.bytes[chosen].sum()), int(done.duration_ns[chosen].sum())
     return f"{scaled(moved, 'B')} at {scaled(moved / max(took, 1) * 1e9, 'B/s')}"
 
 
@@ -131,7 +134,7 @@ def costly(measured: Measured, chosen: Bools) -> bool:
     """Return whether the ``(M,)`` chosen copies, and idle time for copies, are worth a line."""
     found = measured.idle
     waits = measured.gaps & (found.cause == idle_causes.CAUSES.index(idle_causes.COPY))
-    took = int(measured.moves.duration_ns[chosen].sum()) + int(found.duration_ns[waits].sum())
+    took = int(measured.done.duration_ns[chosen].sum()) + int(found.duration_ns[waits].sum())
     return bool(chosen.any()) and took / measured.wall_ns >= COPY_SHARE
 
 
@@ -140,11 +143,10 @@ def time_in_calls(measured: Measured, chosen: Bools) -> int:
 
     Of each thread what overlaps counts once; threads are added up.
     """
-    moves = measured.moves
-    call = moves.call[chosen]
+    calls, call = measured.done.calls, measured.done.call[chosen]
     call = call[call >= 0]
     total = 0
-    for thread in np.unique(moves.calls.thread[call]):
-        mine = call[moves.calls.thread[call] == thread]
-        total += Cover.of(moves.calls.start_ns[mine], moves.calls.end_ns[mine]).busy_ns
+    for thread in np.unique(calls.thread[call]):
+        mine = call[calls.thread[call] == thread]
+        total += Cover.of(calls.start_ns[mine], calls.end_ns[mine]).busy_ns
     return total

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.advice.finding import Finding, wall_share
+from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.containment import Spans
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.phases import last_around
@@ -18,8 +18,6 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.measures.window import Measured
-
-Bools = npt.NDArray[np.bool_]
 
 WORTH_A_LINE: Final = 0.05
 """Of the measured time. Steps differ by some percent among themselves: less is not seen in them."""
@@ -136,7 +134,7 @@ def launch_bound(measured: Measured) -> list[str]:
     Operators' own ranges (``aten::…``, autograd's) are left out: nobody fuses one operator.
     """
     ranges, sums = measured.found.ranges, measured.sums
-    kept = np.flatnonzero(~measured.found.ranges_in_warmup)
+    kept = np.flatnonzero(measured.chosen.ranges)
     count = len(ranges.names)
     window, lost = np.zeros(count, np.int64), np.zeros(count, np.int64)
     np.add.at(window, ranges.name[kept], sums.window_ns[kept])
@@ -186,7 +184,7 @@ def once(measured: Measured, lost: dict[str, int]) -> list[str]:
 
 def inside(measured: Measured, inner: str, outer: str) -> bool:
     """Return whether all ranges of one label lie in ranges of another, warm-up left out."""
-    ranges = measured.found.ranges.take(~measured.found.ranges_in_warmup)
+    ranges = measured.found.ranges.take(measured.chosen.ranges)
     labels = np.array([canonical(name) for name in ranges.names], object)
     small, big = (ranges.take(labels[ranges.name] == label) for label in (inner, outer))
     around = last_around(

@@ -13,7 +13,7 @@ from analysis.attribution.origin import origin
 from analysis.knowledge import number_formats
 from analysis.knowledge.categories import category
 from analysis.knowledge.peaks import lookup
-from analysis.measures.attention_work import fused, of_category, of_part
+from analysis.measures.attention_work import fused, of_part
 from analysis.show.render import duration, percent
 from profiling import names
 
@@ -79,7 +79,7 @@ def optimizer(measured: Measured) -> list[Finding]:
     if names.OPTIMIZER not in phases.labels:
         return []
     mine = measured.work & (phases.phase == phases.labels.index(names.OPTIMIZER))
-    in_one = of_category(found.work, "optimizer")
+    in_one = found.work.in_category("optimizer")
     ranges = phases.ranges.called(names.OPTIMIZER)
     # Those in warm-up do not count, as their work does not.
     chosen = phases.ranges.take(ranges)

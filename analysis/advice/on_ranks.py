@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analysis.advice.finding import Finding, in_words, wall_share
+from analysis.measures.gpu_time_split import occupations
 from analysis.show.render import duration, percent
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ UNEVEN: Final = 0.02
 
 def communication(measured: Measured) -> list[Finding]:
     """Return a line on collectives with nothing beside them, and on ranks that wait unevenly."""
-    gpus = measured.occupations
+    gpus = occupations(measured)
     exposed = sum(gpu.communication_ns for gpu in gpus)
     share = wall_share(measured, exposed)
     if not gpus or share < EXPOSED:

@@ -16,11 +16,13 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import cast
+from typing import Unpack, cast
 
 from analysis.answers.benchmark import Benchmark, read_benchmark
 from analysis.answers.material import Material
 from analysis.answers.sentences import QUESTIONS
+from analysis.attribution import selection
+from analysis.attribution.selection import Options, Selection
 from analysis.show import cli
 from analysis.show.render import visible
 from analysis.show.table import Column, Table
@@ -28,14 +30,14 @@ from analysis.source.report import Report
 
 
 def answers(
-    report: Report, benchmark: Benchmark | None = None, *, exclude_warmup: bool = True
+    report: Report, benchmark: Benchmark | None = None, **selected: Unpack[Options]
 ) -> Table:
     """Return the five answers.
 
     Args:
         report: with `forward` ranges at least, or (b) to (d) speak of the whole.
         benchmark: ``forward_ns`` and ``backward_ns``, one time a step.
-        exclude_warmup: leave warm-up out.
+        selected: what counts: see `analysis.attribution.selection.Options`.
 
     Returns:
         ``question, answer``, five rows.
@@ -43,7 +45,7 @@ def answers(
     Raises:
         ReportError: there are neither kernels nor operators.
     """
-    material = Material.of(report, benchmark or {}, exclude_warmup=exclude_warmup)
+    material = Material.of(report, benchmark or {}, Selection(**selected))
     return Table(
         name="answers",
         columns={
@@ -51,6 +53,7 @@ def answers(
             "answer": [answer(material) for answer in QUESTIONS.values()],
         },
         heading=report.describe(),
+        counted=material.chosen.lines,
         notes=material.phases.notes,
     )
 
@@ -63,7 +66,12 @@ def together(tables: Sequence[Table]) -> Table:
             for name, value in (*row.items(), ("report", table.heading)):
                 cast(list[str], columns[name]).append(str(value))
     notes = dict.fromkeys(note for table in tables for note in table.notes)
-    return Table("answers", columns, notes=tuple(notes))
+    lines = dict.fromkeys(
+        f"{table.heading}: {line}" if len(tables) > 1 else line
+        for table in tables
+        for line in table.counted
+    )
+    return Table("answers", columns, notes=tuple(notes), counted=tuple(lines))
 
 
 def paragraphs(table: Table) -> str:
@@ -82,15 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(__doc__, "python -m analysis.answers")
     parser.add_argument("more", nargs="*", metavar="REPORT", help="further reports")
     parser.add_argument("--benchmark", metavar="FILE", help="the benchmark's JSON, for (a)")
-    cli.add_exclude(parser)
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     benchmark = read_benchmark(args.benchmark) if args.benchmark else {}
     found = []
     for path in (args.report, *args.more):
         with Report(path) as report:
-            found.append(answers(report, benchmark, exclude_warmup=args.exclude == "warmup"))
+            found.append(answers(report, benchmark, **selection.of_arguments(args)))
     table = together(found)
     if args.format == "table" and args.output is None:
+        sys.stdout.write("".join(f"{visible(line)}\n" for line in table.counted))
         sys.stdout.write(paragraphs(table))
         cli.say(*table.notes)
     else:

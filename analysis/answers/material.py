@@ -9,19 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import kernels
+from analysis.arithmetic.arrays import Bools
 from analysis.attribution import phases as placement
-from analysis.attribution import warmup
-from analysis.attribution.launches import Attribution
+from analysis.attribution.selection import Selected, Selection
 from analysis.measures.gemm_calls import GemmCalls, gemm_calls
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.answers.benchmark import Benchmark
+    from analysis.attribution.launches import Attribution
     from analysis.attribution.phases import Phases
-    from analysis.kernels import Work
+    from analysis.recorded.work import Work
     from analysis.source.report import Report
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -29,27 +28,35 @@ class Material:
     """What the answers are made of.
 
     Attributes:
-        found: the attributed work.
+        chosen: the part of a report that counts.
         phases: the phase of each piece of work.
-        kept: which work counts.
         benchmark: step times measured without a profiler, where they were given.
     """
 
-    found: Attribution
+    chosen: Selected
     phases: Phases
-    kept: Bools
     benchmark: Benchmark
 
     @classmethod
-    def of(cls, report: Report, benchmark: Benchmark, *, exclude_warmup: bool = True) -> Material:
+    def of(cls, report: Report, benchmark: Benchmark, asked: Selection) -> Material:
         """Read a report."""
-        found = Attribution.of(report, warmup_counts=not exclude_warmup)
-        return cls(found, placement.phases(found), warmup.counted(found), benchmark)
+        chosen = Selected.of(report, asked)
+        return cls(chosen, placement.phases(chosen.found), benchmark)
+
+    @property
+    def found(self) -> Attribution:
+        """The attributed work, all of it."""
+        return self.chosen.found
+
+    @property
+    def kept(self) -> Bools:
+        """``(N,)`` which work counts."""
+        return self.chosen.work
 
     def walls_ns(self, phase: str) -> npt.NDArray[np.int64]:
         """Return how long each instance of a phase was open."""
         ranges = self.found.ranges
-        return ranges.wall_ns[ranges.called(phase) & ~self.found.ranges_in_warmup]
+        return ranges.wall_ns[ranges.called(phase) & self.chosen.ranges]
 
     def in_phase(self, phase: str) -> Work:
         """Return the work of a phase; of none where there is no such phase."""
@@ -63,7 +70,7 @@ class Material:
         if not passes or names.FORWARD not in self.phases.labels:
             return None
         forward = self.phases.phase == self.phases.labels.index(names.FORWARD)
-        return gemm_calls(self.found, self.kept & forward, passes)
+        return gemm_calls(self.chosen, self.kept & forward, passes)
 
     @property
     def noun(self) -> str:

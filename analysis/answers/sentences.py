@@ -117,7 +117,7 @@ def gemm_share(material: Material) -> str:
 
 def softmax(material: Material) -> str:
     """Answer (e): softmax against the matrix products of attention, in time and in FLOPs."""
-    table = attention.attention_parts(material.found)
+    table = attention.attention_parts(material.chosen)
     rows = {str(row["part"]): row for row in table.rows()} if table else {}
     if names.SOFTMAX not in rows and names.FUSED_ATTENTION in rows:
         return fused(rows[names.FUSED_ATTENTION])

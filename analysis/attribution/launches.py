@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Slices, Spans, contained, innermost
-from analysis.arithmetic.intervals import NONE, ordered
-from analysis.kernels import Work, load
+from analysis.arithmetic.global_ids import process_of
+from analysis.arithmetic.intervals import ordered
 from analysis.recorded import ranges as nvtx
-from analysis.recorded.correlation import callers
+from analysis.recorded.device_work import DeviceWork, device_work
+from analysis.recorded.work import NO_WORK, Work, has_device_work, has_work, ranked
 from analysis.source import tables
 from profiling import names
 
@@ -28,13 +29,10 @@ if TYPE_CHECKING:
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class Launches:
-    """Where and when each kernel, graph replay or operator was launched.
+    """Where and when each piece of work was launched.
 
     Attributes:
         thread: ``(N,)`` global thread id, or `tables.MISSING` where no launch was recorded.
@@ -46,59 +44,108 @@ class Launches:
     start_ns: Int64
     end_ns: Int64
 
-    @property
+    def __len__(self) -> int:
+        return len(self.thread)
+
+    @cached_property
     def known(self) -> Bools:
         """Which have a recorded launch."""
         known: Bools = self.thread != tables.MISSING
         return known
 
+    @cached_property
+    def process(self) -> Int64:
+        """``(N,)`` the process of each launch, or `tables.MISSING`."""
+        return np.where(self.known, process_of(self.thread), tables.MISSING)
+
+    def take(self, rows: Bools | Int64 | slice) -> Launches:
+        """Return some of the launches."""
+        return Launches(self.thread[rows], self.start_ns[rows], self.end_ns[rows])
+
 
 @dataclass(frozen=True)
 class Attribution:
-    """All work of a report beside its ranges.
+    """All work of a report beside its ranges, whatever counts of it.
+
+    Of what a GPU did, kernels and graph replays are ranked work, ``N`` of them; they come first
+    among all ``M`` rows of device work. In a report of a CPU run both are its operators.
 
     Attributes:
         report: what was recorded.
-        work: what ran.
-        ranges: of the host.
-        warmup_counts: whether a warm-up is like any other part; then there is none to leave out.
+        work: the ranked work.
     """
 
     report: Report
     work: Work
-    ranges: Ranges
-    warmup_counts: bool = False
 
     @classmethod
-    def of(cls, report: Report, *, warmup_counts: bool = False) -> Attribution:
-        """Read both from a report.
+    def of(cls, report: Report) -> Attribution:
+        """Return the work and the ranges of a report, read once.
 
         Raises:
             ReportError: it holds neither kernels nor operators.
         """
-        return cls(report, load(report), nvtx.load(report), warmup_counts)
+        return report.once(_of_work)
+
+    @classmethod
+    def of_any(cls, report: Report) -> Attribution:
+        """Return the work and the ranges of a report that need not hold any ranked work."""
+        return report.once(_of_any)
+
+    @classmethod
+    def of_devices(cls, report: Report) -> Attribution:
+        """Return what GPUs did and the ranges of a report; operators of a CPU are no work here."""
+        return Attribution.of(report) if has_device_work(report) else cls(report, NO_WORK)
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """The NVTX ranges of the host, ``R`` of them."""
+        return nvtx.load(self.report)
+
+    @cached_property
+    def device(self) -> DeviceWork:
+        """What the GPUs did, ``M`` rows; not for a report of a CPU run."""
+        return device_work(self.report)
+
+    @cached_property
+    def all_launches(self) -> Launches:
+        """``(M,)`` the launch of everything, copies and sets too; operators launch themselves."""
+        if self.work.calls is not None:
+            calls = self.work.calls
+            return Launches(calls.thread, calls.start_ns, calls.end_ns)
+        of_call, calls_ = self.device.of_call, self.device.calls
+        return Launches(*map(of_call, (calls_.thread, calls_.start_ns, calls_.end_ns)))
 
     @cached_property
     def launches(self) -> Launches:
-        """The launch of each piece of work."""
-        return launches(self.report, self.work)
+        """``(N,)`` the launch of each piece of ranked work."""
+        return self.all_launches.take(slice(len(self.work)))
+
+    @cached_property
+    def ran(self) -> tuple[Int64, Int64]:
+        """``(N,)`` starts and ends of the ranked work: on its device, or on the CPU."""
+        at = self.work.calls if self.work.calls is not None else self.device
+        return at.start_ns[: len(self.work)], at.end_ns[: len(self.work)]
 
     @cached_property
     def warmup(self) -> Ranges:
-        """The warm-up ranges; none where they count like any other."""
-        called = self.ranges.called(names.WARMUP)
-        return self.ranges.take(called & (not self.warmup_counts))
+        """The warm-up ranges."""
+        return self.ranges.take(self.ranges.called(names.WARMUP))
 
     @cached_property
+    def all_in_warmup(self) -> Bools:
+        """``(M,)`` what was launched during a warm-up range, on any thread of its process."""
+        launches = self.all_launches
+        return within(launches.start_ns, launches.process, self.warmup)
+
+    @property
     def work_in_warmup(self) -> Bools:
-        """Which work was launched during a warm-up range, on any thread of its process."""
-        found = self.launches
-        process = np.where(found.known, (found.thread >> 24) & 0xFFFFFF, tables.MISSING)
-        return within(found.start_ns, process, self.warmup)
+        """``(N,)`` which ranked work was launched during a warm-up range."""
+        return self.all_in_warmup[: len(self.work)]
 
     @cached_property
     def ranges_in_warmup(self) -> Bools:
-        """Which ranges began during a warm-up range, the warm-up ranges themselves included."""
+        """``(R,)`` which ranges began during a warm-up range, warm-up ranges themselves too."""
         return within(self.ranges.start_ns, self.ranges.process, self.warmup)
 
     @cached_property
@@ -111,50 +158,22 @@ class Attribution:
         return innermost(spans(self.ranges), calls(self.launches))
 
     @cached_property
-    def totals(self) -> tuple[Int64, Int64]:
-        """How much work each range launched, and its time: ``(N,)`` counts, ``(N,)`` ns."""
-        return totals(self.ranges, self.launches, self.work.duration_ns)
-
-    @cached_property
     def range_costs(self) -> dict[tuple[str, int], int]:
         """The least bytes a range moves, by its name and payload, where the report says."""
         return tables.range_bytes(self.report)
 
     @cached_property
     def placed(self) -> Bools:
-        """Which work has at least one range around its launch."""
+        """``(N,)`` which work has at least one range around its launch."""
         return placed(self.ranges, self.launches)
 
 
-def launches(report: Report, work: Work) -> Launches:
-    """Return the launch of each piece of work, in the order of ``work``.
-
-    A correlation id is unique only within a process, so the process is compared too. One launch
-    may be recorded twice (``cudaLaunchKernel`` and ``cudaLaunchKernel_v7000``): the earlier counts.
-    """
-    if work.calls is not None:
-        calls = work.calls
-        return Launches(calls.thread, calls.start_ns, calls.end_ns)
-    fields = ("correlation", "global_pid")
-    parts = [tables.device_work(report, table, *fields) for table in (tables.KERNEL, tables.GRAPH)]
-    correlation, process = (np.concatenate([part[field] for part in parts]) for field in fields)
-    return calls_of(report, process, correlation)
+def _of_work(report: Report) -> Attribution:
+    return Attribution(report, ranked(report))
 
 
-def calls_of(report: Report, process: Int64, correlation: Int64) -> Launches:
-    """Return the launch of what ran on a GPU, by ``(N,)`` global process and correlation ids."""
-    rows = tables.runtime_calls(report)
-    place = callers((process, correlation), (rows["thread"], rows["correlation"]), rows["start_ns"])
-    found = place != NONE
-    columns = [np.where(found, _take(rows[name], place), tables.MISSING) for name in _CALL]
-    return Launches(*columns)
-
-
-_CALL: Final = ("thread", "start_ns", "end_ns")
-
-
-def _take(values: Int64, place: Int64) -> Int64:
-    return values[place] if len(values) else np.full(len(place), tables.MISSING, np.int64)
+def _of_any(report: Report) -> Attribution:
+    return Attribution.of(report) if has_work(report) else Attribution(report, NO_WORK)
 
 
 def spans(ranges: Ranges) -> Spans:

@@ -12,22 +12,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Spans, innermost
-from analysis.arithmetic.intervals import NONE, ordered, parents
-from analysis.attribution import warmup
-from analysis.attribution.launches import within
+from analysis.arithmetic.intervals import NONE, ordered
+from analysis.attribution.launches import calls, within
+from analysis.attribution.named_ranges import all_called
 from analysis.knowledge.vocabulary import canonical
-from analysis.source import tables
+from analysis.recorded.ranges import outermost
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution, Launches
     from analysis.recorded.ranges import Ranges
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 OTHER: Final = "other"
 NO_PHASES: Final = "no range is called forward, backward or optimizer: the outermost are shown"
@@ -44,6 +41,8 @@ class Phases:
         labels: ``(P,)`` the phases there are, in the order they run, and last `OTHER`.
         phase: ``(N,)`` positions in ``labels``.
         by_caller: ``(N,)`` whether another thread's range decided.
+        in_none: ``(M,)`` of all device work, copies too, which was launched by a thread that had no
+            phase open.
         ranges: the ranges that were taken as phases.
         notes: where other ranges stand in for phases, which.
         label: ``(R,)`` the phase of each of the ranges, a position in ``labels``.
@@ -53,6 +52,7 @@ class Phases:
     labels: list[str]
     phase: Int64
     by_caller: Bools
+    in_none: Bools
     ranges: Ranges
     notes: tuple[str, ...]
     label: Int64
@@ -77,18 +77,28 @@ class Phases:
         )
 
 
-def phases(found: Attribution) -> Phases:
-    """Return the phase of all work of a report, warm-up included."""
-    chosen, notes = taken_as_phases(found)
-    place, by_caller = around(found, chosen, np.ones(len(found.work.kind), np.bool_))
+def phases(found: Attribution, *, warmup_counts: bool = False) -> Phases:
+    """Return the phase of all work of a report.
+
+    Args:
+        found: the work, that in warm-up too.
+        warmup_counts: whether warm-up ranges can stand in for phases, where there are none.
+    """
+    chosen, notes = taken_as_phases(found, warmup_counts=warmup_counts)
+    place, by_caller = around(found.all_launches, chosen)
+    in_none = (place == NONE) | by_caller
+    place, by_caller = place[: len(found.work)], by_caller[: len(found.work)]
     placed = place != NONE
-    labels, label = labels_of(found, chosen, place)
+    counts = placed & (warmup_counts | ~found.work_in_warmup)
+    labels, label = labels_of(found, chosen, place, counts)
     phase = np.full(len(place), len(labels), np.int64)
     phase[placed] = label[place[placed]]
-    return Phases([*labels, OTHER], phase, by_caller, chosen, notes, label)
+    return Phases([*labels, OTHER], phase, by_caller, in_none, chosen, notes, label)
 
 
-def taken_as_phases(found: Attribution) -> tuple[Ranges, tuple[str, ...]]:
+def taken_as_phases(
+    found: Attribution, *, warmup_counts: bool = False
+) -> tuple[Ranges, tuple[str, ...]]:
     """Return the ranges that are phases, or stand in for them; and if so, a note on it.
 
     Steps go before outermost ranges: those may be of autograd's thread, which works for a step.
@@ -98,18 +108,22 @@ def taken_as_phases(found: Attribution) -> tuple[Ranges, tuple[str, ...]]:
     if chosen.any():
         return ranges.take(chosen), ()
     stepping = ranges.called(names.STEP)
-    if (stepping & ~found.ranges_in_warmup).any():
+    counts = np.ones(len(ranges), np.bool_) if warmup_counts else ~found.ranges_in_warmup
+    if (stepping & counts).any():
         return ranges.take(stepping), (ONLY_STEPS,)
-    return outermost(ranges, found.ranges_in_warmup), (NO_PHASES,)
+    return ranges.take(outermost(ranges) & counts), (NO_PHASES,)
 
 
-def labels_of(found: Attribution, chosen: Ranges, place: Int64) -> tuple[list[str], Int64]:
+def labels_of(
+    found: Attribution, chosen: Ranges, place: Int64, counts: Bools
+) -> tuple[list[str], Int64]:
     """Return the canonical names of some ranges: phases as they run, others by their work's time.
 
     Args:
-        found: the work; that in warm-up does not count.
+        found: the work.
         chosen: the ranges, ``R`` of them.
         place: ``(N,)`` the range that each piece of work is in, or `NONE`.
+        counts: ``(N,)`` the work whose time counts.
 
     Returns:
         ``(K,)`` names, and ``(R,)`` positions in them.
@@ -121,7 +135,6 @@ def labels_of(found: Attribution, chosen: Ranges, place: Int64) -> tuple[list[st
     if set(used) <= set(names.PHASES):
         order = sorted(range(len(used)), key=lambda one: names.PHASES.index(used[one]))
     else:
-        counts = (place != NONE) & ~found.work_in_warmup
         kernel, wall = np.zeros((2, len(used)), np.int64)
         np.add.at(kernel, label[place[counts]], found.work.duration_ns[counts])
         np.add.at(wall, label, chosen.wall_ns)
@@ -129,12 +142,6 @@ def labels_of(found: Attribution, chosen: Ranges, place: Int64) -> tuple[list[st
     position = np.empty(len(used), np.int64)
     position[order] = np.arange(len(used))
     return [used[one] for one in order], position[label]
-
-
-def outermost(ranges: Ranges, in_warmup: Bools) -> Ranges:
-    """Return the ranges that no other range of their thread contains, warm-up left out."""
-    inside = parents(ranges.start_ns, ranges.end_ns, ranges.thread)
-    return ranges.take((inside == NONE) & ~in_warmup)
 
 
 def last_around(outer: Spans, inner: Spans) -> Int64:
@@ -152,67 +159,54 @@ def last_around(outer: Spans, inner: Spans) -> Int64:
     return place
 
 
-def around(found: Attribution, chosen: Ranges, callable_: Bools) -> tuple[Int64, Bools]:
+def around(
+    launches: Launches, chosen: Ranges, callable_: Bools | None = None
+) -> tuple[Int64, Bools]:
     """Return the innermost of some ranges around each launch: on its thread, else its caller's.
 
+    The caller's is the range that is open on another thread of the process when the launch begins:
+    autograd's thread launches while the main thread waits in `backward`.
+
     Args:
-        found: the work.
+        launches: ``N`` of them.
         chosen: the ranges that count.
-        callable_: ``(N,)`` for which work another thread's range may count.
+        callable_: ``(N,)`` for which launches another thread's range may count; None for all.
 
     Returns:
         ``(N,)`` positions in ``chosen`` or `NONE`, and ``(N,)`` whether another thread decided.
     """
-    return around_launches(found.launches, chosen, callable_)
-
-
-def around_launches(launches: Launches, chosen: Ranges, callable_: Bools) -> tuple[Int64, Bools]:
-    """Return the same for some launches, ``N`` of them."""
     times = (chosen.start_ns, chosen.end_ns)
-    own = last_around(
-        Spans(chosen.thread, *times), Spans(launches.thread, launches.start_ns, launches.end_ns)
-    )
-    rows = np.flatnonzero((own == NONE) & launches.known & callable_)
+    own = last_around(Spans(chosen.thread, *times), calls(launches))
+    free = (own == NONE) & launches.known
+    rows = np.flatnonzero(free if callable_ is None else free & callable_)
     instant = launches.start_ns[rows]
-    process = (launches.thread[rows] >> 24) & 0xFFFFFF
-    caller = last_around(Spans(chosen.process, *times), Spans(process, instant, instant))
+    caller = last_around(
+        Spans(chosen.process, *times), Spans(launches.process[rows], instant, instant)
+    )
     own[rows] = caller
     by_caller = np.zeros(len(own), np.bool_)
     by_caller[rows] = caller != NONE
     return own, by_caller
 
 
-def inside(found: Attribution, wanted: str) -> Bools:
-    """Return which work is inside a range of a name: own, or the caller's where no phase is own.
-
-    Args:
-        found: the work.
-        wanted: a name as it was recorded, else one of its other spellings, else a glob.
-
-    Raises:
-        ReportError: no range is called so; the message lists some that there are.
-    """
-    return inside_of(found, warmup.meant(found.report.path, found.ranges, wanted))
-
-
-def inside_of(found: Attribution, chosen: Bools) -> Bools:
-    """Return which work is inside some ranges, by the same rule.
+def inside(found: Attribution, chosen: Bools) -> Bools:
+    """Return which device work is inside some ranges: own, or the caller's where no phase is own.
 
     A step and a warm-up have what any thread of their process launched meanwhile.
 
     Args:
         found: the work.
         chosen: ``(R,)`` which of all ranges.
+
+    Returns:
+        ``(M,)`` of all device work, copies too.
     """
     ranges = found.ranges
-    if warmup.all_of(ranges, chosen, names.WARMUP):
-        return found.work_in_warmup
-    if warmup.all_of(ranges, chosen, names.STEP):
-        launches = found.launches
-        process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
-        return within(launches.start_ns, process, ranges.take(chosen))
-    phase = phases(found)
-    no_own = (phase.phase == len(phase.labels) - 1) | phase.by_caller
-    place, _ = around(found, ranges.take(chosen), no_own)
+    if all_called(ranges, chosen, names.WARMUP):
+        return found.all_in_warmup
+    launches = found.all_launches
+    if all_called(ranges, chosen, names.STEP):
+        return within(launches.start_ns, launches.process, ranges.take(chosen))
+    place, _ = around(launches, ranges.take(chosen), phases(found).in_none)
     result: Bools = place != NONE
     return result

@@ -1,149 +1,364 @@
-"""Some of a report's work: inside a range, outside others, in some steps, on a device."""
+"""What of a report counts: chosen once, by the same options for every question.
+
+Where a report marks warm-up, that is left out unless asked for. What was launched during a warm-up
+range of its process, on whichever thread, is warm-up, and so is a range that began then.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.attribution import warmup
-from analysis.attribution.launches import Attribution
-from analysis.attribution.phases import inside, inside_of
-from analysis.attribution.steps import of as steps_of
-from analysis.kernels import Work, check, load
+from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.intervals import NONE, parents
+from analysis.attribution import named_ranges, phases, steps
+from analysis.attribution.launches import Attribution, within
+from analysis.recorded.work import check_there, quickly
 from analysis.show.errors import ReportError
+from analysis.show.render import duration, percent
 from analysis.source import tables
+from profiling import names
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from analysis.attribution.steps import Steps
+    from analysis.recorded.work import Work
     from analysis.source.report import Report
 
-Bools = npt.NDArray[np.bool_]
+ALL: Final = "none"
+"""What ``--exclude`` is given to leave nothing out by itself, not even warm-up."""
+
+StepBounds = tuple[int | None, int | None]
+
+
+class Options(TypedDict, total=False):
+    """The options that choose what of a report counts; every question takes them.
+
+    Attributes:
+        exclude: names of ranges that are left out besides warm-up, with all inside them; with
+            ``none`` among them warm-up counts.
+        steps: the first step and the one after the last, from 0, as in a slice; or None for all.
+        device: only what ran on this CUDA ordinal.
+        process: only what this process id did.
+    """
+
+    exclude: Sequence[str]
+    steps: StepBounds | None
+    device: int | None
+    process: int | None
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is asked for.
+    """What is asked to count: see `Options`."""
 
-    Attributes:
-        within: the name of a range the work must be inside of, or None.
-        exclude: names of ranges it must not be inside of.
-        steps: the first step and the one after the last, from 0, as in a slice; or None.
-        device: a CUDA ordinal, or None.
-        process: a process id, or None.
-    """
-
-    within: str | None = None
     exclude: Sequence[str] = ()
-    steps: tuple[int | None, int | None] | None = None
+    steps: StepBounds | None = None
     device: int | None = None
     process: int | None = None
 
     @property
-    def by_range(self) -> bool:
-        """Whether it takes more than reading some rows."""
-        return self.within is not None or bool(self.exclude) or self.steps is not None
+    def warmup_counts(self) -> bool:
+        """Whether warm-up is like any other part of the report."""
+        return ALL in self.exclude
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but warm-up is chosen by it."""
+        places = (self.steps, self.device, self.process)
+        return set(self.exclude) <= {ALL} and all(place is None for place in places)
 
 
-def work(report: Report, asked: Selection) -> Work:
-    """Return the work that was asked for, with a note on warm-up where it is in it.
+@dataclass(frozen=True)
+class Selected:
+    """The part of a report that counts.
+
+    Attributes:
+        found: all work of the report beside its ranges.
+        asked: what was asked for.
+    """
+
+    found: Attribution
+    asked: Selection
+
+    @classmethod
+    def of(cls, report: Report, asked: Selection) -> Selected:
+        """Return what counts of a report.
+
+        Raises:
+            ReportError: it holds neither kernels nor operators, or no such range, step, device or
+                process.
+        """
+        return cls(Attribution.of(report), asked)._checked()
+
+    @classmethod
+    def of_any(cls, report: Report, asked: Selection) -> Selected:
+        """Return what counts of a report that need not hold kernels or operators.
+
+        Raises:
+            ReportError: there is no such range, step, device or process.
+        """
+        return cls(Attribution.of_any(report), asked)._checked()
+
+    @classmethod
+    def of_devices(cls, report: Report, asked: Selection) -> Selected:
+        """Return what counts of what GPUs did, be it only copies.
+
+        Raises:
+            ReportError: there is no such range, step, device or process.
+        """
+        return cls(Attribution.of_devices(report), asked)._checked()
+
+    def _checked(self) -> Selected:
+        report, asked = self.found.report, self.asked
+        if asked.device is not None and self.found.work.on_cpu:
+            problem = f"no device {asked.device}: a CPU run"
+            raise ReportError(report.path, problem, "leave --device out")
+        if asked.device is not None:
+            check_there(report, "device", asked.device, known_numbers(self.found.device.device))
+        if asked.process is not None:
+            ranges = np.unique(self.found.ranges.process)
+            known = known_numbers(self._process) | known_numbers(ranges)
+            check_there(report, "process", asked.process, known)
+        if asked.steps is not None:
+            self._chosen_steps  # noqa: B018  (raises where there are none)
+        return self
+
+    @cached_property
+    def excluded(self) -> tuple[tuple[str, Bools], ...]:
+        """The names that are left out besides warm-up, with ``(R,)`` which ranges have each."""
+        path, ranges = self.found.report.path, self.found.ranges
+        return tuple(
+            (name, named_ranges.left_out(path, ranges, name))
+            for name in self.asked.exclude
+            if name != ALL
+        )
+
+    @property
+    def leaves_warmup_out(self) -> bool:
+        """Whether there is a warm-up, and it does not count."""
+        return bool(len(self.found.warmup)) and not self.asked.warmup_counts
+
+    @cached_property
+    def all_work(self) -> Bools:
+        """``(M,)`` which device work counts, copies and sets too; on a CPU which operators."""
+        found, asked = self.found, self.asked
+        kept = np.ones(len(found.all_launches), np.bool_)
+        if self.leaves_warmup_out:
+            kept &= ~found.all_in_warmup
+        for _, chosen in self.excluded:
+            kept &= ~phases.inside(found, chosen)
+        if asked.steps is not None:
+            launches = found.all_launches
+            kept &= self._in_chosen_steps(launches.start_ns, launches.process)
+        if asked.device is not None:
+            kept &= found.device.device == asked.device
+        if asked.process is not None:
+            kept &= self._process == asked.process
+        return kept
+
+    @property
+    def work(self) -> Bools:
+        """``(N,)`` which ranked work counts: kernels and graph replays, or operators."""
+        return self.all_work[: len(self.found.work)]
+
+    @cached_property
+    def counted(self) -> Work:
+        """The ranked work that counts."""
+        return self.found.work.take(self.work)
+
+    @cached_property
+    def ranges(self) -> Bools:
+        """``(R,)`` which ranges count.
+
+        With a device, those of processes that used it; with steps, those that began in one of them.
+        """
+        found, asked = self.found, self.asked
+        ranges = found.ranges
+        kept = np.ones(len(ranges), np.bool_)
+        if self.leaves_warmup_out:
+            kept &= ~found.ranges_in_warmup
+        for _, chosen in self.excluded:
+            kept &= ~self._inside(chosen)
+        if asked.steps is not None:
+            kept &= self._in_chosen_steps(ranges.start_ns, ranges.process)
+        if asked.process is not None:
+            kept &= ranges.process == asked.process
+        if asked.device is not None:
+            known = self.work & found.launches.known
+            kept &= np.isin(ranges.process, np.unique(found.launches.process[known]))
+        return kept
+
+    def _inside(self, chosen: Bools) -> Bools:
+        """Return ``(R,)`` some ranges and all inside them, on any thread for warm-up."""
+        ranges = self.found.ranges
+        if named_ranges.all_called(ranges, chosen, names.WARMUP):
+            return self.found.ranges_in_warmup
+        result = chosen
+        while True:
+            # Ranges come after those around them, so a few rounds reach the bottom.
+            further = result | ((self.parents != NONE) & result[self.parents])
+            if np.array_equal(further, result):
+                return result
+            result = further
+
+    @cached_property
+    def parents(self) -> Int64:
+        """``(R,)`` the innermost other range around each, on its thread, or `NONE`."""
+        ranges = self.found.ranges
+        return parents(ranges.start_ns, ranges.end_ns, ranges.thread)
+
+    @property
+    def _process(self) -> Int64:
+        """``(M,)`` the process of all work."""
+        calls = self.found.work.calls
+        return calls.process if calls is not None else self.found.device.process
+
+    def during(self, instant_ns: Int64, process: Int64) -> Bools:
+        """Return ``(T,)`` which instants of some processes lie in the part that counts."""
+        found, asked = self.found, self.asked
+        kept = np.ones(len(instant_ns), np.bool_)
+        if self.leaves_warmup_out:
+            kept &= ~within(instant_ns, process, found.warmup)
+        for _, chosen in self.excluded:
+            kept &= ~within(instant_ns, process, found.ranges.take(chosen))
+        if asked.steps is not None:
+            kept &= self._in_chosen_steps(instant_ns, process)
+        if asked.process is not None:
+            kept &= process == asked.process
+        return kept
+
+    def left_out_windows(self, process: int) -> tuple[Int64, Int64]:
+        """Return starts and ends of the stretches of a process's time that do not count."""
+        found = self.found
+        parts = [found.warmup] if self.leaves_warmup_out else []
+        parts += [found.ranges.take(chosen) for _, chosen in self.excluded]
+        mine = [part.take(part.process == process) for part in parts]
+        start = np.concatenate([np.empty(0, np.int64), *(part.start_ns for part in mine)])
+        end = np.concatenate([np.empty(0, np.int64), *(part.end_ns for part in mine)])
+        if self.asked.steps is not None:
+            known, wanted = self._chosen_steps
+            steps = known.only(wanted).of_process(process)
+            lowest, highest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+            start = np.concatenate([start, [lowest], steps.end_ns])
+            end = np.concatenate([end, steps.start_ns, [highest]])
+        return start, end
+
+    @cached_property
+    def steps(self) -> Steps | None:
+        """The steps that count, numbered from 0; None where there are none.
+
+        Where warm-up counts, a warm-up range without a step inside is a step too: our launcher
+        opens one for each.
+        """
+        if self.asked.steps is not None:
+            known, wanted = self._chosen_steps
+            found = known.only(wanted)
+        else:
+            every = steps.of(self.found, warmup_counts=self.asked.warmup_counts)
+            if every is None:
+                return None
+            found = every
+        if self.asked.process is not None:
+            found = found.of_process(self.asked.process)
+        return found if found.count else None
+
+    @cached_property
+    def _chosen_steps(self) -> tuple[Steps, range]:
+        assert self.asked.steps is not None, "no steps were asked for"
+        return steps.asked_for(self.found.report.path, steps.of(self.found), self.asked.steps)
+
+    def _in_chosen_steps(self, instant_ns: Int64, process: Int64) -> Bools:
+        known, wanted = self._chosen_steps
+        number = known.at(instant_ns, process)
+        chosen: Bools = (number >= wanted.start) & (number < wanted.stop)
+        return chosen
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """What a heading says of the part that counts: how much was left out, and why."""
+        return (*self.on_warmup, *self.on_others)
+
+    @property
+    def on_warmup(self) -> tuple[str, ...]:
+        """How much of the work was warm-up, where the report marks any."""
+        found = self.found
+        if not len(found.warmup) or not len(found.work):
+            return ()
+        if self.asked.steps is not None:
+            return ()  # a step that can be asked for is none of the warm-up
+        of_place = np.ones(len(found.work), np.bool_)
+        if self.asked.device is not None:
+            of_place &= found.device.device[: len(of_place)] == self.asked.device
+        if self.asked.process is not None:
+            of_place &= self._process[: len(of_place)] == self.asked.process
+        time = found.work.duration_ns * of_place
+        warm = int(time[found.work_in_warmup].sum())
+        share = percent(warm / max(int(time.sum()), 1))
+        what = "left out" if self.leaves_warmup_out else "included"
+        return (f"{duration(warm)}, {share} of the work, was warm-up: {what}",)
+
+    @property
+    def on_others(self) -> tuple[str, ...]:
+        """What was left out or asked for besides warm-up."""
+        lines, time = [], self.found.work.duration_ns
+        for name, chosen in self.excluded:
+            if name in named_ranges.NAMES:
+                lines += [] if len(self.found.warmup) else [named_ranges.NO_WARMUP]
+                continue
+            inside = phases.inside(self.found, chosen)[: len(time)]
+            lost = int(time[inside].sum())
+            share = percent(lost / max(int(time.sum()), 1))
+            lines.append(f"{name} left out: {duration(lost)}, {share} of the work")
+        said = []
+        if self.asked.steps is not None:
+            known, wanted = self._chosen_steps
+            said.append(f"steps {wanted.start} to {wanted.stop - 1} of {known.count}")
+        if self.asked.device is not None:
+            said.append(f"device {self.asked.device}")
+        if self.asked.process is not None:
+            said.append(f"process {self.asked.process}")
+        lines += [f"only {', '.join(said)}"] if said else []
+        return tuple(lines)
+
+
+def known_numbers(numbers: Int64) -> set[int]:
+    """Return the distinct numbers that are not `tables.MISSING`."""
+    return set(np.unique(numbers).tolist()) - {tables.MISSING}
+
+
+def selected_work(
+    report: Report, within_range: str | None, asked: Selection
+) -> tuple[Work, tuple[str, ...]]:
+    """Return the ranked work that counts, and what the heading says of it.
+
+    Where nothing is to be left out, only the names and times of kernels are read.
+
+    Args:
+        report: what was recorded.
+        within_range: a range, by name or glob, that the work must be inside of; or None.
+        asked: what counts.
 
     Raises:
         ReportError: there is no such range, step, device or process, or no work at all.
     """
-    if not asked.by_range:
-        found = load(report, asked.device, asked.process)
-        noted = warmup_note(report) if tables.has_range(report, warmup.NAMES) else ()
-        return replace(found, notes=(*found.notes, *noted))
-    attributed = Attribution.of(report)
-    kept = on(report, attributed.work, asked)
-    if asked.within is not None:
-        kept &= inside(attributed, asked.within)
-    notes: list[str] = []
-    for name in asked.exclude:
-        chosen, said = warmup.left_out(report.path, attributed.ranges, name)
-        notes += said
-        kept &= ~inside_of(attributed, chosen)
-    if asked.steps is not None:
-        kept &= in_steps(attributed, *asked.steps)
-    return replace(attributed.work.take(kept), notes=(*attributed.work.notes, *notes))
+    plain = within_range is None and asked.is_plain
+    if plain and not tables.has_range(report, named_ranges.NAMES):
+        return quickly(report), ()
+    chosen = Selected.of(report, asked)
+    kept = chosen.work
+    if within_range is not None:
+        found = chosen.found
+        wanted = named_ranges.meant(report.path, found.ranges, within_range)
+        kept = kept & phases.inside(found, wanted)[: len(kept)]
+    return chosen.found.work.take(kept), chosen.lines
 
 
-def warmup_note(report: Report) -> tuple[str, ...]:
-    """Return how much of the report's work is warm-up."""
-    return warmup.note(Attribution.of(report), excluded=False)
-
-
-def on(report: Report, found: Work, asked: Selection) -> Bools:
-    """Return which work is on the device and of the process that were asked for."""
-    kept = np.ones(len(found.kind), np.bool_)
-    if asked.device is None and asked.process is None:
-        return kept
-    if found.calls is not None:
-        if asked.device is not None:
-            problem = f"no device {asked.device}: a CPU run"
-            raise ReportError(report.path, problem, "leave --device out")
-        process = found.calls.process
-        check(report, "process", asked.process, lambda _: np.unique(process).tolist())
-        of_it: Bools = process == asked.process
-        return of_it
-    check(report, "device", asked.device, tables.devices)
-    check(report, "process", asked.process, tables.processes)
-    parts = [
-        tables.device_work(report, table, "device", "global_pid")
-        for table in (tables.KERNEL, tables.GRAPH)
-    ]
-    device, pid = (np.concatenate([part[name] for part in parts]) for name in parts[0])
-    if asked.device is not None:
-        kept &= device == asked.device
-    if asked.process is not None:
-        kept &= (pid >> 24) & 0xFFFFFF == asked.process
-    return kept
-
-
-def in_steps(found: Attribution, first: int | None, end: int | None) -> Bools:
-    """Return which work was launched during some of the steps; warm-up has none of them.
-
-    Args:
-        found: the work.
-        first: the first step, from 0 in every process; None for that.
-        end: the one after the last; None for all.
-
-    Raises:
-        ReportError: there are no steps, or none of these.
-    """
-    known, wanted = chosen_steps(found.report.path, steps_of(found), first, end)
-    launches = found.launches
-    process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, tables.MISSING)
-    number = known.at(launches.start_ns, process)
-    chosen: Bools = (number >= wanted.start) & (number < wanted.stop)
-    return chosen
-
-
-def chosen_steps(
-    path: Path, known: Steps | None, first: int | None, end: int | None
-) -> tuple[Steps, range]:
-    """Return the steps there are, and the numbers of those that are asked for; see `in_steps`.
-
-    Raises:
-        ReportError: there are no steps, or none of these.
-    """
-    if known is None:
-        raise ReportError(path, "no step ranges in this report", "leave --steps out")
-    wanted = range(known.count)[first:end]
-    if not len(wanted):
-        problem = f"no such steps: there are {known.count}"
-        raise ReportError(path, problem, "counted from 0, A:B")
-    return known, wanted
-
-
-def steps(word: str) -> tuple[int | None, int | None]:
+def steps_option(word: str) -> StepBounds:
     """Return the bounds of ``A:B`` from the command line, either of which may be left out."""
     first, colon, end = word.partition(":")
     try:
@@ -155,30 +370,28 @@ def steps(word: str) -> tuple[int | None, int | None]:
     return low, high
 
 
-def add_arguments(made: argparse.ArgumentParser) -> None:
-    """Add the options that select."""
-    made.add_argument(
-        "--within", metavar="RANGE", help="only what this NVTX range launched: a name or a glob"
-    )
+def add_options(made: argparse.ArgumentParser) -> None:
+    """Add the options that choose what of a report counts."""
     made.add_argument(
         "--exclude",
         metavar="RANGE",
         action="append",
         default=[],
-        help="without what this range launched, such as warmup; may be repeated",
+        help="leave out what this range holds, besides warm-up; may be repeated; none: leave out "
+        "nothing, not even warm-up",
     )
     made.add_argument(
-        "--steps", type=steps, metavar="A:B", help="only these step ranges, from 0, B not included"
+        "--steps",
+        type=steps_option,
+        metavar="A:B",
+        help="only these step ranges, from 0, B not included",
     )
-    add_places(made)
-
-
-def add_places(made: argparse.ArgumentParser) -> None:
-    """Add the options that select a GPU or a process: with one rank each, a rank."""
     made.add_argument("--device", type=int, metavar="N", help="only this GPU (default all)")
     made.add_argument("--process", type=int, metavar="N", help="only this process (default all)")
 
 
-def of(args: argparse.Namespace) -> Selection:
+def of_arguments(args: argparse.Namespace) -> Options:
     """Return what the arguments select."""
-    return Selection(args.within, args.exclude, args.steps, args.device, args.process)
+    return Options(
+        exclude=tuple(args.exclude), steps=args.steps, device=args.device, process=args.process
+    )

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
+from analysis.show.errors import ReportError
 from profiling import names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analysis.attribution.launches import Attribution
     from analysis.recorded.ranges import Ranges
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,20 @@ class Steps:
         np.maximum.at(longest, self.number, self.end_ns - self.start_ns)
         return longest
 
+    def only(self, wanted: range) -> Steps:
+        """Return some steps, numbered from 0 anew."""
+        kept = (self.number >= wanted.start) & (self.number < wanted.stop)
+        return self._take(kept, self.number - wanted.start)
+
+    def of_process(self, process: int) -> Steps:
+        """Return the steps of one process."""
+        return self._take(self.process == process, self.number)
+
+    def _take(self, kept: Bools, number: Int64) -> Steps:
+        return Steps(
+            self.process[kept], self.start_ns[kept], self.end_ns[kept], number[kept], self.notes
+        )
+
     def at(self, instant_ns: Int64, process: Int64) -> Int64:
         """Return the step that was open in a process at an instant, or `NONE`.
 
@@ -77,23 +91,23 @@ class Steps:
         return found
 
 
-def of(found: Attribution, *, exclude_warmup: bool = True) -> Steps | None:
+def of(found: Attribution, *, warmup_counts: bool = False) -> Steps | None:
     """Return the steps of a report, or None where no range is a step.
 
     Args:
         found: its ranges.
-        exclude_warmup: leave out steps inside a warm-up range. If not, a warm-up range without a
+        warmup_counts: whether steps inside a warm-up range count. Then a warm-up range without a
             step inside is a step of its own: our launcher opens one for each.
     """
     ranges = found.ranges
     stepping = ranges.called(names.STEP)
-    if exclude_warmup:
+    if not warmup_counts:
         stepping &= ~found.ranges_in_warmup
     rows = disjoint(ranges, np.flatnonzero(stepping))
     overlapping = int(stepping.sum()) - len(rows)
     if not len(rows):
         return None
-    if not exclude_warmup:
+    if warmup_counts:
         warm = np.flatnonzero(ranges.called(names.WARMUP))
         bare = warm[~holding(ranges, warm, rows)]
         rows = disjoint(ranges, np.concatenate([rows, bare]))
@@ -115,6 +129,28 @@ def of(found: Attribution, *, exclude_warmup: bool = True) -> Steps | None:
         number=np.arange(len(rows)) - np.repeat(begins, counts),
         notes=tuple(notes),
     )
+
+
+def asked_for(
+    path: Path, known: Steps | None, bounds: tuple[int | None, int | None]
+) -> tuple[Steps, range]:
+    """Return the steps of a report, and the numbers of those that are asked for.
+
+    Args:
+        path: of the report, for the message.
+        known: its steps, warm-up left out.
+        bounds: the first step, and the one after the last, as in a slice.
+
+    Raises:
+        ReportError: there are no steps, or none of these.
+    """
+    if known is None:
+        raise ReportError(path, "no step ranges in this report", "leave --steps out")
+    wanted = range(known.count)[slice(*bounds)]
+    if not len(wanted):
+        problem = f"no such steps: there are {known.count}"
+        raise ReportError(path, problem, "counted from 0, A:B")
+    return known, wanted
 
 
 def disjoint(ranges: Ranges, rows: Int64) -> Int64:

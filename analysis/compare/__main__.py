@@ -34,9 +34,11 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple, Unpack
 
 from analysis.arithmetic.noise import FEWEST
+from analysis.attribution import selection
+from analysis.attribution.selection import Options, Selection
 from analysis.compare import work as compare_work
 from analysis.compare.checks import SIDES, Both, check
 from analysis.compare.rows import NOISE, SORTS, UNJUDGED, order, rows
@@ -74,18 +76,18 @@ def compare(
     before: Report,
     after: Report,
     *,
-    exclude_warmup: bool = True,
     force: bool = False,
     sort: str = "delta",
+    **selected: Unpack[Options],
 ) -> Table:
     """Return one row for every name of either report, by kind.
 
     Args:
         before: the report that the other is measured by.
         after: the other.
-        exclude_warmup: leave out what was launched during a warm-up range.
         force: compare runs on other GPUs, or of another mode, all the same.
         sort: within a kind, one of `analysis.compare.rows.SORTS`.
+        selected: what counts of both: see `analysis.attribution.selection.Options`.
 
     Returns:
         ``kind, name, before_ns, after_ns, delta_ns, ratio, calls_before, calls_after, status,
@@ -98,39 +100,53 @@ def compare(
     Raises:
         ReportError: one of them cannot answer, or they cannot be compared.
     """
-    table, _ = compared(before, after, exclude_warmup=exclude_warmup, force=force, sort=sort)
-    return table
+    return compared(before, after, Selection(**selected), force=force, sort=sort).table
+
+
+class Compared(NamedTuple):
+    """A comparison, and what a gate needs of it besides.
+
+    Attributes:
+        table: the answer.
+        work: how the work differs where there are no steps.
+        queued_ns: before and after, the mean time a step that the GPUs would have been busy, had no
+            two kernels of one stream run at the same time.
+    """
+
+    table: Table
+    work: Work | None
+    queued_ns: tuple[float, float]
 
 
 def compared(
     before: Report,
     after: Report,
+    asked: Selection,
     *,
-    exclude_warmup: bool = True,
     force: bool = False,
     gated: bool = False,
     sort: str = "delta",
-) -> tuple[Table, Work | None]:
-    """Return the same, and how the work differs where there are no steps.
+) -> Compared:
+    """Return the comparison of two reports: see `compare`.
 
     Args:
-        before: as for `compare`.
-        after: likewise.
-        exclude_warmup: likewise.
-        force: likewise.
+        before: the report that the other is measured by.
+        after: the other.
+        asked: what counts of both.
+        force: compare runs on other GPUs, or of another mode, all the same.
         gated: refuse what no gate can judge.
-        sort: likewise.
+        sort: within a kind, one of `analysis.compare.rows.SORTS`.
 
     Raises:
-        ReportError: likewise.
+        ReportError: one of them cannot answer, or they cannot be compared.
     """
     reports = before, after
-    sides = [side(report, exclude_warmup=exclude_warmup) for report in reports]
+    sides = [side(report, asked) for report in reports]
     stepped = [each.has_steps for each in sides]
     notes: list[str] = []
     if stepped[0] != stepped[1]:
         place = stepped.index(True)
-        sides[place] = side(reports[place], exclude_warmup=exclude_warmup, whole=True)
+        sides[place] = side(reports[place], asked, whole=True)
         notes.append(f"no step ranges {SIDES[1 - place]}: whole reports are compared")
     notes += check(Both(reports, (sides[0], sides[1])), force=force, gated=gated)
     for word, each in zip(SIDES, sides, strict=True):
@@ -140,10 +156,15 @@ def compared(
     table = Table("compare", columns, notes=tuple(notes), unseen=UNSEEN)
     table = table.take(order(columns, sort))
     totals = sorted(only(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"])))
-    lines = heading(reports, sides, excluded=exclude_warmup)
+    lines = heading(reports, sides, excluded=not asked.warmup_counts)
     work = compare_work.compared(*sides)
     lines += [*map(total_line, totals), *idle_line(sides), *compare_work.line(work)]
-    return replace(table, heading="\n".join(lines)), work
+    said = [
+        f"{word}: {line}" for word, each in zip(SIDES, sides, strict=True) for line in each.counted
+    ]
+    table = replace(table, heading="\n".join(lines), counted=tuple(said))
+    queued = [float(each.contents.queued_ns.mean()) for each in sides]
+    return Compared(table, work, (queued[0], queued[1]))
 
 
 def unjudged(sides: Sequence[Side]) -> list[str]:
@@ -156,12 +177,19 @@ def unjudged(sides: Sequence[Side]) -> list[str]:
     return [f"noise cannot be judged with one step {' and '.join(few)}; record STEPS=3 or more"]
 
 
-def gate(totals: Mapping[str, Row], limit: float, paths: Sequence[str]) -> str:
+def gate(
+    totals: Mapping[str, Row],
+    limit: float,
+    paths: Sequence[str],
+    queued_ns: tuple[float, float] = (0.0, 0.0),
+) -> str:
     """Return why AFTER is too slow, or nothing if it is not.
 
     Args:
         totals: rows of kind ``total`` by name.
         limit: percent.
+        queued_ns: see `Compared`. Kernels of one stream that grew into one another keep a GPU busy
+            for no longer, and yet are slower: that is judged too.
         paths: of the two reports, for the error.
 
     Raises:
@@ -173,6 +201,13 @@ def gate(totals: Mapping[str, Row], limit: float, paths: Sequence[str]) -> str:
     for path, time in zip(paths, (before, after), strict=True):
         if not time:
             raise ReportError(path, f"no {name} time, so no gate", "see the notes on what is left")
+    queue = {"before_ns": queued_ns[0], "after_ns": queued_ns[1]}
+    if not over(row, limit) and over(queue, limit) and name == BUSY:
+        change = percent(queued_ns[1] / queued_ns[0]) if queued_ns[0] else "none before"
+        return (
+            f"gate failed: kernels of one stream, one after the other, take {change}, more than "
+            f"the {limit:g} % allowed"
+        )
     if not over(row, limit):
         return ""
     said = (
@@ -182,7 +217,7 @@ def gate(totals: Mapping[str, Row], limit: float, paths: Sequence[str]) -> str:
     return said + DOUBTS.get(str(row["status"]), "")
 
 
-def over(row: Row, limit: float) -> bool:
+def over(row: Mapping[str, int | float | str], limit: float) -> bool:
     """Return whether AFTER takes over so many percent longer."""
     # Multiplied out: 100 * 1.14 is 113.99999999999999.
     return float(row["after_ns"]) * 100 > float(row["before_ns"]) * (100 + limit)
@@ -233,13 +268,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="compare, and judge, other GPUs, modes and work too (default: refuse)",
     )
-    cli.add_exclude(parser)
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.before) as before, Report(args.after) as after:
-        whole, work = compared(
+        whole, work, queued_ns = compared(
             before,
             after,
-            exclude_warmup=args.exclude == "warmup",
+            Selection(**selection.of_arguments(args)),
             force=args.force,
             gated=args.fail_over is not None,
             sort=args.sort,
@@ -253,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         remedy = "record a range called step around each step, or give --force"
         raise ReportError(args.after, f"cannot be judged without steps: {work}", remedy)
     totals = {str(row["name"]): row for row in only(whole, "total").rows()}
-    problem = gate(totals, args.fail_over, (args.before, args.after))
+    problem = gate(totals, args.fail_over, (args.before, args.after), queued_ns)
     cli.say(*unseen(totals, args.fail_over))
     if problem:
         print(problem, file=sys.stderr)
@@ -279,7 +314,7 @@ def show(whole: Table, args: argparse.Namespace) -> None:
     else:
         shown = [joined(shown, whole)]
     cli.put(shown, args)
-    cli.say(*whole.notes, *more)
+    cli.say(*cli.untold(whole, args), *whole.notes, *more)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from analysis.knowledge.run_keys import PARTS, SHAPE
 from analysis.show.errors import ReportError
 from analysis.source import tables
 
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
 
 SIDES: Final = ("before", "after")
 MODE: Final = "mode"
-
-PARTS: Final = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size")
-"""What a size stands for; worth a word where the size is the same."""
-
-SHAPE: Final = ("size", *PARTS, "batch", "context", "dtype")
-"""What the launcher notes of a run that makes its step another piece of work: no gate judges it."""
 
 SETTINGS: Final = (
     *(*SHAPE, "attention", "tf32"),

@@ -50,6 +50,7 @@ def heading(reports: tuple[Report, Report], sides: Sequence[Side], *, excluded: 
         count = each.contents.count
         counted = f" · {count:,} {'step' if count == 1 else 'steps'}" if each.has_steps else ""
         lines.append(f"{word + ':':7} {visible(report.describe())}{counted}")
+        lines += [f"{'':7} {line}" for line in each.counted]
     warmup = "warm-up left out" if excluded else "warm-up included"
     if sides[0].has_steps:
         return [*lines, f"per step, {warmup}"]

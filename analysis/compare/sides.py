@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Spans
-from analysis.arithmetic.intervals import NONE, parents
+from analysis.arithmetic.intervals import NONE
 from analysis.attribution import phases as placement
 from analysis.attribution.launches import Attribution, Launches, totals
+from analysis.attribution.launches import calls as calls_of
 from analysis.attribution.phases import last_around
+from analysis.attribution.selection import Selected, Selection, known_numbers
 from analysis.compare.names import kernel_name, range_name, together
-from analysis.kernels import labels_of
-from analysis.knowledge import categories as classify
+from analysis.knowledge import categories
 from analysis.measures import step_contents
+from analysis.recorded import ranges as nvtx
 from analysis.source import tables
 from profiling import names
 
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from analysis.measures.step_contents import Contents
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 KINDS: Final = ("total", "phase", "category", "range", "kernel", "operator")
 """In the order of the rows. Ranges contain one another; the rows of other kinds add up."""
@@ -68,6 +67,7 @@ class Side:
         series: by kind.
         has_phases: whether it has a range of a phase at all.
         notes: what was left out.
+        counted: what the heading says of the part of the report that counts.
     """
 
     on_cpu: bool
@@ -76,6 +76,7 @@ class Side:
     series: dict[str, Series]
     has_phases: bool
     notes: tuple[str, ...]
+    counted: tuple[str, ...]
 
     @property
     def has_steps(self) -> bool:
@@ -95,25 +96,26 @@ class Side:
         return max(1 - int(self.contents.busy_ns.sum()) / there, 0.0)
 
 
-def side(report: Report, *, exclude_warmup: bool = True, whole: bool = False) -> Side:
+def side(report: Report, asked: Selection, *, whole: bool = False) -> Side:
     """Return the times of a report.
 
     Args:
         report: what was recorded.
-        exclude_warmup: leave out what was launched during a warm-up range.
+        asked: what counts of it.
         whole: take the report as one step, whether or not it has any.
 
     Raises:
-        ReportError: it holds neither kernels nor operators.
+        ReportError: it holds neither kernels nor operators, or not what is asked for.
     """
-    found = Attribution.of(report)
-    contents = step_contents.of(found, exclude_warmup=exclude_warmup, whole=whole)
+    chosen = Selected.of(report, asked)
+    found, contents = chosen.found, step_contents.contents(chosen, whole=whole)
     work = found.work
     phases = placement.phases(found)
-    categories = np.array([classify.CATEGORIES.index(label) for label in labels_of(work)], np.int64)
+    labels = [categories.CATEGORIES.index(label) for label in work.categories]
+    category = np.array(labels, np.int64)[work.kind]
     series = {
         "total": of_everything(found, contents),
-        "category": of_work(found, contents, list(classify.CATEGORIES), categories[work.kind]),
+        "category": of_work(found, contents, list(categories.CATEGORIES), category),
         work.source: of_kinds(found, contents),
     }
     # Where a report has no phase, outermost ranges stand in; they are among the ranges already.
@@ -122,9 +124,10 @@ def side(report: Report, *, exclude_warmup: bool = True, whole: bool = False) ->
         series["phase"] = of_work(found, contents, phases.labels, phases.phase)
     if len(found.ranges):
         series["range"] = of_ranges(found, contents)
-    gpus = 0 if work.on_cpu else len(tables.devices(report))
+    used = np.empty(0, np.int64) if work.on_cpu else found.device.device[: len(work)]
+    gpus = len(known_numbers(used)) if asked.device is None else 1
     notes = (*work.notes, *contents.notes)
-    return Side(work.on_cpu, gpus, contents, series, has_phases, notes)
+    return Side(work.on_cpu, gpus, contents, series, has_phases, notes, chosen.lines)
 
 
 def summed(group: Int64, step: Int64, values: Int64 | None, shape: tuple[int, int]) -> Int64:
@@ -213,13 +216,13 @@ def of_ranges(found: Attribution, contents: Contents) -> Series:
     kept = (contents.ranges != NONE) & ~found.ranges.elsewhere
     ranges, step = found.ranges.take(kept), contents.ranges[kept]
     inside = contents.work != NONE
-    launches = taken(found.launches, inside)
+    launches = found.launches.take(inside)
     duration_ns, work_step = found.work.duration_ns[inside], contents.work[inside]
     calling = callers(found.ranges, launches)
     labels, place, recorded = together(ranges.names, range_name, ranges.name)
     name = place[ranges.name]
 
-    outermost = parents(ranges.start_ns, ranges.end_ns, by_name(ranges.thread, name)) == NONE
+    outermost = nvtx.outermost(ranges, name)
     _, own_ns = totals(ranges, launches, duration_ns)
     _, called_ns = totals(ranges, calling, duration_ns)
     shape = (len(labels), contents.count)
@@ -245,25 +248,12 @@ def of_ranges(found: Attribution, contents: Contents) -> Series:
 
 def innermost_of(ranges: Ranges, launches: Launches, calling: Launches) -> Int64:
     """Return ``(N,)`` the innermost range around each launch, else around its caller's; `NONE`."""
-    spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
+    around = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
     own, caller = (
-        np.where(
-            each.known, last_around(spans, Spans(each.thread, each.start_ns, each.end_ns)), NONE
-        )
+        np.where(each.known, last_around(around, calls_of(each)), NONE)
         for each in (launches, calling)
     )
     return np.where(own != NONE, own, caller)
-
-
-def by_name(thread: Int64, name: Int64) -> Int64:
-    """Return ``(N,)`` a number for each pair of thread and name: only like ranges are compared."""
-    _, place = np.unique(thread, return_inverse=True)
-    return place.astype(np.int64) * (int(name.max(initial=0)) + 1) + name
-
-
-def taken(launches: Launches, rows: Bools) -> Launches:
-    """Return some of the launches."""
-    return Launches(launches.thread[rows], launches.start_ns[rows], launches.end_ns[rows])
 
 
 def callers(ranges: Ranges, launches: Launches) -> Launches:
@@ -273,14 +263,7 @@ def callers(ranges: Ranges, launches: Launches) -> Launches:
     """
     waiting = (*names.PHASES, names.WARMUP, names.STEP)
     chosen = ranges.take(ranges.where(lambda name: name in waiting))
-    times = (chosen.start_ns, chosen.end_ns)
-    own = last_around(
-        Spans(chosen.thread, *times), Spans(launches.thread, launches.start_ns, launches.end_ns)
-    )
-    rows = np.flatnonzero((own == NONE) & launches.known)
-    instant = launches.start_ns[rows]
-    process = (launches.thread[rows] >> 24) & 0xFFFFFF
-    place = last_around(Spans(chosen.process, *times), Spans(process, instant, instant))
-    thread = np.full(len(launches.thread), tables.MISSING, np.int64)
-    thread[rows[place != NONE]] = chosen.thread[place[place != NONE]]
+    place, by_caller = placement.around(launches, chosen)
+    thread = np.full(len(launches), tables.MISSING, np.int64)
+    thread[by_caller] = chosen.thread[place[by_caller]]
     return Launches(thread, launches.start_ns, launches.start_ns)

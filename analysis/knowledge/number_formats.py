@@ -1,17 +1,9 @@
-"""In which number format a run's matrix products were done."""
+"""The number format of a matrix product, by the name of its kernel."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
-
-from analysis.knowledge.categories import category
-
-if TYPE_CHECKING:
-    from analysis.kernels import Work
-    from analysis.source.report import Report
+from typing import Final
 
 OF_DTYPE: Final = {
     "float64": "fp64",
@@ -46,36 +38,3 @@ def of_kernel(name: str) -> str:
     'tf32'
     """
     return next((label for label, pattern in _COMPILED.items() if pattern.search(name)), "")
-
-
-def gemm_times(work: Work) -> dict[str, int]:
-    """Return the time of matrix products by number format, in ns; "" is where it is not known."""
-    spent = np.zeros(len(work.names), np.int64)
-    np.add.at(spent, work.kind, work.duration_ns)
-    times: dict[str, int] = {}
-    for name, time in zip(work.names, spent.tolist(), strict=True):
-        if time and category(name) == "gemm":
-            label = of_kernel(name)
-            times[label] = times.get(label, 0) + time
-    return times
-
-
-def of_report(report: Report, work: Work | None = None) -> str:
-    """Return the number format of a run: what the launcher noted, else what the kernels' names say.
-
-    float32 is tf32 where PyTorch was allowed to use that.
-
-    Args:
-        report: what was recorded.
-        work: its kernels; without them only what was noted counts.
-
-    Returns:
-        One of `analysis.knowledge.peaks.FORMATS`, or "" where it is not known.
-    """
-    noted = OF_DTYPE.get(report.run.get("dtype", ""), "")
-    if noted == "fp32" and report.run.get("tf32") == "true":
-        return "tf32"
-    if noted or work is None or work.on_cpu:
-        return noted
-    times = gemm_times(work)
-    return max(times, key=times.__getitem__, default="")

@@ -6,18 +6,15 @@ import re
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools
 from analysis.attribution import phases
 from analysis.attribution.launches import placed
-from analysis.knowledge import categories
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.attribution.origin import Origin
-    from analysis.kernels import Work
-
-Bools = npt.NDArray[np.bool_]
+    from analysis.recorded.work import Work
 
 CATEGORY: Final = "attention"
 """Of kernels that do all of attention."""
@@ -26,16 +23,9 @@ BACKWARD: Final = re.compile(r"bwd|backward", re.IGNORECASE)
 """What the fused kernels of the backward pass have in their names."""
 
 
-def of_category(work: Work, wanted: str) -> Bools:
-    """Return ``(N,)`` which work is of a category."""
-    labels = categories.categories(work.names)
-    fits: Bools = np.array([label == wanted for label in labels], np.bool_)[work.kind]
-    return fits
-
-
 def fused(work: Work) -> Bools:
     """Return ``(N,)`` which work is of a kernel that does all of attention."""
-    return of_category(work, CATEGORY)
+    return work.in_category(CATEGORY)
 
 
 def by_name_backward(work: Work) -> Bools:
@@ -60,6 +50,6 @@ def of_part(found: Attribution, part: str, came_from: Origin) -> tuple[Bools, Bo
     chosen = found.ranges.called(part)
     if not chosen.any():
         return none, none
-    forward = phases.inside(found, part)
+    forward = phases.inside(found, chosen)[: len(none)]
     later = placed(found.ranges.take(chosen), came_from.place)
     return forward, later & ~forward

@@ -19,22 +19,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.union import Cover
-from analysis.attribution import warmup
-from analysis.attribution.launches import Attribution, within
-from analysis.knowledge.categories import category
+from analysis.attribution.launches import within
 from analysis.show.render import duration
 from analysis.source import tables
 from profiling import names
 
 if TYPE_CHECKING:
+    from analysis.attribution.selection import Selected
     from analysis.recorded.ranges import Ranges
-    from analysis.source.report import Report
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 BACKEND: Final = re.compile(r"(?:gloo|mpi|ucc|xccl|fake):\w")
 """What c10d calls the range of a collective that a backend runs (`ProcessGroup*.cpp`)."""
@@ -87,80 +83,64 @@ class Found:
     notes: tuple[str, ...]
 
 
-def of(report: Report, *, exclude_warmup: bool = True) -> Found:
-    """Return the places of a report, by process and device.
-
-    Raises:
-        ReportError: it holds neither kernels nor operators.
-    """
-    found = Attribution.of(report)
-    counted = warmup.counted(found, exclude_warmup=exclude_warmup)
-    said = warmup.note(found, excluded=exclude_warmup)
-    if found.work.calls is None:
-        places, notes = tuple(_on_gpus(found, counted)), _graphs(found, counted)
-    else:
-        places, notes = _on_cpu(found, counted, exclude_warmup)
-    return Found(places, (*said, *notes))
+def places(chosen: Selected) -> Found:
+    """Return the places of a report, by process and device, with what counts of each."""
+    if not chosen.found.work.on_cpu:
+        return Found(tuple(_on_gpus(chosen)), _graphs(chosen))
+    return Found(*_on_cpu(chosen))
 
 
-def _on_gpus(found: Attribution, counted: Bools) -> Iterator[Place]:
-    fields = ("start_ns", "end_ns", "device", "global_pid")
-    parts = [
-        tables.device_work(found.report, table, *fields) for table in (tables.KERNEL, tables.GRAPH)
-    ]
-    rows = {name: np.concatenate([part[name] for part in parts])[counted] for name in fields}
-    kind = found.work.kind[counted]
-    labels = [category(name) for name in found.work.names]
-    collective = np.array([label == CATEGORY for label in labels], np.bool_)[kind]
-    process = (rows["global_pid"] >> 24) & 0xFFFFFF
-    for pid, device in sorted(set(zip(process.tolist(), rows["device"].tolist(), strict=True))):
-        here = (process == pid) & (rows["device"] == device)
+def _on_gpus(chosen: Selected) -> Iterator[Place]:
+    found, counted = chosen.found, chosen.work
+    done, names_, kind = found.device, found.work.names, found.work.kind
+    collective = found.work.in_category(CATEGORY)
+    process, device = (column[: len(counted)] for column in (done.process, done.device))
+    start, end = found.ran
+    known = zip(process[counted].tolist(), device[counted].tolist(), strict=True)
+    for pid, ordinal in sorted(set(known)):
+        here = counted & (process == pid) & (device == ordinal)
         mine, other = here & collective, here & ~collective
         yield _place(
             pid,
-            device,
-            found.work.names,
-            (kind[mine], rows["start_ns"][mine], rows["end_ns"][mine]),
-            Cover.of(rows["start_ns"][other], rows["end_ns"][other]),
+            ordinal,
+            names_,
+            (kind[mine], start[mine], end[mine]),
+            Cover.of(start[other], end[other]),
         )
 
 
-def _graphs(found: Attribution, counted: Bools) -> tuple[str, ...]:
-    is_graph = np.array([source == "graph" for source in found.work.sources], np.bool_)
-    replays = int(is_graph[found.work.kind[counted]].sum()) if len(is_graph) else 0
+def _graphs(chosen: Selected) -> tuple[str, ...]:
+    work = chosen.counted
+    is_graph = np.array([source == "graph" for source in work.sources], np.bool_)
+    replays = int(is_graph[work.kind].sum()) if len(is_graph) else 0
     if not replays:
         return ()
     return (f"{replays:,} graph replays count as compute: what is inside was not recorded",)
 
 
-def _on_cpu(
-    found: Attribution, counted: Bools, exclude_warmup: bool
-) -> tuple[tuple[Place, ...], tuple[str, ...]]:
-    ranges, calls = found.ranges, found.work.calls
+def _on_cpu(chosen: Selected) -> tuple[tuple[Place, ...], tuple[str, ...]]:
+    ranges, calls = chosen.found.ranges.take(chosen.ranges), chosen.counted.calls
     assert calls is not None, "a report without kernels is ranked by operators"
-    if exclude_warmup:
-        ranges = ranges.take(warmup.outside(found, ranges))
-    chosen = ranges.take(ranges.where(lambda name: BACKEND.match(name) is not None))
+    backend = ranges.take(ranges.where(lambda name: BACKEND.match(name) is not None))
     notes: tuple[str, ...] = ()
-    if not len(chosen):
-        chosen = ranges.take(ranges.where(lambda name: name in names.COLLECTIVES))
-        if len(chosen):
-            notes = (_of_the_host(ranges, chosen),)
-    calls = calls.take(counted)
-    inside = _inside(calls.start_ns, calls.thread, chosen)
-    places = []
-    for pid in np.unique(np.concatenate([calls.process, chosen.process])).tolist():
-        mine, working = chosen.process == pid, (calls.process == pid) & ~inside
-        places.append(
+    if not len(backend):
+        backend = ranges.take(ranges.where(lambda name: name in names.COLLECTIVES))
+        if len(backend):
+            notes = (_of_the_host(ranges, backend),)
+    inside = _inside(calls.start_ns, calls.thread, backend)
+    found = []
+    for pid in np.unique(np.concatenate([calls.process, backend.process])).tolist():
+        mine, working = backend.process == pid, (calls.process == pid) & ~inside
+        found.append(
             _place(
                 pid,
                 tables.MISSING,
-                chosen.names,
-                (chosen.name[mine], chosen.start_ns[mine], chosen.end_ns[mine]),
+                backend.names,
+                (backend.name[mine], backend.start_ns[mine], backend.end_ns[mine]),
                 Cover.of(calls.start_ns[working], calls.end_ns[working]),
             )
         )
-    return tuple(places), notes
+    return tuple(found), notes
 
 
 def _of_the_host(ranges: Ranges, chosen: Ranges) -> str:
@@ -193,7 +173,7 @@ def _inside(start_ns: Int64, thread: Int64, chosen: Ranges) -> Bools:
     for number in np.unique(chosen.thread):
         mine = thread == number
         windows = chosen.take(chosen.thread == number)
-        process = np.full(int(mine.sum()), (int(number) >> 24) & 0xFFFFFF)
+        process = np.full(int(mine.sum()), process_of(int(number)))
         inside[mine] = within(start_ns[mine], process, windows)
     return inside
 

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools
 from analysis.attribution import phases
-from analysis.kernels import labels_of
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.attribution.launches import Attribution
-    from analysis.kernels import Work
-
-Bools = npt.NDArray[np.bool_]
+    from analysis.attribution.selection import Selected
+    from analysis.recorded.work import Work
 
 GEMM: Final = "gemm"
 """The category of matrix products."""
@@ -69,23 +66,25 @@ class GemmCalls:
         return f"{said}: {self.linear:,g} linear{how} and {self.batched:,g} batched"
 
 
-def gemm_calls(found: Attribution, forward: Bools, passes: int) -> GemmCalls:
+def gemm_calls(chosen: Selected, forward: Bools, passes: int) -> GemmCalls:
     """Return how many products one forward pass launches.
 
     Args:
-        found: the attributed work.
+        chosen: the part of a report that counts.
         forward: ``(N,)`` which of it belongs to the forward passes.
         passes: how many those are, at least 1.
     """
+    found = chosen.found
     ranges = found.ranges
     batched = np.zeros_like(forward)
     for part in BATCHED:
-        if ranges.called(part).any():
-            batched |= phases.inside(found, part)
+        of_part = ranges.called(part)
+        if of_part.any():
+            batched |= phases.inside(found, of_part)[: len(batched)]
     linear, others = (
         products(found.work.take(forward & side)) / passes for side in (~batched, batched)
     )
-    counted = ranges.called(names.FINAL_MATMUL) & ~found.ranges_in_warmup
+    counted = ranges.called(names.FINAL_MATMUL) & chosen.ranges
     return GemmCalls(linear, others, int(counted.sum()) / passes)
 
 
@@ -94,7 +93,7 @@ def products(work: Work) -> int:
     counts = np.bincount(work.kind, minlength=len(work.names))
     return sum(
         int(count)
-        for name, label, count in zip(work.names, labels_of(work), counts.tolist(), strict=True)
+        for name, label, count in zip(work.names, work.categories, counts.tolist(), strict=True)
         if label == GEMM and not SPLIT.search(name) and not contains(name)
     )
 

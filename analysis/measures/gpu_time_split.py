@@ -13,24 +13,18 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.union import Cover
-from analysis.knowledge.categories import category
 from analysis.measures.collectives import CATEGORY
+from analysis.recorded.device_work import RANKED
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.measures.window import Measured
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
 ELSEWHERE: Final = "elsewhere"
 """Where the host was in no phase."""
-
-TABLES_OF_KERNELS: Final = 2
-"""The first tables of `timeline.TABLES` hold kernels and replays of graphs, the others copies."""
 
 PARTS: Final = (
     ("compute", "compute_ns"),
@@ -103,23 +97,23 @@ def apportioned(times: list[int], whole: int) -> list[int]:
     return [quotient + (place in by_loss[:missing]) for place, (quotient, _) in enumerate(parts)]
 
 
-def of(measured: Measured, windows: Int64 | None = None) -> list[Occupation]:
+def occupations(measured: Measured, windows: Int64 | None = None) -> list[Occupation]:
     """Return what the measured time of each GPU went into, by process and device.
 
     Args:
-        measured: a report, and the part of it that counts. `Measured.occupations` keeps the result.
+        measured: a report, and the part of it that counts.
         windows: ``(P, 2)`` other windows, from and until, one for each of the ``idle.places``.
 
     Returns:
         As many as the report has GPUs that did anything; none of a run on a CPU.
     """
-    timeline = measured.timeline
+    done = measured.done
     communicates = collective(measured)
-    is_kernel = timeline.kind < TABLES_OF_KERNELS
+    is_kernel = done.kind < RANKED
     chosen = measured.windows if windows is None else windows
     result = []
     for place, window in zip(measured.every_gap.places, chosen, strict=True):
-        here = (timeline.process == place.process) & (timeline.device == place.device)
+        here = (done.process == place.process) & (done.device == place.device)
         compute = covered(measured, here & is_kernel & ~communicates)
         talking = covered(measured, here & communicates)
         moving = covered(measured, here & ~is_kernel)
@@ -148,34 +142,31 @@ def of(measured: Measured, windows: Int64 | None = None) -> list[Occupation]:
 def outside(measured: Measured) -> list[Occupation]:
     """Return the same of the time before and after the measured window, to a GPU's last work.
 
-    That is what `of` leaves out: loading, warm-up, and what follows the last step.
+    That is what `occupations` leaves out: loading, warm-up, and what follows the last step.
     """
     places = measured.every_gap.places
     spans = [(place.busy.start_ns[0], place.busy.end_ns[-1]) for place in places]
-    whole = of(measured, np.array(spans, np.int64).reshape(-1, 2))
+    whole = occupations(measured, np.array(spans, np.int64).reshape(-1, 2))
     times = [field.name for field in fields(Occupation) if field.name.endswith("_ns")]
     return [
         replace(every, **{time: getattr(every, time) - getattr(inside, time) for time in times})
-        for every, inside in zip(whole, measured.occupations, strict=True)
+        for every, inside in zip(whole, occupations(measured), strict=True)
     ]
 
 
 def collective(measured: Measured) -> Bools:
-    """Return ``(N,)`` which work of the timeline is a collective, by the name of its kernel."""
+    """Return ``(M,)`` which device work is a collective, by the name of its kernel."""
     work = measured.found.work
-    result = np.zeros(len(measured.timeline), np.bool_)
-    if work.on_cpu:
-        return result
-    labels = np.array([category(name) == CATEGORY for name in work.names], np.bool_)
-    # Both list kernels, then graphs, as the file does; the timeline goes on with copies and sets.
-    result[: len(work.kind)] = labels[work.kind]
+    result = np.zeros(len(measured.done), np.bool_)
+    if not work.on_cpu:
+        result[: len(work)] = work.in_category(CATEGORY)
     return result
 
 
 def covered(measured: Measured, chosen: Bools) -> Cover:
-    """Return when any of the ``(N,)`` chosen work of the timeline ran."""
-    timeline = measured.timeline
-    return Cover.of(timeline.start_ns[chosen], timeline.end_ns[chosen])
+    """Return when any of the ``(M,)`` chosen device work ran."""
+    done = measured.done
+    return Cover.of(done.start_ns[chosen], done.end_ns[chosen])
 
 
 def joined(one: Cover, other: Cover) -> Cover:
@@ -198,8 +189,7 @@ def idle_by_phase(measured: Measured) -> dict[str, int]:
     Returns:
         By phase, in the order they run, then `ELSEWHERE`; empty where the report has no phases.
     """
-    ranges = measured.found.ranges
-    kept = ranges.take(~measured.found.ranges_in_warmup)
+    kept = measured.found.ranges.take(measured.chosen.ranges)
     opened = {label: kept.take(kept.called(label)) for label in names.PHASES}
     if not any(len(phase) for phase in opened.values()):
         return {}

@@ -14,22 +14,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Spans, distinct
+from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import Cover
 from analysis.attribution.phases import last_around
 from analysis.measures.idle_causes import CAUSES, causes
-from analysis.recorded.timeline import Timeline
+from analysis.recorded.device_work import DeviceWork, device_work
 from analysis.source import device_tables, tables
 
 if TYPE_CHECKING:
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 DEVICE_BITS: Final = 32
 """For the device, shifted by one as it may be -1, of a number that holds the process too."""
@@ -64,7 +62,7 @@ class Idle:
     """All gaps of a report, place by place, in order of time.
 
     Attributes:
-        timeline: what the GPUs did.
+        done: what the GPUs did.
         places: where they did it, by process and device.
         place: ``(G,)`` position in ``places``.
         start_ns: ``(G,)`` the end of what ran before.
@@ -73,7 +71,7 @@ class Idle:
         call: ``(G,)`` the call that started the work after the gap, or `NONE`.
     """
 
-    timeline: Timeline
+    done: DeviceWork
     places: list[Place]
     place: Int64
     start_ns: Int64
@@ -104,6 +102,22 @@ class Idle:
         fields = ("place", "start_ns", "end_ns", "cause", "call")
         return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
+    def of_places(self, device: int | None, process: int | None) -> Idle:
+        """Return the gaps of one device or process, or of all where None is given."""
+        kept = [
+            number
+            for number, at in enumerate(self.places)
+            if (device is None or at.device == device)
+            and (process is None or at.process == process)
+        ]
+        if len(kept) == len(self.places):
+            return self
+        renumbered = np.full(len(self.places), NONE, np.int64)
+        renumbered[kept] = np.arange(len(kept))
+        found = self.take(np.flatnonzero(renumbered[self.place] != NONE))
+        places = [self.places[number] for number in kept]
+        return replace(found, places=places, place=renumbered[found.place])
+
     def by_cause(self, kept: Bools | None = None) -> dict[str, int]:
         """Return the idle time of each cause, in ns, of all gaps or of some."""
         chosen = np.ones(len(self), np.bool_) if kept is None else kept
@@ -112,24 +126,28 @@ class Idle:
         return dict(zip(CAUSES, time.tolist(), strict=True))
 
 
-def of(report: Report, timeline: Timeline | None = None) -> Idle:
-    """Return when and why the GPUs of a report were idle; without places if none did anything."""
-    timeline = timeline or Timeline.of(report)
+def idle_times(report: Report) -> Idle:
+    """Return when and why the GPUs of a report were idle, found once; no places if none worked."""
+    return report.once(_idle_times)
+
+
+def _idle_times(report: Report) -> Idle:
+    done = device_work(report)
     overhead = profiling(report)
-    place_of = timeline.process << DEVICE_BITS | timeline.device + 1
+    place_of = done.process << DEVICE_BITS | done.device + 1
     places, parts = [], []
     for number, code in enumerate(distinct(place_of).tolist()):
         rows = np.flatnonzero(place_of == code)
         process, device = code >> DEVICE_BITS, (code & ((1 << DEVICE_BITS) - 1)) - 1
-        place, (start, end, following) = gaps_of(timeline, rows, overhead, process, device)
+        place, (start, end, following) = gaps_of(done, rows, overhead, process, device)
         places.append(place)
         parts.append((np.full(len(start), number, np.int64), start, end, following))
     if not parts:
         none = np.empty(0, np.int64)
-        return Idle(timeline, places, none, none, none, none, none)
+        return Idle(done, places, none, none, none, none, none)
     at, start, end, following = (np.concatenate(column) for column in zip(*parts, strict=True))
-    cause = causes(timeline, start, end, following)
-    return Idle(timeline, places, at, start, end, cause, timeline.call[following])
+    cause = causes(done, start, end, following)
+    return Idle(done, places, at, start, end, cause, done.call[following])
 
 
 def profiling(report: Report) -> tuple[Int64, Int64, Int64]:
@@ -137,12 +155,12 @@ def profiling(report: Report) -> tuple[Int64, Int64, Int64]:
     rows = device_tables.overhead(report)
     names, name = tables.named(report, rows["name_id"])
     counts = np.array([OVERHEAD.match(text) is not None for text in names], np.bool_)[name]
-    process = (rows["thread"] >> 24) & 0xFFFFFF
+    process = process_of(rows["thread"])
     return rows["start_ns"][counts], rows["end_ns"][counts], process[counts]
 
 
 def gaps_of(
-    timeline: Timeline,
+    done: DeviceWork,
     rows: Int64,
     overhead: tuple[Int64, Int64, Int64],
     process: int,
@@ -151,7 +169,7 @@ def gaps_of(
     """Return one device of one process, and its gaps.
 
     Args:
-        timeline: what was done.
+        done: what the GPUs did.
         rows: what this device did for this process; not empty.
         overhead: as `profiling` returns it.
         process: its id.
@@ -160,14 +178,14 @@ def gaps_of(
     Returns:
         The place, and ``(G,)`` starts, ends and work that followed (of several the first launched).
     """
-    start, end = timeline.start_ns[rows], timeline.end_ns[rows]
+    start, end = done.start_ns[rows], done.end_ns[rows]
     first, last = int(start.min()), int(end.max())
     taken = overhead[2] == process
     # An overhead on one thread holds up all devices of its process, as NVIDIA counts it.
     low, high = overhead[0][taken].clip(first, last), overhead[1][taken].clip(first, last)
     busy = Cover.of(np.append(start, low), np.append(end, high))
     begin, finish = busy.gaps
-    launched = timeline.calls.start_ns[timeline.call[rows]] if len(timeline.calls) else start
+    launched = done.calls.start_ns[done.call[rows]] if len(done.calls) else start
     order = np.lexsort((launched, start))
     following = rows[order[np.searchsorted(start[order], finish, side="left")]]
     only = busy.busy_ns - Cover.of(start, end).busy_ns
@@ -180,7 +198,7 @@ def ranges_of(idle: Idle, ranges: Ranges) -> list[str]:
     Where the host was late, that is halfway through its delay, else when it launched what came
     next; on the launching thread, and where that has no range open, on any of its process.
     """
-    calls, known = idle.timeline.calls, idle.call != NONE
+    calls, known = idle.done.calls, idle.call != NONE
     instant = (idle.start_ns + idle.end_ns) // 2
     thread = np.full(len(idle), tables.MISSING, np.int64)
     if known.any():

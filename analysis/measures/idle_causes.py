@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import distinct
+from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import Cover
+from analysis.recorded import device_work
 
 if TYPE_CHECKING:
-    from analysis.recorded.timeline import Calls, Timeline
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+    from analysis.recorded.cuda_calls import CudaCalls
+    from analysis.recorded.device_work import DeviceWork
 
 HOST: Final = "host"
 
@@ -37,7 +37,7 @@ RESUME_NS: Final = 1_000_000
 """Within this a training loop launches again after it has waited; later, it did something else."""
 
 
-def causes(timeline: Timeline, start_ns: Int64, end_ns: Int64, following: Int64) -> Int64:
+def causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int64) -> Int64:
     """Return why there was each gap.
 
     The call that started the next work tells. Begun before the gap, it was in time, and the gap is
@@ -48,41 +48,41 @@ def causes(timeline: Timeline, start_ns: Int64, end_ns: Int64, following: Int64)
     a buffer, so `copy`; of anything else, if it took over `SLOW_CALL_NS`, `host`.
 
     Args:
-        timeline: what was done.
+        done: what the GPUs did.
         start_ns: ``(G,)``.
         end_ns: ``(G,)``.
-        following: ``(G,)`` positions in the timeline.
+        following: ``(G,)`` positions in the device work.
 
     Returns:
         ``(G,)`` positions in `CAUSES`.
     """
-    call, calls = timeline.call[following], timeline.calls
+    call, calls = done.call[following], done.calls
     cause = np.full(len(call), CAUSES.index(UNKNOWN), np.int64)
     known = np.flatnonzero(call != NONE)
     call, start, end = call[known], start_ns[known], end_ns[known]
-    begun, done = calls.start_ns[call], calls.end_ns[call]
+    begun, returned = calls.start_ns[call], calls.end_ns[call]
     late = begun > start
     cause[known[~late]] = CAUSES.index(LAUNCH_LATENCY)
-    process = timeline.process[following[known]]
-    cause[known[late]] = lateness(timeline, call[late], process[late], start[late])
-    busy = 2 * (np.minimum(done, end) - np.maximum(begun, start)) >= end - start
-    copies = timeline.of_copies[following[known]]
-    cause[known[busy & ~late & (done - begun > SLOW_CALL_NS)]] = CAUSES.index(HOST)
+    process = done.process[following[known]]
+    cause[known[late]] = lateness(done, call[late], process[late], start[late])
+    busy = 2 * (np.minimum(returned, end) - np.maximum(begun, start)) >= end - start
+    copies = done.kind[following[known]] == device_work.COPY
+    cause[known[busy & ~late & (returned - begun > SLOW_CALL_NS)]] = CAUSES.index(HOST)
     cause[known[busy & copies]] = CAUSES.index(COPY)
     return cause
 
 
-def lateness(timeline: Timeline, call: Int64, process: Int64, start_ns: Int64) -> Int64:
+def lateness(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) -> Int64:
     """Return what kept the host from a call that it began after a gap had: see `causes`.
 
     What another thread of the process waited in counts too, if it was waiting when the gap began
     and was done before the call: autograd's thread launches after the main thread has waited.
     """
-    calls = timeline.calls
+    calls = done.calls
     begun, thread = calls.start_ns[call], calls.thread[call]
-    of_call = (calls.thread >> 24) & 0xFFFFFF
+    of_call = process_of(calls.thread)
     cause = np.full(len(call), CAUSES.index(HOST), np.int64)
-    waits = (calls.synchronise, timeline.blocking_copy)
+    waits = (calls.synchronise, done.blocking_copy)
     own = [waited(calls, wait, calls.thread, thread, start_ns, begun) for wait in waits]
     others = [waited(calls, wait, of_call, process, start_ns, begun, own=False) for wait in waits]
     alone = (own[0] == 0) & (own[1] == 0)
@@ -93,7 +93,7 @@ def lateness(timeline: Timeline, call: Int64, process: Int64, start_ns: Int64) -
 
 
 def waited(
-    calls: Calls,
+    calls: CudaCalls,
     chosen: Bools,
     place_of_call: Int64,
     place: Int64,

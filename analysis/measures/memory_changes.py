@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.intervals import maxima
-from analysis.attribution.launches import calls_of
+from analysis.arithmetic.intervals import NONE, maxima
+from analysis.recorded.correlation import callers
+from analysis.recorded.cuda_calls import cuda_calls
 from analysis.show.errors import ReportError
 from analysis.source import tables
 
@@ -147,7 +148,15 @@ def _of_nsys(report: Report) -> Columns:
         f"FROM {OF_NSYS} ORDER BY start, rowid",
         tables.count(report, OF_NSYS),
     )
-    rows["thread"] = calls_of(report, rows.pop("global_pid"), rows.pop("correlation")).thread
+    calls = cuda_calls(report)
+    call = callers(
+        (rows.pop("global_pid"), rows.pop("correlation")),
+        (calls.thread, calls.correlation),
+        calls.start_ns,
+    )
+    known = np.flatnonzero(call != NONE)
+    rows["thread"] = np.full(len(call), tables.MISSING, np.int64)
+    rows["thread"][known] = calls.thread[call[known]]
     held = np.zeros(len(rows["time_ns"]), np.int64)
     for process, device in _places(rows):
         mine = (rows["process"] == process) & (rows["device"] == device)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.knowledge import number_formats
+from analysis.arithmetic.arrays import Float64
 from analysis.knowledge.peaks import lookup
+from analysis.measures import number_format
+from analysis.measures.step_times import step_times, unsteady
 from analysis.show.render import duration, percent, scaled
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
-
-UNSTEADY: Final = 0.25
-"""Where half of the steps lie further than this from their median, the median says little."""
-
-LONGEST_NS: Final = 1 << 63
-"""A step takes less than that, and more than nothing; NaN does neither."""
-
-Times = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class Mfu:
     """
 
     flops: int
-    step_ns: Times
+    step_ns: Float64
     recorded: bool
     peak_flops_per_s: float | None
 
@@ -94,21 +86,8 @@ def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
         return None
     if peak_flops_per_s is None:
         card = lookup(report.device)
-        number_format = number_formats.of_report(report)
-        peak_flops_per_s = card.flops_per_s(number_format) if card else None
+        peak_flops_per_s = card.flops_per_s(number_format.of_report(report)) if card else None
     return Mfu(flops, times, not use_bare, peak_flops_per_s)
-
-
-def unsteady(step_ns: Times) -> bool:
-    """Return whether step times lie so far apart that their median says little.
-
-    >>> unsteady(np.array([37.5, 508.7])), unsteady(np.array([70, 80, 300]))
-    (True, False)
-    """
-    if not len(step_ns):
-        return False
-    middle = float(np.median(step_ns))
-    return float(np.median(np.abs(step_ns - middle))) > UNSTEADY * middle
 
 
 def step_flops(report: Report) -> int | None:
@@ -123,15 +102,3 @@ def step_flops(report: Report) -> int | None:
     a_token = 6 * (parameters - vocabulary * width) + 12 * layers * width * context
     whole = batch * context * a_token
     return whole // 3 if report.run.get("mode") == "forward" else whole
-
-
-def step_times(report: Report, key: str) -> Times:
-    """Return step times that the launcher noted; none where it did not or they make no sense."""
-    try:
-        times = json.loads(report.run.get(key, "[]"))
-    except (ValueError, RecursionError):
-        times = []
-    whole = isinstance(times, list) and all(
-        isinstance(time, int | float) and 0 < time < LONGEST_NS for time in times
-    )
-    return np.array(times if whole else [], np.float64)

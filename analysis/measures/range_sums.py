@@ -1,4 +1,4 @@
-"""What ranges hold together: FLOPs, bytes and time of the ranges and launches inside them.
+"""What ranges launched on a GPU, and how long it had nothing to do meanwhile.
 
 A range has what lies inside it on its own thread. `step` and `backward` wait for autograd's thread,
 so they have what lies inside them on any thread of their process.
@@ -7,30 +7,19 @@ so they have what lies inside them on any thread of their process.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Slices, Spans, contained, distinct
-from analysis.arithmetic.intervals import NONE, parents
 from analysis.arithmetic.union import Cover
 from analysis.attribution import costs
-from analysis.recorded.timeline import TABLES, Timeline
-from analysis.source import tables
-from profiling import names
+from analysis.measures.range_costs import places, range_costs
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
-RANKED: Final = (tables.KERNEL, tables.GRAPH)
-"""What `analysis.kernels.load` reads, in this order."""
-
-WAITING: Final = (names.STEP, names.WARMUP, names.BACKWARD)
-"""Ranges on whose behalf another thread works."""
+    from analysis.attribution.selection import Selected
 
 
 @dataclass(frozen=True)
@@ -55,89 +44,36 @@ class RangeSums:
     unscaled: int
 
 
-def range_sums(
-    found: Attribution,
-    softmax_flops: int = costs.SOFTMAX_FLOPS,
-    timeline: Timeline | None = None,
-) -> RangeSums:
-    """Return what each range holds.
+def range_sums(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> RangeSums:
+    """Return what each range holds of the work that counts.
 
     Args:
-        found: the ranges and the work.
+        chosen: the part of a report that counts.
         softmax_flops: per element of a softmax, forward.
-        timeline: of the same report, if it has been read already.
     """
-    own, unscaled = costs.flops(found, softmax_flops)
-    moved = costs.least_bytes(found)
-    flops, size = inside(found, own, moved)
-    held = launched(found)
+    found = chosen.found
+    cost = range_costs(chosen, softmax_flops)
     kernel_ns = np.zeros(len(found.ranges), np.int64)
     window_ns, idle_ns = kernel_ns.copy(), kernel_ns.copy()
-    device = None
-    if not found.work.on_cpu:
-        device = on_device(timeline or Timeline.of(found.report))
-    for rows, slices, order in held:
+    busy = {} if found.work.on_cpu else busy_processes(found)
+    start_ns, end_ns = found.ran
+    for rows, slices, order in launched(chosen):
         kernel_ns[rows] = slices.sums(found.work.duration_ns[order])
-        if device is not None and len(slices.owner):
-            start, end, busy = device
+        if busy and len(slices.owner):
             holders = rows[slices.holders()]
-            first, last = slices.least(start[order]), slices.most(end[order])
+            first, last = slices.least(start_ns[order]), slices.most(end_ns[order])
             window_ns[holders], idle_ns[holders] = windows(found, holders, first, last, busy)
-    return RangeSums(flops, size, kernel_ns, window_ns, idle_ns, unscaled)
+    return RangeSums(cost.flops, cost.bytes, kernel_ns, window_ns, idle_ns, cost.unscaled)
 
 
-def waiting(found: Attribution) -> Bools:
-    """Return which ranges have the work of other threads too."""
-    return found.ranges.where(lambda name: name in WAITING)
-
-
-def inside(found: Attribution, own: Int64, moved: Int64) -> tuple[Int64, Int64]:
-    """Return the FLOPs and least bytes of each range, its own or those inside it.
-
-    Args:
-        found: the ranges.
-        own: ``(R,)`` FLOPs, or `tables.MISSING`.
-        moved: ``(R,)`` bytes, or `tables.MISSING`.
-    """
-    ranges = found.ranges
-    has = np.flatnonzero((own != tables.MISSING) & ~ranges.elsewhere)
-    # Of ranges with FLOPs inside one another the outermost tells all of them.
-    around = parents(ranges.start_ns[has], ranges.end_ns[has], ranges.thread[has])
-    outer = has[around == NONE]
-    flops, size = own.copy(), moved.copy()
-    for rows, place in places(found):
-        lacks = rows[own[rows] == tables.MISSING]
-        order = outer[np.lexsort((ranges.start_ns[outer], place[outer]))]
-        times = (ranges.start_ns, ranges.end_ns)
-        slices = contained(
-            Spans(place, *times).take(lacks),
-            Spans(place, *times).take(order),
-        )
-        some = slices.counts() > 0
-        flops[lacks[some]] = slices.sums(own[order])[some]
-        unknown = slices.sums((moved[order] == tables.MISSING).astype(np.int64))
-        whole = np.where(unknown > 0, tables.MISSING, slices.sums(moved[order]))
-        size[lacks[some]] = whole[some]
-    return flops, size
-
-
-def places(found: Attribution) -> list[tuple[Int64, Int64]]:
-    """Return which ranges to sum by thread and which by process: rows, and ``(R,)`` places."""
-    ranges, waits = found.ranges, waiting(found)
-    local = ~ranges.elsewhere
-    return [
-        (np.flatnonzero(local & ~waits), ranges.thread),
-        (np.flatnonzero(local & waits), ranges.process),
-    ]
-
-
-def launched(found: Attribution) -> list[tuple[Int64, Slices, Int64]]:
+def launched(chosen: Selected) -> list[tuple[Int64, Slices, Int64]]:
     """Return what the ranges launched: rows of ranges, slices of work, and the order of that."""
+    found = chosen.found
     launches, ranges = found.launches, found.ranges
-    known = np.flatnonzero(launches.known)
-    process = (launches.thread >> 24) & 0xFFFFFF
+    known = np.flatnonzero(launches.known & chosen.work)
+    of_place = (launches.thread, launches.process)
     result = []
-    for (rows, place), of_launch in zip(places(found), (launches.thread, process), strict=True):
+    for (rows, place), of_launch in zip(places(found), of_place, strict=True):
         order = known[np.lexsort((launches.start_ns[known], of_launch[known]))]
         calls = Spans(of_launch, launches.start_ns, launches.end_ns).take(order)
         spans = Spans(place, ranges.start_ns, ranges.end_ns).take(rows)
@@ -145,17 +81,13 @@ def launched(found: Attribution) -> list[tuple[Int64, Slices, Int64]]:
     return result
 
 
-def on_device(timeline: Timeline) -> tuple[Int64, Int64, dict[int, Cover]]:
-    """Return when each piece of work ran, and when each process kept any GPU busy.
-
-    The work that is ranked, kernels and graph replays, stands first in a timeline and in its order.
-    """
-    ranked = np.isin(timeline.kind, [TABLES.index(table) for table in RANKED])
-    busy = {}
-    for process in distinct(timeline.process).tolist():
-        mine = timeline.process == process
-        busy[process] = Cover.of(timeline.start_ns[mine], timeline.end_ns[mine])
-    return timeline.start_ns[ranked], timeline.end_ns[ranked], busy
+def busy_processes(found: Attribution) -> dict[int, Cover]:
+    """Return when each process kept any GPU busy."""
+    done, busy = found.device, {}
+    for process in distinct(done.process).tolist():
+        mine = done.process == process
+        busy[process] = Cover.of(done.start_ns[mine], done.end_ns[mine])
+    return busy
 
 
 def windows(

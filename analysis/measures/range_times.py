@@ -6,23 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.arithmetic.containment import Slices, Spans, contained, innermost
+from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.containment import Slices, contained, innermost
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.launches import Launches, calls_of
+from analysis.attribution.launches import Launches, calls, spans
 from analysis.attribution.origin import origin
-from analysis.attribution.selection import Selection, on
+from analysis.measures.range_costs import range_costs
 from analysis.source import tables
 
 if TYPE_CHECKING:
-    from analysis.attribution.launches import Attribution
-    from analysis.recorded.ranges import Ranges
+    from analysis.attribution.selection import Selected
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
-MEMORY_TABLES: Final = ("CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET")
 PAIRS_AT_ONCE: Final = 4_000_000
 """How many pairs of range and operation are held in memory together."""
 
@@ -65,67 +60,41 @@ class RangeTimes:
     backward_ns: Int64
 
 
-def operations(found: Attribution, device: int | None = None) -> Operations:
-    """Return all operations with a known launch, in the order of their launches.
-
-    Args:
-        found: the work.
-        device: only those on this CUDA ordinal.
-    """
-    launches, work = found.launches, found.work
-    fields = ("start_ns", "end_ns", "correlation")
-    asked = ("device",) if device is not None else ()
+def operations(chosen: Selected) -> Operations:
+    """Return all operations that count and have a known launch, in the order of their launches."""
+    found = chosen.found
+    launches, work = found.all_launches, found.work
     if work.calls is not None:
-        calls = [work.calls.start_ns, work.calls.end_ns, np.arange(len(work.kind))]
-        columns = [*calls, *(np.zeros(len(work.kind), np.int64) for _ in asked)]
+        start, end, correlation = work.calls.start_ns, work.calls.end_ns, np.arange(len(work))
     else:
-        parts = [
-            tables.device_work(found.report, table, *fields, *asked)
-            for table in (tables.KERNEL, tables.GRAPH)
-        ]
-        columns = [np.concatenate([part[name] for part in parts]) for name in (*fields, *asked)]
-    kernel_ns = work.duration_ns
-    columns = [launches.thread, launches.start_ns, launches.end_ns, kernel_ns, *columns]
-    if work.calls is None:
-        # Together, for the calls are many and read anew each time they are asked for.
-        parts = [
-            tables.device_work(found.report, table, *fields, *asked, "global_pid")
-            for table in MEMORY_TABLES
-        ]
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        called = calls_of(found.report, rows["global_pid"], rows["correlation"])
-        more = [called.thread, called.start_ns, called.end_ns, np.zeros_like(rows["start_ns"])]
-        more += [rows[name] for name in (*fields, *asked)]
-        columns = [np.concatenate(pair) for pair in zip(columns, more, strict=True)]
-    known = columns[0] != tables.MISSING
-    if device is not None:
-        known &= columns.pop() == device
-    columns = [column[known] for column in columns]
-    thread, begin, finish, kernel, start, end, correlation = columns
-    order = np.lexsort((start, correlation, begin, thread))
-    thread, correlation = thread[order], correlation[order]
+        done = found.device
+        start, end, correlation = done.start_ns, done.end_ns, done.correlation
+    kernel_ns = np.append(work.duration_ns, np.zeros(len(launches) - len(work), np.int64))
+    rows = np.flatnonzero(launches.known & chosen.all_work)
+    launch = launches.take(rows)
+    columns = (start[rows], correlation[rows], launch.start_ns, launch.thread)
+    order = np.lexsort(columns)
+    rows, launch = rows[order], launch.take(order)
+    thread, number = launch.thread, correlation[rows]
     fresh = np.ones(len(order), np.bool_)
-    fresh[1:] = (thread[1:] != thread[:-1]) | (correlation[1:] != correlation[:-1])
-    launch = Launches(thread, begin[order], finish[order])
-    return Operations(launch, start[order], end[order], kernel[order], fresh)
+    fresh[1:] = (thread[1:] != thread[:-1]) | (number[1:] != number[:-1])
+    return Operations(launch, start[rows], end[rows], kernel_ns[rows], fresh)
 
 
-def range_times(found: Attribution, device: int | None = None) -> RangeTimes:
+def range_times(chosen: Selected) -> RangeTimes:
     """Return what each range of a report launched, by the rule of NVIDIA's nvtx_gpu_proj_sum.
 
     Args:
-        found: the ranges and the work.
-        device: count only what ran on this CUDA ordinal.
+        chosen: the work that counts. All ranges have an entry.
     """
-    ranges, done = found.ranges, operations(found, device)
-    spans = Spans(ranges.thread, ranges.start_ns, np.where(ranges.elsewhere, -1, ranges.end_ns))
-    calls = Spans(done.launch.thread, done.launch.start_ns, done.launch.end_ns)
-    slices = contained(spans, calls)
+    ranges, done = chosen.found.ranges, operations(chosen)
+    around, launched = spans(ranges), calls(done.launch)
+    slices = contained(around, launched)
     first, span = np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64)
     holders = slices.holders()
     first[holders] = slices.least(done.start_ns)
     span[holders] = slices.most(done.end_ns) - first[holders]
-    own = innermost(spans, calls)
+    own = innermost(around, launched)
     self_ns = np.zeros(len(ranges), np.int64)
     np.add.at(self_ns, own[own != NONE], done.kernel_ns[own != NONE])
     return RangeTimes(
@@ -135,8 +104,8 @@ def range_times(found: Attribution, device: int | None = None) -> RangeTimes:
         busy_ns=busy(slices, done),
         kernel_ns=slices.sums(done.kernel_ns),
         self_ns=self_ns,
-        flops=flops(ranges, spans),
-        backward_ns=backward(found, spans, device),
+        flops=range_costs(chosen).flops,
+        backward_ns=backward(chosen),
     )
 
 
@@ -187,42 +156,13 @@ def union(slices: Slices, done: Operations, result: Int64) -> None:
     np.add.at(result, owner, added)
 
 
-def flops(ranges: Ranges, spans: Spans) -> Int64:
-    """Return each range's FLOPs: its payload, or the sum of the payloads inside it.
-
-    A payload inside another range with a payload is part of that one's already.
-    """
-    result = ranges.payload.copy()
-    paid = np.flatnonzero(ranges.payload != tables.MISSING)
-    if not len(paid):
-        return result
-    payers = spans.take(paid)
-    nested = contained(payers, payers).counts() > 1
-    outer = innermost_other(payers) if bool(nested.any()) else np.full(len(paid), NONE)
-    leaves = paid[outer == NONE]
-    inside = contained(spans, spans.take(leaves))
-    total = inside.sums(ranges.payload[leaves])
-    unpaid = (ranges.payload == tables.MISSING) & (inside.counts() > 0)
-    result[unpaid] = total[unpaid]
-    return result
-
-
-def innermost_other(spans: Spans) -> Int64:
-    """Return for each of these the innermost other one around it, or `NONE`."""
-    from analysis.arithmetic.intervals import parents
-
-    return parents(spans.start_ns, spans.end_ns, spans.thread)
-
-
-def backward(found: Attribution, spans: Spans, device: int | None) -> Int64:
+def backward(chosen: Selected) -> Int64:
     """Return the time of the backward pass that each range's work brought about, ``(R,)``."""
+    found = chosen.found
     place = origin(found).place
     known = np.flatnonzero(place.known)
     if not len(known):
-        return np.full(len(spans), tables.MISSING, np.int64)
+        return np.full(len(found.ranges), tables.MISSING, np.int64)
     order = known[np.lexsort((place.start_ns[known], place.thread[known]))]
-    calls = Spans(place.thread[order], place.start_ns[order], place.end_ns[order])
-    time = found.work.duration_ns
-    if device is not None:
-        time = time * on(found.report, found.work, Selection(device=device))
-    return contained(spans, calls).sums(time[order])
+    time = np.where(chosen.work, found.work.duration_ns, 0)
+    return contained(spans(found.ranges), calls(place.take(order))).sums(time[order])

@@ -7,23 +7,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
-from analysis.copies import Moves
-from analysis.measures import gpu_time_split, idle
-from analysis.measures.idle import Idle
+from analysis.measures.idle import Idle, idle_times
 from analysis.measures.range_sums import RangeSums, range_sums
-from analysis.recorded.timeline import Timeline
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.measures.gpu_time_split import Occupation
+    from analysis.attribution.selection import Selected
+    from analysis.recorded.device_work import DeviceWork
     from analysis.source.report import Report
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -31,12 +26,20 @@ class Measured:
     """What lies in the steps of a report, or in its phases, and how long they were.
 
     Attributes:
-        report: what was recorded.
-        found: its work, attributed.
+        chosen: the part of the report that counts.
     """
 
-    report: Report
-    found: Attribution
+    chosen: Selected
+
+    @property
+    def found(self) -> Attribution:
+        """All work of the report, attributed."""
+        return self.chosen.found
+
+    @property
+    def report(self) -> Report:
+        """What was recorded."""
+        return self.found.report
 
     @cached_property
     def window(self) -> dict[int, tuple[int, int]]:
@@ -47,9 +50,11 @@ class Measured:
         ranges = self.found.ranges
         steps = ranges.called(names.STEP)
         steps |= ranges.where(lambda name: name in names.PHASES)
-        chosen = ranges.take(steps & ~self.found.ranges_in_warmup)
+        chosen = ranges.take(steps & self.chosen.ranges)
         result: dict[int, tuple[int, int]] = {}
         if not len(chosen):
+            if not self.chosen.leaves_warmup_out:
+                return result
             warm = self.found.warmup
             for process in np.unique(warm.process).tolist():
                 until = int(warm.end_ns[warm.process == process].max())
@@ -70,26 +75,25 @@ class Measured:
 
     @cached_property
     def work(self) -> Bools:
-        """Which work counts."""
+        """``(N,)`` which ranked work counts."""
         launches = self.found.launches
-        process = np.where(launches.known, (launches.thread >> 24) & 0xFFFFFF, -1)
-        counts = self.during(process, launches.start_ns)
-        return counts & ~self.found.work_in_warmup if len(self.found.warmup) else counts
+        return self.during(launches.process, launches.start_ns) & self.chosen.work
 
     @cached_property
     def kernel_ns(self) -> int:
         """The time of that work."""
         return max(int(self.found.work.duration_ns[self.work].sum()), 1)
 
-    @cached_property
-    def timeline(self) -> Timeline:
+    @property
+    def done(self) -> DeviceWork:
         """What the GPUs did."""
-        return Timeline.of(self.report)
+        return self.found.device
 
     @cached_property
     def every_gap(self) -> Idle:
-        """When the GPUs were idle, all of it."""
-        return idle.of(self.report, self.timeline)
+        """When the GPUs that count were idle, before, between and after the steps too."""
+        asked = self.chosen.asked
+        return idle_times(self.report).of_places(asked.device, asked.process)
 
     @cached_property
     def windows(self) -> Int64:
@@ -99,19 +103,19 @@ class Measured:
         lags behind: it ends no sooner than the last work launched in it, and what was launched
         before (in the warm-up) and still ran as it began is left out.
         """
-        timeline, result = self.timeline, []
-        known = timeline.call != NONE
-        launched = np.full(len(timeline), NONE, np.int64)
-        launched[known] = timeline.calls.start_ns[timeline.call[known]]
+        done, result = self.done, []
+        known = done.call != NONE
+        launched = np.full(len(done), NONE, np.int64)
+        launched[known] = done.calls.start_ns[done.call[known]]
         for place in self.every_gap.places:
             first, last = int(place.busy.start_ns[0]), int(place.busy.end_ns[-1])
             if place.process not in self.window:
                 result.append((first, last))
                 continue
             low, high = self.window[place.process]
-            here = known & (timeline.process == place.process) & (timeline.device == place.device)
-            earlier = timeline.end_ns[here & (launched < low)]
-            own = timeline.end_ns[here & (low <= launched) & (launched <= high)]
+            here = known & (done.process == place.process) & (done.device == place.device)
+            earlier = done.end_ns[here & (launched < low)]
+            own = done.end_ns[here & (low <= launched) & (launched <= high)]
             begin = min(max(low, first, int(earlier.max(initial=first))), last)
             result.append((begin, min(max(high, int(own.max(initial=begin)), begin), last)))
         return np.array(result, np.int64).reshape(-1, 2)
@@ -131,11 +135,6 @@ class Measured:
         return counts
 
     @cached_property
-    def occupations(self) -> list[Occupation]:
-        """What the measured time of each GPU went into; see `analysis.measures.gpu_time_split`."""
-        return gpu_time_split.of(self)
-
-    @cached_property
     def wall_ns(self) -> int:
         """How long the GPUs were looked at, all together: the sum of their `windows`."""
         return max(int((self.windows[:, 1] - self.windows[:, 0]).sum()), 1)
@@ -143,16 +142,10 @@ class Measured:
     @cached_property
     def sums(self) -> RangeSums:
         """What the ranges hold."""
-        return range_sums(self.found, timeline=self.timeline)
-
-    @cached_property
-    def moves(self) -> Moves:
-        """The copies and sets, all of them."""
-        return Moves.of(self.report, self.timeline)
+        return range_sums(self.chosen)
 
     @cached_property
     def instances(self) -> int:
         """How many steps there are; 1 where none is marked."""
-        ranges = self.found.ranges
-        steps = ranges.called(names.STEP) & ~self.found.ranges_in_warmup
+        steps = self.found.ranges.called(names.STEP) & self.chosen.ranges
         return max(int(steps.sum()), 1)

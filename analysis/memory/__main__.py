@@ -18,8 +18,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
+from analysis.attribution import selection
+from analysis.attribution.selection import Options, Selection
 from analysis.memory.tables import TABLES, Memory
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -31,24 +33,25 @@ if TYPE_CHECKING:
 ALL: Final = "all"
 
 
-def memory(report: Report, *, show: str = "peaks", exclude_warmup: bool = True) -> Table:
+def memory(report: Report, *, show: str = "peaks", **selected: Unpack[Options]) -> Table:
     """Return one of `TABLES`, with the peaks in its heading.
 
     Args:
         report: what was recorded.
         show: which.
-        exclude_warmup: leave out ranges in warm-up, and peaks there.
+        selected: what counts, ranges as well as peaks: see
+            `analysis.attribution.selection.Options`.
 
     Raises:
         ReportError: no memory was recorded, or not what this table needs.
     """
-    found = Memory.of(report, exclude_warmup=exclude_warmup)
+    found = Memory.of(report, Selection(**selected))
     return headed(TABLES[show](found), found)
 
 
 def headed(table: Table, found: Memory) -> Table:
     """Return a table with what is said of the report above its own heading."""
-    return replace(table, heading=f"{found.heading}\n\n{table.heading}")
+    return replace(table, heading=f"{found.heading}\n\n{table.heading}", counted=found.chosen.lines)
 
 
 def everything(found: Memory) -> tuple[list[Table], list[str]]:
@@ -71,14 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="which table (default all; in csv, json and sqlite peaks, for they take one)",
     )
     parser.add_argument("--pictures", metavar="DIR", help="write memory over time there, as PNG")
-    cli.add_exclude(parser)
+    selection.add_options(parser)
     args = cli.parse(parser, argv)
     one = args.format in {"csv", "json", "sqlite"}
     show = args.show or ("peaks" if one else ALL)
     if one and show == ALL:
         parser.error(f"--format {args.format} takes one table: --show {', '.join(TABLES)}")
     with Report(args.report) as report:
-        found = Memory.of(report, exclude_warmup=args.exclude == "warmup")
+        found = Memory.of(report, Selection(**selection.of_arguments(args)))
         tables, notes = everything(found) if show == ALL else ([TABLES[show](found)], [])
         tables[0] = headed(tables[0], found)
         if args.pictures:
@@ -91,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         more = len(table) - top if top else 0
         left = [f"{more:,} more rows of {table.name}; --top {len(table)} shows all"]
         cli.say(*table.notes, *(left if more > 0 else []))
-    cli.say(*notes)
+    cli.say(*cli.untold(tables[0], args), *notes)
     return 0
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Spans, innermost
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution import steps
-from analysis.attribution.launches import Attribution, spans, within
+from analysis.attribution.launches import Attribution, spans
+from analysis.attribution.selection import Selected, Selection
 from analysis.knowledge.vocabulary import canonical, clean
 from analysis.measures.memory_changes import Changes, load
+from analysis.recorded.work import check_there
 from analysis.show.errors import ReportError
 from analysis.show.render import binary, duration
 from analysis.show.table import Table
@@ -23,9 +23,6 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 RANGE_MEMORY: Final = "TOOLKIT_RANGE_MEMORY"
 NO_RANGE: Final = "(no range)"
@@ -37,33 +34,41 @@ class Memory:
     """The memory of a report beside its ranges.
 
     Attributes:
-        found: the ranges.
-        changes: of each device of each process.
+        chosen: the part of the report that counts: ranges, and peaks.
+        changes: of each device of each process that counts.
         source: where they are from.
-        exclude_warmup: whether ranges in warm-up, and peaks there, do not count.
     """
 
-    found: Attribution
+    chosen: Selected
     changes: list[Changes]
     source: str
-    exclude_warmup: bool
 
     @classmethod
-    def of(cls, report: Report, *, exclude_warmup: bool = True) -> Memory:
+    def of(cls, report: Report, asked: Selection) -> Memory:
         """Read it from a report.
 
         Raises:
-            ReportError: no memory was recorded.
+            ReportError: no memory was recorded, or not what is asked for.
         """
         changes, source = load(report)
-        return cls(Attribution.of(report), changes, source, exclude_warmup)
+        places = {
+            "device": (asked.device, {each.device for each in changes}),
+            "process": (asked.process, {each.process for each in changes}),
+        }
+        for what, (wanted, known) in places.items():
+            check_there(report, what, wanted, known)
+        mine = [
+            each
+            for each in changes
+            if asked.device in {None, each.device} and asked.process in {None, each.process}
+        ]
+        # Devices of the changes need not be those of kernels.
+        return cls(Selected(Attribution.of(report), replace(asked, device=None)), mine, source)
 
-    @cached_property
-    def kept(self) -> Bools:
-        """``(R,)`` which ranges count."""
-        if not self.exclude_warmup:
-            return np.ones(len(self.found.ranges), np.bool_)
-        return ~self.found.ranges_in_warmup
+    @property
+    def found(self) -> Attribution:
+        """The ranges beside the work."""
+        return self.chosen.found
 
     @property
     def several(self) -> bool:
@@ -86,12 +91,11 @@ class Memory:
         return "\n".join(lines)
 
     def peak(self, changes: Changes) -> int:
-        """Return the position of the first change at which most was held; never in warm-up."""
+        """Return the position of the first change that counts at which most was held."""
         levels = changes.peak
-        if self.exclude_warmup:
-            process = np.full(len(changes), changes.process)
-            warm = within(changes.time_ns, process, self.found.warmup)
-            levels = np.where(warm, -1, levels) if not warm.all() else levels
+        process = np.full(len(changes), changes.process)
+        counts = self.chosen.during(changes.time_ns, process)
+        levels = np.where(counts, levels, -1) if counts.any() else levels
         return int(levels.argmax())
 
     def chain(self, changes: Changes, place: int) -> tuple[str, str, str]:
@@ -137,7 +141,7 @@ def peaks(memory: Memory) -> Table:
     ranges, rows = memory.found.ranges, []
     label = np.array([clean(name) for name in ranges.names], object)
     for each in memory.changes:
-        mine = np.flatnonzero(memory.kept & (ranges.process == each.process))
+        mine = np.flatnonzero(memory.chosen.ranges & (ranges.process == each.process))
         start, end = ranges.start_ns[mine], ranges.end_ns[mine]
         before, most, after = each.at(start), each.most(start, end), each.at(end)
         known, group = np.unique(label[ranges.name[mine]].astype(str), return_inverse=True)
@@ -213,7 +217,7 @@ def growth(memory: Memory) -> Table:
     Raises:
         ReportError: no range is a step.
     """
-    found = steps.of(memory.found, exclude_warmup=memory.exclude_warmup)
+    found = memory.chosen.steps
     if found is None:
         problem = "no range is a step, so nothing can be said of growth"
         raise ReportError(memory.found.report.path, problem, f"name ranges {names.STEP!r}")

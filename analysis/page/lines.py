@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analysis.gaps import by_cause
-from analysis.measures.gpu_time_split import idle_by_phase, outside
+from analysis.measures.gpu_time_split import idle_by_phase, occupations, outside
 from analysis.measures.mfu import mfu
-from analysis.page.steps import TRIMMED, step_lines
+from analysis.measures.step_times import TRIMMED
+from analysis.page.steps import step_lines
 from analysis.show.render import duration, percent
 from analysis.show.words import plural
 
@@ -71,10 +72,11 @@ def grouped(value: str) -> str:
     return f"{int(value):,}" if value.isdecimal() else value
 
 
-def trust_lines(report: Report, measured: Measured) -> list[str]:
+def trust_lines(measured: Measured) -> list[str]:
     """Return how far to trust the rest: coverage, the cost of recording, spread, warm-up."""
+    report, chosen = measured.report, measured.chosen
     found, work = measured.found, measured.found.work
-    what = plural(len(work.kind), "CPU operator" if work.on_cpu else "kernel")
+    what = plural(len(work), "CPU operator" if work.on_cpu else "kernel")
     if work.on_cpu:
         what += ", by self time (no GPU kernels in this report)"
     total = int(work.duration_ns.sum())
@@ -85,15 +87,16 @@ def trust_lines(report: Report, measured: Measured) -> list[str]:
         lines[0] += f"; {percent(inside / max(total, 1))} of it launched inside a range"
         if unknown:
             lines[0] += f", {unknown:,} without a recorded launch"
-    if len(found.warmup):
+    if chosen.leaves_warmup_out:
         left_out = int(work.duration_ns[found.work_in_warmup].sum())
         lines.append(
             f"warm-up left out below: {plural(len(found.warmup), 'step')}, {duration(left_out)}, "
             f"{percent(left_out / max(total, 1))} of the work"
         )
+    lines += chosen.on_others
     used = mfu(report)
     whole = ", of the run it was cut from" if told(report.run.get(TRIMMED)) else ""
-    lines += [*step_lines(report, found), *([used.describe() + whole] if used else [])]
+    lines += [*step_lines(chosen), *([used.describe() + whole] if used else [])]
     return lines if work.on_cpu else [*lines, *time_lines(measured)]
 
 
@@ -101,16 +104,16 @@ def time_lines(measured: Measured) -> list[str]:
     """Return what each GPU's time went into, and where the host was while the GPUs were idle."""
     lines = [
         f"{name(measured, each)}: {duration(each.wall_ns)} measured: {each.describe()}"
-        for each in measured.occupations
+        for each in occupations(measured)
     ]
-    for each, rest in zip(measured.occupations, outside(measured), strict=True):
+    for each, rest in zip(occupations(measured), outside(measured), strict=True):
         if rest.wall_ns > WORTH_A_LINE * (each.wall_ns + rest.wall_ns):
-            warm = ", warm-up included" if len(measured.found.warmup) else ""
+            warm = ", warm-up included" if measured.chosen.leaves_warmup_out else ""
             lines.append(
                 f"{name(measured, each)}: {duration(rest.wall_ns)} before and after that{warm}: "
                 f"{rest.describe()}"
             )
-    idle_ns = sum(each.idle_ns for each in measured.occupations)
+    idle_ns = sum(each.idle_ns for each in occupations(measured))
     if not idle_ns:
         return lines
     phases = idle_by_phase(measured)
@@ -126,5 +129,5 @@ def name(measured: Measured, place: Occupation) -> str:
         measured: the report.
         place: of the GPU.
     """
-    several = len({each.process for each in measured.occupations}) > 1
+    several = len({each.process for each in occupations(measured)}) > 1
     return f"GPU {place.device}" + (f" in process {place.process}" if several else "")

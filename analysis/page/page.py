@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
 
 from analysis import attention, kernels, phases
 from analysis.advice.advise import advise
 from analysis.attribution.launches import Attribution
+from analysis.attribution.selection import Options, Selected, Selection
 from analysis.measures.window import Measured
 from analysis.page.lines import run_lines, trust_lines
 from analysis.page.steps import step_lines
-from analysis.recorded import ranges as nvtx
-from analysis.show.errors import ReportError
+from analysis.recorded.work import has_work
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
+    from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
 TOP: Final = 10
@@ -46,35 +47,31 @@ class Page:
         return Table("run", {"key": keys, "value": [*self.lines, *self.advice, *self.run.values()]})
 
 
-def page(report: Report, top: int = TOP, *, exclude_warmup: bool = True) -> Page:
+def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     """Return the page: the run, how far to trust it, phases, categories, work, attention, advice.
 
     Args:
         report: what was recorded.
         top: how many kernels or operators are listed, of those that took most.
-        exclude_warmup: leave warm-up out of all of it; the lines say how much that was.
+        selected: what counts of all of it: see `analysis.attribution.selection.Options`.
 
     Raises:
-        ReportError: the report holds neither work nor ranges.
+        ReportError: the report holds neither work nor ranges, or not what is asked for.
     """
     lines = [report.describe(), *run_lines(report)]
-    try:
-        found = Attribution.of(report, warmup_counts=not exclude_warmup)
-    except ReportError:
-        ranges = nvtx.load(report)
-        if not len(ranges):
-            raise
+    chosen = Selected.of_any(report, Selection(**selected))
+    found = chosen.found
+    if not len(found.work) and not has_work(report):
+        if not len(found.ranges):
+            Attribution.of(report)  # which says that there is nothing
         lines.append("no GPU kernels and no CPU operators in this report: only its ranges")
-        none = kernels.Work([], [], *np.empty((2, 0), np.int64))
-        only = Attribution(report, none, ranges, warmup_counts=not exclude_warmup)
-        lines += step_lines(report, only)
-        return Page(tuple(lines), (range_times(ranges),), report.run)
-    measured = Measured(report, found)
-    lines += trust_lines(report, measured)
-    kept = ~found.work_in_warmup if len(found.warmup) else np.ones(len(found.work.kind), np.bool_)
-    work = found.work.take(kept)
-    answers = [phases.overview(found)]
-    if len(work.kind):
+        lines += step_lines(chosen)
+        return Page(tuple(lines), (range_times(found.ranges),), report.run)
+    measured = Measured(chosen)
+    lines += trust_lines(measured)
+    work = chosen.counted
+    answers = [phases.overview(chosen)]
+    if len(work):
         what = "CPU operators, by self time" if work.on_cpu else "kernels"
         by_category = kernels.rank(report, work, by="category")
         by_name = kernels.rank(report, work)
@@ -85,22 +82,22 @@ def page(report: Report, top: int = TOP, *, exclude_warmup: bool = True) -> Page
                 by_name.head(top),
                 name="top_kernels",  # not all that `analysis.kernels` adds as `kernels`
                 heading=f"Top {what}{rest}",
-                notes=of_everything(found, by_name.notes),
+                notes=of_everything(chosen, by_name.notes),
             ),
         ]
-    answers.append(attention.attention_parts(found))
+    answers.append(attention.attention_parts(chosen))
     told = tuple(answer for answer in answers if answer is not None)
     return Page(tuple(lines), told, report.run, tuple(advise(measured)))
 
 
-def of_everything(found: Attribution, notes: tuple[str, ...]) -> tuple[str, ...]:
+def of_everything(chosen: Selected, notes: tuple[str, ...]) -> tuple[str, ...]:
     """Return notes on all work that was read, which say so where the page leaves warm-up out."""
-    if not len(found.warmup):
+    if not chosen.leaves_warmup_out:
         return notes
     return tuple(f"of the whole report, warm-up included: {note}" for note in notes)
 
 
-def range_times(ranges: nvtx.Ranges) -> Table:
+def range_times(ranges: Ranges) -> Table:
     """Return ranges by the time they were open, for a report with nothing else."""
     count = len(ranges.names)
     instances = np.bincount(ranges.name, minlength=count).astype(np.int64)

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.arithmetic.noise import LEVEL, judge
-from analysis.attribution import steps
-from analysis.measures.mfu import step_times
+from analysis.arithmetic.arrays import Float64
+from analysis.measures.step_times import FEWEST, TRIMMED, slowdown, step_times
 from analysis.show.render import duration
 from analysis.show.words import plural
 
 if TYPE_CHECKING:
-    from analysis.attribution.launches import Attribution
-    from analysis.source.report import Report
-
-Times = npt.NDArray[np.float64]
-
-FEWEST: Final = 3
-"""Of two steps the spread is half a guess; the default of `make profile` is three."""
-
-TRIMMED: Final = "trimmed"
-"""The key under which `analysis.trim` says what it kept."""
+    from analysis.attribution.selection import Selected
 
 
-def step_lines(report: Report, found: Attribution) -> list[str]:
+def step_lines(chosen: Selected) -> list[str]:
     """Return the spread of the steps' times, recorded beside not recorded.
 
     Recorded steps are the step ranges in the file, as long as they were open on the host; where
     there is none, what the launcher noted of the run, unless only a part of that is in the file.
 
     Args:
-        report: what was recorded.
-        found: its ranges.
+        chosen: the part of a report that counts.
     """
-    known = steps.of(found, exclude_warmup=not found.warmup_counts)
+    report, known = chosen.found.report, chosen.steps
     noted, bare = (step_times(report, key) for key in ("step_ns", "unprofiled_step_ns"))
     cut = bool(report.run.get(TRIMMED))
     lines = []
@@ -52,30 +40,7 @@ def step_lines(report: Report, found: Attribution) -> list[str]:
     return lines
 
 
-def slowdown(recorded: Times, bare: Times) -> float | None:
-    """Return by how much recording slowed a step, as a share, or None where it cannot be told.
-
-    That takes some steps of either kind, and means that lie further apart than chance would have
-    them, given how much the steps of each kind differ (Welch's test, as in `analysis.compare`).
-
-    Args:
-        recorded: ``(S,)`` times of steps.
-        bare: ``(T,)`` of steps that were not recorded.
-
-    >>> fast, slow = np.array([100.0, 101.0, 102.0]), np.array([120.0, 121.0, 122.0])
-    >>> print(round(slowdown(slow, fast), 3), slowdown(slow[:2], fast), slowdown(fast, fast + 1))
-    0.198 None None
-    """
-    if min(len(recorded), len(bare)) < FEWEST:
-        return None
-    before, after = (times[None, :].astype(np.int64) for times in (bare, recorded))
-    chance = float(judge(before, after).p[0])
-    if not chance <= LEVEL:
-        return None
-    return float(np.median(recorded) / np.median(bare)) - 1
-
-
-def cost(recorded: Times, bare: Times) -> str:
+def cost(recorded: Float64, bare: Float64) -> str:
     """Return in words what recording cost a step, if that can be told."""
     if min(len(recorded), len(bare)) < FEWEST:
         return "too few steps to tell what recording costs"
@@ -90,7 +55,7 @@ def cost(recorded: Times, bare: Times) -> str:
     return f"recording cost {more * 100:+.1f} %"
 
 
-def spread(times: Times) -> str:
+def spread(times: Float64) -> str:
     """Return the median of some times and how far they lie apart."""
     count = plural(len(times), "step")
     if len(times) == 1:

@@ -1,66 +1,56 @@
-"""What the rows of ranges do not tell: warm-up, other threads' work, ranges left open."""
+"""Notes on a table of ranges: the work of other threads, ranges left open."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.containment import distinct
-from analysis.attribution import phases, warmup
-from analysis.attribution.launches import Launches, within
+from analysis.arithmetic.global_ids import process_of
+from analysis.attribution import phases
+from analysis.attribution.launches import within
 from analysis.show.render import duration
 from analysis.source import tables
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
+    from analysis.attribution.selection import Selected
     from analysis.recorded.ranges import Ranges
 
-Bools = npt.NDArray[np.bool_]
+
+def notes(chosen: Selected) -> tuple[str, ...]:
+    """Return what the rows of ranges do not tell: work of other threads, ranges left open."""
+    unclosed = chosen.found.ranges.unclosed
+    left = (f"{unclosed:,} ranges were never closed: they end with the last",)
+    return (*of_other_threads(chosen), *(left if unclosed else ()))
 
 
-def notes(found: Attribution, kept: Bools, of_place: Bools) -> tuple[str, ...]:
-    """Return what the rows do not tell.
-
-    Args:
-        found: the ranges and the work.
-        kept: ``(R,)`` which ranges are shown.
-        of_place: ``(N,)`` which work counts.
-    """
-    left = (f"{found.ranges.unclosed:,} ranges were never closed: they end with the last",)
-    return (
-        *warmup.note(found, excluded=not (kept & found.ranges_in_warmup).any(), among=of_place),
-        *of_other_threads(found, kept, of_place),
-        *(left if found.ranges.unclosed else ()),
-    )
-
-
-def of_other_threads(found: Attribution, kept: Bools, of_place: Bools) -> tuple[str, ...]:
+def of_other_threads(chosen: Selected) -> tuple[str, ...]:
     """Return how much was launched by other threads while a phase or step that is shown was open.
 
-    That is the rule of `analysis.attribution.phases`, by which others count; where outermost ranges
-    stand in for phases there is nothing to compare with.
+    That is the rule of `analysis.attribution.phases`, by which other commands count; where
+    outermost ranges stand in for phases there is nothing to compare with.
     """
+    found = chosen.found
     if not has_other_threads(found):
         return ()
-    chosen, _ = phases.taken_as_phases(found)
+    waiting, _ = phases.taken_as_phases(found)
     wanted = (*names.PHASES, names.STEP)
-    if not len(chosen) or not chosen.where(lambda name: name in wanted).any():
+    if not len(waiting) or not waiting.where(lambda name: name in wanted).any():
         return ()
-    rows = np.flatnonzero(of_place & on_other_threads(found, chosen))
-    whole = found.launches
-    launches = Launches(whole.thread[rows], whole.start_ns[rows], whole.end_ns[rows])
-    place, by_caller = phases.around_launches(launches, chosen, np.ones(len(rows), np.bool_))
+    rows = np.flatnonzero(chosen.work & on_other_threads(found, waiting))
+    launches = found.launches.take(rows)
+    place, by_caller = phases.around(launches, waiting)
     helping = np.flatnonzero(by_caller)
-    shown = found.ranges.take(kept)
+    shown = found.ranges.take(chosen.ranges)
     parts, total = [], 0
     for label in wanted:
-        of_label = helping[chosen.called(label)[place[helping]]]
+        of_label = helping[waiting.called(label)[place[helping]]]
         windows = shown.take(shown.called(label))
-        process = (launches.thread[of_label] >> 24) & 0xFFFFFF
-        during = within(launches.start_ns[of_label], process, windows)
+        during = within(launches.start_ns[of_label], launches.process[of_label], windows)
         if during.any():
             parts.append(label)
             total += int(found.work.duration_ns[rows[of_label[during]]].sum())
@@ -78,7 +68,7 @@ def has_other_threads(found: Attribution) -> bool:
     known = [distinct(found.launches.thread), distinct(found.ranges.thread)]
     threads = np.unique(np.concatenate(known))
     threads = threads[threads != tables.MISSING]
-    return len(threads) > len(np.unique((threads >> 24) & 0xFFFFFF))
+    return len(threads) > len(np.unique(process_of(threads)))
 
 
 def on_other_threads(found: Attribution, chosen: Ranges) -> Bools:
@@ -88,7 +78,7 @@ def on_other_threads(found: Attribution, chosen: Ranges) -> Bools:
     need not be looked at.
     """
     threads = np.unique(chosen.thread)
-    _, place, count = np.unique((threads >> 24) & 0xFFFFFF, return_inverse=True, return_counts=True)
+    _, place, count = np.unique(process_of(threads), return_inverse=True, return_counts=True)
     alone = threads[count[place] == 1]
     result: Bools = found.launches.known & ~np.isin(found.launches.thread, alone)
     return result

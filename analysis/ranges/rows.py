@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.intervals import NONE, parents
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.knowledge.vocabulary import clean
 from analysis.recorded.operators import distinct
+from analysis.recorded.ranges import outermost
 from analysis.show.table import Column, Table
 from analysis.source import tables
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.measures.range_times import RangeTimes
     from analysis.recorded.ranges import Ranges
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 STYLES: Final = ("PushPop", "StartEnd")
 
@@ -30,7 +28,7 @@ def by_name(found: Attribution, times: RangeTimes, kept: Bools) -> Table:
     names, domains, label = labels(ranges)
     group = label * 2 + ranges.start_end
     rows = np.flatnonzero(kept)
-    outer = outermost_of_name(ranges, label)
+    outer = outermost(ranges, label)
     columns = totals(found, times, group, rows, outer, 2 * len(names))
     used = np.flatnonzero(columns["instances"])
     order = used[np.lexsort((used, -columns["wall_ns"][used], -columns["span_ns"][used]))]
@@ -55,15 +53,6 @@ def labels(ranges: Ranges) -> tuple[list[str], list[str], Int64]:
         [ranges.domains[domain] for domain, _ in pairs],
         label.astype(np.int64),
     )
-
-
-def outermost_of_name(ranges: Ranges, label: Int64) -> Bools:
-    """Return which ranges lie in no other of their name, on their thread."""
-    of_name = ranges.thread, label
-    _, thread = np.unique(of_name[0], return_inverse=True)
-    place = thread.astype(np.int64) * (int(label.max()) + 1) + label
-    outermost: Bools = parents(ranges.start_ns, ranges.end_ns, place) == NONE
-    return outermost
 
 
 def totals(

@@ -65,7 +65,7 @@ def has_operators(report: Report) -> bool:
 
 
 def load(report: Report) -> Operators:
-    """Return the operators of a report; none if it holds none.
+    """Return the CPU operators of a report, read once; none if it holds none.
 
     An operator alone in one of its own name is part of that call. The converter of PyTorch traces
     has seen to that; for NVTX ranges it is done here.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.arithmetic.intervals import NONE, ordered
+from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.intervals import NONE, ordered, parents
 from analysis.knowledge.vocabulary import canonical
 from analysis.source import tables
 from analysis.source.operator_tables import operator_domains
@@ -17,9 +17,6 @@ from analysis.source.operator_tables import operator_domains
 if TYPE_CHECKING:
     from analysis.source.database import Columns
     from analysis.source.report import Report
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 RANGE_TYPES: Final = (tables.PUSH_POP, tables.START_END, 70, 71)
 """`NVTX_EVENTS.eventType` of ranges; 70 and 71 are those of nvtxt files."""
@@ -126,13 +123,33 @@ class Ranges:
         return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
 
+def outermost(ranges: Ranges, group: Int64 | None = None, place: Int64 | None = None) -> Bools:
+    """Return ``(R,)`` which ranges lie in no other one of their group, on their thread.
+
+    Args:
+        ranges: ``R`` of them.
+        group: ``(R,)`` a number from 0 for what is alike, such as the name; None for all alike.
+        place: ``(R,)`` what tells apart where ranges are; None for their threads.
+    """
+    where = ranges.thread if place is None else place
+    if group is not None:
+        _, number = np.unique(where, return_inverse=True)
+        where = number.astype(np.int64) * (int(group.max(initial=0)) + 1) + group
+    result: Bools = parents(ranges.start_ns, ranges.end_ns, where) == NONE
+    return result
+
+
 def has_ranges(report: Report) -> bool:
     """Return whether the report can hold NVTX ranges at all."""
     return report.has(tables.NVTX, "start", "end", "globalTid", "eventType")
 
 
 def load(report: Report) -> Ranges:
-    """Return the ranges of a report, without those that stand for CPU operators."""
+    """Return the NVTX ranges of a report, read once, without those that stand for operators."""
+    return report.once(_read)
+
+
+def _read(report: Report) -> Ranges:
     if not has_ranges(report):
         none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
         return Ranges([], none, none, none, none, none, none, no, no, [""], none, 0)

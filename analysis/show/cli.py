@@ -27,6 +27,9 @@ from analysis.show.output import add_to_database, replacing
 from analysis.show.table import Table
 
 FORMATS: Final = ("table", "csv", "json", "markdown", "sqlite")
+WITH_HEADING: Final = ("table", "markdown")
+"""The formats for people, in which a table has its heading."""
+
 REPORTS: Final = ("report", "before", "after")
 """The arguments that name a report."""
 
@@ -173,16 +176,6 @@ def failed(message: str) -> int:
     return 1
 
 
-def add_exclude(made: argparse.ArgumentParser) -> None:
-    """Add the option of the commands that leave warm-up out unless told otherwise."""
-    made.add_argument(
-        "--exclude",
-        choices=("warmup", "none"),
-        default="warmup",
-        help="what to leave out (default %(default)s)",
-    )
-
-
 def emit(
     table: Table,
     args: argparse.Namespace,
@@ -205,7 +198,12 @@ def emit(
     put([shown], args, as_csv)
     left_out = len(table) - len(shown)
     more = [f"{left_out:,} more rows; --top {len(table)} shows all"] if left_out else []
-    say(*table.notes, *more)
+    say(*untold(table, args), *table.notes, *more)
+
+
+def untold(table: Table, args: argparse.Namespace) -> tuple[str, ...]:
+    """Return what counts of the report, where the format has no heading that says it."""
+    return () if args.format in WITH_HEADING else table.counted
 
 
 def put(

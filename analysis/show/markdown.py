@@ -20,7 +20,7 @@ def as_markdown(table: Table) -> str:
         "| " + " | ".join(markdown_cell(shown(column, row[column])) for column in seen) + " |"
         for row in table.rows()
     ]
-    above = [f"{markdown_cell(visible(line))}\n" for line in table.heading.split("\n") if line]
+    above = [f"{markdown_cell(visible(line))}\n" for line in table.caption.split("\n") if line]
     return "\n".join(above + lines) + "\n"
 
 

@@ -191,8 +191,8 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
         cells[NAME] = briefs(cells[NAME])
     words = {column for column in seen if isinstance(table.columns[column], list)}
     console.width = fit(cells, words, table.spare, width)
-    if table.heading:
-        console.print(Text("\n".join(map(visible, table.heading.split("\n")))), soft_wrap=True)
+    if table.caption:
+        console.print(Text("\n".join(map(visible, table.caption.split("\n")))), soft_wrap=True)
         console.print()
     console.print(grid(cells, words, header_style="" if plain else "bold"))
 

@@ -23,6 +23,8 @@ class Table:
         columns: by name, in the order of the csv; numbers as arrays, text as lists. The name ends
             in the unit: ``_ns``, ``bytes``, ``share`` (of 1), ``flops``, ….
         heading: what stands above it where a person reads it.
+        counted: lines below the heading that say what part of a report it is of; where a format has
+            no heading, they are notes.
         notes: lines for stderr: what was left out, and why.
         unseen: columns that the human table leaves out.
         spare: columns that it leaves out where the terminal is narrow, the first to go first.
@@ -34,6 +36,12 @@ class Table:
     notes: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+
+    @property
+    def caption(self) -> str:
+        """The heading, and what part of a report the table is of."""
+        return "\n".join(filter(None, (self.heading, *self.counted)))
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.columns.items()}

@@ -1,7 +1,7 @@
-"""Tables of what a device did besides kernels, and of the CUDA calls.
+"""Tables of what GPUs did, and of the CUDA calls behind it: kernels, graphs, copies, sets.
 
-As there, tables and columns may be missing, missing numbers are `tables.MISSING`, and times are
-integer nanoseconds.
+As in `analysis.source.tables`, tables and columns may be missing, missing numbers are
+`tables.MISSING`, and times are integer nanoseconds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 COPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
 SET: Final = "CUPTI_ACTIVITY_KIND_MEMSET"
 OVERHEAD: Final = "PROFILER_OVERHEAD"
+OF_DEVICES: Final = (tables.KERNEL, tables.GRAPH, COPY, SET)
+"""The tables of what GPUs did, in the order of `analysis.recorded.device_work.KINDS`."""
 
 PAGEABLE: Final = 0
 PINNED: Final = 1
@@ -47,32 +49,49 @@ COPY_KINDS: Final[Mapping[int, str]] = {
 }
 """The labels of `ENUM_CUDA_MEMCPY_OPER`, for files without that table (up to schema 2.9)."""
 
+_NAME: Final = ("demangledName", "shortName", "mangledName")
+
 WORK: Final = {
-    "device": "deviceId",
-    "correlation": "correlationId",
-    "global_pid": "globalPid",
+    "device": ("deviceId",),
+    "stream": ("streamId",),
+    "correlation": ("correlationId",),
+    "global_pid": ("globalPid",),
+    "graph": ("graphId",),
+    "graph_node": ("graphNodeId",),
 }
-COPIED: Final = {
-    **WORK,
-    "bytes": "bytes",
-    "kind": "copyKind",
-    "source": "srcKind",
-    "target": "dstKind",
-    "source_device": "srcDeviceId",
-    "target_device": "dstDeviceId",
+"""Our name for a column that every table of `OF_DEVICES` may have, and nsys's."""
+
+COLUMNS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    tables.KERNEL: {**WORK, "name_id": _NAME},
+    tables.GRAPH: WORK,
+    COPY: {
+        **WORK,
+        "bytes": ("bytes",),
+        "copy_kind": ("copyKind",),
+        "source_memory": ("srcKind",),
+        "target_memory": ("dstKind",),
+        "source_device": ("srcDeviceId",),
+        "target_device": ("dstDeviceId",),
+    },
+    SET: {**WORK, "bytes": ("bytes",), "memory": ("memKind",)},
 }
-WRITTEN: Final = {**WORK, "bytes": "bytes", "memory": "memKind"}
-CALLED: Final = {"thread": "globalTid", "correlation": "correlationId", "name_id": "nameId"}
-TAKEN: Final = {"thread": "globalTid", "name_id": "nameId"}
+"""What is read of each table; of several columns the first that is there and not NULL counts."""
+
+CALLED: Final = {
+    "thread": ("globalTid",),
+    "correlation": ("correlationId",),
+    "name_id": ("nameId",),
+}
+TAKEN: Final = {"thread": ("globalTid",), "name_id": ("nameId",)}
 
 
-def events(report: Report, table: str, fields: Mapping[str, str]) -> Columns:
+def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> Columns:
     """Return ``start_ns``, ``end_ns`` and some columns of a table, in the order of the file.
 
     Args:
         report: where to look.
         table: one with ``start`` and ``end``; an end that is missing counts as the start.
-        fields: our name for a column, and theirs.
+        fields: our name for a column, and nsys's names, the first that is there counts.
 
     Returns:
         Each as int64, ``(N,)``; empty where there is no such table.
@@ -80,7 +99,7 @@ def events(report: Report, table: str, fields: Mapping[str, str]) -> Columns:
     if not report.has(table, "start", "end"):
         return {name: np.empty(0, np.int64) for name in ("start_ns", "end_ns", *fields)}
     listed = "".join(
-        f", {tables.first(report, table, column)} AS {name}" for name, column in fields.items()
+        f", {tables.first(report, table, *columns)} AS {name}" for name, columns in fields.items()
     )
     return report.columns(
         f'SELECT start AS start_ns, coalesce("end", start) AS end_ns{listed} FROM {table}',
@@ -88,29 +107,32 @@ def events(report: Report, table: str, fields: Mapping[str, str]) -> Columns:
     )
 
 
-def copies(report: Report) -> Columns:
-    """Return the memory copies: `COPIED`."""
-    return events(report, COPY, COPIED)
+def device_events(report: Report, table: str) -> Columns:
+    """Return the rows of one of `OF_DEVICES`: ``start_ns``, ``end_ns`` and its `COLUMNS`."""
+    return events(report, table, COLUMNS[table])
 
 
-def sets(report: Report) -> Columns:
-    """Return the memory sets: `WRITTEN`."""
-    return events(report, SET, WRITTEN)
+def kernel_durations(report: Report) -> Columns:
+    """Return ``name_id, duration_ns`` of every kernel: what ranking all of them takes."""
+    if not report.has(tables.KERNEL, "start", "end"):
+        return {name: np.empty(0, np.int64) for name in ("name_id", "duration_ns")}
+    return report.columns(
+        f"SELECT {tables.first(report, tables.KERNEL, *_NAME)} AS name_id, "
+        f'coalesce("end", start) - start AS duration_ns FROM {tables.KERNEL}',
+        tables.count(report, tables.KERNEL),
+    )
 
 
 def calls(report: Report) -> Columns:
-    """Return the CUDA calls: `CALLED`."""
+    """Return the CUDA calls of the host: ``start_ns``, ``end_ns`` and `CALLED`."""
+    if not report.has(tables.RUNTIME, "globalTid", "correlationId"):
+        return {name: np.empty(0, np.int64) for name in ("start_ns", "end_ns", *CALLED)}
     return events(report, tables.RUNTIME, CALLED)
 
 
 def overhead(report: Report) -> Columns:
-    """Return what the profiler itself took: `TAKEN`."""
+    """Return what the profiler itself took: ``start_ns``, ``end_ns`` and `TAKEN`."""
     return events(report, OVERHEAD, TAKEN)
-
-
-def work(report: Report, table: str) -> Columns:
-    """Return rows of `tables.KERNEL`, `tables.GRAPH`, `COPY` or `SET`: `WORK`."""
-    return events(report, table, WORK)
 
 
 def copy_kinds(report: Report) -> dict[int, str]:

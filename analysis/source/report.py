@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from analysis.show.errors import ReportError
 from analysis.show.render import visible
@@ -18,17 +18,14 @@ from analysis.source.opening import opened
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pandas as pd
+
+T = TypeVar("T")
 
 
 class Report:
-    """What was recorded, and the questions one can ask of it.
+    """A report, opened: what it says of itself, which tables it has, and their columns.
 
-    Every question is a method and returns a DataFrame whose columns are those of the command's
-    csv::
-
-        with Report("run.sqlite") as report:
-            report.kernels()
+    `analysis.Report` adds the questions one can ask of it.
 
     Args:
         path: a SQLite export of any nsys since 2020; an ``.nsys-rep`` or a PyTorch trace is
@@ -42,6 +39,7 @@ class Report:
         if not os.fspath(path):  # which pathlib takes for the folder that one is in
             raise ReportError("''", "an empty name, not a report", "give the path of a report")
         self.path = Path(path)
+        self._kept: dict[object, object] = {}
         with ExitStack() as stack:
             self.database = Database(stack.enter_context(opened(self.path)), self.path)
             stack.callback(self.database.close)
@@ -84,6 +82,15 @@ class Report:
     def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Return a column of text in codes; see `analysis.source.database.Database.coded`."""
         return self.database.coded(sql, rows)
+
+    def once(self, make: Callable[[Report], T]) -> T:
+        """Return what a function makes of this report, made when first asked for and then kept.
+
+        So every table of a report is read once, whoever asks for it.
+        """
+        if make not in self._kept:
+            self._kept[make] = make(self)
+        return cast(T, self._kept[make])
 
     @cached_property
     def metadata(self) -> dict[str, str]:
@@ -129,117 +136,3 @@ class Report:
             visible(letter) if letter.splitlines() == [""] else letter for letter in self.path.name
         )
         return " · ".join(part for part in (name, self.recorder, self.device) if part)
-
-    def kernels(
-        self,
-        *,
-        by: str = "name",
-        sort: str = "time",
-        within: str | None = None,
-        exclude: Sequence[str] = (),
-        steps: tuple[int | None, int | None] | None = None,
-        device: int | None = None,
-        process: int | None = None,
-    ) -> pd.DataFrame:
-        """Return `analysis.kernels.ranking` as a DataFrame, of a `Selection`."""
-        from analysis.attribution.selection import Selection, work
-        from analysis.kernels import rank
-
-        chosen = work(self, Selection(within, exclude, steps, device, process))
-        return rank(self, chosen, by=by, sort=sort).frame()
-
-    def ranges(
-        self,
-        *,
-        tree: bool = False,
-        instances: bool = False,
-        exclude: Sequence[str] = (),
-        device: int | None = None,
-        process: int | None = None,
-    ) -> pd.DataFrame:
-        """Return `analysis.ranges.__main__.summary` as a DataFrame."""
-        from analysis.ranges.__main__ import summary
-
-        found = summary(
-            self, tree=tree, instances=instances, exclude=exclude, device=device, process=process
-        )
-        return found.frame()
-
-    def phases(
-        self,
-        *,
-        exclude_warmup: bool = True,
-        device: int | None = None,
-        process: int | None = None,
-    ) -> pd.DataFrame:
-        """Return `analysis.phases.by_category` as a DataFrame."""
-        from analysis.phases import by_category
-
-        found = by_category(self, exclude_warmup=exclude_warmup, device=device, process=process)
-        return found.frame()
-
-    def attention(self, *, exclude_warmup: bool = True) -> pd.DataFrame:
-        """Return `analysis.attention.parts` as a DataFrame."""
-        from analysis.attention import parts
-
-        return parts(self, exclude_warmup=exclude_warmup).frame()
-
-    def roofline(
-        self,
-        *,
-        peak_tflops: float | None = None,
-        peak_gbs: float | None = None,
-        exclude_warmup: bool = True,
-    ) -> pd.DataFrame:
-        """Return `analysis.roofline.roofline` as a DataFrame."""
-        from analysis.roofline import roofline
-
-        found = roofline(
-            self, peak_tflops=peak_tflops, peak_gbs=peak_gbs, exclude_warmup=exclude_warmup
-        )
-        return found.frame()
-
-    def gaps(self, *, min_gap_us: float = 10.0, device: int | None = None) -> pd.DataFrame:
-        """Return `analysis.gaps.gaps` as a DataFrame."""
-        from analysis.gaps import gaps
-
-        return gaps(self, min_gap_us=min_gap_us, device=device).frame()
-
-    def copies(self) -> pd.DataFrame:
-        """Return `analysis.copies.copies` as a DataFrame."""
-        from analysis.copies import copies
-
-        return copies(self).frame()
-
-    def memory(self, *, show: str = "peaks", exclude_warmup: bool = True) -> pd.DataFrame:
-        """Return `analysis.memory.__main__.memory` as a DataFrame."""
-        from analysis.memory.__main__ import memory
-
-        return memory(self, show=show, exclude_warmup=exclude_warmup).frame()
-
-    def answers(self) -> pd.DataFrame:
-        """Return `analysis.answers.__main__.answers` as a DataFrame."""
-        from analysis.answers.__main__ import answers
-
-        return answers(self).frame()
-
-    def compare(self, after: Report, *, force: bool = False) -> pd.DataFrame:
-        """Return `analysis.compare.__main__.compare` with a later report as a DataFrame."""
-        from analysis.compare.__main__ import compare
-
-        return compare(self, after, force=force).frame()
-
-    def overlap(
-        self, *others: Report, by: str = "device", exclude_warmup: bool = True
-    ) -> pd.DataFrame:
-        """Return `analysis.overlap.overlap` of this rank, and others of its run, as a DataFrame."""
-        from analysis.overlap import overlap
-
-        return overlap([self, *others], by=by, exclude_warmup=exclude_warmup).frame()
-
-    def coverage(self) -> pd.DataFrame:
-        """Return `analysis.coverage.coverage` as a DataFrame."""
-        from analysis.attribution.launches import Attribution
-        from analysis.coverage import coverage
-
-        return coverage(Attribution.of(self)).frame()

@@ -58,69 +58,6 @@ def is_empty(report: Report, table: str) -> bool:
     )
 
 
-KERNEL_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "name_id": ("demangledName", "shortName", "mangledName"),
-    "short_name_id": ("shortName", "demangledName"),
-    "device": ("deviceId",),
-    "stream": ("streamId",),
-    "correlation": ("correlationId",),
-    "global_pid": ("globalPid",),
-    "graph_node": ("graphNodeId",),
-    "graph": ("graphId",),
-    "graph_exec": ("graphExecId",),
-}
-"""Our name for a column of KERNEL and GRAPH_TRACE, and theirs; the first that is there counts."""
-
-
-def device_work(
-    report: Report, table: str, *columns: str, device: int | None = None, process: int | None = None
-) -> Columns:
-    """Return rows of `KERNEL` or `GRAPH`, in the order of the file.
-
-    Args:
-        report: where to look.
-        table: `KERNEL`, `GRAPH`, or another with the same columns.
-        columns: of ``start_ns``, ``end_ns``, ``duration_ns`` and the names in `KERNEL_COLUMNS`.
-            An end that is missing counts as the start.
-        device: only this CUDA ordinal.
-        process: only this process id.
-
-    Returns:
-        Each column as int64, ``(N,)``; empty where there is no such table.
-    """
-    if not report.has(table, "start", "end"):
-        return {column: np.empty(0, np.int64) for column in columns}
-    times = {
-        "start_ns": "start",
-        "end_ns": 'coalesce("end", start)',
-        "duration_ns": 'coalesce("end", start) - start',
-    }
-    fields = [
-        f"{times[name] if name in times else first(report, table, *KERNEL_COLUMNS[name])} AS {name}"
-        for name in columns
-    ]
-    kept = "1"
-    if device is not None:
-        kept += f" AND {first(report, table, 'deviceId')} = {int(device)}"
-    if process is not None:
-        kept += f" AND {process_of(report, table)} = {int(process)}"
-    sql = f"SELECT {', '.join(fields)} FROM {table} WHERE {kept}"
-    return report.columns(sql, count(report, table))
-
-
-def runtime_calls(report: Report) -> Columns:
-    """Return the CUDA calls: ``start_ns, end_ns, thread, correlation``; empty without the table."""
-    fields = ("start_ns", "end_ns", "thread", "correlation")
-    if not report.has(RUNTIME, "start", "end", "globalTid", "correlationId"):
-        return {field: np.empty(0, np.int64) for field in fields}
-    return report.columns(
-        'SELECT start AS start_ns, coalesce("end", start) AS end_ns, '
-        f"{first(report, RUNTIME, 'globalTid')} AS thread, "
-        f"{first(report, RUNTIME, 'correlationId')} AS correlation FROM {RUNTIME}",
-        count(report, RUNTIME),
-    )
-
-
 def range_bytes(report: Report) -> dict[tuple[str, int], int]:
     """Return the least bytes a range must move, by its name and FLOPs, where it is known."""
     if not report.has(RANGE_COST, "name", "flops", "bytes"):

@@ -203,7 +203,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--output", metavar="SMALL", required=True, help="the file to write")
     made.add_argument(
         "--steps",
-        type=selection.steps,
+        type=selection.steps_option,
         metavar="A:B",
         help="these step ranges, from 0, B not included (default the last that is whole)",
     )

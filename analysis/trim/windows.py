@@ -15,10 +15,8 @@ import numpy.typing as npt
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution import steps
 from analysis.attribution.launches import Attribution
-from analysis.attribution.selection import chosen_steps
-from analysis.kernels import Work
 from analysis.knowledge.vocabulary import matching
-from analysis.recorded import ranges as nvtx
+from analysis.recorded.work import NO_WORK
 from analysis.show.errors import ReportError
 from analysis.show.render import visible
 from profiling import names
@@ -132,7 +130,7 @@ def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Wi
         remedy = "name a range with --within RANGE, or a time with --from-ns and --to-ns"
         raise ReportError(report.path, "no step ranges in this report", remedy)
     if known is None or asked is not None:
-        known, wanted = chosen_steps(report.path, known, *(asked or (None, None)))
+        known, wanted = steps.asked_for(report.path, known, asked or (None, None))
     else:
         last = whole(found.ranges, known)
         wanted = range(0 if every else last - 1, last)
@@ -149,9 +147,8 @@ def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Wi
 
 
 def ranges_of(report: Report) -> Attribution:
-    """Return the ranges of a report, which may hold no work at all."""
-    none = np.empty(0, np.int64)
-    return Attribution(report, Work([], [], none, none), nvtx.load(report))
+    """Return the ranges of a report, without its work: it may hold none at all."""
+    return Attribution(report, NO_WORK)
 
 
 def whole(ranges: Ranges, known: steps.Steps) -> int:

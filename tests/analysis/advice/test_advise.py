@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.advice.advise import advice
-from analysis.attribution.launches import Attribution
-from analysis.source.report import Report
+from analysis import Report
+from analysis.advice.advise import advise
+from analysis.attribution.selection import Selected, Selection
+from analysis.measures.window import Measured
 from tests.made.reports.build_device import PAGEABLE, Call, Copy, add_device_work
 from tests.made.reports.build_report import Graph, Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -18,7 +19,7 @@ MS = 1_000_000
 def lines(path: Path) -> list[str]:
     """Return the advice on a report."""
     with Report(path) as report:
-        return advice(report, Attribution.of(report))
+        return advise(Measured(Selected.of(report, Selection())))
 
 
 def one(path: Path, word: str) -> str:

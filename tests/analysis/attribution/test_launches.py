@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from analysis import Report
 from analysis.arithmetic.intervals import NONE
+from analysis.attribution import launches
 from analysis.attribution.launches import Attribution
 from analysis.source import tables
 from tests.made.reports.build_report import Call, Graph, Kernel, Operator, Range, make_report
@@ -19,14 +20,14 @@ def attributed(path: Path) -> Attribution:
     """Return the attribution of a report, with its file closed after everything was read."""
     with Report(path) as report:
         found = Attribution.of(report)
-        assert len(found.launches.thread) == len(found.own) == len(found.placed)
+        assert len(found.launches) == len(found.own) == len(found.placed)
         return found
 
 
 def totals(path: Path) -> list[tuple[str, int, int]]:
     """Return name, count and time of the work of each range, in the order of the ranges."""
     found = attributed(path)
-    count, time = found.totals
+    count, time = launches.totals(found.ranges, found.launches, found.work.duration_ns)
     names = [found.ranges.names[number] for number in found.ranges.name.tolist()]
     return list(zip(names, count.tolist(), time.tolist(), strict=True))
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis import Report
 from analysis.attribution.launches import Attribution, placed
 from analysis.attribution.origin import EVALUATE, Origin, origin
 from analysis.source import tables
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
 

@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from analysis import copies, kernels, phases
-from analysis.attribution.launches import Attribution
-from analysis.attribution.selection import Selection, steps, work
+from analysis import Report, copies, kernels, phases
+from analysis.attribution.selection import steps_option
 from analysis.coverage import coverage
 from analysis.ranges import __main__ as ranges
+from analysis.recorded.work import ranked
 from analysis.show.errors import ReportError
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
 
@@ -39,9 +39,11 @@ def trained(tmp_path: Path) -> Path:
     return make_report(tmp_path / "r.sqlite", ranges=ranges, kernels=launched)
 
 
-def names_of(path: Path, **chosen: object) -> list[tuple[str, int]]:
+def names_of(path: Path, **chosen: Any) -> list[tuple[str, int]]:
+    """Return the names and times of work that is selected; warm-up counts unless it is left out."""
+    exclude = ("none", *chosen.pop("exclude", ()))
     with Report(path) as report:
-        table = kernels.rank(report, work(report, Selection(**chosen)))  # type: ignore[arg-type]
+        table = kernels.ranking(report, exclude=exclude, **chosen)
     return [(str(row["name"]), int(row["total_ns"])) for row in table.rows()]
 
 
@@ -63,7 +65,7 @@ def test_phases_by_category(trained: Path) -> None:
 
 def test_phases_with_warm_up(trained: Path) -> None:
     with Report(trained) as report:
-        rows = phases.by_category(report, exclude_warmup=False).rows()
+        rows = phases.by_category(report, exclude=("none",)).rows()
     assert rows[0]["calls"] == 3
 
 
@@ -118,8 +120,7 @@ def test_no_warm_up_to_leave_out_is_no_error_and_is_said(
     )
     for command in (kernels, ranges, copies):
         assert command.main([str(path), "--exclude", spelling]) == 0
-        said = capsys.readouterr()
-        assert said.err == "note: no range is a warm-up: --exclude warmup leaves nothing out\n"
+        assert "no range is a warm-up: none is left out\n" in capsys.readouterr().out
         with pytest.raises(ReportError, match="no NVTX range is called 'fwd2'; it has: fo"):
             command.main([str(path), "--exclude", "fwd2"])
 
@@ -163,7 +164,7 @@ def test_steps_of_pytorchs_profiler_and_nested_ones_are_counted_alike(tmp_path: 
     ("word", "bounds"), [("1:3", (1, 3)), (":2", (None, 2)), ("4:", (4, None)), (":", (None, None))]
 )
 def test_steps_from_the_command_line(word: str, bounds: tuple[int | None, int | None]) -> None:
-    assert steps(word) == bounds
+    assert steps_option(word) == bounds
 
 
 @pytest.mark.parametrize("word", ["", "3", "a:b", "-1:2", "1:2:3", "1.5:2"])
@@ -196,10 +197,12 @@ def test_selections_go_together_with_device_and_process(tmp_path: Path) -> None:
 def test_the_whole_ranking_says_how_much_was_warm_up(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert kernels.main([str(trained), "--exclude", "none"]) == 0
+    assert "47 ns, 33.3 % of the work, was warm-up: included\n" in capsys.readouterr().out
     assert kernels.main([str(trained)]) == 0
-    assert "47 ns, 33.3 % of the work, was warm-up: included" in capsys.readouterr().err
-    assert kernels.main([str(trained), "--exclude", "warmup"]) == 0
-    assert "warm-up" not in capsys.readouterr().err
+    assert "47 ns, 33.3 % of the work, was warm-up: left out\n" in capsys.readouterr().out
+    assert kernels.main([str(trained), "--format", "csv"]) == 0
+    assert "note: 47 ns, 33.3 % of the work, was warm-up: left out\n" in capsys.readouterr().err
 
 
 def test_coverage_counts_each_piece_of_work_once(tmp_path: Path) -> None:
@@ -214,7 +217,7 @@ def test_coverage_counts_each_piece_of_work_once(tmp_path: Path) -> None:
         ],
     )
     with Report(path) as report:
-        rows = coverage(Attribution.of(report)).rows()
+        rows = coverage(report).rows()
     assert {row["relation"]: (row["calls"], row["kernel_ns"]) for row in rows} == {
         "own": (1, 1),
         "caller": (1, 2),
@@ -228,8 +231,8 @@ def test_coverage_counts_each_piece_of_work_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", shared.WITH_KERNELS)
 def test_coverage_of_real_reports_adds_up(name: str) -> None:
     with Report(shared.report(name)) as report:
-        found = report.coverage()
-        work_ = kernels.load(report)
+        found = report.coverage(exclude=["none"])
+        work_ = ranked(report)
     assert found["calls"].sum() == len(work_.kind)
     assert found["kernel_ns"].sum() == work_.duration_ns.sum()
     assert found["share"].sum() == pytest.approx(1)

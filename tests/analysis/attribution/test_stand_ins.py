@@ -1,23 +1,25 @@
 """What stands in for phases where there are none: the steps, else the outermost ranges."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from analysis import kernels, phases
+from analysis import Report, kernels, phases
 from analysis.attribution import phases as placement
 from analysis.attribution.launches import Attribution
-from analysis.attribution.selection import Selection, work
-from analysis.source.report import Report
+from analysis.attribution.selection import Selected, Selection
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 
 ENGINE = 101
 
 
-def names_of(path: Path, **chosen: object) -> list[tuple[str, int]]:
+def names_of(path: Path, **chosen: Any) -> list[tuple[str, int]]:
+    """Return the names and times of work that is selected; warm-up counts unless it is left out."""
+    exclude = ("none", *chosen.pop("exclude", ()))
     with Report(path) as report:
-        table = kernels.rank(report, work(report, Selection(**chosen)))  # type: ignore[arg-type]
+        table = kernels.ranking(report, exclude=exclude, **chosen)
     return [(str(row["name"]), int(row["total_ns"])) for row in table.rows()]
 
 
@@ -89,10 +91,8 @@ def test_the_steps_of_a_real_trace_have_all_that_was_launched_in_them() -> None:
     with Report(shared.trace("gpt-8xh100-rank0")) as report:
         ((calls,), (time,)) = report.columns(in_a_step).values()
         found = phases.by_category(report).rows()
-        steps_, within = (
-            kernels.rank(report, work(report, chosen), by="category").rows()
-            for chosen in (Selection(steps=(0, 4)), Selection(within="step"))
-        )
+        steps_ = kernels.ranking(report, by="category", steps=(0, 4)).rows()
+        within = kernels.ranking(report, by="category", within="step").rows()
     step = [row for row in found if row["phase"] == "step"]
     assert sum(int(row["calls"]) for row in step) == calls
     assert sum(int(row["kernel_ns"]) for row in step) == time
@@ -129,7 +129,7 @@ def test_ranges_that_stand_in_for_phases_are_in_order_of_their_kernels_time(
     path = make_report(tmp_path / "r.sqlite", ranges=made, kernels=launched)
     with Report(path) as report:
         rows = phases.by_category(report).rows()
-        overview = phases.overview(Attribution.of(report))
+        overview = phases.overview(Selected.of(report, Selection()))
     times = {row["phase"]: row["kernel_ns"] for row in rows}
     assert list(times) == [*(f"r{place}" for place in reversed(range(count))), "other", "all"]
     assert times["other"] == 7

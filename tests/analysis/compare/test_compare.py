@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis import Report
 from analysis.compare import __main__ as compare
 from analysis.show import cli
 from analysis.show.table import Table
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 
 STEP_NS = 1000

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.attribution.launches import Attribution
+from analysis import Report
+from analysis.attribution.selection import Selected, Selection
 from analysis.measures import gpu_time_split
-from analysis.measures.gpu_time_split import Occupation
+from analysis.measures.gpu_time_split import Occupation, occupations
 from analysis.measures.window import Measured
-from analysis.source.report import Report
 from tests.made.reports.build_device import Copy, Overhead, Set, add_device_work
 from tests.made.reports.build_report import Graph, Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -22,10 +22,15 @@ from tests.made.tools import shared
 NCCL = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
 
 
+def measured(report: Report) -> Measured:
+    """Return the window of a report that counts."""
+    return Measured(Selected.of(report, Selection()))
+
+
 def found(path: Path) -> list[Occupation]:
     """Return what the GPUs of a report did in the measured window."""
     with Report(path) as report:
-        return Measured(report, Attribution.of(report)).occupations
+        return occupations(measured(report))
 
 
 def parts(each: Occupation) -> tuple[int, ...]:
@@ -128,12 +133,12 @@ def test_a_gpu_lags_behind_its_host(tmp_path: Path) -> None:
         ],
     )
     with Report(path) as report:
-        measured = Measured(report, Attribution.of(report))
-        (each,) = measured.occupations
-        (rest,) = gpu_time_split.outside(measured)
-        assert measured.windows.tolist() == [[30, 90]]
-        assert int(measured.idle.duration_ns.sum()) == each.idle_ns
-        assert measured.wall_ns == each.wall_ns
+        window = measured(report)
+        (each,) = occupations(window)
+        (rest,) = gpu_time_split.outside(window)
+        assert window.windows.tolist() == [[30, 90]]
+        assert int(window.idle.duration_ns.sum()) == each.idle_ns
+        assert window.wall_ns == each.wall_ns
     assert parts(each) == (60, 30, 0, 0, 0, 30)
     assert parts(rest) == (35, 30, 0, 0, 0, 5)
 
@@ -155,17 +160,17 @@ def test_idle_time_is_shared_out_among_the_phases(tmp_path: Path) -> None:
         kernels=[Kernel("k", 0, 5), Kernel("k", 30, 35), Kernel("k", 60, 62), Kernel("k", 95, 99)],
     )
     with Report(path) as report:
-        measured = Measured(report, Attribution.of(report))
-        times = gpu_time_split.idle_by_phase(measured)
-        (each,) = measured.occupations
+        window = measured(report)
+        times = gpu_time_split.idle_by_phase(window)
+        (each,) = occupations(window)
     assert times == {"forward": 35, "backward": 18, "optimizer": 15, "elsewhere": 15}
     assert sum(times.values()) == each.idle_ns
 
 
 def test_the_idle_time_of_a_real_step_by_phase() -> None:
     with Report(shared.report("train-step-small-a100")) as report:
-        measured = Measured(report, Attribution.of(report))
-        times = gpu_time_split.idle_by_phase(measured)
+        window = measured(report)
+        times = gpu_time_split.idle_by_phase(window)
     tenths = {phase: round(time / 1e5) / 10 for phase, time in times.items()}
     assert tenths == {"forward": 21.7, "backward": 17.2, "optimizer": 47.3, "elsewhere": 0.0}
 

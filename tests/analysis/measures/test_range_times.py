@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis import Report
 from analysis.attribution.launches import Attribution
+from analysis.attribution.selection import Selected, Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures.range_times import operations, range_times
 from analysis.ranges import __main__ as ranges
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 
@@ -35,7 +36,7 @@ def nvidias(name: str) -> dict[tuple[str, str, str], tuple[int, int, int]]:
 
 def rows(name: str) -> list[dict[str, Any]]:
     with Report(shared.report(name)) as report:
-        return ranges.summary(report).rows()
+        return ranges.summary(report, exclude=("none",)).rows()
 
 
 def zipped(name: str) -> Path:
@@ -90,8 +91,9 @@ def test_times_are_those_that_looking_at_every_pair_finds(
         ],
     )
     with Report(path) as report:
-        found = Attribution.of(report)
-        times, done = range_times(found), operations(found)
+        chosen = Selected.of(report, Selection())
+        found = chosen.found
+        times, done = range_times(chosen), operations(chosen)
     own = dict.fromkeys(range(len(found.ranges)), 0)
     for place in range(len(found.ranges)):
         inside = [call for call in range(len(done.start_ns)) if has(found, place, done, call)]

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import kernels
+from analysis import Report, kernels
 from analysis.__main__ import main
 from analysis.answers import __main__ as answers
 from analysis.page.page import page
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
 from tests.made.tools.shared import ROOT

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis import Report
 from analysis.page.page import page
-from analysis.source.report import Report
 from analysis.trim import __main__ as trim
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
@@ -66,10 +66,10 @@ def test_the_rate_is_of_steps_that_agree(
         assert any(words in line for line in page(report).lines)
 
 
-def step_line(path: Path, *, exclude_warmup: bool = True) -> str:
+def step_line(path: Path, *exclude: str) -> str:
     """Return the line on the recorded steps."""
     with Report(path) as report:
-        lines = page(report, exclude_warmup=exclude_warmup).lines
+        lines = page(report, exclude=exclude).lines
     (line,) = (line for line in lines if line.startswith("step, recorded"))
     return line
 
@@ -85,7 +85,7 @@ def test_steps_are_the_step_ranges_of_anyones_report(tmp_path: Path) -> None:
         run={"step_ns": "[999]"},
     )
     assert step_line(path) == "step, recorded: median 50 ns (40 ns to 60 ns, 3 steps)"
-    assert step_line(path, exclude_warmup=False).endswith("(40 ns to 500 ns, 4 steps)")
+    assert step_line(path, "none").endswith("(40 ns to 500 ns, 4 steps)")
 
 
 def test_the_steps_of_a_real_trace() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis import Report
 from analysis.answers.__main__ import answers, main
-from analysis.source.report import Report
 from tests.made.reports.build_device import add_device_work
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared

@@ -5,18 +5,18 @@ import math
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from analysis import attention
+from analysis import Report, attention
 from analysis.show.errors import ReportError
 from analysis.show.table import Table
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
 
 
-def parts(path: Path, **options: bool) -> Table:
+def parts(path: Path, **options: Any) -> Table:
     with Report(path) as report:
         return attention.parts(report, **options)
 
@@ -139,7 +139,7 @@ def test_warm_up_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
             Operator("aten::_softmax", 72, 74, 2),
         ],
     )
-    (warm,) = parts(path, exclude_warmup=False).rows()
+    (warm,) = parts(path, exclude=("none",)).rows()
     (row,) = parts(path).rows()
     assert (warm["calls"], warm["kernel_ns"], warm["backward_ns"]) == (2, 8, 4)
     assert (row["calls"], row["kernel_ns"], row["backward_ns"]) == (1, 2, 0)  # all in warm-up
@@ -188,7 +188,7 @@ def test_fused_kernels_without_a_range_have_a_row_of_their_own(
         "share\nfused_attention,2,60,,,,,,30,kernel,0.45\n"
     )
     assert "known by their names" in printed.err
-    (row,) = parts(path, exclude_warmup=False).rows()
+    (row,) = parts(path, exclude=("none",)).rows()
     assert (row["calls"], row["kernel_ns"], row["share"]) == (3, 110, 140 / 250)
 
 
@@ -254,7 +254,7 @@ def test_a_softmax_of_unknown_size_keeps_its_flops_and_a_note_says_so(
 
 def test_the_ratios_of_a_real_forward_pass() -> None:
     """Beside NVIDIA's nvtx_kern_sum of the same file, warm-up included."""
-    table = parts(shared.report("forward-2.7b-a100"), exclude_warmup=False)
+    table = parts(shared.report("forward-2.7b-a100"), exclude=("none",))
     by_range: dict[str, int] = {}
     import csv
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis import copies
+from analysis import Report, copies
 from analysis.show.errors import ReportError
-from analysis.source.report import Report
 from tests.made.reports.build_device import (
     DEVICE,
     PAGEABLE,
@@ -141,10 +140,14 @@ def test_what_a_range_asked_for_can_be_left_out(
         make_report(tmp_path / "r.sqlite", ranges=[Range("Warm-up", 0, 50), Range("step", 60, 99)]),
         copies=[Copy(70, 80, 5, launch=10), Copy(80, 81, 7, launch=65)],
     )
-    assert listed(path) == [("memcpy Host-to-Device", 2, 12, 11, 0)]
-    assert listed(path, exclude=("warmup",)) == [("memcpy Host-to-Device", 1, 7, 1, 0)]
+    assert listed(path, exclude=("none",)) == [("memcpy Host-to-Device", 2, 12, 11, 0)]
+    assert (
+        listed(path) == listed(path, exclude=("warmup",)) == [("memcpy Host-to-Device", 1, 7, 1, 0)]
+    )
+    assert copies.main([str(path), "--exclude", "none"]) == 0
+    assert "1 copies and sets, 10 ns, were warm-up: included\n" in capsys.readouterr().out
     assert copies.main([str(path)]) == 0
-    assert "1 copies and sets, 10 ns, were warm-up: included" in capsys.readouterr().err
+    assert "1 copies and sets, 10 ns, are left out\n" in capsys.readouterr().out
     with Report(path) as report, pytest.raises(ReportError, match="no NVTX range is called 'x'"):
         copies.copies(report, exclude=("x",))
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis import attention, phases, roofline
+from analysis import Report, attention, phases, roofline
 from analysis.answers import __main__ as answers
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Range, make_report
 
 

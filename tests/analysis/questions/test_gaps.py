@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import gaps
+from analysis import Report, gaps
 from analysis.arithmetic.union import Cover
+from analysis.show import cli
 from analysis.show.errors import ReportError
-from analysis.source.report import Report
 from tests.made.reports.build_device import Copy, Overhead, Set, add_device_work
 from tests.made.reports.build_report import Graph, Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -20,10 +20,10 @@ from tests.made.tools.nsys_tool import rule_rows
 Row = tuple[int, int, str, str]
 
 
-def found(path: Path, *, device: int | None = None, exclude_warmup: bool = False) -> list[Row]:
+def found(path: Path, *exclude: str, device: int | None = None) -> list[Row]:
     """Return start, duration, cause and range of each gap, in order of time."""
     with Report(path) as report:
-        table = gaps.gaps(report, min_gap_us=0, device=device, exclude_warmup=exclude_warmup)
+        table = gaps.gaps(report, min_gap_us=0, device=device, exclude=exclude)
     rows = table.rows()
     return sorted(
         (int(row["start_ns"]), int(row["duration_ns"]), str(row["cause"]), str(row["range"]))
@@ -168,10 +168,12 @@ def test_gaps_in_warm_up_are_said_and_can_be_left_out(
         kernels=[Kernel("a", 0, 10), Kernel("b", 30, 50), Kernel("c", 70, 80)],
         ranges=[Range("warmup", 0, 40), Range("step", 40, 90)],
     )
-    assert [row[:2] for row in found(path)] == [(10, 20), (50, 20)]
-    assert [row[:2] for row in found(path, exclude_warmup=True)] == [(50, 20)]
+    assert [row[:2] for row in found(path, "none")] == [(10, 20), (50, 20)]
+    assert [row[:2] for row in found(path)] == [(50, 20)]
+    assert gaps.main([str(path), "--exclude", "none"]) == 0
+    assert "1 gap, 20 ns, began in warm-up: included\n" in capsys.readouterr().out
     assert gaps.main([str(path)]) == 0
-    assert "1 gap, 20 ns, began in warm-up: included" in capsys.readouterr().err
+    assert "1 gap, 20 ns, began in warm-up: left out\n" in capsys.readouterr().out
 
 
 def test_what_is_left_out_counts_neither_as_idle_nor_as_time(
@@ -204,17 +206,17 @@ def test_that_there_is_no_warm_up_to_leave_out_is_said(
 ) -> None:
     path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60)])
     assert gaps.main([str(path), "--exclude", "warmup"]) == 0
-    assert "no range is a warm-up: --exclude warmup leaves nothing out" in capsys.readouterr().err
+    assert "no range is a warm-up: none is left out" in capsys.readouterr().out
 
 
 def test_idle_time_on_a_real_report_is_of_the_time_after_the_warm_up() -> None:
     """The warm-up of forward-2.7b is 962 ms long and begins after the first work."""
     with Report(shared.report("forward-2.7b-a100")) as report:
-        table = gaps.gaps(report, exclude_warmup=True)
+        table = gaps.gaps(report)
     assert "idle 777.9 ms of 6.9" in table.heading
 
 
-@pytest.mark.parametrize("form", gaps.PEOPLE)
+@pytest.mark.parametrize("form", cli.WITH_HEADING)
 def test_people_see_starts_since_the_first_work(
     form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -302,7 +304,7 @@ def test_long_gaps_are_those_of_nvidias_rule(name: str, tmp_path: Path) -> None:
             for row in rule_rows(shared.report(name), rule, tmp_path)
         ]
         with Report(shared.report(name)) as report:
-            rows = gaps.gaps(report, min_gap_us=threshold * 1000).rows()
+            rows = gaps.gaps(report, min_gap_us=threshold * 1000, exclude=("none",)).rows()
         fields = ("start_ns", "duration_ns", "process", "device")
         ours = [tuple(int(row[field]) for field in fields) for row in rows]
         if name == "cuda-graphs-a100":

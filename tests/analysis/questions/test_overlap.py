@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import overlap
+from analysis import Report, overlap
 from analysis.arithmetic.union import Cover
 from analysis.measures.alignment import align, shared, waiting
 from analysis.measures.collectives import Place
 from analysis.show.errors import ReportError
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared as shared_files
 
@@ -33,7 +32,8 @@ def rows(
     """Return the rows of the answer about some reports."""
     with ExitStack() as stack:
         reports = [stack.enter_context(Report(path)) for path in paths]
-        return overlap.overlap(reports, by=by, exclude_warmup=not warmup).rows()
+        exclude = ("none",) if warmup else ()
+        return overlap.overlap(*reports, by=by, exclude=exclude).rows()
 
 
 def of_rank(path: Path, rank: int, kernels: list[Kernel], began: int | None = None) -> Path:

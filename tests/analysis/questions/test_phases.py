@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import phases
-from analysis.attribution.launches import Attribution
+from analysis import Report, phases
+from analysis.attribution.selection import Selected, Selection
 from analysis.show.errors import ReportError
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 
@@ -18,7 +17,7 @@ ENGINE = 101
 def overview(path: Path) -> dict[str, tuple[int, int, int]]:
     """Return instances, host time and kernel time of each phase."""
     with Report(path) as report:
-        table = phases.overview(Attribution.of(report))
+        table = phases.overview(Selected.of(report, Selection()))
     assert table is not None
     return {
         str(row["phase"]): (int(row["instances"]), int(row["wall_ns"]), int(row["kernel_ns"]))
@@ -104,7 +103,7 @@ def test_phases_of_one_device_and_of_one_process(
     assert times("--device", "0") == times("--process", "100") == [1]
     assert times("--device", "1") == times("--process", "200") == [2]
     assert phases.main([str(path), "--device", "1"]) == 0
-    assert "0 ns, 0.0 % of the work, was warm-up" in capsys.readouterr().err
+    assert "0 ns, 0.0 % of the work, was warm-up" in capsys.readouterr().out
     with pytest.raises(ReportError, match="no device 7; this report has: 0, 1"):
         phases.main([str(path), "--device", "7"])
 

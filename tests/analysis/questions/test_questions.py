@@ -2,28 +2,17 @@
 
 import csv
 import io
-from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from analysis.source.report import Report
+from analysis import Report
 from tests.made.commands.commands import command_module
 from tests.made.runs.launched import ROOT
 from tests.made.tools import shared
 
 SAMPLE = ROOT / "nsys_reports" / "sample.sqlite"
-QUESTIONS: dict[str, Callable[[Report], pd.DataFrame]] = {
-    "kernels": Report.kernels,
-    "ranges": Report.ranges,
-    "phases": Report.phases,
-    "attention": Report.attention,
-    "answers": Report.answers,
-    "roofline": Report.roofline,
-    "gaps": Report.gaps,
-    "copies": Report.copies,
-}
+ASKED = ("kernels", "ranges", "phases", "attention", "answers", "roofline", "gaps", "copies")
 OF_A_GPU = ("gaps", "copies")
 
 
@@ -31,13 +20,13 @@ def asked(name: str) -> Path:
     return shared.report("train-step-small-a100") if name in OF_A_GPU else SAMPLE
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", ASKED)
 def test_a_question_has_the_columns_and_rows_of_its_command(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = asked(name)
     with Report(path) as report:
-        frame = QUESTIONS[name](report)
+        frame = getattr(report, name)()
     assert command_module(f"analysis.{name}").main([str(path), "--format", "csv"]) == 0
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     # The command takes several reports, and so names each.

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from analysis import Report
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.launches import Attribution
+from analysis.attribution.selection import Selected, Selection
 from analysis.ranges import __main__ as ranges
 from analysis.show import cli
 from analysis.show.errors import ReportError
-from analysis.source.report import Report
 from tests.made.reports.build_report import Call, Kernel, Memory, Operator, Range, make_report
 from tests.made.reports.range_rows import by_range, rows
 
@@ -34,7 +34,7 @@ def trained(tmp_path: Path) -> Path:
 
 
 def test_flat_is_a_row_per_name_the_longest_span_first(trained: Path) -> None:
-    table = rows(trained)
+    table = rows(trained, exclude=["none"])
     assert [row["range"] for row in table] == ["step", "forward", "warmup", "softmax"]
     step = table[0]
     assert (step["style"], step["instances"], step["wall_ns"]) == ("PushPop", 2, 180)
@@ -58,7 +58,7 @@ def test_the_csv_has_its_columns_and_no_value_for_what_is_not_known(
 def test_the_tree_nests_by_position_in_the_order_they_open(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table = rows(trained, tree=True)
+    table = rows(trained, tree=True, exclude=["none"])
     assert [row["range"] for row in table] == [
         *("warmup", "  forward", "    softmax"),
         *("step", "  forward", "    softmax"),
@@ -81,7 +81,10 @@ def test_each_instance_is_a_row_in_the_order_they_open(trained: Path) -> None:
 
 
 def test_exclude_leaves_out_a_range_and_what_is_inside_it(trained: Path) -> None:
-    assert by_range(trained, "instances", exclude=["forward"]) == {"step": 2, "warmup": 1}
+    assert by_range(trained, "instances", exclude=["none", "forward"]) == {
+        "step": 2,
+        "warmup": 1,
+    }
     assert by_range(trained, "instances", exclude=["warmup", "softmax"]) == {
         "step": 2,
         "forward": 2,
@@ -246,8 +249,8 @@ def test_domains_are_shown_where_there_are_any(
 def test_warm_up_and_ranges_that_were_never_closed_are_told_of(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ranges.main([str(trained)]) == 0
-    assert "was warm-up: included" in capsys.readouterr().err
+    assert ranges.main([str(trained), "--exclude", "none"]) == 0
+    assert "was warm-up: included\n" in capsys.readouterr().out
     path = make_report(
         tmp_path / "open.sqlite",
         ranges=[Range("step", 0, None), Range("forward", 2, 9)],
@@ -264,4 +267,4 @@ def test_no_range_lies_below_one_of_another_thread(tmp_path: Path) -> None:
         kernels=[Kernel("a", 100, 110, launch=2)],
     )
     with Report(path) as report:
-        assert ranges.parents_of(Attribution.of(report).ranges).tolist() == [NONE, NONE]
+        assert Selected.of(report, Selection()).parents.tolist() == [NONE, NONE]

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis import ReportError
+from analysis import Report, ReportError
 from analysis.source import available, memory_limit
-from analysis.source.report import Report
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis import Report
 from analysis.show import cli
 from analysis.source import available
-from analysis.source.report import Report
 from analysis.trim import __main__ as trim
 from analysis.trim import copy
 from tests.analysis.trim.test_trim import kernels, rows, three_steps, trimmed

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.source.report import Report
+from analysis import Report
 from tests.analysis.trim.test_trim import rows, trimmed
 from tests.made.runs.launched import TINY, find_nsys, launch
 from tests.made.tools import shared

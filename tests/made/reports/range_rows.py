@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from analysis import Report
 from analysis.ranges import __main__ as ranges
-from analysis.source.report import Report
 
 
 def rows(path: Path, **options: Any) -> list[dict[str, Any]]:

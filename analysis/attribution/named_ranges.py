@@ -1,66 +1,33 @@
-"""What is left out, or asked for, by the name of a range: warm-up, and any other."""
+"""Ranges that a user names, to ask for their work or to leave it out: warm-up, and any other."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.intervals import NONE, parents
-from analysis.attribution.launches import within
 from analysis.knowledge.vocabulary import ALIASES, canonical, matching
 from analysis.show.errors import ReportError
-from analysis.show.render import cut, duration, percent
+from analysis.show.render import cut
 from profiling import names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analysis.attribution.launches import Attribution
     from analysis.recorded.ranges import Ranges
-
-Bools = npt.NDArray[np.bool_]
 
 NAMES: Final = (names.WARMUP, *ALIASES[names.WARMUP])
 """What the warm-up is called."""
 
-NO_WARMUP: Final = "no range is a warm-up: --exclude warmup leaves nothing out"
+NO_WARMUP: Final = "no range is a warm-up: none is left out"
 
 LISTED: Final = 8
 """How many names a message lists of those there are: enough to see a slip of the pen."""
 
 LETTERS: Final = 40
 """Of each of them: a compiled graph's name has a hundred."""
-
-
-def counted(found: Attribution, *, exclude_warmup: bool = True) -> Bools:
-    """Return which work counts: all of it, or what was not launched during a warm-up range."""
-    if exclude_warmup and len(found.warmup):
-        return ~found.work_in_warmup
-    return np.ones(len(found.work.kind), np.bool_)
-
-
-def outside(found: Attribution, ranges: Ranges) -> Bools:
-    """Return which of some ranges did not begin during a warm-up range."""
-    return ~within(ranges.start_ns, ranges.process, found.warmup)
-
-
-def note(found: Attribution, *, excluded: bool, among: Bools | None = None) -> tuple[str, ...]:
-    """Return a line that says how much of the work was warm-up; none where none was.
-
-    Args:
-        found: the work.
-        excluded: whether it is left out.
-        among: ``(N,)`` which work counts at all; None for all of it.
-    """
-    if not len(found.warmup):
-        return ()
-    time = found.work.duration_ns if among is None else found.work.duration_ns * among
-    warm = int(time[found.work_in_warmup].sum())
-    share = percent(warm / max(int(time.sum()), 1))
-    what = "left out" if excluded else "included; --exclude warmup leaves it out"
-    return (f"{duration(warm)}, {share} of the work, was warm-up: {what}",)
 
 
 def meant(path: Path, ranges: Ranges, wanted: str) -> Bools:
@@ -83,21 +50,20 @@ def meant(path: Path, ranges: Ranges, wanted: str) -> Bools:
     return np.array([name in known for name in ranges.names], np.bool_)[ranges.name]
 
 
-def left_out(path: Path, ranges: Ranges, wanted: str) -> tuple[Bools, tuple[str, ...]]:
-    """Return which ranges have a name that is to be left out, and what there is to say.
+def left_out(path: Path, ranges: Ranges, wanted: str) -> Bools:
+    """Return ``(R,)`` which ranges have a name that is to be left out.
 
-    Where there is no warm-up, leaving it out leaves nothing out: no error, as many commands leave
-    it out unasked.
+    Where there is no warm-up, leaving it out leaves nothing out: no error, as it is usual.
 
     Raises:
         ReportError: no range is called so, and it is another name than that of the warm-up.
     """
     if wanted in NAMES and not matching(ranges.names, wanted):
-        return np.zeros(len(ranges), np.bool_), (NO_WARMUP,)
-    return meant(path, ranges, wanted), ()
+        return np.zeros(len(ranges), np.bool_)
+    return meant(path, ranges, wanted)
 
 
-def all_of(ranges: Ranges, chosen: Bools, label: str) -> bool:
+def all_called(ranges: Ranges, chosen: Bools, label: str) -> bool:
     """Return whether some ranges, not none, are all called by one canonical name."""
     numbers = np.unique(ranges.name[chosen]).tolist()
     return {canonical(ranges.names[number]) for number in numbers} == {label}

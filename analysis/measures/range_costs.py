@@ -1,0 +1,86 @@
+"""FLOPs and least bytes of every range: its own, or those of the ranges inside it.
+
+A range has what lies inside it on its own thread. `step`, `warmup` and `backward` wait for
+autograd's thread, so they have what lies inside them on any thread of their process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.containment import Spans, contained
+from analysis.arithmetic.intervals import NONE, parents
+from analysis.attribution import costs
+from analysis.source import tables
+from profiling import names
+
+if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
+    from analysis.attribution.selection import Selected
+
+WAITING: Final = (names.STEP, names.WARMUP, names.BACKWARD)
+"""Ranges on whose behalf another thread works."""
+
+
+@dataclass(frozen=True)
+class RangeCosts:
+    """What each range costs, in the order of the report's ranges.
+
+    Attributes:
+        flops: ``(R,)``, or `tables.MISSING`.
+        bytes: ``(R,)`` the least bytes likewise; missing as soon as those of one part are.
+        unscaled: how many softmax ranges keep the FLOPs that were recorded.
+    """
+
+    flops: Int64
+    bytes: Int64
+    unscaled: int
+
+
+def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> RangeCosts:
+    """Return the FLOPs and least bytes of each range, its own or those inside it that count.
+
+    Args:
+        chosen: the part of a report that counts; what does not adds nothing to what is around it.
+        softmax_flops: per element of a softmax, forward.
+    """
+    found = chosen.found
+    ranges = found.ranges
+    own, unscaled = costs.flops(found, softmax_flops)
+    moved = costs.least_bytes(found)
+    has = np.flatnonzero((own != tables.MISSING) & ~ranges.elsewhere)
+    # Of ranges with FLOPs inside one another the outermost tells all of them.
+    around = parents(ranges.start_ns[has], ranges.end_ns[has], ranges.thread[has])
+    outer = has[around == NONE]
+    outer = outer[chosen.ranges[outer]]
+    flops, size = own.copy(), moved.copy()
+    times = (ranges.start_ns, ranges.end_ns)
+    for rows, place in places(found):
+        lacks = rows[own[rows] == tables.MISSING]
+        order = outer[np.lexsort((ranges.start_ns[outer], place[outer]))]
+        slices = contained(Spans(place, *times).take(lacks), Spans(place, *times).take(order))
+        some = slices.counts() > 0
+        flops[lacks[some]] = slices.sums(own[order])[some]
+        unknown = slices.sums((moved[order] == tables.MISSING).astype(np.int64))
+        whole = np.where(unknown > 0, tables.MISSING, slices.sums(moved[order]))
+        size[lacks[some]] = whole[some]
+    return RangeCosts(flops, size, unscaled)
+
+
+def places(found: Attribution) -> list[tuple[Int64, Int64]]:
+    """Return which ranges to sum by thread and which by process: rows, and ``(R,)`` places."""
+    ranges, waits = found.ranges, waiting(found)
+    local = ~ranges.elsewhere
+    return [
+        (np.flatnonzero(local & ~waits), ranges.thread),
+        (np.flatnonzero(local & waits), ranges.process),
+    ]
+
+
+def waiting(found: Attribution) -> Bools:
+    """Return ``(R,)`` which ranges have the work of other threads too."""
+    return found.ranges.where(lambda name: name in WAITING)

@@ -1,0 +1,93 @@
+"""The questions one can ask of a report: one table of them, and `Report`, which asks them.
+
+A question is a function of a report, and of options that choose what counts (see
+`analysis.attribution.selection.Options`), which returns a table. Its module is imported when it is
+asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from analysis.source import report as source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Question(NamedTuple):
+    """Where the function is that answers a question.
+
+    Attributes:
+        module: its module, imported when the question is asked.
+        function: its name; it takes a report, and returns a table.
+        summary: what it answers, in one line.
+    """
+
+    module: str
+    function: str
+    summary: str
+
+
+QUESTIONS: Final = {
+    "kernels": Question(
+        "analysis.kernels", "ranking", "which kernels run, how often and for how long"
+    ),
+    "ranges": Question("analysis.ranges.__main__", "summary", "GPU time of every NVTX range"),
+    "phases": Question(
+        "analysis.phases", "by_category", "forward, backward, optimizer: what each spends time on"
+    ),
+    "attention": Question(
+        "analysis.attention", "parts", "scores, softmax, final matmul: time against FLOPs"
+    ),
+    "roofline": Question(
+        "analysis.roofline", "roofline", "FLOPs, bytes and rate of each range against the peak"
+    ),
+    "gaps": Question("analysis.gaps", "gaps", "when the GPU was idle, and why"),
+    "copies": Question(
+        "analysis.copies", "copies", "memory copies and sets, and those the host waited for"
+    ),
+    "overlap": Question(
+        "analysis.overlap", "overlap", "collectives: hidden under compute or exposed"
+    ),
+    "memory": Question("analysis.memory.__main__", "memory", "device memory by part of the model"),
+    "answers": Question(
+        "analysis.answers.__main__", "answers", "the profiling assignment's five questions"
+    ),
+    "compare": Question(
+        "analysis.compare.__main__", "compare", "two reports: what got faster and what slower"
+    ),
+    "coverage": Question(
+        "analysis.coverage", "coverage", "how much of the work each rule places in a range"
+    ),
+}
+"""Every question by its name: the method of `Report`, and (but for coverage) the command."""
+
+
+class Report(source.Report):
+    """A report and the questions one can ask of it.
+
+    Every question of `QUESTIONS` is a method and returns a DataFrame whose columns are those of the
+    command's csv::
+
+        with Report("run.sqlite") as report:
+            report.kernels()
+            report.ranges(exclude=["none"], steps=(0, 2))
+    """
+
+    def __getattr__(self, name: str) -> Callable[..., pd.DataFrame]:
+        """Return the method that asks a question."""
+        if name not in QUESTIONS:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return partial(self._ask, QUESTIONS[name])
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *QUESTIONS})
+
+    def _ask(self, question: Question, *others: Report, **options: Any) -> pd.DataFrame:
+        answer = getattr(import_module(question.module), question.function)
+        frame: pd.DataFrame = answer(self, *others, **options).frame()
+        return frame

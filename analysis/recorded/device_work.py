@@ -1,0 +1,252 @@
+"""One table of device work: every kernel, graph replay, copy and set of a report, read once.
+
+Each row is tied to the CUDA call that started it by process and correlation id (see
+`analysis.recorded.correlation`). Every question about what a GPU did is a mask or a sum over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.global_ids import process_of
+from analysis.arithmetic.intervals import NONE
+from analysis.recorded.correlation import callers
+from analysis.recorded.cuda_calls import ASYNC, COPIES, SETS, CudaCalls, cuda_calls
+from analysis.source import device_tables, tables
+
+if TYPE_CHECKING:
+    from analysis.source.database import Columns
+    from analysis.source.report import Report
+
+KINDS: Final = ("kernel", "graph", "copy", "set")
+"""What a row is: a kernel, the replay of a CUDA graph that was recorded as a whole, a copy, a set.
+
+Rows come in this order, those of one kind in the order of the file.
+"""
+
+KERNEL, GRAPH, COPY, SET = range(4)
+
+RANKED: Final = 2
+"""Kinds below this compute, and are ranked; copies and sets only move memory."""
+
+REPLAY: Final = "[CUDA graph replay] graph"
+MEMSET: Final = "memset"
+
+SMALL_BYTES: Final = 64_000
+"""Up to here a synchronous copy to the device returns at once, says NVIDIA's cuda_memcpy_sync."""
+
+
+@dataclass(frozen=True)
+class DeviceWork:
+    """What the GPUs of a report did, ``N`` rows: kernels, graph replays, copies, sets.
+
+    Attributes:
+        report: what was recorded; the CUDA calls are read from it when asked for.
+        sizes: how many rows there are of each of `KINDS`.
+        start_ns: ``(N,)`` on the device.
+        end_ns: ``(N,)``.
+        device: ``(N,)`` CUDA ordinal.
+        stream: ``(N,)``.
+        correlation: ``(N,)`` the number that the launching call shares.
+        global_pid: ``(N,)`` nsys's id of the process.
+        graph: ``(N,)`` the CUDA graph it is part of, or a replay of.
+        graph_node: ``(N,)`` the node of that graph.
+        kernel_names: ``(sizes[0],)`` string ids of the kernels' names.
+        copied: further columns of the copies: see `device_tables.COLUMNS`.
+        written: further columns of the sets.
+
+    Numbers that are missing are `tables.MISSING`.
+    """
+
+    report: Report
+    sizes: tuple[int, ...]
+    start_ns: Int64
+    end_ns: Int64
+    device: Int64
+    stream: Int64
+    correlation: Int64
+    global_pid: Int64
+    graph: Int64
+    graph_node: Int64
+    kernel_names: Int64
+    copied: Columns
+    written: Columns
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+    @property
+    def ranked(self) -> int:
+        """How many rows are kernels or graph replays: the first ones."""
+        return sum(self.sizes[:RANKED])
+
+    @cached_property
+    def kind(self) -> Int64:
+        """``(N,)`` position in `KINDS`."""
+        return np.repeat(np.arange(len(KINDS)), self.sizes)
+
+    @property
+    def duration_ns(self) -> Int64:
+        """``(N,)`` how long each took on the device."""
+        return self.end_ns - self.start_ns
+
+    @cached_property
+    def process(self) -> Int64:
+        """``(N,)`` process id."""
+        unknown = self.global_pid == tables.MISSING
+        return np.where(unknown, tables.MISSING, process_of(self.global_pid))
+
+    @cached_property
+    def bytes(self) -> Int64:
+        """``(N,)`` how much was copied or set; 0 of a kernel."""
+        moved = np.append(self.copied["bytes"], self.written["bytes"])
+        return np.append(np.zeros(self.ranked, np.int64), moved.clip(0))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """``(K,)`` what rows are called: kernels, then replays, kinds of copies, sets."""
+        return [name for part in self.named for name in part[0]]
+
+    @cached_property
+    def name(self) -> Int64:
+        """``(N,)`` the position of each row's name in ``names``."""
+        shift = np.cumsum([0, *(len(part[0]) for part in self.named)])
+        places = [part[1] + first for part, first in zip(self.named, shift, strict=False)]
+        return np.concatenate(places)
+
+    @cached_property
+    def named(self) -> list[tuple[list[str], Int64]]:
+        """For each of `KINDS` the names there are, and the position in them of each row's."""
+        graphs = self.graph[self.sizes[0] : self.ranked]
+        return [
+            tables.named(self.report, self.kernel_names),
+            replay_names(graphs),
+            self._copy_names(),
+            ([MEMSET] * bool(self.sizes[SET]), np.zeros(self.sizes[SET], np.int64)),
+        ]
+
+    def _copy_names(self) -> tuple[list[str], Int64]:
+        known = device_tables.copy_kinds(self.report)
+        codes, place = np.unique(
+            self.copied["copy_kind"] * 2 + pageable(self.copied), return_inverse=True
+        )
+        kinds = [
+            f"memcpy {known.get(code // 2, f'kind {code // 2}')}{', pageable' * (code % 2)}"
+            for code in codes.tolist()
+        ]
+        return kinds, place.astype(np.int64)
+
+    @cached_property
+    def calls(self) -> CudaCalls:
+        """All CUDA calls of the host, those that started nothing included."""
+        return cuda_calls(self.report)
+
+    @cached_property
+    def call(self) -> Int64:
+        """``(N,)`` position in ``calls`` of the call that started each row, or `NONE`."""
+        return callers(
+            (self.global_pid, self.correlation),
+            (self.calls.thread, self.calls.correlation),
+            self.calls.start_ns,
+        )
+
+    def of_call(self, column: Int64) -> Int64:
+        """Return ``(N,)`` what a column of the calls says of each row's, or `tables.MISSING`."""
+        if not len(column):
+            return np.full(len(self), tables.MISSING, np.int64)
+        return np.where(self.call != NONE, column[self.call], tables.MISSING)
+
+    @cached_property
+    def launch_ns(self) -> Int64:
+        """``(N,)`` when each was asked for; where that is not recorded, when it began."""
+        if not len(self.calls):
+            return self.start_ns
+        return np.where(self.call != NONE, self.calls.start_ns[self.call], self.start_ns)
+
+    @cached_property
+    def pageable(self) -> Bools:
+        """``(N,)`` which rows are copies from or to pageable memory."""
+        result = np.zeros(len(self), np.bool_)
+        result[self.kind == COPY] = pageable(self.copied)
+        return result
+
+    @cached_property
+    def synchronous(self) -> Bools:
+        """``(N,)`` which copies and sets the host waited for.
+
+        NVIDIA's expert rules ``cuda_memcpy_sync``, ``cuda_memcpy_async`` and ``cuda_memset_sync``.
+        The call is found by process and correlation id; the rules compare the id alone, and so
+        count another process's copies. Copies by the driver's calls (``cuMemcpyHtoD``) count too.
+        """
+        result = np.zeros(len(self), np.bool_)
+        copies, sets = self.kind == COPY, self.kind == SET
+        small = (self.copied["bytes"] <= SMALL_BYTES) & (
+            self.copied["copy_kind"] == device_tables.HOST_TO_DEVICE
+        )
+        inside = (self.copied["source_device"] != tables.MISSING) & (
+            self.copied["source_device"] == self.copied["target_device"]
+        )
+        at_once = self._started_by(self.calls.copy_at_once)[copies]
+        later = self._started_by(self.calls.like(COPIES, ASYNC))[copies]
+        result[copies] = (at_once & ~small & ~inside) | (later & pageable(self.copied))
+        host = np.isin(self.written["memory"], (device_tables.PINNED, device_tables.MANAGED))
+        at_once = self._started_by(self.calls.like(SETS) & ~self.calls.like(SETS, ASYNC))[sets]
+        result[sets] = at_once & host
+        return result
+
+    def _started_by(self, fits: Bools) -> Bools:
+        """Return ``(N,)`` which rows were started by one of some calls, ``(C,)``."""
+        result = np.zeros(len(self), np.bool_)
+        known = self.call != NONE
+        result[known] = fits[self.call[known]]
+        return result
+
+    @cached_property
+    def blocking_copy(self) -> Bools:
+        """``(C,)`` which calls keep the host in a copy: synchronous, or of pageable memory.
+
+        A copy of pageable memory passes through a pinned buffer that the driver fills, whatever the
+        call is named (NVIDIA's expert rule ``cuda_memcpy_async``).
+        """
+        result = self.calls.copy_at_once.copy()
+        result[self.call[self.pageable & (self.call != NONE)]] = True
+        return result
+
+
+def device_work(report: Report) -> DeviceWork:
+    """Return the device work of a report, read once; empty where no GPU did anything."""
+    return report.once(_read)
+
+
+def _read(report: Report) -> DeviceWork:
+    parts = [device_tables.device_events(report, table) for table in device_tables.OF_DEVICES]
+    sizes = tuple(len(part["start_ns"]) for part in parts)
+    fields = ("start_ns", "end_ns", *device_tables.WORK)
+    columns = {field: np.concatenate([part.pop(field) for part in parts]) for field in fields}
+    return DeviceWork(
+        report,
+        sizes,
+        **columns,
+        kernel_names=parts[KERNEL]["name_id"],
+        copied=parts[COPY],
+        written=parts[SET],
+    )
+
+
+def replay_names(graph: Int64) -> tuple[list[str], Int64]:
+    """Return the names of graph replays by the graph's number, and ``(G,)`` positions in them."""
+    numbers, place = tables.compact(graph)
+    known = ["unknown" if number == tables.MISSING else str(number) for number in numbers.tolist()]
+    return [f"{REPLAY} {number}" for number in known], place
+
+
+def pageable(copied: Columns) -> Bools:
+    """Return which copies have pageable memory at either end."""
+    ends = np.stack([copied["source_memory"], copied["target_memory"]])
+    result: Bools = (ends == device_tables.PAGEABLE).any(axis=0)
+    return result
