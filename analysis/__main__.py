@@ -23,7 +23,6 @@ from typing import Final
 
 from analysis.page.page import TOP, Page, page
 from analysis.show import cli, render
-from analysis.show.markdown import as_markdown
 from analysis.show.output import add_to_database, replacing
 from analysis.show.table import Table
 from analysis.source.report import Report
@@ -43,7 +42,9 @@ def as_text(made: Page, form: str) -> str:
         return json.dumps(made_of, indent=1, ensure_ascii=False) + "\n"
     if form == "markdown":
         below = "".join(f"- {prose(line)}\n" for line in made.advice)
-        return "\n".join([block(made.lines), *(as_markdown(table) for table in made.tables), below])
+        return "\n".join(
+            [block(made.lines), *(render.as_markdown(table) for table in made.tables), below]
+        )
     stream = io.StringIO()
     stream.write("".join(f"{render.visible(line)}\n" for line in made.lines))
     for table in made.tables:

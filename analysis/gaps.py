@@ -32,9 +32,8 @@ from analysis.recorded import ranges as nvtx
 from analysis.recorded.operators import has_operators
 from analysis.show import cli
 from analysis.show.errors import ReportError
-from analysis.show.render import duration, percent
+from analysis.show.render import duration, percent, plural
 from analysis.show.table import Column, Table
-from analysis.show.words import plural
 from analysis.source.report import Report
 from profiling import names
 

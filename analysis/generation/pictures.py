@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.generation.growth import growth
 from analysis.generation.records import Generation, Records
-from analysis.generation.tables import PARTS
+from analysis.generation.tables import PARTS, growth
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.show.render import visible

@@ -8,8 +8,7 @@ from analysis.gaps import by_cause
 from analysis.measures.gpu_time_split import idle_by_phase, outside
 from analysis.measures.mfu import mfu
 from analysis.page.steps import TRIMMED, step_lines
-from analysis.show.render import duration, percent
-from analysis.show.words import plural
+from analysis.show.render import duration, percent, plural
 
 if TYPE_CHECKING:
     from analysis.measures.gpu_time_split import Occupation

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from analysis.arithmetic.noise import LEVEL, judge
 from analysis.attribution import steps
 from analysis.measures.mfu import step_times
-from analysis.show.render import duration
-from analysis.show.words import plural
+from analysis.show.render import duration, plural
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution

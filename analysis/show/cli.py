@@ -22,7 +22,6 @@ from analysis.show import render
 from analysis.show.arguments import GIVEN, Once, asked
 from analysis.show.errors import ReportError
 from analysis.show.interrupts import Raised
-from analysis.show.markdown import as_markdown
 from analysis.show.output import add_to_database, replacing
 from analysis.show.table import Table
 
@@ -262,7 +261,7 @@ def write(
         plain = not stream.isatty() or bool(os.environ.get("NO_COLOR"))
         render.text(table, width(), stream, plain=plain)
         return
-    made = {"csv": as_csv, "json": render.as_json, "markdown": as_markdown}[form]
+    made = {"csv": as_csv, "json": render.as_json, "markdown": render.as_markdown}[form]
     lines = made(table)
     if stream.isatty():
         # Values are kept as they are in a file, but a terminal would obey what is in a name.

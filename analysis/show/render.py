@@ -1,7 +1,8 @@
-"""How an answer is shown: as a table for people, or as csv or json.
+"""How an answer is shown: as a table or GitHub's markdown for people, or as csv or json.
 
-csv and json carry every value as it is. The table rounds, uses human units and cuts long names in
-the middle. Names are text and nothing else: what would steer a terminal is shown as an escape.
+csv and json carry every value as it is. Tables and markdown round and use human units; a table also
+cuts long names in the middle. Names are text and nothing else: what would steer a terminal is shown
+as an escape, and what markdown or HTML would read as its own is shown as code.
 """
 
 from __future__ import annotations
@@ -81,6 +82,15 @@ def percent(share: float) -> str:
     '76.0 %'
     """
     return f"{share * 100:.1f} %"
+
+
+def plural(count: int, word: str) -> str:
+    """Return a count with its word.
+
+    >>> plural(1, "step"), plural(3000, "step")
+    ('1 step', '3,000 steps')
+    """
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 UNITS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
@@ -292,3 +302,38 @@ def as_json(table: Table) -> str:
         for row in table.rows()
     ]
     return "[" + ",\n ".join(lines) + "]\n"
+
+
+def as_markdown(table: Table) -> str:
+    """Return the table as GitHub's markdown, in human units and with full names."""
+    seen = [column for column in table.columns if column not in table.unseen]
+    words = [isinstance(table.columns[column], list) for column in seen]
+    lines = [
+        "| " + " | ".join(title(column) for column in seen) + " |",
+        "| " + " | ".join("---" if word else "--:" for word in words) + " |",
+    ]
+    lines += [
+        "| " + " | ".join(markdown_cell(shown(column, row[column])) for column in seen) + " |"
+        for row in table.rows()
+    ]
+    above = [f"{markdown_cell(visible(line))}\n" for line in table.heading.split("\n") if line]
+    return "\n".join(above + lines) + "\n"
+
+
+def markdown_cell(cell: str) -> str:
+    r"""Return text as code where markdown or HTML could read anything else into it.
+
+    Within code only the bar and the backtick mean something: the bar ends the cell unless a
+    backslash stands before it, the backtick ends the code unless the fence is longer.
+
+    >>> print(markdown_cell("a_b<c|d>"), markdown_cell("21.02 ms"))
+    `a_b<c\|d>` 21.02 ms
+    """
+    if re.fullmatch(r"[\w .,:;%/+()…·-]*", cell) and "_" not in cell:
+        return cell
+    # A backslash that is already there would escape our own.
+    bar = "&#124;" if "\\|" in cell else "\\|"
+    runs = [len(run) for run in re.findall(r"`+", cell)]
+    fence = "`" * (max(runs, default=0) + 1)
+    space = " " if cell.startswith("`") or cell.endswith("`") else ""
+    return f"{fence}{space}{cell.replace('|', bar)}{space}{fence}"

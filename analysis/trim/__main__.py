@@ -29,8 +29,7 @@ from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.source.opening import has_journal
 from analysis.source.report import Report
-from analysis.trim.copy import Trimmer, Written
-from analysis.trim.fit import fitting
+from analysis.trim.copy import Trimmer, Written, fitting
 from analysis.trim.windows import Windows, between, of_range, of_steps, with_warmup
 
 UNITS: Final = {

@@ -1,32 +1,51 @@
 """Copying the rows of a report that are kept into a new file, in SQL and a piece at a time.
 
 Nothing is held in memory, so a report may be larger than that; what is written down on the way (the
-first call of each correlation id, the stretches, the strings in use) lies in a file of its own.
+first call of each correlation id, the stretches, the strings in use) lies in a file of its own. How
+many steps fit into a file of some size is found by writing it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from analysis.measures import memory_changes
+from analysis.show import cli
+from analysis.show.errors import ReportError
 from analysis.show.progress import Bar
-from analysis.source import available, device_tables, operator_tables, tables
-from analysis.trim.rules import CHAINS, HAPPENING, STRINGS, WORK, Cut, Source, owners
-from analysis.trim.tables import catalogue, check, quoted, state
-from analysis.trim.windows import ANY, LATEST_NS
+from analysis.source import device_tables, memory_limit, operator_tables, tables
+from analysis.source.catalogue import RUN
+from analysis.trim.rules import (
+    CHAINS,
+    HAPPENING,
+    STRINGS,
+    WORK,
+    Cut,
+    Source,
+    catalogue,
+    owners,
+    quoted,
+)
+from analysis.trim.windows import ANY, LATEST_NS, Windows
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
-    from analysis.trim.windows import Windows
 
 PIECE_ROWS: Final = 100_000
 """Rows between two looks at the keyboard and at the size."""
+
+PATIENT: Final = 8
+"""How often what a step took is trusted."""
+
+
+class TooLarge(Exception):
+    """The file grew beyond what is allowed."""
 
 
 @dataclass
@@ -91,7 +110,7 @@ class Trimmer:
                 ).fetchone()[0]
                 for source in self.sources
             }
-        self._folder = tempfile.TemporaryDirectory(prefix="trim-", dir=available.disk_folder())
+        self._folder = tempfile.TemporaryDirectory(prefix="trim-", dir=memory_limit.disk_folder())
         try:
             with closing(self._connected("file::memory:")) as connection:
                 self._calls(connection)
@@ -286,6 +305,31 @@ class Trimmer:
         }
 
 
+def state(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
+    """Write down what was done, beside what the run says of itself and what was done before."""
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS main.{RUN} (key TEXT NOT NULL PRIMARY KEY, value TEXT)"
+    )
+    for key, value in facts.items():
+        sql = f"SELECT value FROM main.{RUN} WHERE key = ?"
+        before = connection.execute(sql, (key,)).fetchone()
+        said = f"{value}; before that: {before[0]}" if before else value
+        connection.execute(f"DELETE FROM main.{RUN} WHERE key = ?", (key,))
+        connection.execute(f"INSERT INTO main.{RUN} (key, value) VALUES (?, ?)", (key, said))
+
+
+def check(connection: sqlite3.Connection, most_bytes: int | None) -> None:
+    """Raise `TooLarge` where the new file has more pages than that."""
+    if most_bytes is None:
+        return
+    pages, size = (
+        connection.execute(f"PRAGMA main.{name}").fetchone()[0]
+        for name in ("page_count", "page_size")
+    )
+    if pages * size > most_bytes:
+        raise TooLarge
+
+
 NOTES: Final = {
     "windows": 'process INTEGER, start INTEGER, "end" INTEGER',
     "strays": 'process INTEGER, start INTEGER, "end" INTEGER',
@@ -305,3 +349,70 @@ INSERT OR IGNORE INTO cut.held SELECT id FROM (
 ) WHERE of_device = 1 OR (of_block = 1 AND address IS NOT NULL AND delta > 0)
 """
 """What held memory before the first stretch: the newest row of each block, and of each device."""
+
+
+def fitting(
+    trimmer: Trimmer, draft: Path, chosen: Windows, most_bytes: int | None
+) -> tuple[Written, Windows]:
+    """Write as many of the last steps as fit, and return what was written and of which steps.
+
+    Args:
+        trimmer: the report.
+        draft: where to write.
+        chosen: all that may be kept.
+        most_bytes: how large the file may be; None for everything that is chosen.
+
+    Raises:
+        ReportError: not even one fits.
+    """
+    if most_bytes is None:
+        return trimmer.write(draft, chosen), chosen
+    total = len(chosen.numbers)
+    fitted: list[tuple[int, int]] = []
+    fits, too_many, tries, tried, made = 0, total + 1, 0, 1, Written()
+    while fits + 1 < too_many:
+        tries += 1
+        try:
+            made = trimmer.write(draft, chosen.last(tried), most_bytes)
+        except TooLarge:
+            too_many = tried
+        else:
+            fits = tried
+            fitted.append((fits, made.size_bytes))
+        tried, last = next_guess(fitted, too_many, most_bytes, tries), tried
+    if not fits:
+        one = chosen.last(1).describe()
+        path, limit = trimmer.report.path, f"{most_bytes / 1e6:g} MB"
+        remedy = "allow more with --max-size, or choose less with --within RANGE"
+        raise ReportError(path, f"{one} does not fit into {limit}", remedy)
+    kept = chosen.last(fits)
+    if last != fits:  # what lies there is of an attempt that failed
+        made = trimmer.write(draft, kept)
+    if fits < total:
+        cli.say(f"{fits:,} of {total:,} steps fit into {most_bytes / 1e6:g} MB: the last ones")
+    return made, kept
+
+
+def next_guess(fits: list[tuple[int, int]], too_many: int, most_bytes: int, tried: int) -> int:
+    """Return how many steps to try next: by what each took so far, but between the bounds.
+
+    Args:
+        fits: how many fitted into how many bytes, ascending.
+        too_many: so many do not fit.
+        most_bytes: how large the file may be.
+        tried: how often; after `PATIENT` times the space between the bounds is halved.
+
+    >>> next_guess([(1, 500)], 101, 10_000, 1), next_guess([(1, 500), (2, 900)], 101, 10_000, 2)
+    (2, 24)
+    >>> next_guess([(1, 500), (2, 900), (24, 9_700)], 26, 10_000, 9)
+    25
+    """
+    count, size = fits[-1] if fits else (0, 0)
+    guess = count + 1
+    if len(fits) > 1:
+        before, smaller = fits[-2]
+        a_step = max((size - smaller) // (count - before), 1)
+        guess = count + (most_bytes - size) // a_step
+    if tried > PATIENT:
+        guess = (count + too_many) // 2
+    return max(min(guess, too_many - 1), count + 1)

@@ -9,6 +9,7 @@ table that is not known is cut only where it has times.
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -233,3 +234,49 @@ def owners(chain: str, sources: Iterable[Source]) -> list[tuple[str, str]]:
     }
     there = {(source.name, column) for source in sources for column in source.columns}
     return sorted(found | ({CHAINS[chain]} & there))
+
+
+def catalogue(
+    connection: sqlite3.Connection,
+) -> tuple[list[Source], list[str], list[str]]:
+    """Return the tables of the report, the SQL of its indexes and views, and what is left out.
+
+    Left out are tables that another one keeps its content in (full-text search and the like), and
+    SQLite's own.
+    """
+    listed = connection.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master "
+        "WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
+    ).fetchall()
+    virtual = [name for _, name, _, sql in listed if sql.upper().startswith("CREATE VIRTUAL")]
+    left_out = [
+        name
+        for kind, name, _, _ in listed
+        if kind == "table"
+        and (name in virtual or any(name.startswith(f"{each}_") for each in virtual))
+    ]
+    sources = [
+        Source(name, sql, columns(connection, name))
+        for kind, name, _, sql in listed
+        if kind == "table" and name not in left_out
+    ]
+    later = [
+        sql for kind, _, table, sql in listed if kind in ("index", "view") and table not in left_out
+    ]
+    left_out += [name for kind, name, _, _ in listed if kind == "trigger"]
+    return sources, later, left_out
+
+
+def columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    """Return the declared type of each column of a table that can be written, upper case."""
+    found = connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,))
+    return {name: (kind or "").upper() for name, kind in found}
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL takes it, whatever is in it.
+
+    >>> quoted('a "b" c')
+    '"a ""b"" c"'
+    """
+    return '"' + name.replace('"', '""') + '"'

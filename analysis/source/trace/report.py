@@ -7,7 +7,7 @@ from typing import Final
 from analysis.source.trace import schema
 from analysis.source.trace.description import insert_description
 from analysis.source.trace.events import HOST, PROCESS_BITS, PROCESS_MASK, SCHEMA, Staging
-from analysis.source.trace.names import short_name
+from analysis.source.trace.fields import short_name
 from analysis.source.trace.operators import Operator, self_times
 from analysis.source.trace.payloads import insert_annotations, pair_payloads
 

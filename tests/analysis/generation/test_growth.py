@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.generation.growth import FALLS, GROWS, UNCLEAR, UNKNOWN, growth
+from analysis.generation.tables import FALLS, GROWS, UNCLEAR, UNKNOWN, growth
 
 Record = dict[str, Any]
 PAIR = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B-Base")

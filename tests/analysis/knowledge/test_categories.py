@@ -5,8 +5,7 @@ import pytest
 
 from analysis import Report, kernels
 from analysis.knowledge import categories
-from analysis.knowledge.categories import CATEGORIES, category
-from analysis.knowledge.patterns import FUSED, KERNELS, OPERATORS
+from analysis.knowledge.categories import CATEGORIES, FUSED, KERNELS, OPERATORS, category
 from analysis.source import tables
 from tests.made.tools import shared
 

@@ -9,7 +9,6 @@ import pytest
 from rich.cells import cell_len
 
 from analysis.show import render
-from analysis.show.markdown import as_markdown
 from analysis.show.table import Column, Table
 
 HOSTILE = [
@@ -49,7 +48,7 @@ def test_no_name_breaks_the_human_table(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_breaks_the_markdown_table(name: str) -> None:
-    lines = as_markdown(table([name, "plain"])).splitlines()
+    lines = render.as_markdown(table([name, "plain"])).splitlines()
     assert len(lines) == 4
     bars = [re.sub(r"\\\|", "", line).count("|") for line in lines]
     assert bars == [3, 3, 3, 3]
@@ -99,7 +98,7 @@ def test_a_table_without_rows_has_its_titles() -> None:
     assert as_text(table([]))[0].split() == ["name", "total"]
     assert render.as_csv(table([])) == "name,total_ns\n"
     assert render.as_json(table([])) == "[]\n"
-    assert len(as_markdown(table([])).splitlines()) == 2
+    assert len(render.as_markdown(table([])).splitlines()) == 2
 
 
 def test_what_is_missing_is_a_dash_and_null() -> None:
@@ -127,7 +126,7 @@ def test_the_whole_markdown() -> None:
         "source": ["kernel", "kernel"],
     }
     made = Table("t", columns, heading="run.sqlite\n2 kernels", unseen=("source",))
-    assert as_markdown(made) == (
+    assert render.as_markdown(made) == (
         "run.sqlite\n"
         "\n"
         "2 kernels\n"

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from analysis import Report, ReportError
 from analysis.show import cli
 from analysis.source import paging
-from analysis.source.available import VARIABLE
+from analysis.source.memory_limit import VARIABLE
 from tests.made.commands.commands import command_module
 from tests.made.reports.build_report import Call, Kernel, Memory, Range, make_report
 from tests.made.tools import shared
@@ -77,7 +77,7 @@ def check_the_same(path: Path, questions: tuple[str, ...], capsys: Any) -> None:
             patch.setenv(VARIABLE, "90M")
             patch.setattr(paging, "LARGE_BYTES", 1)
             patch.setattr(paging, "resident_bytes", lambda: 0)
-            patch.setattr("analysis.source.available.disk_folder", quick_folder)
+            patch.setattr("analysis.source.memory_limit.disk_folder", quick_folder)
             assert answer(question, path, capsys) == plain, question
     assert any(pages.in_files for pages in paging._all[before:])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.show import cli
-from analysis.source import available
+from analysis.source import memory_limit
 from analysis.source.report import Report
 from analysis.trim import __main__ as trim
 from analysis.trim import copy
@@ -195,7 +195,7 @@ def test_what_cannot_be_written_is_one_line(
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = three_steps(tmp_path / "r.sqlite")
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(available, "disk_folder", lambda: tmp_path / "temporary")
+    monkeypatch.setattr(memory_limit, "disk_folder", lambda: tmp_path / "temporary")
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
