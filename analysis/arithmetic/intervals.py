@@ -4,9 +4,8 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
+from analysis.arithmetic.arrays import Int64
 
 NONE: Final = -1
 

@@ -18,11 +18,8 @@ from functools import cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from analysis.arithmetic.arrays import Bools, Float64, Int64
 
 LEVEL: Final = 0.05
 """How often chance may pass for a change."""

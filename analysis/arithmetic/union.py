@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from analysis.arithmetic.arrays import Int64
 
 
 def in_order(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64
 from analysis.generation.records import Generation, Records
 from analysis.generation.tables import PARTS, growth
 from analysis.show.errors import ReportError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Pairs = list[tuple[str, list[Generation]]]
-Float64 = npt.NDArray[np.float64]
 
 _INCHES: Final = (10.0, 5.5)
 _BINS: Final = 60

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.show.errors import ReportError
-
-Int64 = npt.NDArray[np.int64]
 
 TIMES: Final = (
     "base_embedding_ms",

@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.noise import quantile
 from analysis.generation.records import Generation, Pair, Records
 from analysis.show.render import duration
 from analysis.show.table import Column, Table
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 Row = dict[str, int | float | str]
 
 QUANTILES: Final = {"p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}

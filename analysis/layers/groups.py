@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64
 from analysis.layers.records import ATTN, ATTN_FORWARD, FFN, Run
-
-Float64 = npt.NDArray[np.float64]
 
 TOTAL: Final = "total"
 OTHER: Final = "other"

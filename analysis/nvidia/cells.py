@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import Statistics, summarize
 from analysis.source import tables
@@ -22,8 +23,6 @@ from analysis.source import tables
 if TYPE_CHECKING:
     from analysis.show.table import Table
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 MEGABYTES: Final = "(MB)"
 SPARE: Final = ("StdDev", "Med", "Min", "Max", "Avg Num Child", "Avg GPU Ops")

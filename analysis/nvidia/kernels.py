@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Keys, Slices, distinct
+from analysis.arithmetic.global_ids import process_of, thread_of, without_machine
 from analysis.arithmetic.intervals import NONE
 from analysis.nvidia import tables as read
 from analysis.nvidia.cells import summary
@@ -29,10 +30,6 @@ from analysis.source.database import both
 if TYPE_CHECKING:
     from analysis.recorded.ranges import Events
     from analysis.source.report import Report
-
-Int64 = npt.NDArray[np.int64]
-ID_BITS = 0xFFFFFFFFFFFF
-"""Of a global thread id: process and thread."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def expanded(found: Launches, kernels: Kernels, threads: Int64) -> Rows:
     call, kernel, slices = launched(found, kernels.keys)
     kinds, most = len(kernels.names) + 1, labels(found.ranges)
     named = kernels.name - NONE
-    thread = np.searchsorted(threads, found.launch.thread & ID_BITS)[call]
+    thread = np.searchsorted(threads, without_machine(found.launch.thread))[call]
     of_call = thread * (most * kinds) + named[kernel]
     style = found.ranges.start_end.astype(np.int64)
     # A range without a name is a group of its own beside what is outside any: it has a style.
@@ -139,7 +136,7 @@ def labels(ranges: Events) -> int:
 
 def grouped(found: Launches, kernels: Kernels) -> Table:
     """Return the report, ordered by range, process, thread, then most time."""
-    threads = np.unique(np.append(distinct(found.launch.thread) & ID_BITS, NONE))
+    threads = np.unique(np.append(without_machine(distinct(found.launch.thread)), NONE))
     rows = expanded(found, kernels, threads)
     kinds, most = len(kernels.names) + 1, labels(found.ranges)
     kind, group = tables.compact(rows.code)
@@ -151,8 +148,8 @@ def grouped(found: Launches, kernels: Kernels) -> Table:
         columns={
             "NVTX Range": words(found.ranges.names, name + NONE),
             "Style": ["" if not one else STYLES[(one - 1) % 2] for one in label.tolist()],
-            "PID": np.where(thread == NONE, tables.MISSING, thread >> 24),
-            "TID": np.where(thread == NONE, tables.MISSING, thread & 0xFFFFFF),
+            "PID": np.where(thread == NONE, tables.MISSING, process_of(thread)),
+            "TID": np.where(thread == NONE, tables.MISSING, thread_of(thread)),
             "NVTX Inst": distinct_in(group, rows.owner, len(kind)),
             "Kern Inst": distinct_in(group, rows.kernel, len(kind)),
             "Total Time (ns)": stats.total_ns,

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.containment import Keys, Slices, Spans, contained
+from analysis.arithmetic.global_ids import global_process_of
 from analysis.arithmetic.intervals import NONE, ordered
 from analysis.arithmetic.statistics import sums
 from analysis.nvidia import tables as read
 from analysis.nvidia.cells import percentages, rounded, summary
 from analysis.nvidia.tree import breaks_the_index, levels_of, tightest
-from analysis.recorded.correlation import PROCESS_BITS
 from analysis.show.errors import ReportError
 from analysis.show.table import Table
 from analysis.source import tables
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from analysis.source.database import Columns
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 STYLES: Final = ("PushPop", "StartEnd")
 OPERATIONS: Final = (tables.KERNEL, read.MEMCPY, read.MEMSET)
@@ -177,7 +174,7 @@ def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Spans, Int64]:
 def launches(place: Around, keys: Keys) -> Launches:
     """Return the calls that launched what the keys number, and which ranges contain them."""
     calls = place.calls
-    number = keys.find(calls["thread"] & PROCESS_BITS, calls["correlation"])
+    number = keys.find(global_process_of(calls["thread"]), calls["correlation"])
     some = np.flatnonzero((number != NONE) & (calls["correlation"] != tables.MISSING))
     thread, start, end = (calls[name][some] for name in ("thread", "start_ns", "end_ns"))
     order = ordered(start, end, thread)

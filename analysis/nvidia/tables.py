@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.recorded import ranges as nvtx
 from analysis.show.errors import ReportError
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
     from analysis.source.database import Columns
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
 
 MEMCPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
 MEMSET: Final = "CUPTI_ACTIVITY_KIND_MEMSET"
 OPERATIONS: Final = "ENUM_CUDA_MEMCPY_OPER"
-DOMAIN_BITS: Final = 0xFFFFFF
 NSYS_FAILS: Final = "nsys cannot make this report either: ask analysis.ranges"
 ERAS: Final = "export it with an nsys from 2021 to 2026"
 
@@ -160,7 +159,7 @@ def domains(report: Report) -> list[Domain]:
     )
     fields = (rows[name].tolist() for name in ("number", "thread", "unnamed", "text"))
     return [
-        Domain(number, thread >> 24 & DOMAIN_BITS, None if unnamed else text)
+        Domain(number, process_of(thread), None if unnamed else text)
         for number, thread, unnamed, text in zip(*fields, strict=True)
         if thread != tables.MISSING
     ]
@@ -195,7 +194,7 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> Events
     ) == len(made):
         return nvtx.events(report)
     found = nvtx.events(report, domain="coalesce(domainId, -1)")
-    process = (found.thread >> 24) & DOMAIN_BITS
+    process = process_of(found.thread)
     rows, codes = [], []
     names = [*found.names]
     left = np.ones(len(found), np.bool_)

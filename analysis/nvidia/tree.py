@@ -9,12 +9,9 @@ a level.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE, last_at_least, maxima, nested, previous_at_least
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 def tightest(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:

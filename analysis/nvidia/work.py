@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.containment import Keys, innermost
+from analysis.arithmetic.global_ids import global_process_of, process_of, thread_of, without_machine
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import Statistics
 from analysis.nvidia import tables as read
 from analysis.nvidia.cells import percentages, prefixed, rounded, summary
-from analysis.nvidia.kernels import ID_BITS
 from analysis.nvidia.ranges import NO_CUDA, NO_NVTX, around, durations, launches, words
-from analysis.recorded.correlation import PROCESS_BITS
 from analysis.show.errors import ReportError
 from analysis.show.table import Table
 from analysis.source import tables
@@ -22,8 +21,6 @@ from analysis.source import tables
 if TYPE_CHECKING:
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 SUFFIX_LETTERS = 6
 
@@ -121,7 +118,7 @@ def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fa
     start, end = kernels["start_ns"][kernel], kernels["end_ns"][kernel]
     began, returned = calls["start_ns"][call], calls["end_ns"][call]
     code = coded(
-        (calls["thread"][call] & ID_BITS, kernels["device"][kernel]),
+        (without_machine(calls["thread"][call]), kernels["device"][kernel]),
         ((api[call], len(api_names)), (name[kernel], len(names))),
     )
     kinds, sample, group = np.unique(code, return_index=True, return_inverse=True)
@@ -133,8 +130,8 @@ def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fa
     table = Table(
         name="cuda_kern_exec_sum",
         columns={
-            "PID": (thread >> 24) & 0xFFFFFF,
-            "TID": thread & 0xFFFFFF,
+            "PID": process_of(thread),
+            "TID": thread_of(thread),
             "DevId": device,
             "Count": total.calls,
             "QCount": queue.calls,
@@ -157,7 +154,7 @@ def launched(process: Int64, correlation: Int64, calls: dict[str, Int64]) -> tup
         correlation: ``(N,)``; `tables.MISSING` pairs with nothing.
         calls: ``thread`` and ``correlation`` of all calls, each ``(C,)``.
     """
-    keys = Keys(calls["thread"] & PROCESS_BITS, calls["correlation"])
+    keys = Keys(global_process_of(calls["thread"]), calls["correlation"])
     number = keys.find(process, correlation)
     ordered = np.argsort(keys.number, kind="stable")
     first = np.searchsorted(keys.number[ordered], np.arange(keys.count + 1))

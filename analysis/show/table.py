@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -43,7 +45,7 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
-    def take(self, order: npt.NDArray[np.intp] | npt.NDArray[np.int64]) -> Self:
+    def take(self, order: npt.NDArray[np.intp] | Int64) -> Self:
         """Return the rows at these positions, in this order."""
         return replace(
             self,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from analysis.arithmetic.global_ids import PROCESS_MASK
 from analysis.measures import memory_changes
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -147,8 +148,8 @@ class Trimmer:
             return
         for condition in self._pieces(connection, source):
             connection.execute(
-                "INSERT INTO cut.calls SELECT s.globalTid & -16777216, s.correlationId, s.start "
-                f"FROM given.{tables.RUNTIME} s NOT INDEXED WHERE s.globalTid IS NOT NULL "
+                f"INSERT INTO cut.calls SELECT s.globalTid & {PROCESS_MASK}, s.correlationId, "
+                f"s.start FROM given.{tables.RUNTIME} s NOT INDEXED WHERE s.globalTid IS NOT NULL "
                 f"AND s.correlationId IS NOT NULL AND {condition} "
                 "ON CONFLICT DO UPDATE SET start = min(start, excluded.start)"
             )

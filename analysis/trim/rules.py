@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from analysis.arithmetic.global_ids import ID_BITS, ID_MASK, PROCESS_MASK
 from analysis.measures import memory_changes
 from analysis.recorded import ranges
 from analysis.source import device_tables, tables
@@ -137,7 +138,7 @@ class Cut:
         if not launched or process is None or "correlationId" not in source.columns:
             return ""
         return (
-            f' LEFT JOIN cut.calls c ON c.process = s."{process}" & -16777216 '
+            f' LEFT JOIN cut.calls c ON c.process = s."{process}" & {PROCESS_MASK} '
             "AND c.correlation = s.correlationId"
         )
 
@@ -175,7 +176,7 @@ class Cut:
         reach = self.overlaps("s.start", OPEN_END, source)
         begun = self.at("s.start", source)
         if "globalTid" in source.columns:
-            process = "((s.globalTid >> 24) & 16777215)"
+            process = f"((s.globalTid >> {ID_BITS}) & {ID_MASK})"
             reach += (
                 f" AND ({begun} OR NOT EXISTS (SELECT 1 FROM cut.strays x WHERE x.start = s.start "
                 f'AND x.process = {process} AND x."end" = {OPEN_END}))'
@@ -205,7 +206,7 @@ class Cut:
         column = source.first("globalTid", "globalPid", "global_tid")
         if column is None or self.for_all:
             return str(ANY)
-        return f'coalesce((s."{column}" >> 24) & 16777215, {ANY})'
+        return f'coalesce((s."{column}" >> {ID_BITS}) & {ID_MASK}, {ANY})'
 
     def at(self, instant: str, source: Source) -> str:
         """Return whether an instant lies in a stretch."""

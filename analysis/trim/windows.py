@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution import steps
 from analysis.attribution.launches import Attribution
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
 Bounds = tuple[int | None, int | None]
 Row = tuple[int, int, int]
 

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from analysis.arithmetic.global_ids import ID_BITS, ID_MASK
 from analysis.source.trace import fields
 from analysis.source.trace.fields import Event, Row, Unusable
 
@@ -30,13 +31,11 @@ SCHEMA: Final[Mapping[str, str]] = {
 }
 """The staged tables; times are nanoseconds from the trace's own base, threads global ids."""
 
-PROCESS_BITS: Final = 24
-PROCESS_MASK: Final = ~((1 << PROCESS_BITS) - 1)
 HOST: Final = 1 << 48
 """The upper half of every global id: one machine."""
 
-RENUMBERED_FROM: Final = (1 << PROCESS_BITS) - 1
-LARGEST_NATIVE: Final = (1 << PROCESS_BITS) - (1 << 16)
+RENUMBERED_FROM: Final = ID_MASK
+LARGEST_NATIVE: Final = (1 << ID_BITS) - (1 << 16)
 BATCH_ROWS: Final = 4096
 
 # Before PyTorch 1.12 the categories had other names.
@@ -256,7 +255,7 @@ class Staging:
         known = self._threads.get(key)
         if known is not None:
             return known
-        if not isinstance(process, int) or not 0 <= process < 1 << PROCESS_BITS:
+        if not isinstance(process, int) or not 0 <= process < 1 << ID_BITS:
             raise Unusable("no process")
         if not isinstance(thread, int) or not 0 <= thread < LARGEST_NATIVE:
             number = RENUMBERED_FROM - len(self.renumbered)
@@ -264,7 +263,7 @@ class Staging:
                 raise Unusable("no room for one more unnumbered thread")
             self.renumbered[f"{process} {thread}"] = number
             thread = number
-        known = self._threads[key] = HOST | process << PROCESS_BITS | thread
+        known = self._threads[key] = HOST | process << ID_BITS | thread
         return known
 
     @property

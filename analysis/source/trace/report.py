@@ -4,9 +4,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from analysis.arithmetic.global_ids import ID_BITS, PROCESS_MASK
 from analysis.source.trace import schema
 from analysis.source.trace.description import insert_description
-from analysis.source.trace.events import HOST, PROCESS_BITS, PROCESS_MASK, SCHEMA, Staging
+from analysis.source.trace.events import HOST, SCHEMA, Staging
 from analysis.source.trace.fields import short_name
 from analysis.source.trace.operators import Operator, self_times
 from analysis.source.trace.payloads import insert_annotations, pair_payloads
@@ -150,7 +151,7 @@ def _main_process(connection: sqlite3.Connection, staging: Staging) -> int:
         found = _processes(connection, (table,))
         if found:
             return found[0]
-    return HOST | (staging.processes[0] if staging.processes else 0) << PROCESS_BITS
+    return HOST | (staging.processes[0] if staging.processes else 0) << ID_BITS
 
 
 def _processes(connection: sqlite3.Connection, tables: Iterable[str]) -> list[int]:
