@@ -141,7 +141,7 @@ def listed(
             *((warmup.NO_WARMUP,) if exclude_warmup and not len(warmups) else ()),
             *notes(every, kept, kept & ~long, warm, min_gap_us, excluded=exclude_warmup),
         ),
-        unseen=() if len({place.process for place in every.places}) > 1 else ("process",),
+        hidden=() if len({place.process for place in every.places}) > 1 else ("process",),
     )
 
 

@@ -104,7 +104,7 @@ def overlap(reports: Sequence[Report], *, by: str = BY[0], exclude_warmup: bool 
         columns=_by_device(seen) if by == BY[0] else _by_collective(seen),
         heading="\n".join([*(report.describe() for report in reports), *_clock(reports, aligned)]),
         notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
-        unseen=_constant(seen),
+        hidden=_constant(seen),
     )
 
 

@@ -95,7 +95,7 @@ def by_category(
             *notes_on(phases, found.work.duration_ns, kept),
             *warmup.note(found, excluded=exclude_warmup, among=of_place),
         ),
-        unseen=("source",),
+        hidden=("source",),
     )
 
 
@@ -173,7 +173,7 @@ def overview(found: Attribution) -> Table | None:
         },
         heading="Phases: time open on the host, and what they launched",
         notes=notes_on(phases, time, kept),
-        unseen=("source",),
+        hidden=("source",),
     )
     return table.take(np.flatnonzero((kernel > 0) | (opened > 0)))
 

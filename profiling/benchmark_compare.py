@@ -129,8 +129,8 @@ def compare(before: Kept, after: Kept) -> Table:
         columns,
         heading=heading(before, after, rows[0]),
         notes=tuple(notes),
-        unseen=UNSEEN,
-        spare=("median_ratio", "a_median_ns", "b_median_ns"),
+        hidden=UNSEEN,
+        droppable=("median_ratio", "a_median_ns", "b_median_ns"),
     )
 
 

@@ -78,7 +78,7 @@ def describe(records: Records) -> Table:
                 what: Row = {"pair": str(pair), "measure": measure, "unit": unit}
                 rows.append(what | _described(values))
     table = _table("generation", rows, records, "Over the prompts")
-    return replace(table, spare=("p25", "p75", "p99"))
+    return replace(table, droppable=("p25", "p75", "p99"))
 
 
 def _described(values: Float64) -> Row:
@@ -294,8 +294,8 @@ def slowest(records: Records) -> Table:
     ]
     table = _table("generation_slowest", rows, records, "Slowest prompts")
     one = len({each.file for each in records.generations}) == 1
-    unseen = (*table.unseen, *(("file",) if one else ()))
-    return replace(table, unseen=unseen, spare=("first_token_ns", "per_token_ns"))
+    hidden = (*table.hidden, *(("file",) if one else ()))
+    return replace(table, hidden=hidden, droppable=("first_token_ns", "per_token_ns"))
 
 
 def references(records: Records) -> Table:
@@ -346,7 +346,7 @@ def _table(name: str, rows: list[Row], records: Records, heading: str) -> Table:
         texts = [value for value in values if isinstance(value, str)]
         columns[key] = texts if texts or not rows else np.array(values)
     one = len(records.pairs()) == 1
-    return Table(name, columns, heading, unseen=("pair",) if one else ())
+    return Table(name, columns, heading, hidden=("pair",) if one else ())
 
 
 QUESTIONS: Final[dict[str, Callable[[Records], Table]]] = {

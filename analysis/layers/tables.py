@@ -32,9 +32,9 @@ def summary(files: Files) -> Table:
         configuration of layers that were not all timed by the GPU has its times from the host.
     """
     rows = [_configuration(group) for group in groups(files)]
-    unseen = ("min_ns", "max_ns", "attn_ns", "ffn_ns", "other_ns", "slowest_ns", "source")
+    hidden = ("min_ns", "max_ns", "attn_ns", "ffn_ns", "other_ns", "slowest_ns", "source")
     said = ("bottleneck", "bottleneck_share")  # by sentences above the table
-    return _table("layer_configurations", rows, files, ("layers", "runs"), (*unseen, *said))
+    return _table("layer_configurations", rows, files, ("layers", "runs"), (*hidden, *said))
 
 
 def _configuration(group: Group) -> dict[str, Any]:
@@ -204,12 +204,12 @@ def _table(
     name: str,
     rows: Sequence[Mapping[str, Any]],
     files: Files,
-    spare: tuple[str, ...],
-    unseen: tuple[str, ...],
+    droppable: tuple[str, ...],
+    hidden: tuple[str, ...],
 ) -> Table:
     columns: dict[str, Any] = {}
     for column in rows[0] if rows else ():
         values = [row[column] for row in rows]
         columns[column] = values if isinstance(values[0], str) else np.array(values)
-    hidden = unseen if len(files) > 1 else ("file", *unseen)
-    return Table(name, columns, spare=spare, unseen=hidden)
+    one_file = () if len(files) > 1 else ("file",)
+    return Table(name, columns, droppable=droppable, hidden=(*one_file, *hidden))

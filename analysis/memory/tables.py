@@ -269,7 +269,7 @@ def saved(memory: Memory) -> Table:
     rest = tuple(reversed(numbers[4:]))
     named = {"range": found["range"].tolist(), **columns}
     heading = "Saved for backward, by range (what is inside included)"
-    return Table("memory_saved", named, heading=heading, spare=rest)
+    return Table("memory_saved", named, heading=heading, droppable=rest)
 
 
 TABLES: Final = {"peaks": peaks, "holders": holders, "steps": growth, "saved": saved}

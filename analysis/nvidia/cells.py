@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 MEGABYTES: Final = "(MB)"
-SPARE: Final = ("StdDev", "Med", "Min", "Max", "Avg Num Child", "Avg GPU Ops")
+DROPPABLE: Final = ("StdDev", "Med", "Min", "Max", "Avg Num Child", "Avg GPU Ops")
 """What a table for people leaves out where it has no room, the first to go first."""
 
 LARGEST_NUDGED: Final = 2.0**42
@@ -122,8 +122,8 @@ def readable(table: Table) -> Table:
             columns[name] = ["-" if one == tables.MISSING else str(one) for one in column.tolist()]
         else:
             columns[name] = column
-    spare = [name for word in SPARE for name in columns if word in name]
-    return replace(table, columns=columns, spare=tuple(spare))
+    droppable = [name for word in DROPPABLE for name in columns if word in name]
+    return replace(table, columns=columns, droppable=tuple(droppable))
 
 
 def numbers(name: str, column: npt.NDArray[np.generic]) -> list[str]:

@@ -114,7 +114,7 @@ def summary(
         table = by_name(found, times, kept)
     if not times.gpu_ops.any() and not len(found.work.kind):
         said.append(NO_WORK)
-        table = replace(table, unseen=(*table.unseen, *OF_WORK))
+        table = replace(table, hidden=(*table.hidden, *OF_WORK))
     return replace(table, notes=(*said, *notes(found, kept, of_place), *table.notes))
 
 

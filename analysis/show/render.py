@@ -195,12 +195,12 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
         force_terminal=not plain,
         legacy_windows=False,
     )
-    seen = [column for column in table.columns if column not in table.unseen]
+    seen = [column for column in table.columns if column not in table.hidden]
     cells = {column: [shown(column, row[column]) for row in table.rows()] for column in seen}
     if NAME in cells:
         cells[NAME] = briefs(cells[NAME])
     words = {column for column in seen if isinstance(table.columns[column], list)}
-    console.width = fit(cells, words, table.spare, width)
+    console.width = fit(cells, words, table.droppable, width)
     if table.heading:
         console.print(Text("\n".join(map(visible, table.heading.split("\n")))), soft_wrap=True)
         console.print()
@@ -241,13 +241,13 @@ def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Gri
     return drawn
 
 
-def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], width: int) -> int:
-    """Make the cells fit: leave out spare columns, then cut the widest column of words.
+def fit(cells: dict[str, list[str]], words: set[str], droppable: Sequence[str], width: int) -> int:
+    """Make the cells fit: leave out droppable columns, then cut the widest column of words.
 
     Args:
         cells: what is shown in each column; changed in place.
         words: the columns that hold text.
-        spare: columns that can be missed, the first to go first.
+        droppable: columns that can be missed, the first to go first.
         width: how wide the table may be.
 
     Returns:
@@ -256,14 +256,14 @@ def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], widt
     from rich.cells import cell_len
 
     widths = {column: max(map(cell_len, [title(column), *cells[column]])) for column in cells}
-    widest = max(sorted(words - set(spare)), key=widths.__getitem__, default="")
+    widest = max(sorted(words - set(droppable)), key=widths.__getitem__, default="")
     enough = min(widths.get(widest, 0), COMFORTABLE_NAME)
 
     def room() -> int:
         others = sum(taken for column, taken in widths.items() if column != widest)
         return width - others - GAP * (len(widths) - 1)
 
-    for column in spare:
+    for column in droppable:
         if column in widths and room() < enough:
             del widths[column], cells[column]
     space = room()
@@ -306,7 +306,7 @@ def as_json(table: Table) -> str:
 
 def as_markdown(table: Table) -> str:
     """Return the table as GitHub's markdown, in human units and with full names."""
-    seen = [column for column in table.columns if column not in table.unseen]
+    seen = [column for column in table.columns if column not in table.hidden]
     words = [isinstance(table.columns[column], list) for column in seen]
     lines = [
         "| " + " | ".join(title(column) for column in seen) + " |",

@@ -26,16 +26,16 @@ class Table:
             in the unit: ``_ns``, ``bytes``, ``share`` (of 1), ``flops``, ….
         heading: what stands above it where a person reads it.
         notes: lines for stderr: what was left out, and why.
-        unseen: columns that the human table leaves out.
-        spare: columns that it leaves out where the terminal is narrow, the first to go first.
+        hidden: columns that the human table leaves out.
+        droppable: columns that it leaves out where the terminal is narrow, the first to go first.
     """
 
     name: str
     columns: dict[str, Column]
     heading: str = ""
     notes: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()
-    spare: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    droppable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.columns.items()}

@@ -74,13 +74,13 @@ def test_a_long_name_is_cut_in_the_middle() -> None:
     assert len(row) == 30
 
 
-def test_spare_columns_go_before_the_name_is_cut() -> None:
+def test_droppable_columns_go_before_the_name_is_cut() -> None:
     columns: dict[str, Column] = {
         "name": ["n" * 40],
         "max_ns": np.array([1]),
         "total_ns": np.array([2]),
     }
-    made = Table("t", columns, spare=("max_ns",))
+    made = Table("t", columns, droppable=("max_ns",))
     assert as_text(made, width=80)[0].split() == ["name", "max", "total"]
     assert as_text(made, width=50)[0].split() == ["name", "total"]
 
@@ -125,7 +125,7 @@ def test_the_whole_markdown() -> None:
         "share": np.array([0.9, 0.1]),
         "source": ["kernel", "kernel"],
     }
-    made = Table("t", columns, heading="run.sqlite\n2 kernels", unseen=("source",))
+    made = Table("t", columns, heading="run.sqlite\n2 kernels", hidden=("source",))
     assert render.as_markdown(made) == (
         "run.sqlite\n"
         "\n"
