@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import kernels
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import warmup
 from analysis.attribution.launches import within
 from analysis.knowledge.vocabulary import clean
@@ -189,7 +189,7 @@ def unseen_ns(every: Idle, number: int, kept: Bools, left_out: Ranges | None) ->
         *((every.start_ns[some], every.end_ns[some]) for some in (begun, kept)),
     ]
     start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Cover.of(start, end).busy_ns - int(every.duration_ns[kept].sum())
+    return IntervalUnion.of(start, end).busy_ns - int(every.duration_ns[kept].sum())
 
 
 def by_cause(every: Idle, kept: Bools) -> tuple[str, ...]:

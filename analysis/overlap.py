@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.compare.checks import SHAPE
 from analysis.measures import collectives
 from analysis.measures.alignment import align, waiting
@@ -192,7 +192,7 @@ def _by_collective(seen: Sequence[Seen]) -> dict[str, Column]:
     total, hidden, union = [], [], []
     for each, _, mine in pairs:
         start, end = each.place.start_ns[mine], each.place.end_ns[mine]
-        cover = Cover.of(start, end)
+        cover = IntervalUnion.of(start, end)
         total.append((end - start).sum())
         hidden.append(each.place.compute.within(cover.start_ns, cover.end_ns).sum())
         union.append(cover.busy_ns)

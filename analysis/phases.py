@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arithmetic.intervals import NONE, parents
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import phases as placement
 from analysis.attribution import selection, steps, warmup
 from analysis.attribution.launches import Attribution
@@ -209,7 +209,7 @@ def host_times(phases: Phases, kept: Bools, count: int) -> tuple[Int64, Int64]:
         for place in np.unique(label[of_it]).tolist():
             rows = np.flatnonzero(of_it & (label == place))
             start, end = ranges.start_ns[rows], ranges.end_ns[rows]
-            wall[place] += Cover.of(start, end).busy_ns
+            wall[place] += IntervalUnion.of(start, end).busy_ns
             opened[place] += int((parents(start, end, name[rows]) == NONE).sum())
     return wall, opened
 

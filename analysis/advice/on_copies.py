@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.advice.finding import Finding, exposed_share, in_words, places
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.measures import idle_causes
 from analysis.show.render import duration, percent, scaled
 from analysis.source.device_tables import COPY
@@ -146,5 +146,5 @@ def time_in_calls(measured: Measured, chosen: Bools) -> int:
     total = 0
     for thread in np.unique(moves.calls.thread[call]):
         mine = call[moves.calls.thread[call] == thread]
-        total += Cover.of(moves.calls.start_ns[mine], moves.calls.end_ns[mine]).busy_ns
+        total += IntervalUnion.of(moves.calls.start_ns[mine], moves.calls.end_ns[mine]).busy_ns
     return total

@@ -17,7 +17,7 @@ from analysis.arithmetic.intervals import NONE, last_at_least, maxima
 
 
 @dataclass(frozen=True)
-class Spans:
+class Intervals:
     """Intervals of time on threads: ranges, or calls.
 
     Attributes:
@@ -33,9 +33,9 @@ class Spans:
     def __len__(self) -> int:
         return len(self.thread)
 
-    def take(self, kept: Bools | Int64) -> Spans:
+    def take(self, kept: Bools | Int64) -> Intervals:
         """Return some of them."""
-        return Spans(self.thread[kept], self.start_ns[kept], self.end_ns[kept])
+        return Intervals(self.thread[kept], self.start_ns[kept], self.end_ns[kept])
 
 
 class Clock:
@@ -45,7 +45,7 @@ class Clock:
         spans: all whose threads and times will be asked for.
     """
 
-    def __init__(self, *spans: Spans) -> None:
+    def __init__(self, *spans: Intervals) -> None:
         self.threads = np.unique(np.concatenate([distinct(span.thread) for span in spans]))
         times = [time for span in spans for time in (span.start_ns, span.end_ns) if len(time)]
         self.first = min((int(time.min()) for time in times), default=0)
@@ -167,7 +167,7 @@ class Slices:
         return inside
 
 
-def contained(ranges: Spans, calls: Spans) -> Slices:
+def contained(ranges: Intervals, calls: Intervals) -> Slices:
     """Return which calls lie inside which ranges.
 
     Args:
@@ -219,7 +219,7 @@ def pieces(
     return Slices(of[order], begin[order], after[order], owners)
 
 
-def innermost(ranges: Spans, calls: Spans) -> Int64:
+def innermost(ranges: Intervals, calls: Intervals) -> Int64:
     """Return for each call the range that contains it and begins last.
 
     Args:
@@ -239,7 +239,7 @@ def innermost(ranges: Spans, calls: Spans) -> Int64:
     return np.where(other, NONE, found)
 
 
-class Keys:
+class CorrelationKeys:
     """Numbers for pairs of process and correlation id: an id is unique within a process only.
 
     Args:
@@ -250,7 +250,7 @@ class Keys:
         number: ``(N,)`` of each pair given.
         count: how many distinct pairs there are.
 
-    >>> keys = Keys(np.array([1, 1, 2]), np.array([7, 7, 7]))
+    >>> keys = CorrelationKeys(np.array([1, 1, 2]), np.array([7, 7, 7]))
     >>> keys.number.tolist(), keys.find(np.array([2, 3]), np.array([7, 7])).tolist()
     ([0, 0, 1], [1, -1])
     """

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Int64
 
 
-def in_order(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64]:
+def serialized(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64]:
     """Return when each interval runs if those of one queue never run at the same time.
 
     A stream is such a queue. Where a recording has two of its kernels overlap, the later waits.
@@ -22,7 +22,7 @@ def in_order(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64
         end_ns: ``(N,)`` no earlier than the start.
         queue: ``(N,)`` any number that tells the queues apart.
 
-    >>> start, end = in_order(np.array([0, 5, 30]), np.array([10, 9, 31]), np.array([7, 7, 7]))
+    >>> start, end = serialized(np.array([0, 5, 30]), np.array([10, 9, 31]), np.array([7, 7, 7]))
     >>> start.tolist(), end.tolist()
     ([0, 10, 30], [10, 14, 31])
     """
@@ -40,7 +40,7 @@ def in_order(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64
 
 
 @dataclass(frozen=True)
-class Cover:
+class IntervalUnion:
     """The union of intervals: pieces that neither overlap nor touch.
 
     Attributes:
@@ -59,7 +59,7 @@ class Cover:
             start_ns: ``(N,)``.
             end_ns: ``(N,)`` no earlier than the start.
 
-        >>> found = Cover.of(np.array([5, 0, 2]), np.array([6, 3, 4]))
+        >>> found = IntervalUnion.of(np.array([5, 0, 2]), np.array([6, 3, 4]))
         >>> found.start_ns.tolist(), found.end_ns.tolist()
         ([0, 5], [4, 6])
         """
@@ -92,7 +92,8 @@ class Cover:
     def before(self, instant_ns: Int64) -> Int64:
         """Return how much is covered before each instant.
 
-        >>> Cover.of(np.array([0, 5]), np.array([4, 6])).before(np.array([-1, 2, 4, 9])).tolist()
+        >>> union = IntervalUnion.of(np.array([0, 5]), np.array([4, 6]))
+        >>> union.before(np.array([-1, 2, 4, 9])).tolist()
         [0, 2, 4, 5]
         """
         if not len(self):
@@ -112,7 +113,8 @@ class Cover:
     def until(self, instant_ns: Int64) -> Int64:
         """Return the end of the piece that covers each instant, else the instant itself.
 
-        >>> Cover.of(np.array([0, 5]), np.array([4, 6])).until(np.array([3, 4, 5])).tolist()
+        >>> union = IntervalUnion.of(np.array([0, 5]), np.array([4, 6]))
+        >>> union.until(np.array([3, 4, 5])).tolist()
         [4, 4, 6]
         """
         if not len(self):
@@ -124,7 +126,8 @@ class Cover:
     def since(self, instant_ns: Int64) -> Int64:
         """Return the start of the gap that ends at each instant, else the instant itself.
 
-        >>> Cover.of(np.array([0, 5]), np.array([4, 6])).since(np.array([0, 5, 6])).tolist()
+        >>> union = IntervalUnion.of(np.array([0, 5]), np.array([4, 6]))
+        >>> union.since(np.array([0, 5, 6])).tolist()
         [0, 4, 6]
         """
         if not len(self):

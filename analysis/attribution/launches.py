@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.containment import Slices, Spans, contained, innermost
+from analysis.arithmetic.containment import Intervals, Slices, contained, innermost
 from analysis.arithmetic.intervals import NONE, ordered
 from analysis.kernels import Work, load
 from analysis.recorded import ranges as nvtx
@@ -157,15 +157,15 @@ def _take(values: Int64, place: Int64) -> Int64:
     return values[place] if len(values) else np.full(len(place), tables.MISSING, np.int64)
 
 
-def spans(ranges: Ranges) -> Spans:
+def spans(ranges: Ranges) -> Intervals:
     """Return ranges as intervals on threads; one that another thread ended contains nothing."""
     end = np.where(ranges.elsewhere, ranges.start_ns - 1, ranges.end_ns)
-    return Spans(ranges.thread, ranges.start_ns, end)
+    return Intervals(ranges.thread, ranges.start_ns, end)
 
 
-def calls(found: Launches) -> Spans:
+def calls(found: Launches) -> Intervals:
     """Return launches as intervals on threads."""
-    return Spans(found.thread, found.start_ns, found.end_ns)
+    return Intervals(found.thread, found.start_ns, found.end_ns)
 
 
 def slices(ranges: Ranges, found: Launches) -> tuple[Slices, Int64]:

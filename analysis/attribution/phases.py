@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.containment import Spans, innermost
+from analysis.arithmetic.containment import Intervals, innermost
 from analysis.arithmetic.intervals import NONE, ordered, parents
 from analysis.attribution import warmup
 from analysis.attribution.launches import within
@@ -137,11 +137,11 @@ def outermost(ranges: Ranges, in_warmup: Bools) -> Ranges:
     return ranges.take((inside == NONE) & ~in_warmup)
 
 
-def last_around(outer: Spans, inner: Spans) -> Int64:
+def last_around(outer: Intervals, inner: Intervals) -> Int64:
     """Return `analysis.arithmetic.containment.innermost` for outer intervals in any order.
 
-    >>> outer = Spans(np.array([8, 7, 7]), np.array([0, 2, 0]), np.array([9, 5, 9]))
-    >>> inner = Spans(np.array([7, 7, 8, 9]), np.array([3, 4, 3, 3]), np.array([4, 6, 4, 4]))
+    >>> outer = Intervals(np.array([8, 7, 7]), np.array([0, 2, 0]), np.array([9, 5, 9]))
+    >>> inner = Intervals(np.array([7, 7, 8, 9]), np.array([3, 4, 3, 3]), np.array([4, 6, 4, 4]))
     >>> last_around(outer, inner).tolist()
     [1, 2, 0, -1]
     """
@@ -170,12 +170,13 @@ def around_launches(launches: Launches, chosen: Ranges, callable_: Bools) -> tup
     """Return the same for some launches, ``N`` of them."""
     times = (chosen.start_ns, chosen.end_ns)
     own = last_around(
-        Spans(chosen.thread, *times), Spans(launches.thread, launches.start_ns, launches.end_ns)
+        Intervals(chosen.thread, *times),
+        Intervals(launches.thread, launches.start_ns, launches.end_ns),
     )
     rows = np.flatnonzero((own == NONE) & launches.known & callable_)
     instant = launches.start_ns[rows]
     process = (launches.thread[rows] >> 24) & 0xFFFFFF
-    caller = last_around(Spans(chosen.process, *times), Spans(process, instant, instant))
+    caller = last_around(Intervals(chosen.process, *times), Intervals(process, instant, instant))
     own[rows] = caller
     by_caller = np.zeros(len(own), np.bool_)
     by_caller[rows] = caller != NONE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.containment import Spans
+from analysis.arithmetic.containment import Intervals
 from analysis.arithmetic.intervals import NONE, parents
 from analysis.attribution import phases as placement
 from analysis.attribution.launches import Attribution, Launches, totals
@@ -245,10 +245,10 @@ def of_ranges(found: Attribution, contents: Contents) -> Series:
 
 def innermost_of(ranges: Ranges, launches: Launches, calling: Launches) -> Int64:
     """Return ``(N,)`` the innermost range around each launch, else around its caller's; `NONE`."""
-    spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
+    spans = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
     own, caller = (
         np.where(
-            each.known, last_around(spans, Spans(each.thread, each.start_ns, each.end_ns)), NONE
+            each.known, last_around(spans, Intervals(each.thread, each.start_ns, each.end_ns)), NONE
         )
         for each in (launches, calling)
     )
@@ -275,12 +275,13 @@ def callers(ranges: Ranges, launches: Launches) -> Launches:
     chosen = ranges.take(ranges.where(lambda name: name in waiting))
     times = (chosen.start_ns, chosen.end_ns)
     own = last_around(
-        Spans(chosen.thread, *times), Spans(launches.thread, launches.start_ns, launches.end_ns)
+        Intervals(chosen.thread, *times),
+        Intervals(launches.thread, launches.start_ns, launches.end_ns),
     )
     rows = np.flatnonzero((own == NONE) & launches.known)
     instant = launches.start_ns[rows]
     process = (launches.thread[rows] >> 24) & 0xFFFFFF
-    place = last_around(Spans(chosen.process, *times), Spans(process, instant, instant))
+    place = last_around(Intervals(chosen.process, *times), Intervals(process, instant, instant))
     thread = np.full(len(launches.thread), tables.MISSING, np.int64)
     thread[rows[place != NONE]] = chosen.thread[place[place != NONE]]
     return Launches(thread, launches.start_ns, launches.start_ns)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import warmup
 from analysis.attribution.launches import Attribution, within
 from analysis.knowledge.categories import category
@@ -62,12 +62,12 @@ class Place:
     kind: Int64
     start_ns: Int64
     end_ns: Int64
-    compute: Cover
+    compute: IntervalUnion
 
     @property
-    def collective(self) -> Cover:
+    def collective(self) -> IntervalUnion:
         """When any collective ran."""
-        return Cover.of(self.start_ns, self.end_ns)
+        return IntervalUnion.of(self.start_ns, self.end_ns)
 
     def keys(self) -> list[tuple[str, int]]:
         """Return what tells each collective from all others here: its name and its turn."""
@@ -121,7 +121,7 @@ def _on_gpus(found: Attribution, counted: Bools) -> Iterator[Place]:
             device,
             found.work.names,
             (kind[mine], rows["start_ns"][mine], rows["end_ns"][mine]),
-            Cover.of(rows["start_ns"][other], rows["end_ns"][other]),
+            IntervalUnion.of(rows["start_ns"][other], rows["end_ns"][other]),
         )
 
 
@@ -157,7 +157,7 @@ def _on_cpu(
                 tables.MISSING,
                 chosen.names,
                 (chosen.name[mine], chosen.start_ns[mine], chosen.end_ns[mine]),
-                Cover.of(calls.start_ns[working], calls.end_ns[working]),
+                IntervalUnion.of(calls.start_ns[working], calls.end_ns[working]),
             )
         )
     return tuple(places), notes
@@ -203,7 +203,7 @@ def _place(
     device: int,
     known: list[str],
     collectives: tuple[Int64, Int64, Int64],
-    compute: Cover,
+    compute: IntervalUnion,
 ) -> Place:
     kind, start, end = collectives
     order = np.lexsort((end, start))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.containment import Slices, Spans, contained, distinct
+from analysis.arithmetic.containment import Intervals, Slices, contained, distinct
 from analysis.arithmetic.intervals import NONE, parents
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import costs
 from analysis.recorded.timeline import TABLES, Timeline
 from analysis.source import tables
@@ -110,8 +110,8 @@ def inside(found: Attribution, own: Int64, moved: Int64) -> tuple[Int64, Int64]:
         order = outer[np.lexsort((ranges.start_ns[outer], place[outer]))]
         times = (ranges.start_ns, ranges.end_ns)
         slices = contained(
-            Spans(place, *times).take(lacks),
-            Spans(place, *times).take(order),
+            Intervals(place, *times).take(lacks),
+            Intervals(place, *times).take(order),
         )
         some = slices.counts() > 0
         flops[lacks[some]] = slices.sums(own[order])[some]
@@ -139,13 +139,13 @@ def launched(found: Attribution) -> list[tuple[Int64, Slices, Int64]]:
     result = []
     for (rows, place), of_launch in zip(places(found), (launches.thread, process), strict=True):
         order = known[np.lexsort((launches.start_ns[known], of_launch[known]))]
-        calls = Spans(of_launch, launches.start_ns, launches.end_ns).take(order)
-        spans = Spans(place, ranges.start_ns, ranges.end_ns).take(rows)
+        calls = Intervals(of_launch, launches.start_ns, launches.end_ns).take(order)
+        spans = Intervals(place, ranges.start_ns, ranges.end_ns).take(rows)
         result.append((rows, contained(spans, calls), order))
     return result
 
 
-def on_device(timeline: Timeline) -> tuple[Int64, Int64, dict[int, Cover]]:
+def on_device(timeline: Timeline) -> tuple[Int64, Int64, dict[int, IntervalUnion]]:
     """Return when each piece of work ran, and when each process kept any GPU busy.
 
     The work that is ranked, kernels and graph replays, stands first in a timeline and in its order.
@@ -154,12 +154,12 @@ def on_device(timeline: Timeline) -> tuple[Int64, Int64, dict[int, Cover]]:
     busy = {}
     for process in distinct(timeline.process).tolist():
         mine = timeline.process == process
-        busy[process] = Cover.of(timeline.start_ns[mine], timeline.end_ns[mine])
+        busy[process] = IntervalUnion.of(timeline.start_ns[mine], timeline.end_ns[mine])
     return timeline.start_ns[ranked], timeline.end_ns[ranked], busy
 
 
 def windows(
-    found: Attribution, rows: Int64, first_ns: Int64, last_ns: Int64, busy: dict[int, Cover]
+    found: Attribution, rows: Int64, first_ns: Int64, last_ns: Int64, busy: dict[int, IntervalUnion]
 ) -> tuple[Int64, Int64]:
     """Return how long ranges had the GPU to themselves, and how long of that it was idle.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.containment import Slices, Spans, contained, innermost
+from analysis.arithmetic.containment import Intervals, Slices, contained, innermost
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Launches, calls_of
 from analysis.attribution.origin import origin
@@ -118,8 +118,8 @@ def range_times(found: Attribution, device: int | None = None) -> RangeTimes:
         device: count only what ran on this CUDA ordinal.
     """
     ranges, done = found.ranges, operations(found, device)
-    spans = Spans(ranges.thread, ranges.start_ns, np.where(ranges.elsewhere, -1, ranges.end_ns))
-    calls = Spans(done.launch.thread, done.launch.start_ns, done.launch.end_ns)
+    spans = Intervals(ranges.thread, ranges.start_ns, np.where(ranges.elsewhere, -1, ranges.end_ns))
+    calls = Intervals(done.launch.thread, done.launch.start_ns, done.launch.end_ns)
     slices = contained(spans, calls)
     first, span = np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64)
     holders = slices.holders()
@@ -187,7 +187,7 @@ def union(slices: Slices, done: Operations, result: Int64) -> None:
     np.add.at(result, owner, added)
 
 
-def flops(ranges: Ranges, spans: Spans) -> Int64:
+def flops(ranges: Ranges, spans: Intervals) -> Int64:
     """Return each range's FLOPs: its payload, or the sum of the payloads inside it.
 
     A payload inside another range with a payload is part of that one's already.
@@ -207,21 +207,21 @@ def flops(ranges: Ranges, spans: Spans) -> Int64:
     return result
 
 
-def innermost_other(spans: Spans) -> Int64:
+def innermost_other(spans: Intervals) -> Int64:
     """Return for each of these the innermost other one around it, or `NONE`."""
     from analysis.arithmetic.intervals import parents
 
     return parents(spans.start_ns, spans.end_ns, spans.thread)
 
 
-def backward(found: Attribution, spans: Spans, device: int | None) -> Int64:
+def backward(found: Attribution, spans: Intervals, device: int | None) -> Int64:
     """Return the time of the backward pass that each range's work brought about, ``(R,)``."""
     place = origin(found).place
     known = np.flatnonzero(place.known)
     if not len(known):
         return np.full(len(spans), tables.MISSING, np.int64)
     order = known[np.lexsort((place.start_ns[known], place.thread[known]))]
-    calls = Spans(place.thread[order], place.start_ns[order], place.end_ns[order])
+    calls = Intervals(place.thread[order], place.start_ns[order], place.end_ns[order])
     time = found.work.duration_ns
     if device is not None:
         time = time * on(found.report, found.work, Selection(device=device))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arithmetic.intervals import NONE
-from analysis.arithmetic.union import Cover, in_order
+from analysis.arithmetic.union import IntervalUnion, serialized
 from analysis.attribution import steps
 from analysis.attribution.launches import calls_of, within
 from analysis.show.render import duration
@@ -148,7 +148,7 @@ def device_spans(found: Attribution) -> Spans:
         )
         launches.append(calls_of(report, global_pid, correlation))
     process = np.concatenate([process_of(each) for each in launches])
-    start, end = in_order(start, end, streams(parts, len(start)))
+    start, end = serialized(start, end, streams(parts, len(start)))
     return Spans(start, end, device, process, np.concatenate([each.start_ns for each in launches]))
 
 
@@ -192,5 +192,5 @@ def busy_times(spans: Spans, number: Int64, count: int) -> Int64:
     for low, high in pairwise(bounds):
         one = rows[low:high]
         if len(one):
-            busy[number[one[0]]] += Cover.of(spans.start_ns[one], spans.end_ns[one]).busy_ns
+            busy[number[one[0]]] += IntervalUnion.of(spans.start_ns[one], spans.end_ns[one]).busy_ns
     return busy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.containment import Spans, innermost
+from analysis.arithmetic.containment import Intervals, innermost
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution import steps
 from analysis.attribution.launches import Attribution, spans, within
@@ -106,7 +106,7 @@ class Memory:
         """Return the innermost range of its own thread around each of some changes."""
         times = changes.time_ns[rows]
         ranges = self.found.ranges
-        place = innermost(spans(ranges), Spans(changes.thread[rows], times, times))
+        place = innermost(spans(ranges), Intervals(changes.thread[rows], times, times))
         known = [clean(name) for name in ranges.names]
         return [known[ranges.name[one]] if one != NONE else NO_RANGE for one in place.tolist()]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
-from analysis.arithmetic.containment import Keys, Slices, distinct
+from analysis.arithmetic.containment import CorrelationKeys, Slices, distinct
 from analysis.arithmetic.global_ids import process_of, thread_of, without_machine
 from analysis.arithmetic.intervals import NONE
 from analysis.nvidia import tables as read
@@ -39,7 +39,7 @@ class Kernels:
     names: list[str]
     name: Int64
     duration_ns: Int64
-    keys: Keys
+    keys: CorrelationKeys
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ def read_kernels(report: Report, naming: str) -> Kernels:
     wanted = {"process": "globalPid", "correlation": "correlationId"}
     rows = read.kernel_columns(report, naming, **wanted)
     names, name = read.names_of(report, rows["name_id"])
-    keys = Keys(rows["process"], rows["correlation"])
+    keys = CorrelationKeys(rows["process"], rows["correlation"])
     return Kernels(names, name, rows["end_ns"] - rows["start_ns"], keys)
 
 
-def launched(found: Launches, keys: Keys) -> tuple[Int64, Int64, Slices]:
+def launched(found: Launches, keys: CorrelationKeys) -> tuple[Int64, Int64, Slices]:
     """Return every pair of a launch and a kernel it launched, and which ranges contain the pairs.
 
     A graph's launch has many kernels: each counts as if it had a launch of its own.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64, Int64
-from analysis.arithmetic.containment import Keys, Slices, Spans, contained
+from analysis.arithmetic.containment import CorrelationKeys, Intervals, Slices, contained
 from analysis.arithmetic.global_ids import global_process_of
 from analysis.arithmetic.intervals import NONE, ordered
 from analysis.arithmetic.statistics import sums
@@ -106,7 +106,7 @@ class Around:
     """
 
     ranges: Events
-    spans: Spans
+    spans: Intervals
     row: Int64
     calls: Columns
 
@@ -123,7 +123,7 @@ class Launches(Around):
         slices: which launches each range contains.
     """
 
-    launch: Spans
+    launch: Intervals
     call: Int64
     number: Int64
     slices: Slices
@@ -142,7 +142,7 @@ def around(report: Report, *, prefix: bool = True) -> Around:
     return Around(ranges, spans, row, calls)
 
 
-def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Spans, Int64]:
+def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Intervals, Int64]:
     """Return the ranges that began and ended on one thread, ordered, and their rows.
 
     Args:
@@ -168,17 +168,17 @@ def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Spans, Int64]:
         kept = kept[end[kept] >= found.start_ns[kept]]
     order = kept[ordered(found.start_ns[kept], end[kept], found.thread[kept])]
     ranges = found.take(order)
-    return ranges, Spans(ranges.thread, ranges.start_ns, end[order]), order
+    return ranges, Intervals(ranges.thread, ranges.start_ns, end[order]), order
 
 
-def launches(place: Around, keys: Keys) -> Launches:
+def launches(place: Around, keys: CorrelationKeys) -> Launches:
     """Return the calls that launched what the keys number, and which ranges contain them."""
     calls = place.calls
     number = keys.find(global_process_of(calls["thread"]), calls["correlation"])
     some = np.flatnonzero((number != NONE) & (calls["correlation"] != tables.MISSING))
     thread, start, end = (calls[name][some] for name in ("thread", "start_ns", "end_ns"))
     order = ordered(start, end, thread)
-    launch, call = Spans(thread, start, end).take(order), some[order]
+    launch, call = Intervals(thread, start, end).take(order), some[order]
     slices = contained(place.spans, launch)
     return Launches(**vars(place), launch=launch, call=call, number=number[call], slices=slices)
 
@@ -204,18 +204,18 @@ def nvtx_gpu_proj_sum(report: Report) -> Table:
     return projection_table(found, holders, spanned, operations(slices, found.number)[holders])
 
 
-def extents(report: Report) -> tuple[Keys, Int64, Int64]:
+def extents(report: Report) -> tuple[CorrelationKeys, Int64, Int64]:
     """Return numbers for all that ran on a GPU, and ``(K,)`` first starts and last ends, in ns."""
     parts = [read.work(report, table) for table in OPERATIONS if report.has(table)]
     fields = ("process", "correlation", "start_ns", "end_ns")
     process, correlation, start, end = (
         np.concatenate([part[field] for part in parts]) for field in fields
     )
-    keys = Keys(process, correlation)
+    keys = CorrelationKeys(process, correlation)
     return keys, *extent(keys, start, end)
 
 
-def extent(keys: Keys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
+def extent(keys: CorrelationKeys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
     """Return ``(K,)`` first starts and last ends of the ``(N,)`` operations that share a number."""
     if keys.count == len(start):
         begin, finish = np.empty(keys.count, np.int64), np.empty(keys.count, np.int64)

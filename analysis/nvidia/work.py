@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64, Int64
-from analysis.arithmetic.containment import Keys, innermost
+from analysis.arithmetic.containment import CorrelationKeys, innermost
 from analysis.arithmetic.global_ids import global_process_of, process_of, thread_of, without_machine
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import Statistics
@@ -73,7 +73,7 @@ def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str
     report.require(tables.RUNTIME, remedy=NO_CUDA)
     wanted = {"process": "globalPid", "correlation": "correlationId"}
     kernels = read.kernel_columns(report, "", **wanted)
-    keys = Keys(kernels["process"], kernels["correlation"])
+    keys = CorrelationKeys(kernels["process"], kernels["correlation"])
     found = launches(around(report, prefix=False), keys)
     spans = found.spans
     # Of those that begin together all that begin before the last are longer, and contain it too.
@@ -154,7 +154,7 @@ def launched(process: Int64, correlation: Int64, calls: dict[str, Int64]) -> tup
         correlation: ``(N,)``; `tables.MISSING` pairs with nothing.
         calls: ``thread`` and ``correlation`` of all calls, each ``(C,)``.
     """
-    keys = Keys(global_process_of(calls["thread"]), calls["correlation"])
+    keys = CorrelationKeys(global_process_of(calls["thread"]), calls["correlation"])
     number = keys.find(process, correlation)
     ordered = np.argsort(keys.number, kind="stable")
     first = np.searchsorted(keys.number[ordered], np.arange(keys.count + 1))
