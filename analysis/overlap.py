@@ -30,7 +30,7 @@ from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent
 from analysis.show.table import Column, Table
-from analysis.source import catalogue, tables
+from analysis.source import report_metadata, tables
 from analysis.source.report import Report
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def overlap(reports: Sequence[Report], *, by: str = BY[0], exclude_warmup: bool 
         )
     _check_times(reports, with_any)
     aligned = align(
-        [places[0] for places in with_any], [catalogue.started_ns(report) for report in reports]
+        [places[0] for places in with_any],
+        [report_metadata.started_ns(report) for report in reports],
     )
     seen, unmatched = _seen(reports, with_any, aligned)
     notes = [note for each in found for note in each.notes]
@@ -133,7 +134,7 @@ def _check_times(reports: Sequence[Report], places: Sequence[Sequence[Place]]) -
     """
     known = []
     for report, mine in zip(reports, places, strict=True):
-        began = catalogue.started_ns(report)
+        began = report_metadata.started_ns(report)
         ends = [_ends(place) for place in mine]
         if began is None or not any(last > first for first, last in ends):
             continue

@@ -27,16 +27,16 @@ CATEGORIES: Final = (
 """All there are, in the order in which they are tried."""
 
 
-def exactly(*words: str) -> str:
+def operator_pattern(*words: str) -> str:
     """Return a pattern for these ATen operators, their in-place, private and backward variants.
 
-    >>> exactly("mm silu")
+    >>> operator_pattern("mm silu")
     '^aten::_?(?:mm|silu)(?:_backward)?_?$'
     """
     return rf"^aten::_?(?:{'|'.join(' '.join(words).split())})(?:_backward)?_?$"
 
 
-KERNELS: Final = {
+KERNEL_PATTERNS: Final = {
     "collective": (
         r"nccl|nvshmem|gloo|\bc10d::|multimem|cross_device_reduce"
         r"|(?<![a-z])(?:all_?reduce|all_?gather|reduce_?scatter|all_?to_?all)"
@@ -76,7 +76,7 @@ KERNELS: Final = {
 }
 """GPU kernels, by their demangled names."""
 
-FUSED: Final = {
+FUSED_KERNEL_PATTERNS: Final = {
     "optimizer": r"addcdiv|foreach|adam",
     "softmax": r"softmax",
     "normalization": r"(?:layer|rms|batch|group|instance|weight)_norm|mean(?:_\w+)?_rsqrt",
@@ -97,7 +97,7 @@ result they only read: so nothing here is ``gemm`` or ``attention``. Inductor's 
 attention are called ``triton_tem_…`` (template) and are in the table above.
 """
 
-OPERATORS: Final = {
+OPERATOR_PATTERNS: Final = {
     "collective": r"c10d|nccl|gloo",
     "attention": r"scaled_dot_product|flash_attention|efficient_attention|multi_head_attention",
     "convolution": r"conv(?!ert)",
@@ -105,20 +105,20 @@ OPERATORS: Final = {
     "softmax": r"softmax",
     "normalization": r"(?:layer|rms|batch|group|instance|weight)_norm",
     "embedding": r"embedding|index_select|^aten::_?(?:unsafe_)?index(?:_put_?|_put_impl_|_add_?)?$",
-    "gemm": exactly(
+    "gemm": operator_pattern(
         "mm bmm addmm baddbmm addbmm addmv mv dot vdot inner outer ger addr linear bilinear",
         "matmul einsum tensordot scaled_mm int_mm grouped_mm mkl_linear mkldnn_linear chain_matmul",
     ),
-    "reduction": exactly(
+    "reduction": operator_pattern(
         "sum mean amax amin max min argmax argmin norm linalg_vector_norm linalg_norm std var",
         "var_mean std_mean prod cumsum cumprod logsumexp all any count_nonzero nansum",
         "nll_loss nll_loss_forward nll_loss_nd cross_entropy_loss mse_loss",
     ),
-    "copy": exactly(
+    "copy": operator_pattern(
         "copy to_copy to clone contiguous fill zero zeros zeros_like new_zeros ones ones_like",
         "new_ones full full_like new_full cat stack repeat foreach_copy",
     ),
-    "elementwise": exactly(
+    "elementwise": operator_pattern(
         "add sub rsub mul div true_divide floor_divide remainder fmod pow sqrt rsqrt square exp",
         "exp2 expm1 log log2 log10 log1p neg abs sign reciprocal sin cos tan tanh atan2 erf erfc",
         "sigmoid log_sigmoid silu gelu relu leaky_relu elu softplus hardtanh threshold mish glu",
@@ -132,13 +132,17 @@ OPERATORS: Final = {
 """ATen's operators on a CPU. What only makes a view or allocates stays ``other``."""
 
 OTHER: Final = CATEGORIES[-1]
-INDUCTOR: Final = re.compile(r"triton_(?:poi|red|per)_fused_|(?:graph_\d+_)?cpp_fused_")
+FUSED_KERNEL: Final = re.compile(r"triton_(?:poi|red|per)_fused_|(?:graph_\d+_)?cpp_fused_")
 
 
 @cache
-def compiled(kind: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+def compiled_patterns(kind: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
     """Return the patterns for a kind of name, in the order in which they are tried."""
-    table = {"kernel": KERNELS, "fused": FUSED, "operator": OPERATORS}[kind]
+    table = {
+        "kernel": KERNEL_PATTERNS,
+        "fused": FUSED_KERNEL_PATTERNS,
+        "operator": OPERATOR_PATTERNS,
+    }[kind]
     return tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in table.items())
 
 
@@ -159,8 +163,8 @@ def category(name: str) -> str:
     if name.startswith("aten::"):
         kind = "operator"
     else:
-        kind = "fused" if INDUCTOR.match(name) else "kernel"
-    for label, pattern in compiled(kind):
+        kind = "fused" if FUSED_KERNEL.match(name) else "kernel"
+    for label, pattern in compiled_patterns(kind):
         if pattern.search(name):
             return label
     return OTHER

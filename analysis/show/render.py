@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
-from analysis.knowledge.short_names import briefs, numbered
+from analysis.knowledge.short_names import distinct_short_names, numbered
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ COMFORTABLE_NAME: Final = 40
 GAP: Final = 2
 ELLIPSIS: Final = "…"
 NAME: Final = "name"
-"""The column of kernel names, which a table for people shows in brief."""
+"""The column of kernel names, of which a table for people shows the short ones."""
 
 
 def duration(nanoseconds: float) -> str:
@@ -198,7 +198,7 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
     seen = [column for column in table.columns if column not in table.hidden]
     cells = {column: [shown(column, row[column]) for row in table.rows()] for column in seen}
     if NAME in cells:
-        cells[NAME] = briefs(cells[NAME])
+        cells[NAME] = distinct_short_names(cells[NAME])
     words = {column for column in seen if isinstance(table.columns[column], list)}
     console.width = fit(cells, words, table.droppable, width)
     if table.heading:

@@ -52,7 +52,7 @@ ACTIVITY: Final = "CUPTI_ACTIVITY_KIND_"
 
 
 @contextmanager
-def room(report: Report) -> Iterator[None]:
+def paged_if_needed(report: Report) -> Iterator[None]:
     """Let the arrays of a report lie in temporary files while it is open, if they must.
 
     Raises:
@@ -61,7 +61,7 @@ def room(report: Report) -> Iterator[None]:
     needed = needed_bytes(report)
     _open.append(needed)
     try:
-        with paged(report, sum(_open)):
+        with paged_beyond_memory(report, sum(_open)):
             yield
     finally:
         _open.remove(needed)
@@ -72,7 +72,7 @@ _open: Final[list[int]] = []
 
 
 @contextmanager
-def paged(report: Report, needed: int) -> Iterator[None]:
+def paged_beyond_memory(report: Report, needed: int) -> Iterator[None]:
     """Let arrays lie in files where so much is needed that it does not fit into memory."""
     if sys.platform != "linux":  # other systems take memory to disk by themselves
         yield
@@ -84,14 +84,14 @@ def paged(report: Report, needed: int) -> Iterator[None]:
     from analysis.source import paging  # here: few reports need it
 
     folder = disk_folder()
-    lack = f"may need {size(needed)} of memory, {size(there)} is free"
+    lack = f"may need {bytes_text(needed)} of memory, {bytes_text(there)} is free"
     if folder is None:
         problem = f"{lack}, and the folder for temporary files is in memory too"
         remedy = f"set TMPDIR to one on a disk, or {VARIABLE} to try it all the same"
         raise ReportError(report.path, problem, remedy)
     print(f"note: {report.path.name} {lack}: working in {folder}", file=sys.stderr)
     report.database.memory_bytes = there
-    with paging.paged(folder, there // 2) as pages:
+    with paging.arrays_in_files(folder, there // 2) as pages:
         report.database.relieve = pages.relieve
         yield
 
@@ -122,23 +122,23 @@ def last_row(report: Report, table: str) -> int:
     return last if last >= 0 else tables.count(report, table)
 
 
-def lacking(report: Report) -> ReportError:
+def out_of_memory_error(report: Report) -> ReportError:
     """Return the error that says what there was too little of, after a `MemoryError`."""
-    needed = f"it may need {size(sum(_open))}"
+    needed = f"it may need {bytes_text(sum(_open))}"
     paging = sys.modules.get("analysis.source.paging")
     failure = paging.failure() if paging else None
     if failure is not None and failure.errno != errno.ENOMEM:
         reason = (failure.strerror or str(failure)).lower()
         problem = f"no temporary files in {disk_folder()} ({reason}; {needed})"
         return ReportError(report.path, problem, "make room, or set TMPDIR to another folder")
-    if paging is not None or limited():
+    if paging is not None or address_space_is_limited():
         remedy = "raise the limit on it (ulimit -v, -d), or use a machine with more"
     else:
         remedy = f"set {VARIABLE}=500M to work in temporary files"
     return ReportError(report.path, f"not enough memory ({needed})", remedy)
 
 
-def size(number: int) -> str:
+def bytes_text(number: int) -> str:
     """Return a number of bytes as a person reads it."""
     from analysis.show.render import scaled
 
@@ -153,14 +153,14 @@ def available_bytes() -> int:
     """
     asked = os.environ.get(VARIABLE)
     if asked:
-        return amount(asked)
+        return bytes_from_text(asked)
     return max(min([machine_bytes(), *container_bytes(), *limit_bytes()]), 0)
 
 
-def amount(word: str) -> int:
+def bytes_from_text(word: str) -> int:
     """Return a number of bytes from what a person writes.
 
-    >>> amount("1.5G"), amount("500 MiB"), amount("4096")
+    >>> bytes_from_text("1.5G"), bytes_from_text("500 MiB"), bytes_from_text("4096")
     (1610612736, 524288000, 4096)
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", word.strip(), re.IGNORECASE)
@@ -171,7 +171,7 @@ def amount(word: str) -> int:
 
 def machine_bytes() -> int:
     """Return what the kernel says programs can have without swapping."""
-    return numbers(PROC / "meminfo").get("MemAvailable:", 1 << 62) * 1024
+    return numbers_of(PROC / "meminfo").get("MemAvailable:", 1 << 62) * 1024
 
 
 def container_bytes() -> Iterator[int]:
@@ -179,7 +179,7 @@ def container_bytes() -> Iterator[int]:
 
     The pages of files do not count: they go where something else needs the room.
     """
-    for line in lines(PROC / "self/cgroup"):
+    for line in lines_of(PROC / "self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers == "memory":
             top, limit, used = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
@@ -192,10 +192,10 @@ def container_bytes() -> Iterator[int]:
         inner = top / path.strip("/")
         # Inside a container the path may be that of the machine, of which only the top is seen.
         for group in (inner, *inner.parents):
-            if group.is_relative_to(top) and (most := number(group / limit)) is not None:
-                cached = numbers(group / "memory.stat")
+            if group.is_relative_to(top) and (most := number_of(group / limit)) is not None:
+                cached = numbers_of(group / "memory.stat")
                 freed = sum(cached.get(name, 0) for name in files)
-                yield most - (number(group / used) or 0) + freed
+                yield most - (number_of(group / used) or 0) + freed
 
 
 def limit_bytes() -> Iterator[int]:
@@ -204,10 +204,10 @@ def limit_bytes() -> Iterator[int]:
 
     most, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if most != resource.RLIM_INFINITY:
-        yield most - numbers(PROC / "self/status").get("VmData:", 0) * 1024
+        yield most - numbers_of(PROC / "self/status").get("VmData:", 0) * 1024
 
 
-def limited() -> bool:
+def address_space_is_limited() -> bool:
     """Return whether there is a limit on the address space: files count against it as well."""
     import resource
 
@@ -217,7 +217,7 @@ def limited() -> bool:
 def disk_folder() -> Path | None:
     """Return a folder for large temporary files, or None where all are in memory themselves."""
     folders = (Path(tempfile.gettempdir()).resolve(), LARGE_FILES)
-    kinds = mounts()
+    kinds = file_system_kinds()
     return next((folder for folder in folders if folder.is_dir() and on_disk(folder, kinds)), None)
 
 
@@ -227,25 +227,25 @@ def on_disk(folder: Path, kinds: dict[Path, str]) -> bool:
     return around is None or kinds[around] not in IN_MEMORY
 
 
-def mounts() -> dict[Path, str]:
+def file_system_kinds() -> dict[Path, str]:
     """Return the kind of each file system, by where it is; of several at one place the last."""
-    fields = [line.split() for line in lines(PROC / "self/mounts")]
+    fields = [line.split() for line in lines_of(PROC / "self/mounts")]
     return {Path(place): kind for _, place, kind, *_ in fields}
 
 
-def numbers(path: Path) -> dict[str, int]:
+def numbers_of(path: Path) -> dict[str, int]:
     """Return the numbers of a file with a name and a number on each line."""
-    fields = [line.split() for line in lines(path)]
+    fields = [line.split() for line in lines_of(path)]
     return {name: int(rest[0]) for name, *rest in fields if rest and rest[0].isdecimal()}
 
 
-def number(path: Path) -> int | None:
+def number_of(path: Path) -> int | None:
     """Return the number that is all of a file; None where there is no file, or no limit in it."""
-    word = "".join(lines(path))
+    word = "".join(lines_of(path))
     return int(word) if word.isdecimal() else None
 
 
-def lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
     """Return the lines of a file; none where it cannot be read."""
     try:
         return path.read_text(errors="replace").splitlines()

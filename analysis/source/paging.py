@@ -136,12 +136,12 @@ class Pages:
 
 
 @contextmanager
-def paged(folder: Path, budget_bytes: int) -> Iterator[Pages]:
+def arrays_in_files(folder: Path, budget_bytes: int) -> Iterator[Pages]:
     """Let arrays that are made meanwhile lie in temporary files; they may be used afterwards."""
     pages = Pages(folder, budget_bytes)
     _all.append(pages)
     _using.append(pages.capsule)
-    before = set_handler(pages.capsule)
+    before = set_allocator(pages.capsule)
     if len(_using) == 1:
         _plain[:] = [before]
     try:
@@ -150,7 +150,7 @@ def paged(folder: Path, budget_bytes: int) -> Iterator[Pages]:
     finally:
         # Whoever began first need not be the last to end.
         _using.remove(pages.capsule)
-        set_handler([*_plain, *_using][-1])
+        set_allocator([*_plain, *_using][-1])
 
 
 _all: Final[list[Pages]] = []
@@ -166,7 +166,7 @@ def failure() -> OSError | None:
     return _all[-1].failure if _all else None
 
 
-def set_handler(capsule: Any) -> Any:
+def set_allocator(capsule: Any) -> Any:
     """Give NumPy another handler, and return the one before."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = _address, (ctypes.py_object, ctypes.c_char_p)
@@ -187,7 +187,7 @@ def _interrupts_outside() -> Iterator[None]:
     me = threading.get_ident()
 
     def interrupted(number: int, frame: FrameType | None) -> None:
-        if not asking(frame):
+        if not inside_allocator(frame):
             signal.default_int_handler(number, frame)
         again = threading.Timer(RETRY_S, signal.pthread_kill, (me, signal.SIGINT))
         again.daemon = True
@@ -200,7 +200,7 @@ def _interrupts_outside() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def asking(frame: FrameType | None) -> bool:
+def inside_allocator(frame: FrameType | None) -> bool:
     """Return whether a frame is inside of what NumPy calls for pages."""
     callbacks = (Pages._malloc, Pages._calloc, Pages._realloc)
     mine = {callback.__code__ for callback in callbacks}

@@ -21,7 +21,7 @@ from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.progress import Bar
 from analysis.source import device_tables, memory_limit, operator_tables, tables
-from analysis.source.catalogue import RUN
+from analysis.source.report_metadata import RUN_TABLE
 from analysis.trim.rules import (
     CHAINS,
     HAPPENING,
@@ -309,14 +309,14 @@ class Trimmer:
 def state(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
     """Write down what was done, beside what the run says of itself and what was done before."""
     connection.execute(
-        f"CREATE TABLE IF NOT EXISTS main.{RUN} (key TEXT NOT NULL PRIMARY KEY, value TEXT)"
+        f"CREATE TABLE IF NOT EXISTS main.{RUN_TABLE} (key TEXT NOT NULL PRIMARY KEY, value TEXT)"
     )
     for key, value in facts.items():
-        sql = f"SELECT value FROM main.{RUN} WHERE key = ?"
+        sql = f"SELECT value FROM main.{RUN_TABLE} WHERE key = ?"
         before = connection.execute(sql, (key,)).fetchone()
         said = f"{value}; before that: {before[0]}" if before else value
-        connection.execute(f"DELETE FROM main.{RUN} WHERE key = ?", (key,))
-        connection.execute(f"INSERT INTO main.{RUN} (key, value) VALUES (?, ?)", (key, said))
+        connection.execute(f"DELETE FROM main.{RUN_TABLE} WHERE key = ?", (key,))
+        connection.execute(f"INSERT INTO main.{RUN_TABLE} (key, value) VALUES (?, ?)", (key, said))
 
 
 def check(connection: sqlite3.Connection, most_bytes: int | None) -> None:

@@ -24,7 +24,7 @@ from analysis.show.interrupts import Raised
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows
 from analysis.source.trace.events import Staging
-from analysis.source.trace.report import write
+from analysis.source.trace.report import write_report
 from analysis.source.trace.source import Progress, TraceError, TraceSource
 from profiling.errors import one_line
 
@@ -127,7 +127,9 @@ def _build(
         if not staging.staged:
             raise TraceError(f"{source}: {_nothing(staging)}")
         try:
-            converted = write(connection, staging, trace.metadata, None if strict else unpaired)
+            converted = write_report(
+                connection, staging, trace.metadata, None if strict else unpaired
+            )
         except TraceError as error:
             raise TraceError(f"{source}: {error}") from error
         rows = run_rows(source.name, staging, trace.metadata, converted)

@@ -39,7 +39,7 @@ LARGEST_NATIVE: Final = (1 << ID_BITS) - (1 << 16)
 BATCH_ROWS: Final = 4096
 
 # Before PyTorch 1.12 the categories had other names.
-CATEGORIES: Final[Mapping[str, str]] = {
+KIND_OF_CATEGORY: Final[Mapping[str, str]] = {
     "kernel": "kernel",
     "Kernel": "kernel",
     "gpu_memcpy": "copy",
@@ -104,7 +104,7 @@ class Staging:
             self.left_out["not an event"] += 1
             return
         category = event.get("cat")
-        kind = CATEGORIES.get(category) if isinstance(category, str) else None
+        kind = KIND_OF_CATEGORY.get(category) if isinstance(category, str) else None
         if event.get("name") == MEMORY and event.get("ph") == "i":
             kind = "memory"
         elif kind is None or event.get("ph") != "X":
@@ -165,7 +165,7 @@ class Staging:
         grid, block = fields.triple(args.get("grid")), fields.triple(args.get("block"))
         return (
             *fields.span(event),
-            *fields.place(event, args),
+            *fields.gpu_place(event, args),
             self.name_id(fields.name(event)),
             fields.integer(args.get("registers per thread"), 0),
             *grid,
@@ -174,32 +174,32 @@ class Staging:
         )
 
     def _copy(self, event: Event, args: Event) -> Row:
-        match = fields.COPY.match(fields.name(event))
+        match = fields.COPY_NAME.match(fields.name(event))
         kind, source, target = match.groups() if match else ("", None, None)
         return (
             *fields.span(event),
-            *fields.place(event, args),
+            *fields.gpu_place(event, args),
             fields.integer(args.get("bytes"), 0),
-            fields.index(fields.COPY_KINDS, kind, 0),
-            fields.index(fields.MEMORY_KINDS, source, 7),
-            fields.index(fields.MEMORY_KINDS, target, 7),
+            fields.code_of(fields.COPY_KINDS, kind, 0),
+            fields.code_of(fields.MEMORY_KINDS, source, 7),
+            fields.code_of(fields.MEMORY_KINDS, target, 7),
             fields.integer(args.get("fromDevice")),
             fields.integer(args.get("toDevice")),
         )
 
     def _fill(self, event: Event, args: Event) -> Row:
-        match = fields.FILL.match(fields.name(event))
-        kind = fields.index(fields.MEMORY_KINDS, match[1] if match else "", 7)
+        match = fields.FILL_NAME.match(fields.name(event))
+        kind = fields.code_of(fields.MEMORY_KINDS, match[1] if match else "", 7)
         return (
             *fields.span(event),
-            *fields.place(event, args),
+            *fields.gpu_place(event, args),
             fields.integer(args.get("bytes"), 0),
             kind,
         )
 
     def _wait(self, event: Event, args: Event) -> Row:
-        *place, _graph_node = fields.place(event, args)
-        kind = fields.index(fields.WAIT_KINDS, args.get("cuda_sync_kind", fields.name(event)), 0)
+        *place, _graph_node = fields.gpu_place(event, args)
+        kind = fields.code_of(fields.WAIT_KINDS, args.get("cuda_sync_kind", fields.name(event)), 0)
         return (
             *fields.span(event),
             *place,

@@ -11,8 +11,8 @@ from typing import Final, overload
 Event = Mapping[str, object]
 Row = tuple[object, ...]
 
-COPY: Final = re.compile(r"Memcpy (\w+)(?: \((.+) -> (.+)\))?")
-FILL: Final = re.compile(r"Memset \((.+)\)")
+COPY_NAME: Final = re.compile(r"Memcpy (\w+)(?: \((.+) -> (.+)\))?")
+FILL_NAME: Final = re.compile(r"Memset \((.+)\)")
 COPY_KINDS: Final = (
     "",
     "HtoD",
@@ -78,7 +78,7 @@ def instant(event: Event) -> int:
     return at
 
 
-def place(event: Event, args: Event) -> tuple[int, int, int, int | None, int | None]:
+def gpu_place(event: Event, args: Event) -> tuple[int, int, int, int | None, int | None]:
     """Return device, context, stream, correlation and graph node of work on a GPU.
 
     Kineto gives the device as process and the stream as thread, too; a copy between two devices
@@ -102,15 +102,15 @@ def name(event: Event) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def short_name(name: str) -> str:
+def base_name(name: str) -> str:
     """Return the base name of a demangled kernel, as nsys gives it in ``shortName``.
 
     A name without arguments in parentheses is no C++ signature (Triton's, cuBLAS's) and stays; so
     does one whose brackets do not match.
 
-    >>> short_name("void at::native::(anonymous namespace)::cat<float, 4>(char*, int)")
+    >>> base_name("void at::native::(anonymous namespace)::cat<float, 4>(char*, int)")
     'cat'
-    >>> short_name("triton_poi_fused_add_0")
+    >>> base_name("triton_poi_fused_add_0")
     'triton_poi_fused_add_0'
     """
     begin, end, depth, at = 0, -1, 0, 0
@@ -157,7 +157,7 @@ def triple(value: object) -> tuple[int, int, int]:
     return x, y, z
 
 
-def index(kinds: Sequence[str], name: object, unknown: int) -> int:
+def code_of(kinds: Sequence[str], name: object, unknown: int) -> int:
     """Return the code of a kind, which is its place in ``kinds``."""
     return kinds.index(name) if isinstance(name, str) and name in kinds else unknown
 

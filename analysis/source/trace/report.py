@@ -8,7 +8,7 @@ from analysis.arithmetic.global_ids import ID_BITS, PROCESS_MASK
 from analysis.source.trace import schema
 from analysis.source.trace.description import insert_description
 from analysis.source.trace.events import HOST, SCHEMA, Staging
-from analysis.source.trace.fields import short_name
+from analysis.source.trace.fields import base_name
 from analysis.source.trace.operators import Operator, self_times
 from analysis.source.trace.payloads import insert_annotations, pair_payloads
 
@@ -70,7 +70,7 @@ ENUMS: Final = (
 )
 
 
-def write(
+def write_report(
     connection: sqlite3.Connection,
     staging: Staging,
     metadata: Mapping[str, object],
@@ -172,7 +172,7 @@ def _stage_short_names(connection: sqlite3.Connection, staging: Staging) -> None
     kernels = [(name, at) for name, at in staging.names.items() if at in used]
     connection.executemany(
         "INSERT INTO staging.short VALUES (?, ?)",
-        [(at, staging.name_id(short_name(name))) for name, at in kernels],
+        [(at, staging.name_id(base_name(name))) for name, at in kernels],
     )
 
 

@@ -131,7 +131,7 @@ def test_made_up_reports_answer_the_same(
 @given(st.lists(st.integers(0, 3 << 20), min_size=1, max_size=8), st.integers(0, 255))
 @settings(max_examples=20)
 def test_arrays_in_files_hold_what_was_put_there(sizes: list[int], value: int) -> None:
-    with paging.paged(quick_folder(), 1):
+    with paging.arrays_in_files(quick_folder(), 1):
         made = [np.full(size, value, np.uint8) for size in sizes]
         zero = [np.zeros(size, np.uint8) for size in sizes]
         grown = np.arange(3)
@@ -284,7 +284,7 @@ def test_ctrl_c_while_pages_are_asked_for_is_not_lost(monkeypatch: pytest.Monkey
     monkeypatch.setattr(paging, "resident_bytes", interrupting)
 
     def ask() -> None:
-        with paging.paged(Path(tempfile.gettempdir()), 1):
+        with paging.arrays_in_files(Path(tempfile.gettempdir()), 1):
             assert len(np.zeros(1 << 20)) == 1 << 20
             time.sleep(5)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, tuple[str, ...]]
 
-METADATA: Final = ("META_DATA_EXPORT", "EXPORT_META_DATA")
-RUN: Final = "TOOLKIT_RUN"
+METADATA_TABLES: Final = ("META_DATA_EXPORT", "EXPORT_META_DATA")
+RUN_TABLE: Final = "TOOLKIT_RUN"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def schema(database: Database) -> Schema:
 def is_report(schema: Schema) -> bool:
     """Return whether these tables are an nsys export: strings, and what refers to them."""
     recorded = (
-        *METADATA,
+        *METADATA_TABLES,
         tables.NVTX,
         tables.OPERATOR,
         "ThreadNames",
@@ -63,17 +63,17 @@ def is_report(schema: Schema) -> bool:
     )
 
 
-def metadata(report: Report) -> dict[str, str]:
+def exporter_metadata(report: Report) -> dict[str, str]:
     """Return what the exporter noted, by name; the table is from 2021 and was renamed in 2023."""
-    for table in METADATA:
+    for table in METADATA_TABLES:
         if report.has(table, "name", "value"):
             return pairs(report, table, "name")
     return {}
 
 
-def run(report: Report) -> dict[str, str]:
+def run_metadata(report: Report) -> dict[str, str]:
     """Return what the launcher noted of the run, by key."""
-    return pairs(report, RUN, "key") if report.has(RUN, "key", "value") else {}
+    return pairs(report, RUN_TABLE, "key") if report.has(RUN_TABLE, "key", "value") else {}
 
 
 def pairs(report: Report, table: str, key: str) -> dict[str, str]:
