@@ -49,7 +49,7 @@ def as_text(made: Page, form: str) -> str:
     stream.write("".join(f"{render.visible(line)}\n" for line in made.lines))
     for table in made.tables:
         stream.write("\n")
-        render.text(table, cli.width(), stream)
+        render.write_text(table, cli.width(), stream)
     for line in made.advice:
         text = textwrap.fill(
             f"advice: {render.visible(line)}", cli.width(), subsequent_indent=8 * " "

@@ -188,10 +188,10 @@ def contained(ranges: Intervals, calls: Intervals) -> Slices:
         high = high - (finish[high - 1] > until)
         kept = low < high
         return Slices(owner[kept], low[kept], high[kept], len(ranges))
-    return pieces(owner, low, high, until, finish, len(ranges))
+    return without_late_calls(owner, low, high, until, finish, len(ranges))
 
 
-def pieces(
+def without_late_calls(
     owner: Int64, low: Int64, high: Int64, until: Int64, finish: Int64, owners: int
 ) -> Slices:
     """Return slices without the calls that end too late, the last of which is sought each time.

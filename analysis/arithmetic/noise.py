@@ -69,11 +69,11 @@ def judge(before: Int64, after: Int64) -> Judgement:
     # Where no step differs from another, any difference is beyond the spread.
     apart = np.where(distance > 0, np.inf, 0.0)
     t = np.divide(distance, np.sqrt(together), out=apart, where=together > 0)
-    low, high = fieller(means, variances, quantile(degrees))
-    return Judgement(tail(t, degrees), low, high)
+    low, high = fieller_interval(means, variances, student_quantile(degrees))
+    return Judgement(student_tail(t, degrees), low, high)
 
 
-def tail(t: Float64, degrees: Float64) -> Float64:
+def student_tail(t: Float64, degrees: Float64) -> Float64:
     """Return the probability of at least ``t``, either sign, in Student's distribution.
 
     With t = sqrt(n) tan(a) the density is cos(a)^(n-1), up to a constant; it is integrated by
@@ -83,7 +83,8 @@ def tail(t: Float64, degrees: Float64) -> Float64:
         t: ``(K,)`` no less than 0.
         degrees: ``(K,)`` of freedom, no less than 1, not necessarily whole.
 
-    >>> tail(np.array([12.706, 2.776, 1.984]), np.array([1.0, 4.0, 100.0])).round(4).tolist()
+    >>> t, degrees = np.array([12.706, 2.776, 1.984]), np.array([1.0, 4.0, 100.0])
+    >>> student_tail(t, degrees).round(4).tolist()
     [0.05, 0.05, 0.05]
     """
     nodes, weights = np.polynomial.legendre.leggauss(POINTS)
@@ -99,31 +100,31 @@ def tail(t: Float64, degrees: Float64) -> Float64:
     return beyond
 
 
-def quantile(degrees: Float64) -> Float64:
+def student_quantile(degrees: Float64) -> Float64:
     """Return the t that chance exceeds with probability `LEVEL`, for each number of degrees.
 
     It is interpolated in 1/degrees, in which it is nearly straight.
 
-    >>> quantile(np.array([1.0, 2.0, 4.0, 30.0])).round(2).tolist()
+    >>> student_quantile(np.array([1.0, 2.0, 4.0, 30.0])).round(2).tolist()
     [12.71, 4.3, 2.78, 2.04]
     """
-    found: Float64 = np.interp(1 / degrees, *quantiles())
+    found: Float64 = np.interp(1 / degrees, *student_quantiles())
     return found
 
 
 @cache
-def quantiles() -> tuple[Float64, Float64]:
+def student_quantiles() -> tuple[Float64, Float64]:
     """Return 1/degrees, ascending, and the quantile for each, sought by halving."""
     inverse = np.linspace(1 / MOST_DEGREES, 1, 200)
     low, high = np.zeros(len(inverse)), np.full(len(inverse), 20.0)
     for _ in range(24):
         middle = (low + high) / 2
-        beyond = tail(middle, 1 / inverse) > LEVEL
+        beyond = student_tail(middle, 1 / inverse) > LEVEL
         low, high = np.where(beyond, middle, low), np.where(beyond, high, middle)
     return inverse, high
 
 
-def fieller(
+def fieller_interval(
     means: tuple[Float64, Float64], variances: tuple[Float64, Float64], t: Float64
 ) -> tuple[Float64, Float64]:
     """Return the ends of the interval of the second mean over the first.
@@ -136,7 +137,8 @@ def fieller(
         t: ``(K,)`` the quantile.
 
     >>> one = np.ones(1)
-    >>> [end.round(3).tolist() for end in fieller((one * 100, one * 110), (one * 0, one), one * 2)]
+    >>> ends = fieller_interval((one * 100, one * 110), (one * 0, one), one * 2)
+    >>> [end.round(3).tolist() for end in ends]
     [[1.08], [1.12]]
     """
     a = means[0] ** 2 - t**2 * variances[0]

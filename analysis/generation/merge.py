@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from analysis.generation.records import REMEDY, Failure, Generation, Pair, Records, lines, record_of
+from analysis.generation.records import (
+    REMEDY,
+    Failure,
+    Generation,
+    Pair,
+    Records,
+    record_lines,
+    record_of,
+)
 from analysis.show.errors import ReportError
 
 TOLERANCE: Final = 0.001
@@ -31,7 +39,7 @@ def read(paths: Sequence[str]) -> Records:
     failures: list[Failure] = []
     for path in paths:
         wrong: list[str] = []
-        for line in lines(path):
+        for line in record_lines(path):
             found = record_of(path, line, wrong)
             if isinstance(found, Generation):
                 seen.append(found)

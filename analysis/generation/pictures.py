@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Float64
 from analysis.generation.records import Generation, Records
-from analysis.generation.tables import PARTS, growth
+from analysis.generation.tables import PARTS, step_growth
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.show.render import visible
@@ -106,7 +106,7 @@ def _growth(axes: Axes, pairs: Pairs) -> None:
         every = max(1, len(times) // _MOST_POINTS)
         (dots,) = axes.plot(places[::every], times[::every], ".", label=label)
         dots.set(markersize=2, alpha=0.4, color=f"C{number}")
-        found = growth([each.steps_ns for each in made])
+        found = step_growth([each.steps_ns for each in made])
         if not np.isnan(found.slope_ns):
             ends = np.array([1, int(places.max())])
             middle = float(places[places > 0].mean())

@@ -139,7 +139,7 @@ class Records:
         return list(found.items())
 
 
-def lines(path: str) -> Iterator[tuple[int, bytes]]:
+def record_lines(path: str) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a file that are not empty, with their numbers.
 
     Raises:
@@ -159,14 +159,14 @@ def record_of(path: str, line: tuple[int, bytes], wrong: list[str]) -> Generatio
     """Return what a line holds; what is no record is noted in ``wrong``."""
     number, text = line
     try:
-        return checked(path, json.loads(text))
+        return generation_or_failure(path, json.loads(text))
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         reason = str(error) if type(error) is ValueError else "no JSON"
         wrong.append(f"line {number}: {reason}")
         return None
 
 
-def checked(path: str, value: Any) -> Generation | Failure:
+def generation_or_failure(path: str, value: Any) -> Generation | Failure:
     """Return the record that some JSON is.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64, Int64
-from analysis.arithmetic.noise import quantile
+from analysis.arithmetic.noise import student_quantile
 from analysis.generation.records import Generation, Pair, Records
 from analysis.show.render import duration
 from analysis.show.table import Column, Table
@@ -48,7 +48,7 @@ PARTS: Final[dict[str, Callable[[Generation], float]]] = {
 
 SLOWEST: Final = 10
 
-NOTED: Final = (
+FIRST_NOTES: Final = (
     (r"\b0\.6b\b", r"\b0\.5b\b", (800.0, 50.0, 20.0)),
     (r"\b0\.6b\b", r"\b4b\b", (950.0, 75.0, 13.0)),
 )
@@ -118,7 +118,7 @@ _OF_TEACHER: Final = ("teacher embedding", "teacher prefill", "projectors")
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class StepGrowth:
     """How decode steps change from one to the next; NaN where there is too little to tell.
 
     Attributes:
@@ -152,7 +152,7 @@ class Growth:
         return FALLS if self.high_ns < 0 else UNCLEAR
 
 
-def growth(prompts: Sequence[Int64]) -> Growth:
+def step_growth(prompts: Sequence[Int64]) -> StepGrowth:
     """Return how much longer a decode step takes than the one before it, with a longer cache.
 
     The slope is that of a straight line through the steps of each prompt, all with one slope and
@@ -171,7 +171,7 @@ def growth(prompts: Sequence[Int64]) -> Growth:
     count = sum(len(steps) for steps in used)
     mean = float(np.concatenate(used).mean()) if used else np.nan
     if not used:
-        return Growth(0, 0, mean, np.nan, np.nan, np.nan)
+        return StepGrowth(0, 0, mean, np.nan, np.nan, np.nan)
     places = [_centred(np.arange(len(steps), dtype=np.float64)) for steps in used]
     heights = [_centred(steps) for steps in used]
     spread = sum(float(place @ place) for place in places)
@@ -187,8 +187,8 @@ def growth(prompts: Sequence[Int64]) -> Growth:
     error = float(np.sqrt((1 - 1 / len(groups)) * (pulls**2).sum())) / spread
     # As many groups as there would be if all weighed the same, less one.
     degrees = max(1 / float((weight**2).sum()) - 1, 1.0)
-    half = float(quantile(np.array([degrees]))[0]) * error
-    return Growth(count, len(used), mean, slope, slope - half, slope + half)
+    half = float(student_quantile(np.array([degrees]))[0]) * error
+    return StepGrowth(count, len(used), mean, slope, slope - half, slope + half)
 
 
 def _centred(values: Float64) -> Float64:
@@ -210,7 +210,7 @@ def positions(records: Records) -> Table:
     rows: list[Row] = []
     said = []
     for pair, made in records.pairs():
-        said.append(sentence(growth([each.steps_ns for each in made])))
+        said.append(growth_sentence(step_growth([each.steps_ns for each in made])))
         first = 0
         longest = max(each.tokens for each in made)
         while first < longest:
@@ -235,11 +235,11 @@ def positions(records: Records) -> Table:
     return _table("generation_positions", rows, records, heading)
 
 
-def grown(records: Records) -> Table:
+def growth_table(records: Records) -> Table:
     """Return how decode steps grow from one to the next, with the interval of the slope."""
     rows: list[Row] = []
     for pair, made in records.pairs():
-        found = growth([each.steps_ns for each in made])
+        found = step_growth([each.steps_ns for each in made])
         rows.append(
             {
                 "pair": str(pair),
@@ -256,10 +256,10 @@ def grown(records: Records) -> Table:
     return _table("generation_growth", rows, records, "Growth of a decode step from token to token")
 
 
-def sentence(found: Growth) -> str:
+def growth_sentence(found: StepGrowth) -> str:
     """Return in words whether decode time grows with the cache.
 
-    >>> sentence(Growth(100, 2, 1e6, 500.0, 400.0, 600.0))
+    >>> growth_sentence(StepGrowth(100, 2, 1e6, 500.0, 400.0, 600.0))
     'it grows with the cache: 500 ns a token (95 %: 400 ns to 600 ns), 5.0 % in 100 tokens'
     """
     if found.verdict == UNKNOWN:
@@ -302,7 +302,7 @@ def references(records: Records) -> Table:
     """Return the figures of the first notes beside those of pairs of the same sizes."""
     rows: list[Row] = []
     for pair, made in records.pairs():
-        noted = figures(pair)
+        noted = first_notes_on(pair)
         if noted is None:
             continue
         prefill = [each.before_ns - each.part_ns("projector_total") for each in made]
@@ -319,13 +319,13 @@ def references(records: Records) -> Table:
     return _table("generation_references", rows, records, "Beside the first notes' rough figures")
 
 
-def figures(pair: Pair) -> tuple[float, float, float] | None:
+def first_notes_on(pair: Pair) -> tuple[float, float, float] | None:
     """Return what the first notes say of a pair of these sizes, if anything.
 
-    >>> figures(Pair("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B-Base"))
+    >>> first_notes_on(Pair("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B-Base"))
     (950.0, 75.0, 13.0)
     """
-    for base, teacher, noted in NOTED:
+    for base, teacher, noted in FIRST_NOTES:
         if re.search(base, pair.base.lower()) and re.search(teacher, (pair.teacher or "").lower()):
             return noted
     return None
@@ -353,7 +353,7 @@ QUESTIONS: Final[dict[str, Callable[[Records], Table]]] = {
     "measure": describe,
     "part": parts,
     "position": positions,
-    "growth": grown,
+    "growth": growth_table,
     "slowest": slowest,
     "reference": references,
 }

@@ -28,7 +28,7 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
     Raises:
         ReportError: matplotlib is not installed, or the folder cannot be written to.
     """
-    pictures.folder(folder)
+    pictures.make_folder(folder)
     made = []
     for name, fill in _PICTURES.items():
         with pictures.picture(folder / name) as figure:

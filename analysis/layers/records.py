@@ -77,7 +77,7 @@ def read(path: Path) -> tuple[list[Run], list[str]]:
     runs, wrong = [], []
     for index, value in enumerate(content):
         try:
-            runs.append(checked(value))
+            runs.append(run_of_record(value))
         except ValueError as error:
             wrong.append(f"{path}: record {index}: {error}; left out")
     if not runs:
@@ -88,7 +88,7 @@ def read(path: Path) -> tuple[list[Run], list[str]]:
     return runs, wrong
 
 
-def checked(value: object) -> Run:
+def run_of_record(value: object) -> Run:
     """Return a record as a run.
 
     Raises:

@@ -63,7 +63,7 @@ OLD_NAMES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Request:
     """A report and its arguments."""
 
     name: str
@@ -91,7 +91,7 @@ class Wanted:
         return table
 
 
-def wanted(text: str) -> Wanted:
+def request(text: str) -> Request:
     """Return what ``NAME[:base|:mangled][:nvtx-name]`` asks for; else it is wrong usage.
 
     A dash does for the colon before ``base`` and ``mangled``, as it does in names of files.
@@ -109,10 +109,10 @@ def wanted(text: str) -> Wanted:
             raise argparse.ArgumentTypeError(f"no argument {argument!r} of {name}; {listed}")
     # As in NVIDIA's, base wins over mangled.
     naming = next((one for one in NAMINGS if one in arguments), "")
-    return Wanted(name, naming, NVTX_NAME in arguments)
+    return Request(name, naming, NVTX_NAME in arguments)
 
 
-def warm(report: Report) -> tuple[str, ...]:
+def warmup_notes(report: Report) -> tuple[str, ...]:
     """Return a line that says how much of the work was warm-up, if there was one."""
     if not tables.has_range(report, (names.WARMUP, *ALIASES[names.WARMUP])):
         return ()
@@ -133,14 +133,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--report",
         dest="wanted",
-        type=wanted,
+        type=request,
         default=DEFAULT,
         metavar="NAME[:base|:mangled][:nvtx-name]",
         help=f"one of {', '.join(REPORTS)} (default {DEFAULT})",
     )
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = replace(args.wanted.made(report), notes=warm(report))
+        table = replace(args.wanted.made(report), notes=warmup_notes(report))
     if args.format in ("table", "markdown"):
         table = cells.readable(table)
     cli.emit(table, args, as_csv=cells.as_csv)

@@ -49,7 +49,7 @@ def rounded(values: Float64) -> Float64:
     return np.where(wide < LARGEST_ROUNDED, np.copysign(tenths / 10, values), values)
 
 
-def summary(group: Int64, values: Int64, groups: int, unit: float = 0.1) -> Statistics:
+def nvidia_statistics(group: Int64, values: Int64, groups: int, unit: float = 0.1) -> Statistics:
     """Return `statistics.summarize`, the deviation with NVIDIA's own error where it shows.
 
     NVIDIA's ``stdev`` goes through the rows one by one (Welford's method). It differs from the
@@ -94,11 +94,11 @@ def as_csv(table: Table) -> str:
     What is NULL in SQL, here NaN, `tables.MISSING` or an empty text, is an empty cell.
     """
     columns = [
-        column if isinstance(column, list) else numbers(name, column)
+        column if isinstance(column, list) else number_cells(name, column)
         for name, column in table.columns.items()
     ]
-    lines = [",".join(map(cell, table.columns))]
-    lines += [",".join(map(cell, row)) for row in zip(*columns, strict=True)]
+    lines = [",".join(map(csv_cell, table.columns))]
+    lines += [",".join(map(csv_cell, row)) for row in zip(*columns, strict=True)]
     return "\n".join(lines) + "\n\n"
 
 
@@ -126,7 +126,7 @@ def readable(table: Table) -> Table:
     return replace(table, columns=columns, droppable=tuple(droppable))
 
 
-def numbers(name: str, column: npt.NDArray[np.generic]) -> list[str]:
+def number_cells(name: str, column: npt.NDArray[np.generic]) -> list[str]:
     """Return the cells of a column of numbers: MB with three digits, all else as Python does."""
     if name.endswith(MEGABYTES):
         return [f"{value:.3f}" for value in column.tolist()]
@@ -135,14 +135,14 @@ def numbers(name: str, column: npt.NDArray[np.generic]) -> list[str]:
     return ["" if value == tables.MISSING else str(value) for value in column.tolist()]
 
 
-def cell(text: str) -> str:
+def csv_cell(text: str) -> str:
     r"""Return a cell as nsys writes it: in quotes if it holds a comma, with quotes in it as is.
 
     So nsys writes some names in a way that nothing could read back: with a comma and a quote, with
     a quote in front, with a line break. Those are written as csv should be; this is the only
     difference there is. nsys also ends a name at a NUL.
 
-    >>> print(cell("f(int, int)"), cell('a"b'), cell('f("x", 1)'))
+    >>> print(csv_cell("f(int, int)"), csv_cell('a"b'), csv_cell('f("x", 1)'))
     "f(int, int)" a"b "f(""x"", 1)"
     """
     text = text.partition("\0")[0]
@@ -154,7 +154,7 @@ def cell(text: str) -> str:
     return f'"{text}"' if "," in text else text
 
 
-def prefixed(
+def prefixed_names(
     prefixes: list[str], prefix: Int64, names: list[str], name: Int64
 ) -> tuple[list[str], Int64]:
     """Return names of the form ``prefix/name``, and the bare name where there is no prefix.
@@ -168,7 +168,7 @@ def prefixed(
     Returns:
         The distinct results, ascending, and ``(N,)`` positions in them, `NONE` without a name.
 
-    >>> known, place = prefixed(["a"], np.array([0, -1, 0]), ["k"], np.array([0, 0, -1]))
+    >>> known, place = prefixed_names(["a"], np.array([0, -1, 0]), ["k"], np.array([0, 0, -1]))
     >>> known, place.tolist()
     (['a/k', 'k'], [0, 1, -1])
     """

@@ -12,16 +12,16 @@ from analysis.arithmetic.containment import CorrelationKeys, Slices, distinct
 from analysis.arithmetic.global_ids import process_of, thread_of, without_machine
 from analysis.arithmetic.intervals import NONE
 from analysis.nvidia import tables as read
-from analysis.nvidia.cells import summary
+from analysis.nvidia.cells import nvidia_statistics
 from analysis.nvidia.ranges import (
     NO_CUDA,
     NO_NVTX,
     STYLES,
     Launches,
-    around,
     durations,
-    launches,
-    words,
+    launches_in_ranges,
+    names_of_codes,
+    ranges_and_calls,
 )
 from analysis.show.table import Table
 from analysis.source import tables
@@ -43,7 +43,7 @@ class Kernels:
 
 
 @dataclass(frozen=True)
-class Rows:
+class KernelRows:
     """What the report groups: a kernel, a call that launched it, a range around that call.
 
     Attributes:
@@ -66,18 +66,18 @@ def nvtx_kern_sum(report: Report, naming: str = "") -> Table:
 
     Args:
         report: what was recorded.
-        naming: of kernels, one of `nvidia_tables.NAME_COLUMNS`.
+        naming: of kernels, one of `analysis.nvidia.tables.NAME_COLUMNS`.
     """
     for table, remedy in ((tables.NVTX, NO_NVTX), (tables.KERNEL, NO_CUDA)):
         report.require(table, remedy=remedy)
     report.require(tables.RUNTIME, remedy=NO_CUDA)
-    kernels, place = both(lambda: read_kernels(report, naming), lambda: around(report))
-    found = launches(place, kernels.keys)
-    return grouped(found, kernels)
+    kernels, place = both(lambda: read_kernels(report, naming), lambda: ranges_and_calls(report))
+    found = launches_in_ranges(place, kernels.keys)
+    return kern_sum_table(found, kernels)
 
 
 def read_kernels(report: Report, naming: str) -> Kernels:
-    """Return the kernels under a naming of `nvidia_tables.NAME_COLUMNS`."""
+    """Return the kernels under a naming of `analysis.nvidia.tables.NAME_COLUMNS`."""
     wanted = {"process": "globalPid", "correlation": "correlationId"}
     rows = read.kernel_columns(report, naming, **wanted)
     names, name = read.names_of(report, rows["name_id"])
@@ -85,7 +85,7 @@ def read_kernels(report: Report, naming: str) -> Kernels:
     return Kernels(names, name, rows["end_ns"] - rows["start_ns"], keys)
 
 
-def launched(found: Launches, keys: CorrelationKeys) -> tuple[Int64, Int64, Slices]:
+def launched_kernels(found: Launches, keys: CorrelationKeys) -> tuple[Int64, Int64, Slices]:
     """Return every pair of a launch and a kernel it launched, and which ranges contain the pairs.
 
     A graph's launch has many kernels: each counts as if it had a launch of its own.
@@ -101,7 +101,7 @@ def launched(found: Launches, keys: CorrelationKeys) -> tuple[Int64, Int64, Slic
     return of_call, kernel, found.slices.moved(np.append(before, len(of_call)))
 
 
-def expanded(found: Launches, kernels: Kernels, threads: Int64) -> Rows:
+def kernel_rows(found: Launches, kernels: Kernels, threads: Int64) -> KernelRows:
     """Return every kernel with every call that launched it and every range around that.
 
     Args:
@@ -109,8 +109,8 @@ def expanded(found: Launches, kernels: Kernels, threads: Int64) -> Rows:
         kernels: what was launched.
         threads: process and thread of all launches, `NONE` first.
     """
-    call, kernel, slices = launched(found, kernels.keys)
-    kinds, most = len(kernels.names) + 1, labels(found.ranges)
+    call, kernel, slices = launched_kernels(found, kernels.keys)
+    kinds, most = len(kernels.names) + 1, label_count(found.ranges)
     named = kernels.name - NONE
     thread = np.searchsorted(threads, without_machine(found.launch.thread))[call]
     of_call = thread * (most * kinds) + named[kernel]
@@ -122,31 +122,31 @@ def expanded(found: Launches, kernels: Kernels, threads: Int64) -> Rows:
     without[kernel] = False
     never = np.flatnonzero(without)
     owner, place = slices.pairs()
-    return Rows(
+    return KernelRows(
         kernel=np.concatenate([kernel[place], kernel[outside], never]),
         owner=np.concatenate([owner, np.full(len(outside) + len(never), NONE)]),
         code=np.concatenate([of_call[place] + of_range[owner], of_call[outside], named[never]]),
     )
 
 
-def labels(ranges: Events) -> int:
+def label_count(ranges: Events) -> int:
     """Return how many numbers names and styles of ranges take."""
     return 2 * len(ranges.names) + 4
 
 
-def grouped(found: Launches, kernels: Kernels) -> Table:
+def kern_sum_table(found: Launches, kernels: Kernels) -> Table:
     """Return the report, ordered by range, process, thread, then most time."""
     threads = np.unique(np.append(without_machine(distinct(found.launch.thread)), NONE))
-    rows = expanded(found, kernels, threads)
-    kinds, most = len(kernels.names) + 1, labels(found.ranges)
+    rows = kernel_rows(found, kernels, threads)
+    kinds, most = len(kernels.names) + 1, label_count(found.ranges)
     kind, group = tables.compact(rows.code)
-    stats = summary(group, kernels.duration_ns[rows.kernel], len(kind))
+    stats = nvidia_statistics(group, kernels.duration_ns[rows.kernel], len(kind))
     label, thread = kind // kinds % most, threads[kind // kinds // most]
     name = (label - 1).clip(0) // 2
     table = Table(
         name="nvtx_kern_sum",
         columns={
-            "NVTX Range": words(found.ranges.names, name + NONE),
+            "NVTX Range": names_of_codes(found.ranges.names, name + NONE),
             "Style": ["" if not one else STYLES[(one - 1) % 2] for one in label.tolist()],
             "PID": np.where(thread == NONE, tables.MISSING, process_of(thread)),
             "TID": np.where(thread == NONE, tables.MISSING, thread_of(thread)),
@@ -154,7 +154,7 @@ def grouped(found: Launches, kernels: Kernels) -> Table:
             "Kern Inst": distinct_in(group, rows.kernel, len(kind)),
             "Total Time (ns)": stats.total_ns,
             **durations(stats),
-            "Kernel Name": words(kernels.names, kind % kinds + NONE),
+            "Kernel Name": names_of_codes(kernels.names, kind % kinds + NONE),
         },
     )
     return table.take(np.lexsort((-stats.total_ns, thread, name)))

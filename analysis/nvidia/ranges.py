@@ -13,8 +13,8 @@ from analysis.arithmetic.global_ids import global_process_of
 from analysis.arithmetic.intervals import NONE, ordered
 from analysis.arithmetic.statistics import sums
 from analysis.nvidia import tables as read
-from analysis.nvidia.cells import percentages, rounded, summary
-from analysis.nvidia.tree import breaks_the_index, levels_of, tightest
+from analysis.nvidia.cells import nvidia_statistics, percentages, rounded
+from analysis.nvidia.tree import breaks_the_index, levels_of, tightest_parents
 from analysis.show.errors import ReportError
 from analysis.show.table import Table
 from analysis.source import tables
@@ -33,7 +33,7 @@ NO_NVTX: Final = "record it with --trace=cuda,nvtx"
 NO_CUDA: Final = "record it with --trace=cuda"
 
 
-def words(names: list[str], code: Int64) -> list[str]:
+def names_of_codes(names: list[str], code: Int64) -> list[str]:
     """Return the name of each code, an empty one for `NONE`."""
     return ["" if number == NONE else names[number] for number in code.tolist()]
 
@@ -63,19 +63,19 @@ def nvtx_sum(report: Report, *, push_pop_only: bool = False) -> Table:
     duration = np.where(unclosed, last, found.end_ns) - found.start_ns
     style = np.zeros(len(found), np.int64) if push_pop_only else found.start_end.astype(np.int64)
     kind, group = tables.compact((found.name - NONE) * 2 + style)
-    stats = summary(group, duration, len(kind))
+    stats = nvidia_statistics(group, duration, len(kind))
     columns = {
         "Time (%)": percentages(stats.total_ns),
         "Total Time (ns)": stats.total_ns,
         "Instances": stats.calls,
         **durations(stats),
         **({} if push_pop_only else {"Style": [STYLES[one] for one in (kind % 2).tolist()]}),
-        "Range": words(found.names, kind // 2 + NONE),
+        "Range": names_of_codes(found.names, kind // 2 + NONE),
     }
     order = np.argsort(-stats.total_ns, kind="stable")
     if last == tables.MISSING and len(found):
         # Nothing was ever closed: in SQL every duration is NULL, and what is made of them.
-        columns |= {name: nothing(name, columns[name]) for name in list(columns)[:8]}
+        columns |= {name: column_of_nulls(name, columns[name]) for name in list(columns)[:8]}
         order = np.arange(len(kind))
     name = "nvtx_pushpop_sum" if push_pop_only else "nvtx_sum"
     return Table(name=name, columns=columns).take(order)
@@ -86,7 +86,7 @@ def nvtx_pushpop_sum(report: Report) -> Table:
     return nvtx_sum(report, push_pop_only=True)
 
 
-def nothing(name: str, column: object) -> Int64 | Float64:
+def column_of_nulls(name: str, column: object) -> Int64 | Float64:
     """Return a column of statistics over NULLs: the count stays, the deviation is 0."""
     assert isinstance(column, np.ndarray)
     if name == "Instances":
@@ -95,7 +95,7 @@ def nothing(name: str, column: object) -> Int64 | Float64:
 
 
 @dataclass(frozen=True)
-class Around:
+class RangesAndCalls:
     """What launches are sought among.
 
     Attributes:
@@ -112,7 +112,7 @@ class Around:
 
 
 @dataclass(frozen=True)
-class Launches(Around):
+class Launches(RangesAndCalls):
     """Calls that launched something, beside the ranges around them.
 
     Attributes:
@@ -129,7 +129,7 @@ class Launches(Around):
     slices: Slices
 
 
-def around(report: Report, *, prefix: bool = True) -> Around:
+def ranges_and_calls(report: Report, *, prefix: bool = True) -> RangesAndCalls:
     """Return the ranges and the calls of a report.
 
     Args:
@@ -139,7 +139,7 @@ def around(report: Report, *, prefix: bool = True) -> Around:
     calls, (ranges, spans, row) = both(
         lambda: read.calls(report), lambda: ordered_ranges(report, prefix)
     )
-    return Around(ranges, spans, row, calls)
+    return RangesAndCalls(ranges, spans, row, calls)
 
 
 def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Intervals, Int64]:
@@ -171,7 +171,7 @@ def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Intervals, Int
     return ranges, Intervals(ranges.thread, ranges.start_ns, end[order]), order
 
 
-def launches(place: Around, keys: CorrelationKeys) -> Launches:
+def launches_in_ranges(place: RangesAndCalls, keys: CorrelationKeys) -> Launches:
     """Return the calls that launched what the keys number, and which ranges contain them."""
     calls = place.calls
     number = keys.find(global_process_of(calls["thread"]), calls["correlation"])
@@ -196,15 +196,19 @@ def nvtx_gpu_proj_sum(report: Report) -> Table:
     report.require(tables.RUNTIME, remedy=NO_CUDA)
     if not any(report.has(table) for table in OPERATIONS):
         raise ReportError(report.path, "no GPU operation in this report", NO_CUDA)
-    (keys, begin, finish), place = both(lambda: extents(report), lambda: around(report))
-    found = launches(place, keys)
+    (keys, begin, finish), place = both(
+        lambda: operation_extents(report), lambda: ranges_and_calls(report)
+    )
+    found = launches_in_ranges(place, keys)
     slices = found.slices
     holders = slices.holders()
     spanned = slices.most(finish[found.number]) - slices.least(begin[found.number])
-    return projection_table(found, holders, spanned, operations(slices, found.number)[holders])
+    return projection_table(
+        found, holders, spanned, operations_in_ranges(slices, found.number)[holders]
+    )
 
 
-def extents(report: Report) -> tuple[CorrelationKeys, Int64, Int64]:
+def operation_extents(report: Report) -> tuple[CorrelationKeys, Int64, Int64]:
     """Return numbers for all that ran on a GPU, and ``(K,)`` first starts and last ends, in ns."""
     parts = [read.work(report, table) for table in OPERATIONS if report.has(table)]
     fields = ("process", "correlation", "start_ns", "end_ns")
@@ -212,10 +216,10 @@ def extents(report: Report) -> tuple[CorrelationKeys, Int64, Int64]:
         np.concatenate([part[field] for part in parts]) for field in fields
     )
     keys = CorrelationKeys(process, correlation)
-    return keys, *extent(keys, start, end)
+    return keys, *extent_by_number(keys, start, end)
 
 
-def extent(keys: CorrelationKeys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
+def extent_by_number(keys: CorrelationKeys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
     """Return ``(K,)`` first starts and last ends of the ``(N,)`` operations that share a number."""
     if keys.count == len(start):
         begin, finish = np.empty(keys.count, np.int64), np.empty(keys.count, np.int64)
@@ -226,7 +230,7 @@ def extent(keys: CorrelationKeys, start: Int64, end: Int64) -> tuple[Int64, Int6
     return np.minimum.reduceat(start[order], first), np.maximum.reduceat(end[order], first)
 
 
-def operations(slices: Slices, number: Int64) -> Int64:
+def operations_in_ranges(slices: Slices, number: Int64) -> Int64:
     """Return ``(R,)`` how many distinct operations, by ``number``, each range's calls launched."""
     if len(number) and int(np.bincount(number).max()) == 1:
         return slices.counts()
@@ -246,7 +250,7 @@ def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int
         count: ``(H,)`` how many operations that is.
     """
     spans, ranges = found.spans, found.ranges
-    parent = tightest(spans.thread, spans.start_ns, spans.end_ns, found.row)
+    parent = tightest_parents(spans.thread, spans.start_ns, spans.end_ns, found.row)
     level = levels_of(parent)[holders]
     above = parent[holders]
     children = np.bincount(above[above != NONE], minlength=len(spans))[holders]
@@ -256,7 +260,7 @@ def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int
     code = ranges.name[holders] * 2 + ranges.start_end[holders]
     kind, group = tables.compact(code[listed])
     size = len(kind)
-    stats = summary(group, spanned[listed], size)
+    stats = nvidia_statistics(group, spanned[listed], size)
     known = level[listed] != NONE
     with np.errstate(invalid="ignore"):
         mean_level = sums(group[known], level[listed][known], size) / np.bincount(
@@ -266,7 +270,7 @@ def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int
     table = Table(
         name="nvtx_gpu_proj_sum",
         columns={
-            "Range": words(ranges.names, kind // 2),
+            "Range": names_of_codes(ranges.names, kind // 2),
             "Style": [STYLES[one] for one in (kind % 2).tolist()],
             "Total Proj Time (ns)": stats.total_ns,
             "Total Range Time (ns)": sums(group, wall[listed], size),

@@ -14,7 +14,7 @@ from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE, last_at_least, maxima, nested, previous_at_least
 
 
-def tightest(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
+def tightest_parents(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
     """Return the parent of each range: the tightest other one, of equally tight the first row.
 
     Args:
@@ -28,13 +28,13 @@ def tightest(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
 
     >>> zeros = np.zeros(4, np.int64)
     >>> bounds = np.array([0, 2, 3, 3]), np.array([10, 5, 4, 4])
-    >>> tightest(zeros, *bounds, np.arange(4)).tolist()
+    >>> tightest_parents(zeros, *bounds, np.arange(4)).tolist()
     [-1, 0, 3, 2]
     """
     parent = nested(start, end, thread)
     if parent is None:
-        parent = searched(thread, start, end, row)
-    head = heads(thread, start, end)
+        parent = tightest_by_search(thread, start, end, row)
+    head = first_of_equals(thread, start, end)
     parent = np.where(parent == NONE, NONE, head[parent])
     index = np.arange(len(head))
     twin = head != index
@@ -43,7 +43,7 @@ def tightest(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
     return parent
 
 
-def heads(thread: Int64, start: Int64, end: Int64) -> Int64:
+def first_of_equals(thread: Int64, start: Int64, end: Int64) -> Int64:
     """Return for each range the first of those with the same bounds on its thread."""
     if not len(start):
         return np.empty(0, np.int64)
@@ -52,7 +52,7 @@ def heads(thread: Int64, start: Int64, end: Int64) -> Int64:
     return np.repeat(begins, np.diff(np.append(begins, len(start))))
 
 
-def searched(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
+def tightest_by_search(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
     """Return the same where ranges overlap without nesting, or are empty.
 
     The containers of a range are gone through from the last to begin; one that begins further away

@@ -3,7 +3,7 @@
 Python raises KeyboardInterrupt. While a command still imports what it needs, nobody is there to
 catch it, and modules written in C lose it or make another error of it. Nothing is begun yet, so
 the process can simply end; the same holds when the command is done and Python tidies up. Between
-the two, in `Raised`, the exception is what lets a command clean up after itself.
+the two, in `Interruptible`, the exception is what lets a command clean up after itself.
 
 Only a process started with ``python -m`` and the name of a command does so: for a program or a
 notebook that imports these packages nothing changes.
@@ -53,7 +53,7 @@ def is_starting(argv: list[str], typed: list[str]) -> bool:
     return argv[:1] == ["-m"] and any(word in OURS for word in words)
 
 
-class Raised:
+class Interruptible:
     """Inside, Ctrl-C raises KeyboardInterrupt, as Python does; after it, it ends a command."""
 
     def __enter__(self) -> None:

@@ -18,7 +18,7 @@ INCHES: Final = (10.0, 5.5)
 _DOTS_PER_INCH: Final = 110
 
 
-def folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
     """Make the folder that pictures go to, before any work is done for them.
 
     Raises:

@@ -105,7 +105,7 @@ UNITS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
 """By the end of a column's name: what its title becomes, and how its values are shown."""
 
 
-def shown(column: str, value: float | str) -> str:
+def value_text(column: str, value: float | str) -> str:
     """Return a value as the human table shows it; a number that is missing (NaN) as a dash."""
     if isinstance(value, str):
         return visible(value)
@@ -117,10 +117,10 @@ def shown(column: str, value: float | str) -> str:
     return f"{value:,}" if isinstance(value, int) else digits(value)
 
 
-def title(column: str) -> str:
+def column_title(column: str) -> str:
     """Return the title of a column in the human table.
 
-    >>> title("total_ns"), title("time_ratio")
+    >>> column_title("total_ns"), column_title("time_ratio")
     ('total', 'time ratio')
     """
     for pattern, instead, _ in UNITS:
@@ -173,7 +173,7 @@ def cut_apart(names: Sequence[str], width: int) -> list[str]:
     return [cut(name, width - len(mark)) + mark for name, mark in marks]
 
 
-def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> None:
+def write_text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> None:
     """Write the table for a person.
 
     Args:
@@ -196,11 +196,11 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
         legacy_windows=False,
     )
     seen = [column for column in table.columns if column not in table.hidden]
-    cells = {column: [shown(column, row[column]) for row in table.rows()] for column in seen}
+    cells = {column: [value_text(column, row[column]) for row in table.rows()] for column in seen}
     if NAME in cells:
         cells[NAME] = distinct_short_names(cells[NAME])
     words = {column for column in seen if isinstance(table.columns[column], list)}
-    console.width = fit(cells, words, table.droppable, width)
+    console.width = fit_columns(cells, words, table.droppable, width)
     if table.heading:
         console.print(Text("\n".join(map(visible, table.heading.split("\n")))), soft_wrap=True)
         console.print()
@@ -223,7 +223,7 @@ def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Gri
     drawn = Grid(
         *(
             Column(
-                Text(title(column)),
+                Text(column_title(column)),
                 justify="left" if column in words else "right",
                 no_wrap=True,
                 overflow="crop",
@@ -241,7 +241,9 @@ def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Gri
     return drawn
 
 
-def fit(cells: dict[str, list[str]], words: set[str], droppable: Sequence[str], width: int) -> int:
+def fit_columns(
+    cells: dict[str, list[str]], words: set[str], droppable: Sequence[str], width: int
+) -> int:
     """Make the cells fit: leave out droppable columns, then cut the widest column of words.
 
     Args:
@@ -255,7 +257,9 @@ def fit(cells: dict[str, list[str]], words: set[str], droppable: Sequence[str], 
     """
     from rich.cells import cell_len
 
-    widths = {column: max(map(cell_len, [title(column), *cells[column]])) for column in cells}
+    widths = {
+        column: max(map(cell_len, [column_title(column), *cells[column]])) for column in cells
+    }
     widest = max(sorted(words - set(droppable)), key=widths.__getitem__, default="")
     enough = min(widths.get(widest, 0), COMFORTABLE_NAME)
 
@@ -309,11 +313,11 @@ def as_markdown(table: Table) -> str:
     seen = [column for column in table.columns if column not in table.hidden]
     words = [isinstance(table.columns[column], list) for column in seen]
     lines = [
-        "| " + " | ".join(title(column) for column in seen) + " |",
+        "| " + " | ".join(column_title(column) for column in seen) + " |",
         "| " + " | ".join("---" if word else "--:" for word in words) + " |",
     ]
     lines += [
-        "| " + " | ".join(markdown_cell(shown(column, row[column])) for column in seen) + " |"
+        "| " + " | ".join(markdown_cell(value_text(column, row[column])) for column in seen) + " |"
         for row in table.rows()
     ]
     above = [f"{markdown_cell(visible(line))}\n" for line in table.heading.split("\n") if line]

@@ -29,8 +29,8 @@ from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.source.opening import has_journal
 from analysis.source.report import Report
-from analysis.trim.copy import Trimmer, Written, fitting
-from analysis.trim.windows import Windows, between, of_range, of_steps, with_warmup
+from analysis.trim.copy import TrimmedFile, Trimmer, write_steps_that_fit
+from analysis.trim.windows import Windows, range_windows, step_windows, time_window, with_warmup
 
 UNITS: Final = {
     "": 1,
@@ -49,7 +49,7 @@ def trim(
     *,
     max_bytes: int | None = None,
     overwrite: bool = False,
-) -> tuple[Written, Windows]:
+) -> tuple[TrimmedFile, Windows]:
     """Write what belongs to some stretches of a report to a file of its own.
 
     Args:
@@ -70,7 +70,7 @@ def trim(
         if output.exists():
             refuse(output, overwrite=overwrite)
         with Trimmer(report) as trimmer:
-            made, kept = fitting(trimmer, draft, chosen, max_bytes)
+            made, kept = write_steps_that_fit(trimmer, draft, chosen, max_bytes)
             left_out = trimmer.left_out
         if made.kept == made.whole:
             remedy = "choose another part; python -m analysis.ranges --instances shows the times"
@@ -111,15 +111,15 @@ def failures(path: Path, output: Path) -> Iterator[None]:
 def choose(report: Report, args: argparse.Namespace) -> Windows:
     """Return what the arguments choose."""
     if args.within is not None:
-        chosen = of_range(report, args.within, args.instance or 0)
+        chosen = range_windows(report, args.within, args.instance or 0)
     elif args.from_ns is not None or args.to_ns is not None:
-        chosen = between(args.from_ns, args.to_ns)
+        chosen = time_window(args.from_ns, args.to_ns)
     else:
-        chosen = of_steps(report, args.steps, every=args.max_size is not None)
+        chosen = step_windows(report, args.steps, every=args.max_size is not None)
     return with_warmup(report, chosen) if args.keep_warmup else chosen
 
 
-def notes(made: Written, kept: Windows, output: Path) -> list[str]:
+def notes(made: TrimmedFile, kept: Windows, output: Path) -> list[str]:
     """Return what was kept and what was left out, a line each."""
     lines = [
         f"kept {kept.describe()}: {made.kept:,} of {made.total:,} rows, "

@@ -23,15 +23,15 @@ from analysis.show.progress import Bar
 from analysis.source import device_tables, memory_limit, operator_tables, tables
 from analysis.source.report_metadata import RUN_TABLE
 from analysis.trim.rules import (
-    CHAINS,
-    HAPPENING,
+    CALL_STACKS,
+    DEVICE_WORK,
+    EVENT_TYPES,
     STRINGS,
-    WORK,
-    Cut,
-    Source,
-    catalogue,
-    owners,
+    KeptRows,
+    SourceTable,
     quoted,
+    source_tables,
+    stack_references,
 )
 from analysis.trim.windows import ANY, LATEST_NS, Windows
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 PIECE_ROWS: Final = 100_000
 """Rows between two looks at the keyboard and at the size."""
 
-PATIENT: Final = 8
+EXTRAPOLATIONS: Final = 8
 """How often what a step took is trusted."""
 
 
@@ -50,7 +50,7 @@ class TooLarge(Exception):
 
 
 @dataclass
-class Written:
+class TrimmedFile:
     """What one trimmed file holds.
 
     Attributes:
@@ -94,7 +94,7 @@ class Trimmer:
         self.report = report
         domains = operator_tables.operator_domains(report)
         cpu_run = device_tables.are_empty(report, (tables.KERNEL, tables.GRAPH))
-        self.cut = Cut(for_all=False, operators=domains, cpu_run=cpu_run)
+        self.cut = KeptRows(for_all=False, operators=domains, cpu_run=cpu_run)
 
     def __enter__(self) -> Self:
         uri = self.report.database.uri
@@ -104,7 +104,7 @@ class Trimmer:
                 for name in ("page_size", "page_count")
             )
             self.size_bytes = self.page_bytes * pages
-            self.sources, self.indexes, self.left_out = catalogue(connection)
+            self.sources, self.indexes, self.left_out = source_tables(connection)
             self.counts = {
                 source.name: connection.execute(
                     f"SELECT count(*) FROM {quoted(source.name)}"
@@ -154,7 +154,7 @@ class Trimmer:
                 "ON CONFLICT DO UPDATE SET start = min(start, excluded.start)"
             )
 
-    def _pieces(self, connection: sqlite3.Connection, source: Source) -> Iterator[str]:
+    def _pieces(self, connection: sqlite3.Connection, source: SourceTable) -> Iterator[str]:
         """Yield conditions that hold of one piece of a table after another."""
         name, total = quoted(source.name), self.counts[source.name]
         last, done = None, 0
@@ -176,7 +176,7 @@ class Trimmer:
             yield f"{beyond} AND s._rowid_ <= {upto}"
             last, done = upto, done + rows
 
-    def write(self, draft: Path, windows: Windows, most_bytes: int | None = None) -> Written:
+    def write(self, draft: Path, windows: Windows, most_bytes: int | None = None) -> TrimmedFile:
         """Write what belongs to some stretches to a new file.
 
         Args:
@@ -204,29 +204,31 @@ class Trimmer:
                 for number, piece in enumerate(self._pieces(connection, source)):
                     bar(done + number * PIECE_ROWS, total)
                     self._copy(connection, source, piece, condition, cut.calls(source))
-                    check(connection, most_bytes)
+                    check_size(connection, most_bytes)
                 done += self.counts[source.name]
             for sql in self.indexes:
                 connection.execute(sql)
             made = self._counted(connection, cut)
-            state(connection, self._facts(windows, made))
-            check(connection, most_bytes)
+            note_trimming(connection, self._facts(windows, made))
+            check_size(connection, most_bytes)
             connection.execute("COMMIT")
         made.size_bytes = draft.stat().st_size
         return made
 
-    def _in_order(self) -> list[Source]:
+    def _in_order(self) -> list[SourceTable]:
         """Return the tables, what is referred to after what refers to it."""
-        late = [*CHAINS, STRINGS]
+        late = [*CALL_STACKS, STRINGS]
         rank = {name: place for place, name in enumerate(late, 1)}
         return sorted(self.sources, key=lambda source: rank.get(source.name, 0))
 
-    def _condition(self, connection: sqlite3.Connection, cut: Cut, source: Source) -> str | None:
+    def _condition(
+        self, connection: sqlite3.Connection, cut: KeptRows, source: SourceTable
+    ) -> str | None:
         """Return which rows of a table are kept; strings and call stacks if they are in use."""
         if source.name == STRINGS and "id" in source.columns:
             pairs = [(each.name, column) for each in self.sources for column in each.references]
-        elif source.name in CHAINS and "id" in source.columns:
-            pairs = owners(source.name, self.sources)
+        elif source.name in CALL_STACKS and "id" in source.columns:
+            pairs = stack_references(source.name, self.sources)
         else:
             return cut.condition(source)
         connection.execute("DELETE FROM cut.used")
@@ -240,7 +242,7 @@ class Trimmer:
     def _copy(
         self,
         connection: sqlite3.Connection,
-        source: Source,
+        source: SourceTable,
         piece: str,
         condition: str | None,
         join: str,
@@ -255,9 +257,9 @@ class Trimmer:
             f"{join} WHERE {piece}{kept}{order}"
         )
 
-    def _note(self, connection: sqlite3.Connection, windows: Windows, cut: Cut) -> None:
+    def _note(self, connection: sqlite3.Connection, windows: Windows, cut: KeptRows) -> None:
         """Write the stretches down, and what of the memory that was taken before is still held."""
-        for table, fields in NOTES.items():
+        for table, fields in NOTE_TABLES.items():
             connection.execute(f"DROP TABLE IF EXISTS cut.{table}")
             connection.execute(f"CREATE TABLE cut.{table} ({fields})")
         connection.executemany("INSERT INTO cut.windows VALUES (?, ?, ?)", windows.joined())
@@ -265,30 +267,30 @@ class Trimmer:
         connection.execute('CREATE INDEX cut.begun ON windows (process, start, "end")')
         for source in self.sources:
             if source.name == memory_changes.MEMORY:
-                connection.execute(HELD.format(process=cut.process(source)))
+                connection.execute(HELD_MEMORY.format(process=cut.process(source)))
 
-    def _counted(self, connection: sqlite3.Connection, cut: Cut) -> Written:
+    def _counted(self, connection: sqlite3.Connection, cut: KeptRows) -> TrimmedFile:
         """Return what has been written."""
 
-        def count(source: Source, condition: str = "1", join: str = "") -> int:
+        def count(source: SourceTable, condition: str = "1", join: str = "") -> int:
             sql = f"SELECT count(*) FROM main.{quoted(source.name)} s{join} WHERE {condition}"
             return int(connection.execute(sql).fetchone()[0])
 
-        made = Written(before_bytes=self.size_bytes)
+        made = TrimmedFile(before_bytes=self.size_bytes)
         for source in self.sources:
             made.rows[source.name] = (count(source), self.counts[source.name])
             condition = cut.condition(source)
-            if condition is None or source.name in (STRINGS, *CHAINS):
+            if condition is None or source.name in (STRINGS, *CALL_STACKS):
                 made.whole += made.rows[source.name][0]
             if source.name == tables.NVTX and condition is not None:
                 made.reaching = count(source, cut.reaching(source))
-                made.whole += count(source, f"s.eventType NOT IN ({HAPPENING})")
-            if source.name in WORK and condition is not None:
+                made.whole += count(source, f"s.eventType NOT IN ({EVENT_TYPES})")
+            if source.name in DEVICE_WORK and condition is not None:
                 calls = cut.calls(source)
                 made.without_call += count(source, "c.start IS NULL" if calls else "1", calls)
         return made
 
-    def _facts(self, windows: Windows, made: Written) -> dict[str, str]:
+    def _facts(self, windows: Windows, made: TrimmedFile) -> dict[str, str]:
         """Return what the new file says of itself."""
         cut = {name: rows for name, rows in made.rows.items() if rows[0] < rows[1]}
         counts = [f"{name} {kept} of {total}" for name, (kept, total) in cut.items()]
@@ -306,7 +308,7 @@ class Trimmer:
         }
 
 
-def state(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
+def note_trimming(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
     """Write down what was done, beside what the run says of itself and what was done before."""
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS main.{RUN_TABLE} (key TEXT NOT NULL PRIMARY KEY, value TEXT)"
@@ -319,7 +321,7 @@ def state(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
         connection.execute(f"INSERT INTO main.{RUN_TABLE} (key, value) VALUES (?, ?)", (key, said))
 
 
-def check(connection: sqlite3.Connection, most_bytes: int | None) -> None:
+def check_size(connection: sqlite3.Connection, most_bytes: int | None) -> None:
     """Raise `TooLarge` where the new file has more pages than that."""
     if most_bytes is None:
         return
@@ -331,14 +333,14 @@ def check(connection: sqlite3.Connection, most_bytes: int | None) -> None:
         raise TooLarge
 
 
-NOTES: Final = {
+NOTE_TABLES: Final = {
     "windows": 'process INTEGER, start INTEGER, "end" INTEGER',
     "strays": 'process INTEGER, start INTEGER, "end" INTEGER',
     "used": "id INTEGER PRIMARY KEY",
     "held": "id INTEGER PRIMARY KEY",
 }
 
-HELD: Final = f"""
+HELD_MEMORY: Final = f"""
 INSERT OR IGNORE INTO cut.held SELECT id FROM (
     SELECT s._rowid_ AS id, s.delta_bytes AS delta, s.address AS address,
         row_number() OVER (PARTITION BY {{process}}, s.device, s.address
@@ -352,9 +354,9 @@ INSERT OR IGNORE INTO cut.held SELECT id FROM (
 """What held memory before the first stretch: the newest row of each block, and of each device."""
 
 
-def fitting(
+def write_steps_that_fit(
     trimmer: Trimmer, draft: Path, chosen: Windows, most_bytes: int | None
-) -> tuple[Written, Windows]:
+) -> tuple[TrimmedFile, Windows]:
     """Write as many of the last steps as fit, and return what was written and of which steps.
 
     Args:
@@ -370,7 +372,7 @@ def fitting(
         return trimmer.write(draft, chosen), chosen
     total = len(chosen.numbers)
     fitted: list[tuple[int, int]] = []
-    fits, too_many, tries, tried, made = 0, total + 1, 0, 1, Written()
+    fits, too_many, tries, tried, made = 0, total + 1, 0, 1, TrimmedFile()
     while fits + 1 < too_many:
         tries += 1
         try:
@@ -401,7 +403,7 @@ def next_guess(fits: list[tuple[int, int]], too_many: int, most_bytes: int, trie
         fits: how many fitted into how many bytes, ascending.
         too_many: so many do not fit.
         most_bytes: how large the file may be.
-        tried: how often; after `PATIENT` times the space between the bounds is halved.
+        tried: how often; after `EXTRAPOLATIONS` times the space between the bounds is halved.
 
     >>> next_guess([(1, 500)], 101, 10_000, 1), next_guess([(1, 500), (2, 900)], 101, 10_000, 2)
     (2, 24)
@@ -414,6 +416,6 @@ def next_guess(fits: list[tuple[int, int]], too_many: int, most_bytes: int, trie
         before, smaller = fits[-2]
         a_step = max((size - smaller) // (count - before), 1)
         guess = count + (most_bytes - size) // a_step
-    if tried > PATIENT:
+    if tried > EXTRAPOLATIONS:
         guess = (count + too_many) // 2
     return max(min(guess, too_many - 1), count + 1)

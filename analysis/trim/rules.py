@@ -24,39 +24,39 @@ STRINGS: Final = "StringIds"
 ACTIVITY: Final = "CUPTI_ACTIVITY_KIND_"
 """How the names of CUDA's tables begin: their correlation ids are those of the CUDA calls."""
 
-WORK: Final = (tables.KERNEL, tables.GRAPH, device_tables.COPY, device_tables.SET)
+DEVICE_WORK: Final = (tables.KERNEL, tables.GRAPH, device_tables.COPY, device_tables.SET)
 """What a step has all of or nothing of, by when it was launched, else by when it began."""
 
-WHOLE: Final = ("MPI_COMMUNICATORS", "DIAGNOSTIC_EVENT")
+WHOLE_TABLES: Final = ("MPI_COMMUNICATORS", "DIAGNOSTIC_EVENT")
 WHOLE_PREFIXES: Final = ("ENUM_", "META_DATA_", "TARGET_INFO_", "CUDA_GRAPH_")
 """Definitions and remarks, which have times but hold for all of a recording."""
 
-STATES: Final = (memory_changes.OF_NSYS, "CUDA_GPU_MEMORY_POOL_EVENTS")
+STATE_TABLES: Final = (memory_changes.OF_NSYS, "CUDA_GPU_MEMORY_POOL_EVENTS")
 """Changes that are added up from the first on: kept from the beginning to the end of the cut."""
 
-MARKS: Final = ", ".join(map(str, (34, 39, 65)))
-RANGES: Final = ", ".join(map(str, ranges.RANGE_TYPES))
-HAPPENING: Final = f"{RANGES}, {MARKS}"
+MARK_TYPES: Final = ", ".join(map(str, (34, 39, 65)))
+RANGE_TYPES: Final = ", ".join(map(str, ranges.RANGE_TYPES))
+EVENT_TYPES: Final = f"{RANGE_TYPES}, {MARK_TYPES}"
 """`NVTX_EVENTS.eventType` of what happens at an instant, and for a while; the rest define names."""
 
 OPEN_END: Final = f'(CASE WHEN coalesce(s."end", -1) = -1 THEN {LATEST_NS} ELSE s."end" END)'
 """When a range ends: one that was never closed lasts (-1 stands for NULL in files of 2019)."""
 
-CHAINS: Final[Mapping[str, tuple[str, str]]] = {
+CALL_STACKS: Final[Mapping[str, tuple[str, str]]] = {
     "CUDA_CALLCHAINS": (tables.RUNTIME, "callchainId"),
     "OSRT_CALLCHAINS": ("OSRT_API", "callchainId"),
     "SAMPLING_CALLCHAINS": ("COMPOSITE_EVENTS", "id"),
 }
 """Call stacks, several rows an `id`, and what refers to them whatever the schema says."""
 
-REFERENCES: Final = re.compile(
+STRING_COLUMNS: Final = re.compile(
     r"(?:demangled|short|mangled|func|kernel|var|provider|task)Name|.*name_?id|.*text_?id"
     r"|.*string_?id|symbol|module|srcFile|CpuInstruction|contentId|description",
     re.IGNORECASE,
 )
 """Columns of numbers that refer to strings, by their names in all schemas up to 2026."""
 
-KNOWN: Final = re.compile(
+KNOWN_TABLES: Final = re.compile(
     r"(?:ENUM|META|EXPORT_META|TARGET_INFO|NVTX|CUPTI|CUDA|CUDNN|CUBLAS|TOOLKIT|OSRT|MPI|UCP"
     r"|OPENGL|OPENMP|VULKAN|DX12|WDDM|ETW|GENERIC|GPU|PROFILER|SCHED|COMPOSITE|SAMPLING|ANALYSIS)_"
     r".*|ThreadNames|ProcessStreams|PROCESSES|UnwindMethodType"
@@ -65,7 +65,7 @@ KNOWN: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceTable:
     """One table of a report.
 
     Attributes:
@@ -91,18 +91,18 @@ class Source:
     def references(self) -> list[str]:
         """The columns that refer to strings; of a table nobody knows, all that hold numbers."""
         said = self.noted(r"\bStringIds?\b")
-        certain = bool(said) or "--" in self.sql or KNOWN.fullmatch(self.name) is not None
+        certain = bool(said) or "--" in self.sql or KNOWN_TABLES.fullmatch(self.name) is not None
         return [
             name
             for name, kind in self.columns.items()
             if self.name != STRINGS
             and not re.search("TEXT|CHAR|CLOB|REAL|FLOA|DOUB", kind)
-            and (name in said or not certain or REFERENCES.fullmatch(name))
+            and (name in said or not certain or STRING_COLUMNS.fullmatch(name))
         ]
 
 
 @dataclass(frozen=True)
-class Cut:
+class KeptRows:
     """What all conditions need to know; `s` is the table they are on, `cut` what is written down.
 
     Attributes:
@@ -115,9 +115,9 @@ class Cut:
     operators: Sequence[tuple[int, int]] = ()
     cpu_run: bool = False
 
-    def condition(self, source: Source) -> str | None:
+    def condition(self, source: SourceTable) -> str | None:
         """Return SQL that holds of the rows to keep, None for all of them."""
-        if source.name in WHOLE or source.name.startswith(WHOLE_PREFIXES):
+        if source.name in WHOLE_TABLES or source.name.startswith(WHOLE_PREFIXES):
             return None
         if source.name == memory_changes.MEMORY:
             return self.memory(source)
@@ -131,7 +131,7 @@ class Cut:
         launched = self.at("c.start", source)
         return f"CASE WHEN c.start IS NOT NULL THEN {launched} ELSE {own or '1'} END"
 
-    def calls(self, source: Source) -> str:
+    def calls(self, source: SourceTable) -> str:
         """Return SQL that joins, as `c`, the call that launched a row; "" of other tables."""
         process = source.first("globalPid", "globalTid")
         launched = source.name.startswith(ACTIVITY) and source.name != tables.RUNTIME
@@ -142,24 +142,24 @@ class Cut:
             "AND c.correlation = s.correlationId"
         )
 
-    def reaching(self, source: Source) -> str:
+    def reaching(self, source: SourceTable) -> str:
         """Return which NVTX ranges begin before or end after the stretch they are in."""
         end = (
             f'(SELECT w."end" FROM cut.windows w WHERE w.process = {self.process(source)} '
             "AND w.start <= s.start ORDER BY w.start DESC LIMIT 1)"
         )
-        return f"s.eventType IN ({RANGES}) AND coalesce({end}, -1) < {OPEN_END}"
+        return f"s.eventType IN ({RANGE_TYPES}) AND coalesce({end}, -1) < {OPEN_END}"
 
-    def own(self, source: Source) -> str | None:
+    def own(self, source: SourceTable) -> str | None:
         """Return the condition by a row's own time, None where it has none."""
         start, end = source.first("start", "start_ns"), source.first("end", "end_ns")
-        if source.name in STATES and start:
+        if source.name in STATE_TABLES and start:
             process = self.process(source)
             return (
                 f's."{start}" < (SELECT max(w."end") FROM cut.windows w '
                 f"WHERE w.process = {process})"
             )
-        if start and end and source.name not in WORK:
+        if start and end and source.name not in DEVICE_WORK:
             return self.overlaps(f's."{start}"', f'coalesce(s."{end}", s."{start}")', source)
         if start and re.search("INT|^$", source.columns[start]):
             return self.at(f's."{start}"', source)
@@ -169,7 +169,7 @@ class Cut:
             return f"(coalesce({column}, 0) = 0 OR {self.at(column, source)})"
         return None
 
-    def nvtx(self, source: Source) -> str | None:
+    def nvtx(self, source: SourceTable) -> str | None:
         """Return the condition on NVTX events: ranges, marks, and what defines names."""
         if not {"start", "end", "eventType"} <= set(source.columns):
             return None
@@ -185,11 +185,11 @@ class Cut:
                 mine = f"coalesce(s.domainId, -1) = {domain} AND {process} = {owner}"
                 reach = f"CASE WHEN {mine} THEN {begun} ELSE {reach} END"
         return (
-            f"CASE WHEN s.eventType IN ({RANGES}) THEN {reach} "
-            f"WHEN s.eventType IN ({MARKS}) THEN {begun} ELSE 1 END"
+            f"CASE WHEN s.eventType IN ({RANGE_TYPES}) THEN {reach} "
+            f"WHEN s.eventType IN ({MARK_TYPES}) THEN {begun} ELSE 1 END"
         )
 
-    def memory(self, source: Source) -> str:
+    def memory(self, source: SourceTable) -> str:
         """Return the condition on changes of memory, all from the first stretch to the last.
 
         Of what came before, what took the blocks that are still held is kept, and the last change.
@@ -201,24 +201,24 @@ class Cut:
             ") OR s._rowid_ IN (SELECT h.id FROM cut.held h)"
         )
 
-    def process(self, source: Source) -> str:
+    def process(self, source: SourceTable) -> str:
         """Return SQL of a row's process, `ANY` where it has none."""
         column = source.first("globalTid", "globalPid", "global_tid")
         if column is None or self.for_all:
             return str(ANY)
         return f'coalesce((s."{column}" >> {ID_BITS}) & {ID_MASK}, {ANY})'
 
-    def at(self, instant: str, source: Source) -> str:
+    def at(self, instant: str, source: SourceTable) -> str:
         """Return whether an instant lies in a stretch."""
-        return window(f"w.start <= {instant}", self.process(source), instant)
+        return in_last_window(f"w.start <= {instant}", self.process(source), instant)
 
-    def overlaps(self, start: str, end: str, source: Source) -> str:
+    def overlaps(self, start: str, end: str, source: SourceTable) -> str:
         """Return whether something is going on during a stretch; at its very end is not."""
         last = f"w.start < max({end}, {start} + 1)"
-        return window(last, self.process(source), start)
+        return in_last_window(last, self.process(source), start)
 
 
-def window(begun: str, process: str, instant: str) -> str:
+def in_last_window(begun: str, process: str, instant: str) -> str:
     """Return whether the last stretch that had begun lasts beyond an instant."""
     return (
         f'coalesce((SELECT w."end" FROM cut.windows w WHERE w.process = {process} AND {begun} '
@@ -226,7 +226,7 @@ def window(begun: str, process: str, instant: str) -> str:
     )
 
 
-def owners(chain: str, sources: Iterable[Source]) -> list[tuple[str, str]]:
+def stack_references(chain: str, sources: Iterable[SourceTable]) -> list[tuple[str, str]]:
     """Return ``(table, column)`` of what refers to the call stacks of a table."""
     found = {
         (source.name, column)
@@ -234,12 +234,12 @@ def owners(chain: str, sources: Iterable[Source]) -> list[tuple[str, str]]:
         for column in source.noted(rf"\bREFERENCES {chain}\b")
     }
     there = {(source.name, column) for source in sources for column in source.columns}
-    return sorted(found | ({CHAINS[chain]} & there))
+    return sorted(found | ({CALL_STACKS[chain]} & there))
 
 
-def catalogue(
+def source_tables(
     connection: sqlite3.Connection,
-) -> tuple[list[Source], list[str], list[str]]:
+) -> tuple[list[SourceTable], list[str], list[str]]:
     """Return the tables of the report, the SQL of its indexes and views, and what is left out.
 
     Left out are tables that another one keeps its content in (full-text search and the like), and
@@ -257,7 +257,7 @@ def catalogue(
         and (name in virtual or any(name.startswith(f"{each}_") for each in virtual))
     ]
     sources = [
-        Source(name, sql, columns(connection, name))
+        SourceTable(name, sql, writable_columns(connection, name))
         for kind, name, _, sql in listed
         if kind == "table" and name not in left_out
     ]
@@ -268,7 +268,7 @@ def catalogue(
     return sources, later, left_out
 
 
-def columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+def writable_columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
     """Return the declared type of each column of a table that can be written, upper case."""
     found = connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,))
     return {name: (kind or "").upper() for name, kind in found}

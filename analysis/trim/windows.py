@@ -74,7 +74,7 @@ class Windows:
         """Return ``(process, start, end)``, none of a process overlapping; and all under `ANY`."""
         rows = zip(self.process.tolist(), self.start_ns.tolist(), self.end_ns.tolist(), strict=True)
         listed = list(rows)
-        return union([*listed, *((ANY, start, end) for _, start, end in listed)])
+        return merged([*listed, *((ANY, start, end) for _, start, end in listed)])
 
     def describe(self) -> str:
         """Return what is kept, in words."""
@@ -90,10 +90,10 @@ class Windows:
         return words + (", and warm-up" if bool((self.number == NONE).any()) else "")
 
 
-def union(rows: list[Row]) -> list[Row]:
+def merged(rows: list[Row]) -> list[Row]:
     """Return the union of stretches, process by process.
 
-    >>> union([(7, 4, 9), (7, 0, 5), (8, 0, 1), (7, 9, 9)])
+    >>> merged([(7, 4, 9), (7, 0, 5), (8, 0, 1), (7, 9, 9)])
     [(7, 0, 9), (8, 0, 1)]
     """
     found: list[Row] = []
@@ -105,7 +105,7 @@ def union(rows: list[Row]) -> list[Row]:
     return found
 
 
-def between(start_ns: int | None, end_ns: int | None) -> Windows:
+def time_window(start_ns: int | None, end_ns: int | None) -> Windows:
     """Return one window of time, for all processes."""
     low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
     upto = "the end" if end_ns is None else f"{high:,} ns"
@@ -114,7 +114,7 @@ def between(start_ns: int | None, end_ns: int | None) -> Windows:
     return Windows(process, start, end, number, what, count=1)
 
 
-def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Windows:
+def step_windows(report: Report, asked: Bounds | None, *, every: bool = False) -> Windows:
     """Return the steps that are asked for, warm-up not among them.
 
     Args:
@@ -125,7 +125,7 @@ def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Wi
     Raises:
         ReportError: there are no steps, or none of these.
     """
-    found = ranges_of(report)
+    found = ranges_alone(report)
     known = steps.of(found)
     if known is None and asked is None:
         remedy = "name a range with --within RANGE, or a time with --from-ns and --to-ns"
@@ -133,7 +133,7 @@ def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Wi
     if known is None or asked is not None:
         known, wanted = chosen_steps(report.path, known, *(asked or (None, None)))
     else:
-        last = whole(found.ranges, known)
+        last = whole_steps(found.ranges, known)
         wanted = range(0 if every else last - 1, last)
     kept = (known.number >= wanted.start) & (known.number < wanted.stop)
     made = Windows(
@@ -144,16 +144,16 @@ def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Wi
         names.STEP,
         known.count,
     )
-    return replace(made, strays=strays(found, made))
+    return replace(made, strays=stray_steps(found, made))
 
 
-def ranges_of(report: Report) -> Attribution:
+def ranges_alone(report: Report) -> Attribution:
     """Return the ranges of a report, which may hold no work at all."""
     none = np.empty(0, np.int64)
     return Attribution(report, Work([], [], none, none), nvtx.load(report))
 
 
-def whole(ranges: Ranges, known: steps.Steps) -> int:
+def whole_steps(ranges: Ranges, known: steps.Steps) -> int:
     """Return how many steps every process has, without one that the recording cut off."""
     counts = np.unique(known.process, return_counts=True)[1]
     count = int(counts.min())
@@ -163,7 +163,7 @@ def whole(ranges: Ranges, known: steps.Steps) -> int:
     return count
 
 
-def strays(found: Attribution, made: Windows) -> tuple[Row, ...]:
+def stray_steps(found: Attribution, made: Windows) -> tuple[Row, ...]:
     """Return the step ranges that reach into a stretch from before it; see `Windows`."""
     ranges = found.ranges
     stepping = np.flatnonzero(ranges.called(names.STEP))
@@ -178,7 +178,7 @@ def strays(found: Attribution, made: Windows) -> tuple[Row, ...]:
     return tuple(sorted(set(rows)))
 
 
-def of_range(report: Report, wanted: str, instance: int) -> Windows:
+def range_windows(report: Report, wanted: str, instance: int) -> Windows:
     """Return one instance of a range, in every process that has it; those in warm-up count last.
 
     Args:
@@ -189,7 +189,7 @@ def of_range(report: Report, wanted: str, instance: int) -> Windows:
     Raises:
         ReportError: there is no such range, or not so many.
     """
-    found = ranges_of(report)
+    found = ranges_alone(report)
     ranges = found.ranges
     there = {ranges.names[number] for number in np.unique(ranges.name).tolist()}
     fitting = matching(there, wanted)
@@ -215,7 +215,7 @@ def of_range(report: Report, wanted: str, instance: int) -> Windows:
 
 def with_warmup(report: Report, chosen: Windows) -> Windows:
     """Return the same with the warm-up ranges of the report."""
-    warm = ranges_of(report).warmup
+    warm = ranges_alone(report).warmup
     return replace(
         chosen,
         process=np.append(chosen.process, warm.process),

@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.show.interrupts import Raised
+from analysis.show.interrupts import Interruptible
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows
 from analysis.source.trace.events import Staging
@@ -191,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
     try:
-        with Raised(), _progress_bar(args.trace) as progress:
+        with Interruptible(), _progress_bar(args.trace) as progress:
             summary = convert(args.trace, args.output, overwrite=args.overwrite, progress=progress)
     except TraceError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)

@@ -12,7 +12,7 @@ from analysis.arithmetic.containment import (
     innermost,
 )
 from analysis.arithmetic.intervals import NONE, ordered, parents
-from analysis.nvidia.tree import levels_of, tightest
+from analysis.nvidia.tree import levels_of, tightest_parents
 
 Interval = tuple[int, int, int]
 Int64 = npt.NDArray[np.int64]
@@ -104,12 +104,12 @@ def test_nvidias_parent_is_the_tightest_and_the_first_of_equally_tight(
         for child in range(len(found))
     ]
     row = np.arange(len(found))
-    assert tightest(found.thread, found.start_ns, found.end_ns, row).tolist() == expected
+    assert tightest_parents(found.thread, found.start_ns, found.end_ns, row).tolist() == expected
 
 
 def test_ranges_that_are_each_others_parent_and_all_inside_have_no_level() -> None:
     found = spans([(1, 0, 90), (1, 10, 50), (1, 10, 50), (1, 15, 40), (1, 60, 80)])
-    parent = tightest(found.thread, found.start_ns, found.end_ns, np.arange(5))
+    parent = tightest_parents(found.thread, found.start_ns, found.end_ns, np.arange(5))
     assert parent.tolist() == [-1, 2, 1, 1, 0]
     assert levels_of(parent).tolist() == [0, -1, -1, -1, 1]
 
@@ -133,7 +133,7 @@ def test_thousands_of_nested_ranges_take_no_recursion() -> None:
     found, call = spans(rows), spans([(1, depth, depth + 1)])
     assert contained(found, call).counts().sum() == depth
     assert innermost(found, call).tolist() == [depth - 1]
-    parent = tightest(found.thread, found.start_ns, found.end_ns, np.arange(depth))
+    parent = tightest_parents(found.thread, found.start_ns, found.end_ns, np.arange(depth))
     assert levels_of(parent).tolist() == list(range(depth))
 
 

@@ -34,7 +34,7 @@ def table(names: list[str], **options: str) -> Table:
 def as_text(made: Table, width: int = 60) -> list[str]:
     """Return the lines of the human table."""
     stream = io.StringIO()
-    render.text(made, width, stream)
+    render.write_text(made, width, stream)
     return stream.getvalue().splitlines()
 
 

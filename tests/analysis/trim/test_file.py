@@ -200,7 +200,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(copy, "state", interrupted)
+    monkeypatch.setattr(copy, "note_trimming", interrupted)
     before = contents(tmp_path)
     assert run(path) == 130
     assert contents(tmp_path) == before
