@@ -34,7 +34,7 @@ MOST_DEGREES: Final = 1000.0
 
 @dataclass(frozen=True)
 class Judgement:
-    """For each of K names, NaN where there are too few steps.
+    """How K names differ between two runs; NaN where there are too few steps.
 
     Attributes:
         p: ``(K,)`` how likely chance alone makes at least such a difference.
@@ -48,7 +48,7 @@ class Judgement:
 
 
 def judge(before: Int64, after: Int64) -> Judgement:
-    """Return whether the means over steps differ.
+    """Return whether the mean times over steps differ between two runs, by Welch's test.
 
     Args:
         before: ``(K, S)`` times of each name in each step.
@@ -101,7 +101,7 @@ def student_tail(t: Float64, degrees: Float64) -> Float64:
 
 
 def student_quantile(degrees: Float64) -> Float64:
-    """Return the t that chance exceeds with probability `LEVEL`, for each number of degrees.
+    """Return for each number of degrees the t that chance exceeds with probability `LEVEL`.
 
     It is interpolated in 1/degrees, in which it is nearly straight.
 
@@ -114,7 +114,7 @@ def student_quantile(degrees: Float64) -> Float64:
 
 @cache
 def student_quantiles() -> tuple[Float64, Float64]:
-    """Return 1/degrees, ascending, and the quantile for each, sought by halving."""
+    """Return 1/degrees of freedom, ascending, and the quantile for each, sought by halving."""
     inverse = np.linspace(1 / MOST_DEGREES, 1, 200)
     low, high = np.zeros(len(inverse)), np.full(len(inverse), 20.0)
     for _ in range(24):
@@ -127,7 +127,7 @@ def student_quantiles() -> tuple[Float64, Float64]:
 def fieller_interval(
     means: tuple[Float64, Float64], variances: tuple[Float64, Float64], t: Float64
 ) -> tuple[Float64, Float64]:
-    """Return the ends of the interval of the second mean over the first.
+    """Return the ends of Fieller's interval of the ratio of the second mean to the first.
 
     They solve (b - r a)² = t² (vb + r² va) for r.
 
@@ -154,7 +154,7 @@ def fieller_interval(
 
 
 def changed(p: Float64) -> Bools:
-    """Return which of some names changed, allowing for how many there are.
+    """Return which of some names changed, allowing for how many names are judged together.
 
     Benjamini and Hochberg: of the ascending p the last that is no larger than its share of `LEVEL`,
     and all before it. Names that are not judged (NaN) do not count.

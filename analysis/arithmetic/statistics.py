@@ -17,7 +17,7 @@ DURATION_BITS: Final = 40
 
 @dataclass(frozen=True)
 class Statistics:
-    """One entry a group, in the order of the group numbers; a group without a call is all zero."""
+    """Statistics of durations, an entry a group; a group without a call is all zero."""
 
     calls: Int64
     total_ns: Int64

@@ -1,4 +1,4 @@
-"""What some intervals cover together, and what they leave uncovered."""
+"""The union of intervals: what they cover together, and the gaps that they leave."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.arithmetic.arrays import Int64
 
 
 def serialized(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64]:
-    """Return when each interval runs if those of one queue never run at the same time.
+    """Return when each interval would run if the intervals of a queue ran one after another.
 
     A stream is such a queue. Where a recording has two of its kernels overlap, the later waits.
     With E the ends, S the starts, D the durations and C their running sum, ``E[i] = max(E[i - 1],
@@ -41,7 +41,7 @@ def serialized(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int
 
 @dataclass(frozen=True)
 class IntervalUnion:
-    """The union of intervals: pieces that neither overlap nor touch.
+    """The union of intervals, as pieces that neither overlap nor touch.
 
     Attributes:
         start_ns: ``(P,)`` ascending.
@@ -76,21 +76,21 @@ class IntervalUnion:
 
     @property
     def gaps(self) -> tuple[Int64, Int64]:
-        """What lies between the pieces: ``(P - 1,)`` starts and ends."""
+        """The gaps between the pieces: ``(P - 1,)`` starts and ends."""
         return self.end_ns[:-1], self.start_ns[1:]
 
     @property
     def span_ns(self) -> int:
-        """From the first start to the last end."""
+        """The time from the first start to the last end, gaps included."""
         return int(self.end_ns[-1] - self.start_ns[0]) if len(self) else 0
 
     @property
     def busy_ns(self) -> int:
-        """How much is covered."""
+        """The time that the pieces cover."""
         return int((self.end_ns - self.start_ns).sum())
 
     def before(self, instant_ns: Int64) -> Int64:
-        """Return how much is covered before each instant.
+        """Return how much time the pieces cover before each instant.
 
         >>> union = IntervalUnion.of(np.array([0, 5]), np.array([4, 6]))
         >>> union.before(np.array([-1, 2, 4, 9])).tolist()
@@ -106,7 +106,7 @@ class IntervalUnion:
         return np.where(piece >= 0, earlier[at] + part, 0)
 
     def within(self, start_ns: Int64, end_ns: Int64) -> Int64:
-        """Return how much of each window is covered; 0 of one that ends before it starts."""
+        """Return how much of each window the pieces cover; 0 of one that ends before it starts."""
         covered: Int64 = np.maximum(self.before(end_ns) - self.before(start_ns), 0)
         return covered
 

@@ -28,7 +28,7 @@ _LISTED: Final = 10
 
 
 def read(paths: Sequence[str]) -> Records:
-    """Read files and merge them.
+    """Read the records of several files and merge them into one run's.
 
     Raises:
         ReportError: a file cannot be read, none has a record of times, or two files have different
@@ -114,7 +114,7 @@ def _add_failures(records: Records, failures: Iterable[Failure]) -> None:
 
 
 def stretches(ids: Iterable[int]) -> str:
-    """Return ids in short.
+    """Return ids in words, stretches of them by their first and last.
 
     >>> stretches([1, 2, 3, 7, 9, 10])
     '1-3, 7, 9-10'

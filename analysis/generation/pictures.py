@@ -30,7 +30,7 @@ _MOST_POINTS: Final = 20_000
 
 
 def draw(records: Records, folder: Path) -> list[Path]:
-    """Write the pictures into a folder, which is made if it is not there.
+    """Write the pictures of generation times into a folder, which is made where it is missing.
 
     Returns:
         The files.

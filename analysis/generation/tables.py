@@ -94,7 +94,7 @@ def _described(values: Float64) -> Row:
 
 
 def parts(records: Records) -> Table:
-    """Return what the time of the prompts consists of: it adds up to all of it."""
+    """Return the parts of the prompts' time, which add up to all of it."""
     rows: list[Row] = []
     for pair, made in records.pairs():
         times = {part: sum(value(each) for each in made) for part, value in PARTS.items()}
@@ -119,7 +119,7 @@ _OF_TEACHER: Final = ("teacher embedding", "teacher prefill", "projectors")
 
 @dataclass(frozen=True, slots=True)
 class StepGrowth:
-    """How decode steps change from one to the next; NaN where there is too little to tell.
+    """How the time of decode steps grows from one to the next; NaN where there are too few.
 
     Attributes:
         steps: that count: of prompts with at least `FEWEST_STEPS`.
@@ -139,12 +139,12 @@ class StepGrowth:
 
     @property
     def share(self) -> float:
-        """By how much of itself a step grows in 100 tokens."""
+        """The part of itself that a decode step grows by in 100 tokens."""
         return 100 * self.slope_ns / self.mean_ns if self.mean_ns else np.nan
 
     @property
     def verdict(self) -> str:
-        """Whether steps get longer, beyond chance."""
+        """Whether decode steps get longer, beyond chance."""
         if np.isnan(self.low_ns):
             return UNKNOWN
         if self.low_ns > 0:
@@ -206,11 +206,11 @@ def _groups(rest: list[tuple[Float64, Float64]]) -> list[tuple[Float64, Float64]
 
 
 def positions(records: Records) -> Table:
-    """Return the time of decode steps by how far the text has come, in stretches that double."""
+    """Return the time of decode steps by their position in the text, in stretches that double."""
     rows: list[Row] = []
-    said = []
+    sentences = []
     for pair, made in records.pairs():
-        said.append(growth_sentence(step_growth([each.steps_ns for each in made])))
+        sentences.append(growth_sentence(step_growth([each.steps_ns for each in made])))
         first = 0
         longest = max(each.tokens for each in made)
         while first < longest:
@@ -231,7 +231,7 @@ def positions(records: Records) -> Table:
                 }
             )
             first = last + 1
-    heading = "\n".join(["Decode steps by position", *_by_pair(records, said)])
+    heading = "\n".join(["Decode steps by position", *_by_pair(records, sentences)])
     return _table("generation_positions", rows, records, heading)
 
 
@@ -302,8 +302,8 @@ def references(records: Records) -> Table:
     """Return the figures of the first notes beside those of pairs of the same sizes."""
     rows: list[Row] = []
     for pair, made in records.pairs():
-        noted = first_notes_on(pair)
-        if noted is None:
+        figures = first_notes_on(pair)
+        if figures is None:
             continue
         prefill = [each.before_ns - each.part_ns("projector_total") for each in made]
         here = {
@@ -313,29 +313,29 @@ def references(records: Records) -> Table:
                 np.mean([e.tokens_per_s for e in made])
             ),
         }
-        for ((measure, unit), value), figure in zip(here.items(), noted, strict=True):
+        for ((measure, unit), value), figure in zip(here.items(), figures, strict=True):
             what: Row = {"pair": str(pair), "measure": measure, "unit": unit}
             rows.append(what | {"here": value, "first_notes": figure, "ratio": value / figure})
     return _table("generation_references", rows, records, "Beside the first notes' rough figures")
 
 
 def first_notes_on(pair: Pair) -> tuple[float, float, float] | None:
-    """Return what the first notes say of a pair of these sizes, if anything.
+    """Return the first notes' figures for a pair of models of such sizes, if there are any.
 
     >>> first_notes_on(Pair("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B-Base"))
     (950.0, 75.0, 13.0)
     """
-    for base, teacher, noted in FIRST_NOTES:
+    for base, teacher, figures in FIRST_NOTES:
         if re.search(base, pair.base.lower()) and re.search(teacher, (pair.teacher or "").lower()):
-            return noted
+            return figures
     return None
 
 
-def _by_pair(records: Records, said: Sequence[str]) -> list[str]:
+def _by_pair(records: Records, sentences: Sequence[str]) -> list[str]:
     pairs = [str(pair) for pair, _ in records.pairs()]
     if len(pairs) == 1:
-        return list(said)
-    return [f"{pair}: {line}" for pair, line in zip(pairs, said, strict=True)]
+        return list(sentences)
+    return [f"{pair}: {line}" for pair, line in zip(pairs, sentences, strict=True)]
 
 
 def _table(name: str, rows: list[Row], records: Records, heading: str) -> Table:

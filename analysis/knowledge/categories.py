@@ -28,7 +28,7 @@ CATEGORIES: Final = (
 
 
 def operator_pattern(*words: str) -> str:
-    """Return a pattern for these ATen operators, their in-place, private and backward variants.
+    """Return a pattern for ATen operators, with their in-place, private and backward variants.
 
     >>> operator_pattern("mm silu")
     '^aten::_?(?:mm|silu)(?:_backward)?_?$'
@@ -137,7 +137,7 @@ FUSED_KERNEL: Final = re.compile(r"triton_(?:poi|red|per)_fused_|(?:graph_\d+_)?
 
 @cache
 def compiled_patterns(kind: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Return the patterns for a kind of name, in the order in which they are tried."""
+    """Return the compiled patterns for a kind of name, in the order in which they are tried."""
     table = {
         "kernel": KERNEL_PATTERNS,
         "fused": FUSED_KERNEL_PATTERNS,
@@ -148,7 +148,7 @@ def compiled_patterns(kind: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 @lru_cache(maxsize=1 << 16)
 def category(name: str) -> str:
-    """Return the category of a GPU kernel, of a kernel of Inductor's, or of an ATen operator.
+    """Return the category of a GPU kernel, a fused kernel of Inductor's, or an ATen operator.
 
     The first pattern that matches counts, in the order of `CATEGORIES`.
 
@@ -171,5 +171,5 @@ def category(name: str) -> str:
 
 
 def categories(names: Iterable[str]) -> list[str]:
-    """Return the category of each name; a name that comes again is looked up once."""
+    """Return the category of each name; a name that comes again is looked up only once."""
     return [category(name) for name in names]

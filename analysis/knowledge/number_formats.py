@@ -1,4 +1,4 @@
-"""In which number format a run's matrix products were done."""
+"""The number format of a run's matrix products: as the launcher noted it, or by kernels' names."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def of_report(report: Report, work: Work | None = None) -> str:
     Returns:
         One of `analysis.knowledge.peaks.FORMATS`, or "" where it is not known.
     """
-    noted = OF_DTYPE.get(report.run.get("dtype", ""), "")
-    if noted == "fp32" and report.run.get("tf32") == "true":
+    of_launcher = OF_DTYPE.get(report.run.get("dtype", ""), "")
+    if of_launcher == "fp32" and report.run.get("tf32") == "true":
         return "tf32"
-    if noted or work is None or work.on_cpu:
-        return noted
+    if of_launcher or work is None or work.on_cpu:
+        return of_launcher
     times = gemm_times(work)
     return max(times, key=times.__getitem__, default="")

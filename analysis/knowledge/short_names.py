@@ -1,4 +1,4 @@
-"""Short names for people: what a PyTorch kernel computes, without what it is wrapped in."""
+"""Short names of kernels, for people: what a PyTorch kernel computes, without its wrappers."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ _NOISE: Final = re.compile(r"(?<![\w>])(?:at::native::|at::cuda::|c10::|<unnamed
 
 
 def short_name(name: str) -> str:
-    """Return a kernel's name as short as it can be told by; any other name as it is.
+    """Return a short name of a PyTorch kernel, by what it computes; any other name as it is.
 
     PyTorch's elementwise and reduction kernels are templates, and only an argument deep inside
     says what they compute.
@@ -53,7 +53,7 @@ are tensors, and how many elements or threads each instance takes."""
 
 
 def distinct_short_names(names: Sequence[str]) -> list[str]:
-    """Return names in brief, of which two are equal only where the names are.
+    """Return short names of kernels, of which two are equal only where the full names are.
 
     Where several would become the same, each gets what tells it apart: the number format and so
     on, or, where that does not, a number.

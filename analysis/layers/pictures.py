@@ -20,7 +20,7 @@ MOST: Final = 12
 
 
 def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
-    """Write the pictures into a folder, which is made if it is not there.
+    """Write the pictures of layer times into a folder, which is made where it is missing.
 
     Returns:
         The files: ``layers.png``, ``layer_parts.png``, ``layer_growth.png``.

@@ -33,8 +33,8 @@ def summary(files: Files) -> Table:
     """
     rows = [_configuration(group) for group in groups(files)]
     hidden = ("min_ns", "max_ns", "attn_ns", "ffn_ns", "other_ns", "slowest_ns", "source")
-    said = ("bottleneck", "bottleneck_share")  # by sentences above the table
-    return _table("layer_configurations", rows, files, ("layers", "runs"), (*hidden, *said))
+    in_heading = ("bottleneck", "bottleneck_share")  # by sentences above the table
+    return _table("layer_configurations", rows, files, ("layers", "runs"), (*hidden, *in_heading))
 
 
 def _configuration(group: Group) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _configuration(group: Group) -> dict[str, Any]:
 
 
 def by_layer(files: Files) -> Table:
-    """Return every layer of each configuration.
+    """Return the times of every layer of each configuration.
 
     Returns:
         ``file, batch_size, input_len, layer, runs, mean_ns, std_ns, attn_ns, attn_std_ns, ffn_ns,
@@ -94,7 +94,7 @@ def _layers(group: Group) -> list[dict[str, Any]]:
 
 
 def by_part(files: Files) -> Table:
-    """Return the parts of each configuration, all layers together, and what they are parts of.
+    """Return the times of the parts of each configuration, all layers together.
 
     Returns:
         ``file, batch_size, input_len, part, within, mean_ns, std_ns, share, cpu_ns, gpu_ns,

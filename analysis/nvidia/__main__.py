@@ -64,7 +64,7 @@ OLD_NAMES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Request:
-    """A report and its arguments."""
+    """One of NVIDIA's reports, and the arguments to make it with."""
 
     name: str
     naming: str = ""
@@ -76,7 +76,7 @@ class Request:
         return ":".join([self.name, *filter(None, arguments)])
 
     def made(self, report: Report) -> Table:
-        """Return the report.
+        """Return NVIDIA's report, made of a file.
 
         Raises:
             ReportError: this file has nothing for it; nsys prints nothing then.
@@ -92,7 +92,7 @@ class Request:
 
 
 def request(text: str) -> Request:
-    """Return what ``NAME[:base|:mangled][:nvtx-name]`` asks for; else it is wrong usage.
+    """Return the report that ``NAME[:base|:mangled][:nvtx-name]`` names; else it is wrong usage.
 
     A dash does for the colon before ``base`` and ``mangled``, as it does in names of files.
     """
@@ -113,7 +113,7 @@ def request(text: str) -> Request:
 
 
 def warmup_notes(report: Report) -> tuple[str, ...]:
-    """Return a line that says how much of the work was warm-up, if there was one."""
+    """Return a line on how much of the work was warm-up, if there was any."""
     if not tables.has_range(report, (names.WARMUP, *ALIASES[names.WARMUP])):
         return ()
     try:
@@ -128,7 +128,7 @@ def warmup_notes(report: Report) -> tuple[str, ...]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the report; see the module's docstring."""
+    """Print one of NVIDIA's reports; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.nvidia")
     parser.add_argument(
         "--report",

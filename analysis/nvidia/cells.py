@@ -34,7 +34,7 @@ TIE: Final = 1e-6
 
 
 def rounded(values: Float64) -> Float64:
-    """Return what ``round(x, 1)`` is in SQLite 3.42: x and 0.05 and a nudge, cut after one digit.
+    """Return values rounded as ``round(x, 1)`` of SQLite 3.42: x, 0.05 and a nudge, cut to a digit.
 
     Below 2**42 it adds 3e-16 of x, so that a half that binary numbers can only nearly hold (0.35)
     is rounded up all the same; see `sqlite3_str_vappendf`. NaN stays NaN.
@@ -50,7 +50,7 @@ def rounded(values: Float64) -> Float64:
 
 
 def nvidia_statistics(group: Int64, values: Int64, groups: int, unit: float = 0.1) -> Statistics:
-    """Return `statistics.summarize`, the deviation with NVIDIA's own error where it shows.
+    """Return the statistics of groups, with NVIDIA's error in the deviation where it shows.
 
     NVIDIA's ``stdev`` goes through the rows one by one (Welford's method). It differs from the
     deviation computed at once in the last bits, and those decide where a deviation lies half-way
@@ -71,7 +71,7 @@ def nvidia_statistics(group: Int64, values: Int64, groups: int, unit: float = 0.
 
 
 def welford(values: list[int]) -> float:
-    """Return the sample's deviation as SQLite's ``extension-functions.c`` computes it."""
+    """Return the sample's standard deviation as SQLite's ``extension-functions.c`` computes it."""
     mean = squares = 0.0
     for count, value in enumerate(values, start=1):
         delta = value - mean
@@ -127,7 +127,7 @@ def readable(table: Table) -> Table:
 
 
 def number_cells(name: str, column: npt.NDArray[np.generic]) -> list[str]:
-    """Return the cells of a column of numbers: MB with three digits, all else as Python does."""
+    """Return the cells of a column of numbers: MB with three digits, others as in Python."""
     if name.endswith(MEGABYTES):
         return [f"{value:.3f}" for value in column.tolist()]
     if column.dtype.kind == "f":
@@ -136,7 +136,7 @@ def number_cells(name: str, column: npt.NDArray[np.generic]) -> list[str]:
 
 
 def csv_cell(text: str) -> str:
-    r"""Return a cell as nsys writes it: in quotes if it holds a comma, with quotes in it as is.
+    r"""Return a cell of csv as nsys writes it: quoted where it holds a comma, quotes inside as is.
 
     So nsys writes some names in a way that nothing could read back: with a comma and a quote, with
     a quote in front, with a line break. Those are written as csv should be; this is the only

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kernels:
-    """Kernels: their names, ``(K,)`` durations, and numbers of process and correlation id."""
+    """The kernels of a report: names, ``(K,)`` durations, and numbers of their correlation ids."""
 
     names: list[str]
     name: Int64
@@ -44,7 +44,7 @@ class Kernels:
 
 @dataclass(frozen=True)
 class KernelRows:
-    """What the report groups: a kernel, a call that launched it, a range around that call.
+    """The rows that ``nvtx_kern_sum`` groups: a kernel, its launch, a range around the launch.
 
     Attributes:
         kernel: ``(N,)`` the position of the kernel.
@@ -77,7 +77,7 @@ def nvtx_kern_sum(report: Report, naming: str = "") -> Table:
 
 
 def read_kernels(report: Report, naming: str) -> Kernels:
-    """Return the kernels under a naming of `analysis.nvidia.tables.NAME_COLUMNS`."""
+    """Return the kernels of a report, named by one of `analysis.nvidia.tables.NAME_COLUMNS`."""
     wanted = {"process": "globalPid", "correlation": "correlationId"}
     rows = read.kernel_columns(report, naming, **wanted)
     names, name = read.names_of(report, rows["name_id"])
@@ -102,7 +102,7 @@ def launched_kernels(found: Launches, keys: CorrelationKeys) -> tuple[Int64, Int
 
 
 def kernel_rows(found: Launches, kernels: Kernels, threads: Int64) -> KernelRows:
-    """Return every kernel with every call that launched it and every range around that.
+    """Return every kernel with each call that launched it and each range around that call.
 
     Args:
         found: the launches.
@@ -130,12 +130,12 @@ def kernel_rows(found: Launches, kernels: Kernels, threads: Int64) -> KernelRows
 
 
 def label_count(ranges: Events) -> int:
-    """Return how many numbers names and styles of ranges take."""
+    """Return how many numbers the labels of ranges take: their names, each in two styles."""
     return 2 * len(ranges.names) + 4
 
 
 def kern_sum_table(found: Launches, kernels: Kernels) -> Table:
-    """Return the report, ordered by range, process, thread, then most time."""
+    """Return ``nvtx_kern_sum`` of some launches, by range, process and thread, then most time."""
     threads = np.unique(np.append(without_machine(distinct(found.launch.thread)), NONE))
     rows = kernel_rows(found, kernels, threads)
     kinds, most = len(kernels.names) + 1, label_count(found.ranges)

@@ -39,7 +39,7 @@ def names_of_codes(names: list[str], code: Int64) -> list[str]:
 
 
 def durations(found: Statistics) -> dict[str, Int64 | Float64]:
-    """Return the five columns of times that most reports have."""
+    """Return the five columns of durations that most of NVIDIA's reports have."""
     return {
         "Avg (ns)": rounded(found.mean_ns),
         "Med (ns)": rounded(found.median_ns),
@@ -82,7 +82,7 @@ def nvtx_sum(report: Report, *, push_pop_only: bool = False) -> Table:
 
 
 def nvtx_pushpop_sum(report: Report) -> Table:
-    """Return ``nvtx_pushpop_sum``: the same of push/pop ranges alone."""
+    """Return ``nvtx_pushpop_sum``: how long the push/pop ranges of a name were open."""
     return nvtx_sum(report, push_pop_only=True)
 
 
@@ -96,7 +96,7 @@ def column_of_nulls(name: str, column: object) -> Int64 | Float64:
 
 @dataclass(frozen=True)
 class RangesAndCalls:
-    """What launches are sought among.
+    """The ranges and the CUDA calls of a report, among which launches are sought.
 
     Attributes:
         ranges: those that began and ended on one thread, ordered as by `ordered`.
@@ -113,7 +113,7 @@ class RangesAndCalls:
 
 @dataclass(frozen=True)
 class Launches(RangesAndCalls):
-    """Calls that launched something, beside the ranges around them.
+    """The calls that launched work, with the ranges around them.
 
     Attributes:
         launch: ``C`` of them, ordered by thread and start; a launch that was recorded twice is
@@ -130,7 +130,7 @@ class Launches(RangesAndCalls):
 
 
 def ranges_and_calls(report: Report, *, prefix: bool = True) -> RangesAndCalls:
-    """Return the ranges and the calls of a report.
+    """Return the ranges of a report, ordered as intervals, and its CUDA calls.
 
     Args:
         report: what was recorded.
@@ -172,7 +172,7 @@ def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Intervals, Int
 
 
 def launches_in_ranges(place: RangesAndCalls, keys: CorrelationKeys) -> Launches:
-    """Return the calls that launched what the keys number, and which ranges contain them."""
+    """Return the calls that launched what the keys number, and the ranges that contain them."""
     calls = place.calls
     number = keys.find(global_process_of(calls["thread"]), calls["correlation"])
     some = np.flatnonzero((number != NONE) & (calls["correlation"] != tables.MISSING))
@@ -209,7 +209,7 @@ def nvtx_gpu_proj_sum(report: Report) -> Table:
 
 
 def operation_extents(report: Report) -> tuple[CorrelationKeys, Int64, Int64]:
-    """Return numbers for all that ran on a GPU, and ``(K,)`` first starts and last ends, in ns."""
+    """Return keys of all GPU operations, and ``(K,)`` first starts and last ends of each, in ns."""
     parts = [read.work(report, table) for table in OPERATIONS if report.has(table)]
     fields = ("process", "correlation", "start_ns", "end_ns")
     process, correlation, start, end = (

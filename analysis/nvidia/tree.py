@@ -15,7 +15,7 @@ from analysis.arithmetic.intervals import NONE, last_at_least, maxima, nested, p
 
 
 def tightest_parents(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
-    """Return the parent of each range: the tightest other one, of equally tight the first row.
+    """Return the parent of each range: the tightest other range around it, by row among equals.
 
     Args:
         thread: ``(N,)`` ordered as by `analysis.arithmetic.intervals.ordered`, like the others.
@@ -44,7 +44,7 @@ def tightest_parents(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int
 
 
 def first_of_equals(thread: Int64, start: Int64, end: Int64) -> Int64:
-    """Return for each range the first of those with the same bounds on its thread."""
+    """Return for each range the first of the ranges with its bounds on its thread."""
     if not len(start):
         return np.empty(0, np.int64)
     new = (start[1:] != start[:-1]) | (end[1:] != end[:-1]) | (thread[1:] != thread[:-1])
@@ -53,7 +53,7 @@ def first_of_equals(thread: Int64, start: Int64, end: Int64) -> Int64:
 
 
 def tightest_by_search(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
-    """Return the same where ranges overlap without nesting, or are empty.
+    """Return the tightest range around each, where ranges overlap without nesting or are empty.
 
     The containers of a range are gone through from the last to begin; one that begins further away
     than the best so far is loose cannot be tighter, nor can those before it.
@@ -78,7 +78,7 @@ def tightest_by_search(thread: Int64, start: Int64, end: Int64, row: Int64) -> I
 
 
 def breaks_the_index(start: Int64, end: Int64, first: int, last: int) -> bool:
-    """Return whether NVIDIA's index of ranges refuses one of these, so that its report fails.
+    """Return whether NVIDIA's index refuses one of some ranges, so that its report fails.
 
     It is an R-tree of SQLite: times are scaled to 1 to 2 and kept in 32 bits, a start rounded down
     and an end rounded up, and what then ends before it starts is refused. A range that ends a
@@ -99,7 +99,7 @@ def breaks_the_index(start: Int64, end: Int64, first: int, last: int) -> bool:
 
 
 def levels_of(parent: Int64) -> Int64:
-    """Return how many parents each range has above it, `NONE` where two are each other's.
+    """Return how many ancestors each range has; `NONE` where two are each other's parent.
 
     >>> levels_of(np.array([-1, 0, 1, 4, 3, 4])).tolist()
     [0, 1, 2, -1, -1, -1]

@@ -61,7 +61,7 @@ def cuda_gpu_kern_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fal
 
 
 def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str], Int64]:
-    """Return names of the form ``range/kernel`` where a range is around the launch.
+    """Return kernels' names as ``range/kernel``, where a range is around the launch.
 
     Domains are not named here. Of ranges that began together the first in the file counts.
 
@@ -156,7 +156,7 @@ def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fa
 def kernel_call_pairs(
     process: Int64, correlation: Int64, calls: dict[str, Int64]
 ) -> tuple[Int64, Int64]:
-    """Return kernels, ``(P,)`` ascending, and the calls, ``(P,)``, that launched them: all pairs.
+    """Return all pairs of a kernel, ``(P,)`` ascending, and a call that launched it, ``(P,)``.
 
     Args:
         process: ``(N,)`` global process ids of kernels.
@@ -175,7 +175,7 @@ def kernel_call_pairs(
 
 
 def order_codes(values: tuple[Int64, ...], codes: tuple[tuple[Int64, int], ...]) -> Int64:
-    """Return ``(N,)`` numbers that order rows as the values and codes do, one after another.
+    """Return ``(N,)`` numbers that order rows as their values, then their codes, do.
 
     Args:
         values: columns of any numbers, each ``(N,)``, the foremost first.
@@ -219,7 +219,7 @@ def without_version(name: str) -> str:
 
 
 def cuda_api_sum(report: Report) -> Table:
-    """Return ``cuda_api_sum``: CUDA calls by the number of their name, not by what is shown."""
+    """Return ``cuda_api_sum``: CUDA calls by the id of their name, not by the name shown."""
     report.require(tables.RUNTIME, remedy=NO_CUDA)
     calls = read.call_times(report)
     kind, group = tables.compact(calls["name_id"] - tables.MISSING)
@@ -239,7 +239,7 @@ def cuda_api_sum(report: Report) -> Table:
 
 
 def cuda_gpu_mem_time_sum(report: Report) -> Table:
-    """Return ``cuda_gpu_mem_time_sum``: copies and sets by kind, how long they took."""
+    """Return ``cuda_gpu_mem_time_sum``: the time of copies and sets, by kind."""
     names, stats = memory_statistics(report, '"end" - start', 0.1)
     table = Table(
         name="cuda_gpu_mem_time_sum",
@@ -255,7 +255,7 @@ def cuda_gpu_mem_time_sum(report: Report) -> Table:
 
 
 def cuda_gpu_mem_size_sum(report: Report) -> Table:
-    """Return ``cuda_gpu_mem_size_sum``: copies and sets by kind, how much they moved."""
+    """Return ``cuda_gpu_mem_size_sum``: the bytes of copies and sets, by kind."""
     names, stats = memory_statistics(report, "bytes", 1000)
     sizes = {
         "Avg (MB)": stats.mean_ns,
@@ -277,7 +277,7 @@ def cuda_gpu_mem_size_sum(report: Report) -> Table:
 
 
 def memory_statistics(report: Report, value: str, unit: float) -> tuple[list[str], Statistics]:
-    """Return the kinds of copies and sets there are, by name, and statistics of a value.
+    """Return the kinds of copies and sets, by name, and statistics of one value of each.
 
     Args:
         report: has them.

@@ -1,4 +1,4 @@
-"""What Ctrl-C does while a command starts and ends: one line and status 130, at once.
+"""Ctrl-C while a command starts, runs and ends: one line, and exit status 130, at once.
 
 Python raises KeyboardInterrupt. While a command still imports what it needs, nobody is there to
 catch it, and modules written in C lose it or make another error of it. Nothing is begun yet, so
@@ -54,7 +54,7 @@ def is_starting(argv: list[str], typed: list[str]) -> bool:
 
 
 class Interruptible:
-    """Inside, Ctrl-C raises KeyboardInterrupt, as Python does; after it, it ends a command."""
+    """The part of a command in which Ctrl-C raises KeyboardInterrupt; after it, Ctrl-C ends it."""
 
     def __enter__(self) -> None:
         self._is_command = _exchange(end, signal.default_int_handler)
@@ -65,7 +65,7 @@ class Interruptible:
 
 
 def end(number: int, frame: "FrameType | None") -> None:
-    """Handle the signal: say one line, and end the process without unwinding what it does."""
+    """Handle SIGINT: print one line, and end the process without unwinding what it does."""
     try:
         os.write(2, MESSAGE.encode())
     finally:

@@ -1,4 +1,4 @@
-"""Files that are written: replaced as a whole, or a SQLite database that tables are added to.
+"""Output files: replaced as a whole, or a SQLite database that answers are added to.
 
 A database may hold the answers about many reports, to questions asked in many ways: the first two
 columns of each table, `MARK_COLUMNS`, say of which report a row is and how it was asked for. Adding
@@ -70,7 +70,7 @@ def replacing(output: Path, *read: Path, over_reports: bool = False) -> Iterator
 
 
 def writable_target(output: Path, *read: Path, over_reports: bool = False) -> Path:
-    """Return what the output names, links followed.
+    """Return the file that an output names, links followed, if it may be written to.
 
     Raises:
         ReportError: it is a report that is read, another (unless ``over_reports``), or a directory.
@@ -86,7 +86,7 @@ def writable_target(output: Path, *read: Path, over_reports: bool = False) -> Pa
 
 
 def is_report(path: Path) -> bool:
-    """Return whether a file that is there is a report of nsys, exported or not, or one of ours."""
+    """Return whether an existing file is a report: of nsys, exported or not, or one of ours."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -215,8 +215,8 @@ def _is_there(name: str, columns: list[str], connection: sqlite3.Connection, out
             "lacks": [each for each in columns if each not in found],
             "also has": [each for each in found if each not in columns],
         }
-        said = "; it ".join(f"{word} {_some(part)}" for word, part in parts.items() if part)
-        problem = f"a table there is called {name!r} and is of another kind (it {said})"
+        differences = "; it ".join(f"{word} {_some(part)}" for word, part in parts.items() if part)
+        problem = f"a table there is called {name!r} and is of another kind (it {differences})"
         raise ReportError(output, problem, OTHER_NAME)
     return True
 

@@ -19,7 +19,7 @@ _DOTS_PER_INCH: Final = 110
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder that pictures go to, before any work is done for them.
+    """Make the folder that pictures go to, before the work that they will show is done.
 
     Raises:
         ReportError: matplotlib is not installed, or the folder cannot be made.

@@ -30,7 +30,7 @@ NAME: Final = "name"
 
 
 def duration(nanoseconds: float) -> str:
-    """Return a time in the unit that suits it, to four digits.
+    """Return a time in the unit that suits it (ns to s), to four digits.
 
     >>> duration(950), duration(21_023_800), duration(1_500_000_000)
     ('950 ns', '21.02 ms', '1.500 s')
@@ -52,7 +52,7 @@ def digits(value: float) -> str:
 
 
 def scaled(value: float, unit: str = "") -> str:
-    """Return a count with a decimal prefix.
+    """Return a count with a decimal prefix and its unit.
 
     >>> scaled(811_597_824, "FLOP"), scaled(12)
     ('811.6 MFLOP', '12')
@@ -85,7 +85,7 @@ def percent(share: float) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """Return a count with its word.
+    """Return a count with the word for what it counts, in singular or plural.
 
     >>> plural(1, "step"), plural(3000, "step")
     ('1 step', '3,000 steps')
@@ -106,7 +106,7 @@ UNITS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
 
 
 def value_text(column: str, value: float | str) -> str:
-    """Return a value as the human table shows it; a number that is missing (NaN) as a dash."""
+    """Return a value of a column as a person reads it; a number that is missing (NaN) as a dash."""
     if isinstance(value, str):
         return visible(value)
     if math.isnan(value):
@@ -118,7 +118,7 @@ def value_text(column: str, value: float | str) -> str:
 
 
 def column_title(column: str) -> str:
-    """Return the title of a column in the human table.
+    """Return the title of a column in a table for people.
 
     >>> column_title("total_ns"), column_title("time_ratio")
     ('total', 'time ratio')
@@ -129,7 +129,7 @@ def column_title(column: str) -> str:
 
 
 def visible(name: str) -> str:
-    r"""Return text with everything that does not print written as an escape.
+    r"""Return text in which everything that does not print is written as an escape.
 
     That is control characters (a terminal obeys them), line breaks, and invisible marks such as
     those that turn the direction of writing.
@@ -146,7 +146,7 @@ def visible(name: str) -> str:
 
 
 def cut(name: str, width: int) -> str:
-    """Return text at most ``width`` columns wide, cut in the middle.
+    """Return text of at most ``width`` columns, shortened in the middle.
 
     >>> cut("ampere_sgemm_128x64_nn", 11)
     'amper…64_nn'
@@ -162,19 +162,19 @@ def cut(name: str, width: int) -> str:
 
 
 def cut_apart(names: Sequence[str], width: int) -> list[str]:
-    """Return each text cut to a width, with a number where different ones would look the same.
+    """Return texts shortened to a width, numbered where different ones would look alike.
 
     >>> cut_apart(["block.0.weight", "block.1.weight", "bias"], 11)
     ['bloc…ght #1', 'bloc…ght #2', 'bias']
     """
     whole = [cut(name, width) for name in names]
-    told = zip(names, whole, numbered(whole, names), strict=True)
-    marks = [(name, longer.removeprefix(short)) for name, short, longer in told]
+    short_and_numbered = zip(names, whole, numbered(whole, names), strict=True)
+    marks = [(name, longer.removeprefix(short)) for name, short, longer in short_and_numbered]
     return [cut(name, width - len(mark)) + mark for name, mark in marks]
 
 
 def write_text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> None:
-    """Write the table for a person.
+    """Write a table for a person to read.
 
     Args:
         table: what to write.
@@ -208,7 +208,7 @@ def write_text(table: Table, width: int, stream: TextIO, *, plain: bool = True) 
 
 
 def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Grid:
-    """Return what `rich` draws of cells that fit.
+    """Return the table that `rich` draws of cells which fit its width.
 
     Args:
         cells: what is shown in each column.
@@ -244,7 +244,7 @@ def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Gri
 def fit_columns(
     cells: dict[str, list[str]], words: set[str], droppable: Sequence[str], width: int
 ) -> int:
-    """Make the cells fit: leave out droppable columns, then cut the widest column of words.
+    """Make cells fit a width: leave out droppable columns, then shorten the widest column of words.
 
     Args:
         cells: what is shown in each column; changed in place.
@@ -279,7 +279,7 @@ def fit_columns(
 
 
 def as_csv(table: Table) -> str:
-    """Return the table as csv: integers as they are, other numbers to their last digit.
+    """Return a table as csv: integers as they are, other numbers to their last digit.
 
     What is missing (NaN) is an empty field.
     """
@@ -293,7 +293,7 @@ def as_csv(table: Table) -> str:
 
 
 def as_json(table: Table) -> str:
-    """Return the table as a json array of objects, one a line; what is missing (NaN) is null."""
+    """Return a table as a json array of objects, one a line; a missing number (NaN) is null."""
     lines = [
         json.dumps(
             {
@@ -309,7 +309,7 @@ def as_json(table: Table) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """Return the table as GitHub's markdown, in human units and with full names."""
+    """Return a table as GitHub's markdown, in human units and with full names."""
     seen = [column for column in table.columns if column not in table.hidden]
     words = [isinstance(table.columns[column], list) for column in seen]
     lines = [

@@ -1,4 +1,4 @@
-"""An answer: named columns of equal length, with what there is to say about them."""
+"""The answer to a question: named columns of equal length, a heading and notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Column = npt.NDArray[Any] | list[str]
 
 @dataclass(frozen=True)
 class Table:
-    """The answer to one question.
+    """The answer to one question, as named columns of equal length.
 
     Attributes:
         name: what it is called as a table of a database.
@@ -46,7 +46,7 @@ class Table:
         return len(next(iter(self.columns.values()), []))
 
     def take(self, order: npt.NDArray[np.intp] | Int64) -> Self:
-        """Return the rows at these positions, in this order."""
+        """Return the table with the rows at some positions, in their order."""
         return replace(
             self,
             columns={
@@ -58,12 +58,12 @@ class Table:
         )
 
     def head(self, rows: int) -> Self:
-        """Return the first rows."""
+        """Return the table with only its first rows."""
         cut = {name: column[:rows] for name, column in self.columns.items()}
         return replace(self, columns=cut)
 
     def rows(self) -> list[dict[str, int | float | str]]:
-        """Return the rows as dictionaries of plain Python values."""
+        """Return the rows of the table as dictionaries of plain Python values."""
         lists = [
             column if isinstance(column, list) else column.tolist()
             for column in self.columns.values()

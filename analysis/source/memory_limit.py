@@ -53,7 +53,7 @@ ACTIVITY: Final = "CUPTI_ACTIVITY_KIND_"
 
 @contextmanager
 def paged_if_needed(report: Report) -> Iterator[None]:
-    """Let the arrays of a report lie in temporary files while it is open, if they must.
+    """Keep the arrays of a report in temporary files while it is open, if memory is too small.
 
     Raises:
         ReportError: they must, and there is no folder on a disk.
@@ -73,7 +73,7 @@ _open: Final[list[int]] = []
 
 @contextmanager
 def paged_beyond_memory(report: Report, needed: int) -> Iterator[None]:
-    """Let arrays lie in files where so much is needed that it does not fit into memory."""
+    """Keep arrays in temporary files where more memory is needed than is free."""
     if sys.platform != "linux":  # other systems take memory to disk by themselves
         yield
         return
@@ -97,7 +97,7 @@ def paged_beyond_memory(report: Report, needed: int) -> Iterator[None]:
 
 
 def needed_bytes(report: Report) -> int:
-    """Return how much memory the commands take at most to read and work on a report.
+    """Return how much memory the commands take at most to read a report and work on it.
 
     The rows are not counted, which would read all of them: they are not more than the last one's
     number says, nor than have room in the file.
@@ -114,7 +114,7 @@ def needed_bytes(report: Report) -> int:
 
 
 def last_row(report: Report, table: str) -> int:
-    """Return the number of the last row of a table; without numbers (a view) how many there are."""
+    """Return the number of a table's last row; of a view, how many rows it has."""
     try:
         last = int(report.columns(f'SELECT coalesce(max(rowid), -1) AS n FROM "{table}"')["n"][0])
     except ReportError:
@@ -123,7 +123,7 @@ def last_row(report: Report, table: str) -> int:
 
 
 def out_of_memory_error(report: Report) -> ReportError:
-    """Return the error that says what there was too little of, after a `MemoryError`."""
+    """Return the error for a report after a `MemoryError`: what memory or disk was too small."""
     needed = f"it may need {bytes_text(sum(_open))}"
     paging = sys.modules.get("analysis.source.paging")
     failure = paging.failure() if paging else None
@@ -146,7 +146,7 @@ def bytes_text(number: int) -> str:
 
 
 def available_bytes() -> int:
-    """Return how much memory there is to use.
+    """Return how much memory this process may still use.
 
     Raises:
         ReportError: `VARIABLE` is set and is no amount of memory.
@@ -158,7 +158,7 @@ def available_bytes() -> int:
 
 
 def bytes_from_text(word: str) -> int:
-    """Return a number of bytes from what a person writes.
+    """Return the number of bytes that a person wrote as an amount of memory.
 
     >>> bytes_from_text("1.5G"), bytes_from_text("500 MiB"), bytes_from_text("4096")
     (1610612736, 524288000, 4096)
@@ -170,12 +170,12 @@ def bytes_from_text(word: str) -> int:
 
 
 def machine_bytes() -> int:
-    """Return what the kernel says programs can have without swapping."""
+    """Return how much memory the kernel says programs can have without swapping."""
     return numbers_of(PROC / "meminfo").get("MemAvailable:", 1 << 62) * 1024
 
 
 def container_bytes() -> Iterator[int]:
-    """Yield what each control group around this process leaves of its limit.
+    """Yield how much memory each control group around this process leaves of its limit.
 
     The pages of files do not count: they go where something else needs the room.
     """
@@ -199,7 +199,7 @@ def container_bytes() -> Iterator[int]:
 
 
 def limit_bytes() -> Iterator[int]:
-    """Yield what the limit on data leaves, where there is one."""
+    """Yield how much memory the limit on data (``ulimit -d``) leaves, where there is one."""
     import resource  # not on every system
 
     most, _ = resource.getrlimit(resource.RLIMIT_DATA)
@@ -208,14 +208,14 @@ def limit_bytes() -> Iterator[int]:
 
 
 def address_space_is_limited() -> bool:
-    """Return whether there is a limit on the address space: files count against it as well."""
+    """Return whether the address space is limited: files count against it as well."""
     import resource
 
     return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def disk_folder() -> Path | None:
-    """Return a folder for large temporary files, or None where all are in memory themselves."""
+    """Return a folder on a disk for large temporary files, or None where all are in memory."""
     folders = (Path(tempfile.gettempdir()).resolve(), LARGE_FILES)
     kinds = file_system_kinds()
     return next((folder for folder in folders if folder.is_dir() and on_disk(folder, kinds)), None)
@@ -228,19 +228,19 @@ def on_disk(folder: Path, kinds: dict[Path, str]) -> bool:
 
 
 def file_system_kinds() -> dict[Path, str]:
-    """Return the kind of each file system, by where it is; of several at one place the last."""
+    """Return the kind of each file system by its mount point; of several at one place the last."""
     fields = [line.split() for line in lines_of(PROC / "self/mounts")]
     return {Path(place): kind for _, place, kind, *_ in fields}
 
 
 def numbers_of(path: Path) -> dict[str, int]:
-    """Return the numbers of a file with a name and a number on each line."""
+    """Return the numbers of a file that has a name and a number on each line."""
     fields = [line.split() for line in lines_of(path)]
     return {name: int(rest[0]) for name, *rest in fields if rest and rest[0].isdecimal()}
 
 
 def number_of(path: Path) -> int | None:
-    """Return the number that is all of a file; None where there is no file, or no limit in it."""
+    """Return the number that is all of a file; None where there is no file, or no number in it."""
     word = "".join(lines_of(path))
     return int(word) if word.isdecimal() else None
 

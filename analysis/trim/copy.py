@@ -1,4 +1,4 @@
-"""Copying the rows of a report that are kept into a new file, in SQL and a piece at a time.
+"""The rows of a report that are kept, copied into a new file in SQL, a piece at a time.
 
 Nothing is held in memory, so a report may be larger than that; what is written down on the way (the
 first call of each correlation id, the stretches, the strings in use) lies in a file of its own. How
@@ -46,12 +46,12 @@ EXTRAPOLATIONS: Final = 8
 
 
 class TooLarge(Exception):
-    """The file grew beyond what is allowed."""
+    """The trimmed file grew beyond the size that is allowed."""
 
 
 @dataclass
 class TrimmedFile:
-    """What one trimmed file holds.
+    """The figures of one trimmed file: rows kept, rows there were, sizes.
 
     Attributes:
         rows: of each table, how many are kept and how many there were.
@@ -71,12 +71,12 @@ class TrimmedFile:
 
     @property
     def kept(self) -> int:
-        """Rows that are kept, of all tables."""
+        """How many rows are kept, of all tables."""
         return sum(kept for kept, _ in self.rows.values())
 
     @property
     def total(self) -> int:
-        """Rows that there were."""
+        """How many rows the report has, of all tables."""
         return sum(total for _, total in self.rows.values())
 
 
@@ -177,7 +177,7 @@ class Trimmer:
             last, done = upto, done + rows
 
     def write(self, draft: Path, windows: Windows, most_bytes: int | None = None) -> TrimmedFile:
-        """Write what belongs to some stretches to a new file.
+        """Write the rows that belong to some stretches to a new file.
 
         Args:
             draft: where; what is there is replaced.
@@ -309,20 +309,20 @@ class Trimmer:
 
 
 def note_trimming(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
-    """Write down what was done, beside what the run says of itself and what was done before."""
+    """Write into `TOOLKIT_RUN` of the new file how it was trimmed, and how it was before."""
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS main.{RUN_TABLE} (key TEXT NOT NULL PRIMARY KEY, value TEXT)"
     )
     for key, value in facts.items():
         sql = f"SELECT value FROM main.{RUN_TABLE} WHERE key = ?"
         before = connection.execute(sql, (key,)).fetchone()
-        said = f"{value}; before that: {before[0]}" if before else value
+        text = f"{value}; before that: {before[0]}" if before else value
         connection.execute(f"DELETE FROM main.{RUN_TABLE} WHERE key = ?", (key,))
-        connection.execute(f"INSERT INTO main.{RUN_TABLE} (key, value) VALUES (?, ?)", (key, said))
+        connection.execute(f"INSERT INTO main.{RUN_TABLE} (key, value) VALUES (?, ?)", (key, text))
 
 
 def check_size(connection: sqlite3.Connection, most_bytes: int | None) -> None:
-    """Raise `TooLarge` where the new file has more pages than that."""
+    """Raise `TooLarge` where the new file is larger than ``most_bytes``."""
     if most_bytes is None:
         return
     pages, size = (
@@ -357,7 +357,7 @@ INSERT OR IGNORE INTO cut.held SELECT id FROM (
 def write_steps_that_fit(
     trimmer: Trimmer, draft: Path, chosen: Windows, most_bytes: int | None
 ) -> tuple[TrimmedFile, Windows]:
-    """Write as many of the last steps as fit, and return what was written and of which steps.
+    """Write as many of the last steps as fit, and return the file's figures and those steps.
 
     Args:
         trimmer: the report.
@@ -397,7 +397,7 @@ def write_steps_that_fit(
 
 
 def next_guess(fits: list[tuple[int, int]], too_many: int, most_bytes: int, tried: int) -> int:
-    """Return how many steps to try next: by what each took so far, but between the bounds.
+    """Return how many steps to try next: by the space that steps took so far, within the bounds.
 
     Args:
         fits: how many fitted into how many bytes, ascending.

@@ -1,4 +1,4 @@
-"""Which rows of each table belong to a stretch of a report, as SQL; and what refers to strings.
+"""The rows of each table that belong to a stretch of a report, as SQL; the columns of string ids.
 
 Work on a device goes with the call that launched it, in its process: a correlation id alone tells
 nothing. What no call is recorded for goes by its own time, and so does everything else that has
@@ -66,7 +66,7 @@ KNOWN_TABLES: Final = re.compile(
 
 @dataclass(frozen=True)
 class SourceTable:
-    """One table of a report.
+    """One table of the report that is trimmed.
 
     Attributes:
         name: its name.
@@ -79,31 +79,33 @@ class SourceTable:
     columns: Mapping[str, str]
 
     def first(self, *names: str) -> str | None:
-        """Return the first of these columns that it has."""
+        """Return the first of some columns that the table has."""
         return next((name for name in names if name in self.columns), None)
 
-    def noted(self, pattern: str) -> set[str]:
+    def commented(self, pattern: str) -> set[str]:
         """Return the columns whose line in the schema holds a pattern."""
         lines = re.findall(rf'^\s*"?(\w+)"?\s[^\n]*{pattern}', self.sql, re.MULTILINE)
         return set(lines) & set(self.columns)
 
     @property
     def references(self) -> list[str]:
-        """The columns that refer to strings; of a table nobody knows, all that hold numbers."""
-        said = self.noted(r"\bStringIds?\b")
-        certain = bool(said) or "--" in self.sql or KNOWN_TABLES.fullmatch(self.name) is not None
+        """The columns that refer to strings; of an unknown table all that hold whole numbers."""
+        declared = self.commented(r"\bStringIds?\b")
+        certain = (
+            bool(declared) or "--" in self.sql or KNOWN_TABLES.fullmatch(self.name) is not None
+        )
         return [
             name
             for name, kind in self.columns.items()
             if self.name != STRINGS
             and not re.search("TEXT|CHAR|CLOB|REAL|FLOA|DOUB", kind)
-            and (name in said or not certain or STRING_COLUMNS.fullmatch(name))
+            and (name in declared or not certain or STRING_COLUMNS.fullmatch(name))
         ]
 
 
 @dataclass(frozen=True)
 class KeptRows:
-    """What all conditions need to know; `s` is the table they are on, `cut` what is written down.
+    """The conditions on the rows to keep, as SQL on a table `s` with the notes in `cut`.
 
     Attributes:
         for_all: the stretches hold for every process.
@@ -116,7 +118,7 @@ class KeptRows:
     cpu_run: bool = False
 
     def condition(self, source: SourceTable) -> str | None:
-        """Return SQL that holds of the rows to keep, None for all of them."""
+        """Return SQL that holds of the rows to keep of a table, None for all of them."""
         if source.name in WHOLE_TABLES or source.name.startswith(WHOLE_PREFIXES):
             return None
         if source.name == memory_changes.MEMORY:
@@ -132,7 +134,7 @@ class KeptRows:
         return f"CASE WHEN c.start IS NOT NULL THEN {launched} ELSE {own or '1'} END"
 
     def calls(self, source: SourceTable) -> str:
-        """Return SQL that joins, as `c`, the call that launched a row; "" of other tables."""
+        """Return SQL that joins, as `c`, the CUDA call that launched a row; "" of other tables."""
         process = source.first("globalPid", "globalTid")
         launched = source.name.startswith(ACTIVITY) and source.name != tables.RUNTIME
         if not launched or process is None or "correlationId" not in source.columns:
@@ -143,7 +145,7 @@ class KeptRows:
         )
 
     def reaching(self, source: SourceTable) -> str:
-        """Return which NVTX ranges begin before or end after the stretch they are in."""
+        """Return SQL that holds of NVTX ranges which reach beyond the stretch they are in."""
         end = (
             f'(SELECT w."end" FROM cut.windows w WHERE w.process = {self.process(source)} '
             "AND w.start <= s.start ORDER BY w.start DESC LIMIT 1)"
@@ -151,7 +153,7 @@ class KeptRows:
         return f"s.eventType IN ({RANGE_TYPES}) AND coalesce({end}, -1) < {OPEN_END}"
 
     def own(self, source: SourceTable) -> str | None:
-        """Return the condition by a row's own time, None where it has none."""
+        """Return the condition on rows by their own time, None where the table has none."""
         start, end = source.first("start", "start_ns"), source.first("end", "end_ns")
         if source.name in STATE_TABLES and start:
             process = self.process(source)
@@ -170,7 +172,7 @@ class KeptRows:
         return None
 
     def nvtx(self, source: SourceTable) -> str | None:
-        """Return the condition on NVTX events: ranges, marks, and what defines names."""
+        """Return the condition on NVTX events: ranges, marks, and definitions of names."""
         if not {"start", "end", "eventType"} <= set(source.columns):
             return None
         reach = self.overlaps("s.start", OPEN_END, source)
@@ -202,24 +204,24 @@ class KeptRows:
         )
 
     def process(self, source: SourceTable) -> str:
-        """Return SQL of a row's process, `ANY` where it has none."""
+        """Return SQL of the process of a row, `ANY` where it has none."""
         column = source.first("globalTid", "globalPid", "global_tid")
         if column is None or self.for_all:
             return str(ANY)
         return f'coalesce((s."{column}" >> {ID_BITS}) & {ID_MASK}, {ANY})'
 
     def at(self, instant: str, source: SourceTable) -> str:
-        """Return whether an instant lies in a stretch."""
+        """Return SQL for whether an instant lies in a stretch."""
         return in_last_window(f"w.start <= {instant}", self.process(source), instant)
 
     def overlaps(self, start: str, end: str, source: SourceTable) -> str:
-        """Return whether something is going on during a stretch; at its very end is not."""
+        """Return SQL for whether something goes on during a stretch, its very end left out."""
         last = f"w.start < max({end}, {start} + 1)"
         return in_last_window(last, self.process(source), start)
 
 
 def in_last_window(begun: str, process: str, instant: str) -> str:
-    """Return whether the last stretch that had begun lasts beyond an instant."""
+    """Return SQL for whether the last stretch that had begun lasts beyond an instant."""
     return (
         f'coalesce((SELECT w."end" FROM cut.windows w WHERE w.process = {process} AND {begun} '
         f"ORDER BY w.start DESC LIMIT 1) > {instant}, 0)"
@@ -227,11 +229,11 @@ def in_last_window(begun: str, process: str, instant: str) -> str:
 
 
 def stack_references(chain: str, sources: Iterable[SourceTable]) -> list[tuple[str, str]]:
-    """Return ``(table, column)`` of what refers to the call stacks of a table."""
+    """Return ``(table, column)`` of all columns that refer to the call stacks of a table."""
     found = {
         (source.name, column)
         for source in sources
-        for column in source.noted(rf"\bREFERENCES {chain}\b")
+        for column in source.commented(rf"\bREFERENCES {chain}\b")
     }
     there = {(source.name, column) for source in sources for column in source.columns}
     return sorted(found | ({CALL_STACKS[chain]} & there))
@@ -240,7 +242,7 @@ def stack_references(chain: str, sources: Iterable[SourceTable]) -> list[tuple[s
 def source_tables(
     connection: sqlite3.Connection,
 ) -> tuple[list[SourceTable], list[str], list[str]]:
-    """Return the tables of the report, the SQL of its indexes and views, and what is left out.
+    """Return the tables of a report, the SQL of its indexes and views, and the names left out.
 
     Left out are tables that another one keeps its content in (full-text search and the like), and
     SQLite's own.
@@ -269,13 +271,13 @@ def source_tables(
 
 
 def writable_columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
-    """Return the declared type of each column of a table that can be written, upper case."""
+    """Return the declared type, in upper case, of each column of a table that can be written."""
     found = connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,))
     return {name: (kind or "").upper() for name, kind in found}
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL takes it, whatever is in it.
+    """Return a name as an identifier of SQL, whatever letters are in it.
 
     >>> quoted('a "b" c')
     '"a ""b"" c"'

@@ -1,4 +1,4 @@
-"""Which stretches of a report are kept: steps, instances of a range, or a window of time.
+"""The stretches of a report that are kept: steps, instances of a range, or a window of time.
 
 A stretch is that of a process, `ANY` for all of them, and half open, as the steps of
 `analysis.kernels --steps` are: what begins at its very end belongs to what follows.
@@ -38,7 +38,7 @@ LATEST_NS: Final = (1 << 63) - 1
 
 @dataclass(frozen=True)
 class Windows:
-    """Stretches of time to keep.
+    """The stretches of time of a report that are kept.
 
     Attributes:
         process: ``(W,)`` process ids, or `ANY`.
@@ -61,23 +61,23 @@ class Windows:
 
     @property
     def numbers(self) -> list[int]:
-        """The steps or instances, ascending."""
+        """The numbers of the steps or instances, ascending."""
         return sorted(set(self.number[self.number != NONE].tolist()))
 
     def last(self, count: int) -> Self:
-        """Return only the last of the steps, and the warm-up that is kept."""
+        """Return only the last of the steps, with the warm-up that is kept."""
         kept = np.isin(self.number, [NONE, *self.numbers[-count:]])
         fields = ("process", "start_ns", "end_ns", "number")
         return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
     def joined(self) -> list[Row]:
-        """Return ``(process, start, end)``, none of a process overlapping; and all under `ANY`."""
+        """Return ``(process, start, end)``, disjoint in each process, and all under `ANY`."""
         rows = zip(self.process.tolist(), self.start_ns.tolist(), self.end_ns.tolist(), strict=True)
         listed = list(rows)
         return merged([*listed, *((ANY, start, end) for _, start, end in listed)])
 
     def describe(self) -> str:
-        """Return what is kept, in words."""
+        """Return in words what part of the report is kept."""
         numbers = self.numbers
         if bool((self.process == ANY).any()):
             words = self.what
@@ -91,7 +91,7 @@ class Windows:
 
 
 def merged(rows: list[Row]) -> list[Row]:
-    """Return the union of stretches, process by process.
+    """Return the union of stretches of time, process by process.
 
     >>> merged([(7, 4, 9), (7, 0, 5), (8, 0, 1), (7, 9, 9)])
     [(7, 0, 9), (8, 0, 1)]
@@ -115,7 +115,7 @@ def time_window(start_ns: int | None, end_ns: int | None) -> Windows:
 
 
 def step_windows(report: Report, asked: Bounds | None, *, every: bool = False) -> Windows:
-    """Return the steps that are asked for, warm-up not among them.
+    """Return the steps that are asked for as stretches, warm-up not among them.
 
     Args:
         report: whose.
@@ -148,13 +148,13 @@ def step_windows(report: Report, asked: Bounds | None, *, every: bool = False) -
 
 
 def ranges_alone(report: Report) -> Attribution:
-    """Return the ranges of a report, which may hold no work at all."""
+    """Return the ranges of a report without its work, of which it may have none."""
     none = np.empty(0, np.int64)
     return Attribution(report, Work([], [], none, none), nvtx.load(report))
 
 
 def whole_steps(ranges: Ranges, known: steps.Steps) -> int:
-    """Return how many steps every process has, without one that the recording cut off."""
+    """Return how many steps every process has, less the last where the recording cut it off."""
     counts = np.unique(known.process, return_counts=True)[1]
     count = int(counts.min())
     cut_off = known.end_ns == ranges.end_ns.max()  # a range that was never closed ends last
@@ -164,7 +164,7 @@ def whole_steps(ranges: Ranges, known: steps.Steps) -> int:
 
 
 def stray_steps(found: Attribution, made: Windows) -> tuple[Row, ...]:
-    """Return the step ranges that reach into a stretch from before it; see `Windows`."""
+    """Return the step ranges that reach into a stretch from before it; see `Windows.strays`."""
     ranges = found.ranges
     stepping = np.flatnonzero(ranges.called(names.STEP))
     rows: list[Row] = []
@@ -179,7 +179,9 @@ def stray_steps(found: Attribution, made: Windows) -> tuple[Row, ...]:
 
 
 def range_windows(report: Report, wanted: str, instance: int) -> Windows:
-    """Return one instance of a range, in every process that has it; those in warm-up count last.
+    """Return one instance of a range as a stretch, in every process that has it.
+
+    Instances in warm-up count only where there is no other.
 
     Args:
         report: whose.
@@ -214,7 +216,7 @@ def range_windows(report: Report, wanted: str, instance: int) -> Windows:
 
 
 def with_warmup(report: Report, chosen: Windows) -> Windows:
-    """Return the same with the warm-up ranges of the report."""
+    """Return the chosen stretches together with the report's warm-up ranges."""
     warm = ranges_alone(report).warmup
     return replace(
         chosen,

@@ -33,7 +33,7 @@ __all__ = ["TraceError", "TraceSummary", "convert", "main"]
 
 @dataclass(frozen=True)
 class TraceSummary:
-    """What became of a trace's events.
+    """The numbers of events that were converted, left out, renumbered and unpaired.
 
     ``converted`` counts rows by table, an operator merged into its own caller not among them;
     ``left_out`` counts events by category, with the reason where it is not the category itself;

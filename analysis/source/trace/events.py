@@ -1,4 +1,4 @@
-"""From the events of a PyTorch trace to rows, staged in a scratch database.
+"""The events of a PyTorch trace as rows, staged in a scratch database.
 
 Rows are staged because what a report needs is known only at the end of a trace: the time of its
 first event, the process that launched a kernel, the order of operators in a thread.
@@ -72,7 +72,7 @@ MEMORY: Final = "[memory]"
 
 
 class Staging:
-    """Takes the events of one trace; afterwards the ``staging`` database holds their rows."""
+    """The events of one trace, taken one by one into rows of the ``staging`` database."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.left_out: Counter[str] = Counter()
@@ -124,12 +124,12 @@ class Staging:
             self._write(table)
 
     def finish(self) -> None:
-        """Write what is still held in memory."""
+        """Write the rows that are still held in memory."""
         for table in self._rows:
             self._write(table)
 
     def name_id(self, name: str) -> int:
-        """Return the row of ``name`` in StringIds."""
+        """Return the id of a name in StringIds, a new one for a new name."""
         known = self.names.get(name)
         if known is None:
             known = self.names[name] = len(self.names) + 1
@@ -268,7 +268,7 @@ class Staging:
 
     @property
     def staged(self) -> bool:
-        """Whether any event was of use."""
+        """Whether any event has become a row."""
         return self._staged > 0
 
     @property

@@ -38,11 +38,11 @@ UNNAMED: Final = "(anonymous namespace)"
 
 
 class Unusable(Exception):
-    """An event lacks what its row needs; the message is what."""
+    """An event lacks something that its row needs; the message says what."""
 
 
 def nanoseconds(microseconds: object) -> int:
-    """Convert a trace's decimal microseconds exactly; what is beyond nanoseconds is rounded.
+    """Return a trace's decimal microseconds as nanoseconds, exactly; a smaller fraction is rounded.
 
     >>> nanoseconds("6322354305188.13"), nanoseconds(4), nanoseconds("1.5e3")
     (6322354305188130, 4000, 1500000)
@@ -61,7 +61,7 @@ def nanoseconds(microseconds: object) -> int:
 
 
 def span(event: Event) -> tuple[int, int]:
-    """Return start and end in nanoseconds from the trace's own base."""
+    """Return the start and the end of an event, in nanoseconds from the trace's own base."""
     start, duration = nanoseconds(event.get("ts")), nanoseconds(event.get("dur"))
     if duration < 0:
         raise Unusable("negative duration")
@@ -71,7 +71,7 @@ def span(event: Event) -> tuple[int, int]:
 
 
 def instant(event: Event) -> int:
-    """Return when an event without duration was, in nanoseconds from the trace's own base."""
+    """Return the time of an event without duration, in nanoseconds from the trace's own base."""
     at = nanoseconds(event.get("ts"))
     if not -(1 << 62) < at < 1 << 62:
         raise Unusable("no times")
@@ -79,7 +79,7 @@ def instant(event: Event) -> int:
 
 
 def gpu_place(event: Event, args: Event) -> tuple[int, int, int, int | None, int | None]:
-    """Return device, context, stream, correlation and graph node of work on a GPU.
+    """Return device, context, stream, correlation id and graph node of work on a GPU.
 
     Kineto gives the device as process and the stream as thread, too; a copy between two devices
     has no `device`, but the one it ran `in`.
@@ -158,10 +158,10 @@ def triple(value: object) -> tuple[int, int, int]:
 
 
 def code_of(kinds: Sequence[str], name: object, unknown: int) -> int:
-    """Return the code of a kind, which is its place in ``kinds``."""
+    """Return nsys's code of a kind of copy, memory or wait: its place among the kinds."""
     return kinds.index(name) if isinstance(name, str) and name in kinds else unknown
 
 
 def hashable(value: object) -> object:
-    """Return a process or thread as a key: traces name some by text, and anything may be there."""
+    """Return a process or thread id as a key: some traces have text there, or anything else."""
     return value if isinstance(value, int | str) else str(value)

@@ -1,4 +1,4 @@
-"""From staged rows to the tables of a report."""
+"""The tables of a report, written from the staged rows of a trace."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -76,7 +76,7 @@ def write_report(
     metadata: Mapping[str, object],
     unpaired: dict[str, int] | None = None,
 ) -> dict[str, int]:
-    """Fill the report from what was staged, and return the rows of each table of events.
+    """Fill the report from the staged rows of a trace, and count the rows of each event table.
 
     Times in the report are from the trace's earliest event; when that was stands in
     TARGET_INFO_SESSION_START_TIME, where the trace's clock tells.
