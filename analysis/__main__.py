@@ -24,7 +24,6 @@ from typing import Final
 from analysis.attribution import selection
 from analysis.page.page import TOP, Page, page
 from analysis.show import cli, render
-from analysis.show.markdown import as_markdown
 from analysis.show.output import add_to_database, replacing
 from analysis.show.table import Table
 from analysis.source.report import Report
@@ -44,12 +43,14 @@ def as_text(made: Page, form: str) -> str:
         return json.dumps(made_of, indent=1, ensure_ascii=False) + "\n"
     if form == "markdown":
         below = "".join(f"- {prose(line)}\n" for line in made.advice)
-        return "\n".join([block(made.lines), *(as_markdown(table) for table in made.tables), below])
+        return "\n".join(
+            [block(made.lines), *(render.as_markdown(table) for table in made.tables), below]
+        )
     stream = io.StringIO()
     stream.write("".join(f"{render.visible(line)}\n" for line in made.lines))
     for table in made.tables:
         stream.write("\n")
-        render.text(table, cli.width(), stream)
+        render.write_text(table, cli.width(), stream)
     for line in made.advice:
         text = textwrap.fill(
             f"advice: {render.visible(line)}", cli.width(), subsequent_indent=8 * " "

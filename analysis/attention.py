@@ -152,8 +152,8 @@ def made(
             "share": (kernel_ns + np.nan_to_num(backward_ns)) / max(whole_ns, 1),
         },
         heading=heading(found, there),
-        unseen=("source",),
-        spare=("bytes", "flops_per_s"),
+        hidden=("source",),
+        droppable=("bytes", "flops_per_s"),
     )
 
 

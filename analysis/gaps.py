@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
 from analysis.attribution.launches import within
 from analysis.attribution.selection import Options, Selected, Selection
@@ -31,9 +31,8 @@ from analysis.measures import idle, idle_causes
 from analysis.recorded.operators import has_operators
 from analysis.show import cli
 from analysis.show.errors import ReportError
-from analysis.show.render import duration, percent
+from analysis.show.render import duration, percent, plural
 from analysis.show.table import Column, Table
-from analysis.show.words import plural
 from analysis.source.report import Report
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def listed(chosen: Selected, min_gap_us: float) -> Table:
         heading="\n".join((report.describe(), *heading(chosen, every, kept))),
         counted=counted(chosen, every),
         notes=notes(every, kept, kept & ~long, min_gap_us),
-        unseen=() if len({place.process for place in every.places}) > 1 else ("process",),
+        hidden=() if len({place.process for place in every.places}) > 1 else ("process",),
     )
 
 
@@ -141,7 +140,7 @@ def unseen_ns(chosen: Selected, every: Idle, number: int, kept: Bools) -> int:
         *((every.start_ns[some], every.end_ns[some]) for some in (begun, kept)),
     ]
     start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Cover.of(start, end).busy_ns - int(every.duration_ns[kept].sum())
+    return IntervalUnion.of(start, end).busy_ns - int(every.duration_ns[kept].sum())
 
 
 def by_cause(every: Idle, kept: Bools) -> tuple[str, ...]:

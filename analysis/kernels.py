@@ -107,8 +107,8 @@ def rank(
         heading=heading(report, work, everything),
         counted=counted,
         notes=work.notes,
-        unseen=("source", "std_ns", *(("category",) if by == "category" else ())),
-        spare=("median_ns", "min_ns", "max_ns"),
+        hidden=("source", "std_ns", *(("category",) if by == "category" else ())),
+        droppable=("median_ns", "min_ns", "max_ns"),
     )
     alphabet = np.argsort(np.argsort(np.array(names, dtype=object), kind="stable"))
     keys = [alphabet, found.calls, -found.total_ns]

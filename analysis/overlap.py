@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge.run_keys import SHAPE
@@ -32,7 +32,7 @@ from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent
 from analysis.show.table import Column, Table
-from analysis.source import catalogue, tables
+from analysis.source import report_metadata, tables
 from analysis.source.report import Report
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
         )
     _check_times(reports, with_any)
     aligned = align(
-        [places[0] for places in with_any], [catalogue.started_ns(report) for report in reports]
+        [places[0] for places in with_any],
+        [report_metadata.started_ns(report) for report in reports],
     )
     seen, unmatched = _seen(reports, with_any, aligned)
     notes = [note for each in found for note in each.notes]
@@ -110,7 +111,7 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
         heading="\n".join([*(report.describe() for report in reports), *_clock(reports, aligned)]),
         counted=tuple(dict.fromkeys(line for each in chosen for line in each.lines)),
         notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
-        unseen=_constant(seen),
+        hidden=_constant(seen),
     )
 
 
@@ -139,7 +140,7 @@ def _check_times(reports: Sequence[Report], places: Sequence[Sequence[Place]]) -
     """
     known = []
     for report, mine in zip(reports, places, strict=True):
-        began = catalogue.started_ns(report)
+        began = report_metadata.started_ns(report)
         ends = [_ends(place) for place in mine]
         if began is None or not any(last > first for first, last in ends):
             continue
@@ -198,7 +199,7 @@ def _by_collective(seen: Sequence[Seen]) -> dict[str, Column]:
     total, hidden, union = [], [], []
     for each, _, mine in pairs:
         start, end = each.place.start_ns[mine], each.place.end_ns[mine]
-        cover = Cover.of(start, end)
+        cover = IntervalUnion.of(start, end)
         total.append((end - start).sum())
         hidden.append(each.place.compute.within(cover.start_ns, cover.end_ns).sum())
         union.append(cover.busy_ns)

@@ -21,7 +21,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE, parents
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import phases as placement
 from analysis.attribution import selection, steps
 from analysis.attribution.launches import Attribution
@@ -79,7 +79,7 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
         heading="\n".join((report.describe(), _heading(found, phases, kept))),
         counted=chosen.lines,
         notes=notes_on(phases, found.work.duration_ns, kept),
-        unseen=("source",),
+        hidden=("source",),
     )
 
 
@@ -160,7 +160,7 @@ def overview(chosen: Selected) -> Table | None:
         },
         heading="Phases: time open on the host, and what they launched",
         notes=notes_on(phases, time, kept),
-        unseen=("source",),
+        hidden=("source",),
     )
     return table.take(np.flatnonzero((kernel > 0) | (opened > 0)))
 
@@ -200,7 +200,7 @@ def host_times(phases: Phases, kept: Bools, count: int) -> tuple[Int64, Int64]:
         for place in np.unique(label[of_it]).tolist():
             rows = np.flatnonzero(of_it & (label == place))
             start, end = ranges.start_ns[rows], ranges.end_ns[rows]
-            wall[place] += Cover.of(start, end).busy_ns
+            wall[place] += IntervalUnion.of(start, end).busy_ns
             opened[place] += int((parents(start, end, name[rows]) == NONE).sum())
     return wall, opened
 

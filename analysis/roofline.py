@@ -177,8 +177,8 @@ def rooflines(
             *notes(found, sums, kept, place, group, limit),
             *too_fast(np.asarray(columns["peak_share"], np.float64), limit),
         ),
-        unseen=("source",),
-        spare=("instances", "roof_share", "idle_share", "bytes"),
+        hidden=("source",),
+        droppable=("instances", "roof_share", "idle_share", "bytes"),
     )
     kernel_ns, flops = (
         total(group, of[counts], len(labels)) for of in (sums.kernel_ns, sums.flops)

@@ -73,5 +73,5 @@ def table(rows: Iterable[Result], shapes: Sequence[Shape], device: str) -> Table
         KIND,
         columns,
         heading=f"Tilings of causal attention on {device_name(device)}",
-        spare=("p20_ns", "p80_ns", "error", "shipped"),
+        droppable=("p20_ns", "p80_ns", "error", "shipped"),
     )

@@ -53,7 +53,7 @@ def table(found: Sequence[Row], heading: str) -> Table:
         },
         heading=heading,
         notes=(f"{open_} of {len(found)} rows are not measured",) if open_ else (),
-        unseen=("value", "source"),
+        hidden=("value", "source"),
     )
 
 

@@ -148,8 +148,8 @@ def table(results: Sequence[Result], device: str) -> Table:
         "attention_benchmark",
         columns,
         heading=f"Attention on {device_name(device)}: {said}, one head, {steps} passes each",
-        unseen=tuple(common),
-        spare=("backward_std_ns", "forward_std_ns"),
+        hidden=tuple(common),
+        droppable=("backward_std_ns", "forward_std_ns"),
     )
 
 

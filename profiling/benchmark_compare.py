@@ -27,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 
 from analysis.arithmetic import noise
+from analysis.arithmetic.arrays import Bools, Float64
 from analysis.compare.show import percent
 from analysis.show.render import duration
 from analysis.show.table import Table
@@ -128,8 +129,8 @@ def compare(before: Kept, after: Kept) -> Table:
         columns,
         heading=heading(before, after, rows[0]),
         notes=tuple(notes),
-        unseen=UNSEEN,
-        spare=("median_ratio", "a_median_ns", "b_median_ns"),
+        hidden=UNSEEN,
+        droppable=("median_ratio", "a_median_ns", "b_median_ns"),
     )
 
 
@@ -163,7 +164,7 @@ def row(part: str, before: Sequence[int], after: Sequence[int]) -> dict[str, Any
     }
 
 
-def judged(p: noise.Float64) -> noise.Bools:
+def judged(p: Float64) -> Bools:
     """Return which rows differ: the first by itself, the others together."""
     return np.concatenate([noise.changed(p[:1]), noise.changed(p[1:])])
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from analysis.show.interrupts import Raised
+from analysis.show.interrupts import Interruptible
 from profiling.errors import LaunchError, UsageError, one_line
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def run(main: Callable[[], int], out_of_memory: str = "use a smaller model or ba
 
     escape_letters()
     try:
-        with Raised():
+        with Interruptible():
             status = main()
             sys.stdout.flush()
     except UsageError as error:

@@ -220,7 +220,7 @@ def table(rows: Sequence[Row], arguments: argparse.Namespace) -> Table:
         heading=f"all-reduce of float32, {runs(arguments.warmup, arguments.steps)}\n"
         f"{where}, torch {torch.__version__}",
         notes=tuple(_notes(rows)),
-        spare=("min_ns", "max_ns", "mean_ns", "std_ns", "steps", "slowest_rank"),
+        droppable=("min_ns", "max_ns", "mean_ns", "std_ns", "steps", "slowest_rank"),
     )
 
 

@@ -182,7 +182,7 @@ def table(results: Sequence[Result], device: str) -> Table:
         KIND,
         columns,
         heading=f"Attention on {device_name(device)}: {shape}",
-        spare=("p20_ns", "p80_ns"),
+        droppable=("p20_ns", "p80_ns"),
     )
 
 

@@ -18,7 +18,6 @@ from analysis.kernels import ranking
 from analysis.ranges.__main__ import summary
 from analysis.show.errors import ReportError
 from analysis.source.trace.convert import TraceError, convert
-from analysis.source.trace.names import recordable
 from profiling import result_file, run_facts
 from profiling.capture import TRACE_NAME
 from profiling.errors import LaunchError
@@ -27,6 +26,7 @@ from profiling.generation_record import Prompt, line, ms
 from profiling.generation_run import Generator
 from profiling.generation_workload import GenerationSettings, record_once
 from profiling.machine import facts
+from profiling.names import recordable
 
 _TIMES: Final = "_timing_data"
 """Where the name of the JSONL ends in this, the other files leave it out of theirs."""

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import psutil
 
-from analysis.show.interrupts import Raised
+from analysis.show.interrupts import Interruptible
 from profiling import child
 from profiling.cli import OUT_OF_MEMORY, is_out_of_memory
 from profiling.errors import LaunchError, UsageError
@@ -175,5 +175,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    with Raised():
+    with Interruptible():
         sys.exit(main(sys.argv[1:]))

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.show.interrupts import Raised
+from analysis.show.interrupts import Interruptible
 from profiling import (
     child,
     fit,
@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = options.parser(__doc__ or "", REPORTS).parse_args(given)
     try:
-        with Raised():
+        with Interruptible():
             launch = prepare(arguments, " ".join(["python -m profiling.launch", *given]))
             announce(launch)
             with ended_by_signals():

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.source.trace.convert import TraceError, convert
-from analysis.source.trace.names import recordable
 from profiling import child, memory_samples
 from profiling.backward import MOST_NODES
 from profiling.capture import TRACE_NAME
 from profiling.errors import LaunchError, one_line
+from profiling.names import recordable
 from profiling.nsys import Nsys
 from profiling.report_place import files_of, replace_report, shown
 from profiling.run_notes import RunNotes

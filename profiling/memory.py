@@ -134,7 +134,7 @@ def check(arguments: argparse.Namespace, device: str) -> None:
         result_file.check_writable(file)
     for made in (arguments.pictures, arguments.snapshots):
         if made:
-            pictures.folder(made)
+            pictures.make_folder(made)
 
 
 def measured(spec: dict[str, Any], limit_bytes: int | None) -> Result:

@@ -57,8 +57,8 @@ def peaks(results: Sequence[Result]) -> Table:
             }
         )
     on_gpu = any(result.get("reserved_peak_bytes") is not None for result in results)
-    unseen = () if on_gpu else ("reserved_peak_bytes",)
-    return _table("memory_peaks", rows, "Most memory held in each phase", unseen=unseen)
+    hidden = () if on_gpu else ("reserved_peak_bytes",)
+    return _table("memory_peaks", rows, "Most memory held in each phase", hidden=hidden)
 
 
 def parts(results: Sequence[Result]) -> Table:
@@ -108,7 +108,7 @@ def spans(results: Sequence[Result]) -> Table:
             rows.append(_configuration(result) | {name: mine[name] for name in order})
     heading = "Saved for backward, by range (what is inside included)"
     others = ("constant_bytes", "input_bytes", "parameter_bytes", "shared_bytes")
-    return _table("memory_spans", rows, heading, spare=others)
+    return _table("memory_spans", rows, heading, droppable=others)
 
 
 def largest(results: Sequence[Result]) -> Table:
@@ -157,8 +157,8 @@ def _table(
     rows: Sequence[Cells],
     heading: str,
     *,
-    spare: tuple[str, ...] = (),
-    unseen: tuple[str, ...] = (),
+    droppable: tuple[str, ...] = (),
+    hidden: tuple[str, ...] = (),
 ) -> Table:
     """Return rows as a table; what all configurations have in common stands above it."""
     columns: dict[str, Column] = {}
@@ -173,6 +173,6 @@ def _table(
         name,
         columns,
         heading=f"{heading}: {said}" if said else heading,
-        unseen=(*common, *unseen),
-        spare=spare,
+        hidden=(*common, *hidden),
+        droppable=droppable,
     )

@@ -254,8 +254,8 @@ def _summarize(path: Path, records: Records) -> None:
     """Say what was measured, however the command ends."""
     if not records.added:
         return
-    runs = [layer_records.checked(each) for each in records.added]
-    tables.write(layers.headed("configuration", {"": runs}), "table", sys.stdout)
+    runs = [layer_records.run_of_record(each) for each in records.added]
+    tables.write(layers.answer("configuration", {"": runs}), "table", sys.stdout)
     sys.stdout.flush()
     print(f"{len(runs)} records are in {one_line(str(path))}", file=sys.stderr)
 

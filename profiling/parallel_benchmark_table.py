@@ -120,7 +120,7 @@ def table(
         columns=columns,
         heading=f"{heading}, torch {torch.__version__}",
         notes=tuple(_notes(rows, settings, count, network)),
-        spare=SPARE,
+        droppable=SPARE,
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import psutil
 
-from analysis.show.interrupts import Raised
+from analysis.show.interrupts import Interruptible
 from profiling.workload import PLAN_NAME, RESULT_NAME, leave, leave_failure
 
 TOLD_NAME: Final = "told.jsonl"
@@ -70,5 +70,5 @@ def _end_with(parent: int, launcher: int) -> None:
 
 
 if __name__ == "__main__":
-    with Raised():
+    with Interruptible():
         sys.exit(main(sys.argv[1:]))

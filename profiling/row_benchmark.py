@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from analysis.show.cli import say
-from analysis.show.pictures import folder
+from analysis.show.pictures import make_folder
 from analysis.show.table import Table
 from profiling import result_file
 from profiling.cli import write
@@ -44,7 +44,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     for file in (arguments.json, Path(arguments.output) if arguments.output else None):
         result_file.check_writable(file)
     if arguments.pictures:
-        folder(arguments.pictures)
+        make_folder(arguments.pictures)
 
 
 def measure_all(

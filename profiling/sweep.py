@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sweep_plan.parser(MODULE, __doc__).parse_args(given)
     plan = sweep_plan.plan(arguments)
     if arguments.pictures:
-        pictures.folder(arguments.pictures)
+        pictures.make_folder(arguments.pictures)
     if arguments.output:
         check_writable(Path(arguments.output))
     store = Store(plan.results, plan.rows[0].device)

@@ -56,8 +56,8 @@ def table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> Table:
         columns=columns,
         heading=heading,
         notes=(*notes, *_remarks(rows)),
-        unseen=(*_never_measured(columns), *_same_batch(rows)),
-        spare=("Backward/Forward", "Mode"),
+        hidden=(*_never_measured(columns), *_same_batch(rows)),
+        droppable=("Backward/Forward", "Mode"),
     )
 
 

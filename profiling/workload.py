@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from analysis.show.interrupts import Raised
+from analysis.show.interrupts import Interruptible
 from profiling.backward import too_deep
 from profiling.capture import capture
 from profiling.machine import facts
@@ -88,5 +88,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    with Raised():
+    with Interruptible():
         sys.exit(main(sys.argv[1:]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.advice.finding import Finding, exposed_share, in_words, places
 from analysis.arithmetic.arrays import Bools
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.measures import idle_causes
 from analysis.recorded.device_work import COPY
 from analysis.show.render import duration, percent, scaled
@@ -148,5 +148,5 @@ def time_in_calls(measured: Measured, chosen: Bools) -> int:
     total = 0
     for thread in np.unique(calls.thread[call]):
         mine = call[calls.thread[call] == thread]
-        total += Cover.of(calls.start_ns[mine], calls.end_ns[mine]).busy_ns
+        total += IntervalUnion.of(calls.start_ns[mine], calls.end_ns[mine]).busy_ns
     return total

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.advice.finding import Finding, wall_share
 from analysis.arithmetic.arrays import Bools
-from analysis.arithmetic.containment import Spans
+from analysis.arithmetic.containment import Intervals
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.phases import last_around
 from analysis.knowledge.vocabulary import canonical
@@ -188,7 +188,7 @@ def inside(measured: Measured, inner: str, outer: str) -> bool:
     labels = np.array([canonical(name) for name in ranges.names], object)
     small, big = (ranges.take(labels[ranges.name] == label) for label in (inner, outer))
     around = last_around(
-        Spans(big.process, big.start_ns, big.end_ns),
-        Spans(small.process, small.start_ns, small.end_ns),
+        Intervals(big.process, big.start_ns, big.end_ns),
+        Intervals(small.process, small.start_ns, small.end_ns),
     )
     return bool((around != NONE).all())

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis import attention, kernels
 from analysis.answers.material import Material, one_forward, shares
-from analysis.knowledge.short_names import briefs
+from analysis.knowledge.short_names import distinct_short_names
 from analysis.measures.gemm_calls import GEMM
 from analysis.show import render
 from analysis.show.render import digits, duration, percent, scaled, visible
@@ -208,7 +208,7 @@ def total(row: dict[str, int | float | str], column: str = "total_ns") -> int:
 
 def named(rows: Sequence[dict[str, int | float | str]]) -> list[str]:
     """Return the names of rows, as short as a sentence bears, different ones for different rows."""
-    short = briefs([visible(str(row["name"])) for row in rows])
+    short = distinct_short_names([visible(str(row["name"])) for row in rows])
     return render.cut_apart(short, LONGEST_NAME)
 
 

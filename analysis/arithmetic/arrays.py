@@ -1,4 +1,4 @@
-"""Types of NumPy arrays, by what one element is; shapes stand in the docstrings of functions."""
+"""NumPy array types by element; the shapes of arrays stand in the docstrings of functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which calls lie inside which ranges: the relation that everything else is summed over.
+"""Which CUDA calls lie inside which ranges: every sum over the ranges of a report rests on it.
 
 A range has a call when both are on one thread and the whole of the call lies within the range,
 bounds included: NVIDIA's rule (``nvtx_gpu_proj_sum``, ``nvtx_kern_sum``). Calls are ordered by
@@ -11,17 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE, last_at_least, maxima
-
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Spans:
-    """Intervals of time on threads: ranges, or calls.
+class Intervals:
+    """Intervals of time on threads, such as ranges or calls.
 
     Attributes:
         thread: ``(N,)`` any number that tells the threads apart.
@@ -36,19 +33,19 @@ class Spans:
     def __len__(self) -> int:
         return len(self.thread)
 
-    def take(self, kept: Bools | Int64) -> Spans:
-        """Return some of them."""
-        return Spans(self.thread[kept], self.start_ns[kept], self.end_ns[kept])
+    def take(self, kept: Bools | Int64) -> Intervals:
+        """Return the intervals at some positions, or where a mask holds."""
+        return Intervals(self.thread[kept], self.start_ns[kept], self.end_ns[kept])
 
 
 class Clock:
-    """One time line for all threads: thread by thread, so that one search serves them all.
+    """One time line for all threads, thread after thread, so that one search serves them all.
 
     Args:
         spans: all whose threads and times will be asked for.
     """
 
-    def __init__(self, *spans: Spans) -> None:
+    def __init__(self, *spans: Intervals) -> None:
         self.threads = np.unique(np.concatenate([distinct(span.thread) for span in spans]))
         times = [time for span in spans for time in (span.start_ns, span.end_ns) if len(time)]
         self.first = min((int(time.min()) for time in times), default=0)
@@ -71,7 +68,7 @@ class Clock:
 
 
 def distinct(numbers: Int64) -> Int64:
-    """Return `numpy.unique`, without sorting where neighbours are mostly equal.
+    """Return the distinct numbers, ascending, without sorting where neighbours are mostly equal.
 
     >>> distinct(np.array([3, 3, 1, 1, 3])).tolist()
     [1, 3]
@@ -84,7 +81,7 @@ def distinct(numbers: Int64) -> Int64:
 
 @dataclass(frozen=True)
 class Slices:
-    """What ranges contain: slices of the ordered calls, ordered by range.
+    """The calls that each range contains, as slices of the ordered calls, ordered by range.
 
     Attributes:
         owner: ``(S,)`` the position of the range, ascending; a range may have several slices.
@@ -110,7 +107,7 @@ class Slices:
         return self.sums(None)
 
     def sums(self, values: Int64 | None) -> Int64:
-        """Return ``(R,)`` the sum of a value of the calls in each range; None counts them."""
+        """Return ``(R,)`` the sum of the calls' values in each range; None counts the calls."""
         result = np.zeros(self.owners, np.int64)
         part = self.high - self.low
         if values is not None:
@@ -121,11 +118,11 @@ class Slices:
         return result
 
     def least(self, values: Int64) -> Int64:
-        """Return ``(H,)`` the least of the calls' ``values`` in each range that `holders` names."""
+        """Return ``(H,)`` the least of the calls' values in each range that `holders` names."""
         return self._reduced(np.minimum, values)
 
     def most(self, values: Int64) -> Int64:
-        """Return ``(H,)`` the greatest likewise."""
+        """Return ``(H,)`` the greatest of the calls' values in each range that `holders` names."""
         return self._reduced(np.maximum, values)
 
     def holders(self) -> Int64:
@@ -152,7 +149,7 @@ class Slices:
         return np.repeat(self.owner, length), call
 
     def moved(self, place: Int64) -> Slices:
-        """Return the same of what the calls stand for, many for one or none.
+        """Return slices of what the calls stand for (the kernels of a graph), many for one or none.
 
         Args:
             place: ``(C + 1,)`` where those of each call begin, and the end of all.
@@ -162,7 +159,7 @@ class Slices:
         return Slices(self.owner[some], low[some], high[some], self.owners)
 
     def covered(self, calls: int) -> Bools:
-        """Return ``(C,)`` which of the calls are in any range."""
+        """Return ``(C,)`` whether each call lies in any range."""
         change = np.zeros(calls + 1, np.int64)
         np.add.at(change, self.low, 1)
         np.subtract.at(change, self.high, 1)
@@ -170,8 +167,8 @@ class Slices:
         return inside
 
 
-def contained(ranges: Spans, calls: Spans) -> Slices:
-    """Return which calls lie inside which ranges.
+def contained(ranges: Intervals, calls: Intervals) -> Slices:
+    """Return which calls lie inside which ranges of their thread, bounds included.
 
     Args:
         ranges: ``R`` of them, in any order.
@@ -191,13 +188,15 @@ def contained(ranges: Spans, calls: Spans) -> Slices:
         high = high - (finish[high - 1] > until)
         kept = low < high
         return Slices(owner[kept], low[kept], high[kept], len(ranges))
-    return pieces(owner, low, high, until, finish, len(ranges))
+    return without_late_calls(owner, low, high, until, finish, len(ranges))
 
 
-def pieces(
+def without_late_calls(
     owner: Int64, low: Int64, high: Int64, until: Int64, finish: Int64, owners: int
 ) -> Slices:
-    """Return slices without the calls that end too late, the last of which is sought each time.
+    """Return slices of calls without those that end after their range does.
+
+    The last call of a slice that ends too late is sought, and the slice cut there, until none is.
 
     Args:
         owner: ``(S,)`` ranges, ascending.
@@ -217,13 +216,13 @@ def pieces(
         parts.append((owner[some], begin[some], high[some]))
         again = there & (late > low)
         owner, low, high, until = owner[again], low[again], late[again], until[again]
-    of, begin, after = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.lexsort((begin, of))
-    return Slices(of[order], begin[order], after[order], owners)
+    owner, begin, after = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((begin, owner))
+    return Slices(owner[order], begin[order], after[order], owners)
 
 
-def innermost(ranges: Spans, calls: Spans) -> Int64:
-    """Return for each call the range that contains it and begins last.
+def innermost(ranges: Intervals, calls: Intervals) -> Int64:
+    """Return for each call the innermost range that contains it: the last to begin.
 
     Args:
         ranges: ``R``, ordered by thread, then start, the longer of two that start together first.
@@ -242,8 +241,8 @@ def innermost(ranges: Spans, calls: Spans) -> Int64:
     return np.where(other, NONE, found)
 
 
-class Keys:
-    """Numbers for pairs of process and correlation id: an id is unique within a process only.
+class CorrelationKeys:
+    """Numbers for pairs of process and correlation id: an id is unique only within a process.
 
     Args:
         process: ``(N,)`` global process ids.
@@ -253,7 +252,7 @@ class Keys:
         number: ``(N,)`` of each pair given.
         count: how many distinct pairs there are.
 
-    >>> keys = Keys(np.array([1, 1, 2]), np.array([7, 7, 7]))
+    >>> keys = CorrelationKeys(np.array([1, 1, 2]), np.array([7, 7, 7]))
     >>> keys.number.tolist(), keys.find(np.array([2, 3]), np.array([7, 7])).tolist()
     ([0, 0, 1], [1, -1])
     """
@@ -286,7 +285,7 @@ class Keys:
         )
 
     def find(self, process: Int64, correlation: Int64) -> Int64:
-        """Return ``(M,)`` the numbers of these pairs, `NONE` where one was not given."""
+        """Return ``(M,)`` the numbers of pairs; `NONE` of a pair that was not given."""
         if not self.count:
             return np.full(len(process), NONE, np.int64)
         place = np.searchsorted(self.processes, process).clip(max=len(self.processes) - 1)

@@ -7,11 +7,12 @@ machine in the rest. ``globalPid`` is the global id of a process: the thread's b
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from analysis.arithmetic.arrays import Int64
+if TYPE_CHECKING:  # the converter of PyTorch traces does without NumPy
+    from analysis.arithmetic.arrays import Int64
 
-Ids = TypeVar("Ids", int, Int64)
+Ids = TypeVar("Ids", int, "Int64")
 
 ID_BITS: Final = 24
 """Bits of a process id, and of a thread id, within a global id."""
@@ -52,3 +53,12 @@ def global_process_of(global_id: Ids) -> Ids:
     True
     """
     return global_id & PROCESS_MASK
+
+
+def without_machine(global_id: Ids) -> Ids:
+    """Return the bits of the process and of the thread, without those of the machine.
+
+    >>> without_machine((1 << 48) + (4321 << 24) + 17) == (4321 << 24) + 17
+    True
+    """
+    return global_id & ((1 << 2 * ID_BITS) - 1)

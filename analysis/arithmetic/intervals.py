@@ -4,9 +4,8 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
+from analysis.arithmetic.arrays import Int64
 
 NONE: Final = -1
 
@@ -15,7 +14,7 @@ DEEPEST: Final = 4096
 
 
 def parents(start: Int64, end: Int64, thread: Int64 | None = None) -> Int64:
-    """Return for each interval the innermost other one of its thread that contains it.
+    """Return for each interval the innermost other interval of its thread that contains it.
 
     An interval contains another that begins no earlier and ends no later, bounds included. Of two
     with the same bounds the earlier row is the outer. Among several that contain it, the last to
@@ -47,7 +46,7 @@ def parents(start: Int64, end: Int64, thread: Int64 | None = None) -> Int64:
 
 
 def ordered(start: Int64, end: Int64, thread: Int64) -> Int64:
-    """Return the order by thread, then start, the longer of two that start together first.
+    """Return the order by thread, then start; of intervals that start together the longer is first.
 
     Among equals the order of the rows stays. Reports are mostly written in order of time, so
     ordering by thread alone (a radix sort, where few) is tried first.
@@ -78,7 +77,7 @@ def ordered(start: Int64, end: Int64, thread: Int64) -> Int64:
 
 
 def nested(start: Int64, end: Int64, thread: Int64) -> Int64 | None:
-    """Return what `parents` does where intervals nest and none is empty, else None.
+    """Return the parents of intervals as `parents` does, or None unless all nest and none is empty.
 
     How many are open when one begins is how many began before less how many have ended; the parent
     is the last before it that is open one level further out. Levels are taken one after another,
@@ -114,7 +113,7 @@ def nested(start: Int64, end: Int64, thread: Int64) -> Int64 | None:
 
 
 def previous_at_least(values: Int64) -> Int64:
-    """Return for each value the position of the nearest one before it that is no smaller.
+    """Return for each value the position of the nearest earlier value that is no smaller.
 
     Args:
         values: ``(N,)``.
@@ -129,7 +128,7 @@ def previous_at_least(values: Int64) -> Int64:
 
 
 def last_at_least(levels: list[Int64], before: Int64, least: Int64) -> Int64:
-    """Return for each question the last position before one where a value is large enough.
+    """Return for each question the last position before a given one whose value is large enough.
 
     A tree of maxima is climbed from each position until a block to its left holds one that is large
     enough, and descended to the last such value: 2 log2(N) steps for all questions at once, however
@@ -165,7 +164,7 @@ def last_at_least(levels: list[Int64], before: Int64, least: Int64) -> Int64:
 
 
 def maxima(values: Int64) -> list[Int64]:
-    """Return the values, then the maximum of each pair of them, and so on up to one of all.
+    """Return a tree of maxima: the values, the maximum of each pair of them, and so on up to one.
 
     >>> [level.tolist() for level in maxima(np.array([1, 5, 2]))][1:]
     [[5, 2], [5]]
@@ -181,7 +180,7 @@ def maxima(values: Int64) -> list[Int64]:
 
 
 def self_times(start: Int64, end: Int64, parent: Int64) -> Int64:
-    """Return each interval's duration less the durations of those directly inside it.
+    """Return each interval's duration less the durations of the intervals directly inside it.
 
     Args:
         start: ``(N,)``.
@@ -228,7 +227,7 @@ def roots_of_repeats(parent: Int64, name: Int64) -> Int64:
 
 
 def innermost_around(start: Int64, end: Int64, begin: Int64, finish: Int64) -> Int64:
-    """Return for each interval the last to start of some others that contain it.
+    """Return for each interval the innermost of some other intervals that contains it.
 
     Args:
         start: ``(R,)`` of the others, ascending; of equal ones the longest first.

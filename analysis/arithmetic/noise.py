@@ -18,11 +18,8 @@ from functools import cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from analysis.arithmetic.arrays import Bools, Float64, Int64
 
 LEVEL: Final = 0.05
 """How often chance may pass for a change."""
@@ -37,7 +34,7 @@ MOST_DEGREES: Final = 1000.0
 
 @dataclass(frozen=True)
 class Judgement:
-    """For each of K names, NaN where there are too few steps.
+    """How K names differ between two runs; NaN where there are too few steps.
 
     Attributes:
         p: ``(K,)`` how likely chance alone makes at least such a difference.
@@ -51,7 +48,7 @@ class Judgement:
 
 
 def judge(before: Int64, after: Int64) -> Judgement:
-    """Return whether the means over steps differ.
+    """Return whether the mean times over steps differ between two runs, by Welch's test.
 
     Args:
         before: ``(K, S)`` times of each name in each step.
@@ -72,11 +69,11 @@ def judge(before: Int64, after: Int64) -> Judgement:
     # Where no step differs from another, any difference is beyond the spread.
     apart = np.where(distance > 0, np.inf, 0.0)
     t = np.divide(distance, np.sqrt(together), out=apart, where=together > 0)
-    low, high = fieller(means, variances, quantile(degrees))
-    return Judgement(tail(t, degrees), low, high)
+    low, high = fieller_interval(means, variances, student_quantile(degrees))
+    return Judgement(student_tail(t, degrees), low, high)
 
 
-def tail(t: Float64, degrees: Float64) -> Float64:
+def student_tail(t: Float64, degrees: Float64) -> Float64:
     """Return the probability of at least ``t``, either sign, in Student's distribution.
 
     With t = sqrt(n) tan(a) the density is cos(a)^(n-1), up to a constant; it is integrated by
@@ -86,7 +83,8 @@ def tail(t: Float64, degrees: Float64) -> Float64:
         t: ``(K,)`` no less than 0.
         degrees: ``(K,)`` of freedom, no less than 1, not necessarily whole.
 
-    >>> tail(np.array([12.706, 2.776, 1.984]), np.array([1.0, 4.0, 100.0])).round(4).tolist()
+    >>> t, degrees = np.array([12.706, 2.776, 1.984]), np.array([1.0, 4.0, 100.0])
+    >>> student_tail(t, degrees).round(4).tolist()
     [0.05, 0.05, 0.05]
     """
     nodes, weights = np.polynomial.legendre.leggauss(POINTS)
@@ -102,34 +100,34 @@ def tail(t: Float64, degrees: Float64) -> Float64:
     return beyond
 
 
-def quantile(degrees: Float64) -> Float64:
-    """Return the t that chance exceeds with probability `LEVEL`, for each number of degrees.
+def student_quantile(degrees: Float64) -> Float64:
+    """Return for each number of degrees the t that chance exceeds with probability `LEVEL`.
 
     It is interpolated in 1/degrees, in which it is nearly straight.
 
-    >>> quantile(np.array([1.0, 2.0, 4.0, 30.0])).round(2).tolist()
+    >>> student_quantile(np.array([1.0, 2.0, 4.0, 30.0])).round(2).tolist()
     [12.71, 4.3, 2.78, 2.04]
     """
-    found: Float64 = np.interp(1 / degrees, *quantiles())
+    found: Float64 = np.interp(1 / degrees, *student_quantiles())
     return found
 
 
 @cache
-def quantiles() -> tuple[Float64, Float64]:
-    """Return 1/degrees, ascending, and the quantile for each, sought by halving."""
+def student_quantiles() -> tuple[Float64, Float64]:
+    """Return 1/degrees of freedom, ascending, and the quantile for each, sought by halving."""
     inverse = np.linspace(1 / MOST_DEGREES, 1, 200)
     low, high = np.zeros(len(inverse)), np.full(len(inverse), 20.0)
     for _ in range(24):
         middle = (low + high) / 2
-        beyond = tail(middle, 1 / inverse) > LEVEL
+        beyond = student_tail(middle, 1 / inverse) > LEVEL
         low, high = np.where(beyond, middle, low), np.where(beyond, high, middle)
     return inverse, high
 
 
-def fieller(
+def fieller_interval(
     means: tuple[Float64, Float64], variances: tuple[Float64, Float64], t: Float64
 ) -> tuple[Float64, Float64]:
-    """Return the ends of the interval of the second mean over the first.
+    """Return the ends of Fieller's interval of the ratio of the second mean to the first.
 
     They solve (b - r a)² = t² (vb + r² va) for r.
 
@@ -139,7 +137,8 @@ def fieller(
         t: ``(K,)`` the quantile.
 
     >>> one = np.ones(1)
-    >>> [end.round(3).tolist() for end in fieller((one * 100, one * 110), (one * 0, one), one * 2)]
+    >>> ends = fieller_interval((one * 100, one * 110), (one * 0, one), one * 2)
+    >>> [end.round(3).tolist() for end in ends]
     [[1.08], [1.12]]
     """
     a = means[0] ** 2 - t**2 * variances[0]
@@ -155,7 +154,7 @@ def fieller(
 
 
 def changed(p: Float64) -> Bools:
-    """Return which of some names changed, allowing for how many there are.
+    """Return which of some names changed, allowing for how many names are judged together.
 
     Benjamini and Hochberg: of the ascending p the last that is no larger than its share of `LEVEL`,
     and all before it. Names that are not judged (NaN) do not count.

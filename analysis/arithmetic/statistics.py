@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
+from analysis.arithmetic.arrays import Float64, Int64
 
 DURATION_BITS: Final = 40
 """Room for a duration beside its group's number in 64 bits: 2**40 ns are 18.3 minutes."""
@@ -19,7 +17,7 @@ DURATION_BITS: Final = 40
 
 @dataclass(frozen=True)
 class Statistics:
-    """One entry a group, in the order of the group numbers; a group without a call is all zero."""
+    """Statistics of durations, an entry a group; a group without a call is all zero."""
 
     calls: Int64
     total_ns: Int64

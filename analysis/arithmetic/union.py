@@ -1,4 +1,4 @@
-"""What some intervals cover together, and what they leave uncovered."""
+"""The union of intervals: what they cover together, and the gaps that they leave."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from analysis.arithmetic.arrays import Int64
 
 
-def in_order(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64]:
-    """Return when each interval runs if those of one queue never run at the same time.
+def serialized(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64]:
+    """Return when each interval would run if the intervals of a queue ran one after another.
 
     A stream is such a queue. Where a recording has two of its kernels overlap, the later waits.
     With E the ends, S the starts, D the durations and C their running sum, ``E[i] = max(E[i - 1],
@@ -24,7 +22,7 @@ def in_order(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64
         end_ns: ``(N,)`` no earlier than the start.
         queue: ``(N,)`` any number that tells the queues apart.
 
-    >>> start, end = in_order(np.array([0, 5, 30]), np.array([10, 9, 31]), np.array([7, 7, 7]))
+    >>> start, end = serialized(np.array([0, 5, 30]), np.array([10, 9, 31]), np.array([7, 7, 7]))
     >>> start.tolist(), end.tolist()
     ([0, 10, 30], [10, 14, 31])
     """
@@ -42,8 +40,8 @@ def in_order(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64
 
 
 @dataclass(frozen=True)
-class Cover:
-    """The union of intervals: pieces that neither overlap nor touch.
+class IntervalUnion:
+    """The union of intervals, as pieces that neither overlap nor touch.
 
     Attributes:
         start_ns: ``(P,)`` ascending.
@@ -61,7 +59,7 @@ class Cover:
             start_ns: ``(N,)``.
             end_ns: ``(N,)`` no earlier than the start.
 
-        >>> found = Cover.of(np.array([5, 0, 2]), np.array([6, 3, 4]))
+        >>> found = IntervalUnion.of(np.array([5, 0, 2]), np.array([6, 3, 4]))
         >>> found.start_ns.tolist(), found.end_ns.tolist()
         ([0, 5], [4, 6])
         """
@@ -78,23 +76,24 @@ class Cover:
 
     @property
     def gaps(self) -> tuple[Int64, Int64]:
-        """What lies between the pieces: ``(P - 1,)`` starts and ends."""
+        """The gaps between the pieces: ``(P - 1,)`` starts and ends."""
         return self.end_ns[:-1], self.start_ns[1:]
 
     @property
     def span_ns(self) -> int:
-        """From the first start to the last end."""
+        """The time from the first start to the last end, gaps included."""
         return int(self.end_ns[-1] - self.start_ns[0]) if len(self) else 0
 
     @property
     def busy_ns(self) -> int:
-        """How much is covered."""
+        """The time that the pieces cover."""
         return int((self.end_ns - self.start_ns).sum())
 
     def before(self, instant_ns: Int64) -> Int64:
-        """Return how much is covered before each instant.
+        """Return how much time the pieces cover before each instant.
 
-        >>> Cover.of(np.array([0, 5]), np.array([4, 6])).before(np.array([-1, 2, 4, 9])).tolist()
+        >>> union = IntervalUnion.of(np.array([0, 5]), np.array([4, 6]))
+        >>> union.before(np.array([-1, 2, 4, 9])).tolist()
         [0, 2, 4, 5]
         """
         if not len(self):
@@ -107,14 +106,15 @@ class Cover:
         return np.where(piece >= 0, earlier[at] + part, 0)
 
     def within(self, start_ns: Int64, end_ns: Int64) -> Int64:
-        """Return how much of each window is covered; 0 of one that ends before it starts."""
+        """Return how much of each window the pieces cover; 0 of one that ends before it starts."""
         covered: Int64 = np.maximum(self.before(end_ns) - self.before(start_ns), 0)
         return covered
 
     def until(self, instant_ns: Int64) -> Int64:
         """Return the end of the piece that covers each instant, else the instant itself.
 
-        >>> Cover.of(np.array([0, 5]), np.array([4, 6])).until(np.array([3, 4, 5])).tolist()
+        >>> union = IntervalUnion.of(np.array([0, 5]), np.array([4, 6]))
+        >>> union.until(np.array([3, 4, 5])).tolist()
         [4, 4, 6]
         """
         if not len(self):
@@ -126,7 +126,8 @@ class Cover:
     def since(self, instant_ns: Int64) -> Int64:
         """Return the start of the gap that ends at each instant, else the instant itself.
 
-        >>> Cover.of(np.array([0, 5]), np.array([4, 6])).since(np.array([0, 5, 6])).tolist()
+        >>> union = IntervalUnion.of(np.array([0, 5]), np.array([4, 6]))
+        >>> union.since(np.array([0, 5, 6])).tolist()
         [0, 4, 6]
         """
         if not len(self):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.containment import Slices, Spans, contained, innermost
+from analysis.arithmetic.containment import Intervals, Slices, contained, innermost
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import ordered
 from analysis.recorded import ranges as nvtx
@@ -176,15 +176,15 @@ def _of_any(report: Report) -> Attribution:
     return Attribution.of(report) if has_work(report) else Attribution(report, NO_WORK)
 
 
-def spans(ranges: Ranges) -> Spans:
+def spans(ranges: Ranges) -> Intervals:
     """Return ranges as intervals on threads; one that another thread ended contains nothing."""
     end = np.where(ranges.elsewhere, ranges.start_ns - 1, ranges.end_ns)
-    return Spans(ranges.thread, ranges.start_ns, end)
+    return Intervals(ranges.thread, ranges.start_ns, end)
 
 
-def calls(found: Launches) -> Spans:
+def calls(found: Launches) -> Intervals:
     """Return launches as intervals on threads."""
-    return Spans(found.thread, found.start_ns, found.end_ns)
+    return Intervals(found.thread, found.start_ns, found.end_ns)
 
 
 def slices(ranges: Ranges, found: Launches) -> tuple[Slices, Int64]:

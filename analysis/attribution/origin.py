@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.containment import Spans
+from analysis.arithmetic.containment import Intervals
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Launches
 from analysis.attribution.phases import last_around
@@ -54,7 +54,7 @@ class Nodes:
         evaluates: ``(M,)`` whether it is the engine running a node.
     """
 
-    spans: Spans
+    spans: Intervals
     number: Int64
     evaluates: Bools
 
@@ -99,11 +99,11 @@ def _nodes(found: Attribution) -> Nodes:
     numbers = np.array([_number(name) for name in ranges.names], np.int64)
     engine = np.array([name.startswith(EVALUATE) for name in ranges.names], np.bool_)
     if (numbers != NONE).any():
-        spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
+        spans = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
         return Nodes(spans, numbers[ranges.name], engine[ranges.name])
     rows = operator_nodes(found.report)
     evaluates = np.array([name.startswith(EVALUATE) for name in rows["name"].tolist()], np.bool_)
-    spans = Spans(rows["thread"], rows["start_ns"], rows["end_ns"])
+    spans = Intervals(rows["thread"], rows["start_ns"], rows["end_ns"])
     return Nodes(spans, rows["number"], evaluates)
 
 
@@ -117,7 +117,7 @@ def _by_number(nodes: Nodes, launches: Launches) -> tuple[Launches, Bools]:
     spans, engine = nodes.spans, np.flatnonzero(nodes.evaluates)
     if not len(engine):
         return _at(spans, np.full(len(launches.thread), NONE)), np.zeros_like(launches.known)
-    work = Spans(launches.thread, launches.start_ns, launches.end_ns)
+    work = Intervals(launches.thread, launches.start_ns, launches.end_ns)
     around = _chosen(engine, last_around(spans.take(engine), work))
     inside = _chosen(engine, last_around(spans.take(engine), spans))
     inside[engine] = NONE
@@ -136,7 +136,7 @@ def _chosen(rows: Int64, position: Int64) -> Int64:
     return chosen
 
 
-def _at(spans: Spans, place: Int64) -> Launches:
+def _at(spans: Intervals, place: Int64) -> Launches:
     """Return the intervals at these places as launches, MISSING for `NONE`."""
     if not len(spans):
         return Launches(*3 * [np.full(len(place), tables.MISSING, np.int64)])
@@ -184,8 +184,8 @@ def _by_name(ranges: Ranges, launches: Launches) -> Launches:
     """Return the forward ranges that our own ``<name>.backward`` ranges lead to."""
     partner = _partners(ranges)
     led = np.flatnonzero(partner != NONE)
-    spans = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
-    work = Spans(launches.thread, launches.start_ns, launches.end_ns)
+    spans = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
+    work = Intervals(launches.thread, launches.start_ns, launches.end_ns)
     return _at(spans, _chosen(partner[led], last_around(spans.take(led), work)))
 
 

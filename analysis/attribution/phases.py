@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.containment import Spans, innermost
+from analysis.arithmetic.containment import Intervals, innermost
 from analysis.arithmetic.intervals import NONE, ordered
 from analysis.attribution.launches import calls, within
 from analysis.attribution.named_ranges import all_called
@@ -144,11 +144,11 @@ def labels_of(
     return [used[one] for one in order], position[label]
 
 
-def last_around(outer: Spans, inner: Spans) -> Int64:
+def last_around(outer: Intervals, inner: Intervals) -> Int64:
     """Return `analysis.arithmetic.containment.innermost` for outer intervals in any order.
 
-    >>> outer = Spans(np.array([8, 7, 7]), np.array([0, 2, 0]), np.array([9, 5, 9]))
-    >>> inner = Spans(np.array([7, 7, 8, 9]), np.array([3, 4, 3, 3]), np.array([4, 6, 4, 4]))
+    >>> outer = Intervals(np.array([8, 7, 7]), np.array([0, 2, 0]), np.array([9, 5, 9]))
+    >>> inner = Intervals(np.array([7, 7, 8, 9]), np.array([3, 4, 3, 3]), np.array([4, 6, 4, 4]))
     >>> last_around(outer, inner).tolist()
     [1, 2, 0, -1]
     """
@@ -176,12 +176,12 @@ def around(
         ``(N,)`` positions in ``chosen`` or `NONE`, and ``(N,)`` whether another thread decided.
     """
     times = (chosen.start_ns, chosen.end_ns)
-    own = last_around(Spans(chosen.thread, *times), calls(launches))
+    own = last_around(Intervals(chosen.thread, *times), calls(launches))
     free = (own == NONE) & launches.known
     rows = np.flatnonzero(free if callable_ is None else free & callable_)
     instant = launches.start_ns[rows]
     caller = last_around(
-        Spans(chosen.process, *times), Spans(launches.process[rows], instant, instant)
+        Intervals(chosen.process, *times), Intervals(launches.process[rows], instant, instant)
     )
     own[rows] = caller
     by_caller = np.zeros(len(own), np.bool_)

@@ -153,7 +153,7 @@ def compared(
         notes += [f"{word}: {note}" for note in each.notes]
     notes += unjudged(sides)
     columns = rows(*sides)
-    table = Table("compare", columns, notes=tuple(notes), unseen=UNSEEN)
+    table = Table("compare", columns, notes=tuple(notes), hidden=UNSEEN)
     table = table.take(order(columns, sort))
     totals = sorted(only(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"])))
     lines = heading(reports, sides, excluded=not asked.warmup_counts)

@@ -110,7 +110,7 @@ def sections(table: Table) -> list[Table]:
         )
         spare = ("calls_before", "calls_after", "call_ratio")
         unseen = ("kind", *UNSEEN)
-        made.append(replace(part, heading=title, unseen=unseen, spare=spare))
+        made.append(replace(part, heading=title, hidden=unseen, droppable=spare))
     return made
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
-from analysis.arithmetic.containment import Spans
+from analysis.arithmetic.containment import Intervals
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution import phases as placement
 from analysis.attribution.launches import Attribution, Launches, totals
@@ -248,7 +248,7 @@ def of_ranges(found: Attribution, contents: Contents) -> Series:
 
 def innermost_of(ranges: Ranges, launches: Launches, calling: Launches) -> Int64:
     """Return ``(N,)`` the innermost range around each launch, else around its caller's; `NONE`."""
-    around = Spans(ranges.thread, ranges.start_ns, ranges.end_ns)
+    around = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
     own, caller = (
         np.where(each.known, last_around(around, calls_of(each)), NONE)
         for each in (launches, calling)

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from analysis.generation.records import REMEDY, Failure, Generation, Pair, Records, lines, record_of
+from analysis.generation.records import (
+    REMEDY,
+    Failure,
+    Generation,
+    Pair,
+    Records,
+    record_lines,
+    record_of,
+)
 from analysis.show.errors import ReportError
 
 TOLERANCE: Final = 0.001
@@ -20,7 +28,7 @@ _LISTED: Final = 10
 
 
 def read(paths: Sequence[str]) -> Records:
-    """Read files and merge them.
+    """Read the records of several files and merge them into one run's.
 
     Raises:
         ReportError: a file cannot be read, none has a record of times, or two files have different
@@ -31,7 +39,7 @@ def read(paths: Sequence[str]) -> Records:
     failures: list[Failure] = []
     for path in paths:
         wrong: list[str] = []
-        for line in lines(path):
+        for line in record_lines(path):
             found = record_of(path, line, wrong)
             if isinstance(found, Generation):
                 seen.append(found)
@@ -106,7 +114,7 @@ def _add_failures(records: Records, failures: Iterable[Failure]) -> None:
 
 
 def stretches(ids: Iterable[int]) -> str:
-    """Return ids in short.
+    """Return ids in words, stretches of them by their first and last.
 
     >>> stretches([1, 2, 3, 7, 9, 10])
     '1-3, 7, 9-10'

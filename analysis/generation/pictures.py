@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.generation.growth import growth
+from analysis.arithmetic.arrays import Float64
 from analysis.generation.records import Generation, Records
-from analysis.generation.tables import PARTS
+from analysis.generation.tables import PARTS, step_growth
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.show.render import visible
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Pairs = list[tuple[str, list[Generation]]]
-Float64 = npt.NDArray[np.float64]
 
 _INCHES: Final = (10.0, 5.5)
 _BINS: Final = 60
@@ -32,7 +30,7 @@ _MOST_POINTS: Final = 20_000
 
 
 def draw(records: Records, folder: Path) -> list[Path]:
-    """Write the pictures into a folder, which is made if it is not there.
+    """Write the pictures of generation times into a folder, which is made where it is missing.
 
     Returns:
         The files.
@@ -108,7 +106,7 @@ def _growth(axes: Axes, pairs: Pairs) -> None:
         every = max(1, len(times) // _MOST_POINTS)
         (dots,) = axes.plot(places[::every], times[::every], ".", label=label)
         dots.set(markersize=2, alpha=0.4, color=f"C{number}")
-        found = growth([each.steps_ns for each in made])
+        found = step_growth([each.steps_ns for each in made])
         if not np.isnan(found.slope_ns):
             ends = np.array([1, int(places.max())])
             middle = float(places[places > 0].mean())

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.show.errors import ReportError
-
-Int64 = npt.NDArray[np.int64]
 
 TIMES: Final = (
     "base_embedding_ms",
@@ -41,7 +39,7 @@ REMEDY: Final = "give a file that profiling.generation wrote"
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What generated: a base model, with a teacher or alone."""
+    """The models that generated: a base model, with a teacher or alone."""
 
     base: str
     teacher: str | None
@@ -52,7 +50,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One prompt that was generated from.
+    """The record of one prompt that text was generated from.
 
     Attributes:
         file: that has the record.
@@ -75,44 +73,44 @@ class Generation:
 
     @property
     def tokens(self) -> int:
-        """How many were generated."""
+        """How many tokens were generated."""
         return len(self.steps_ns)
 
     def part_ns(self, part: str) -> float:
-        """Return the time of a part, 0 for a teacher's that is not there."""
+        """Return the time of a part of the generation; 0 for a missing teacher's."""
         time = self.times_ns[part]
         return 0.0 if math.isnan(time) else time
 
     @property
     def before_ns(self) -> float:
-        """Embeddings, prefills and projectors: all before the first decode step."""
+        """Time before the first decode step: embeddings, prefills and projectors."""
         parts = ("base_embedding", "base_prefill", "teacher_embedding", "teacher_prefill")
         return sum(self.part_ns(part) for part in (*parts, "projector_total"))
 
     @property
     def first_token_ns(self) -> float:
-        """Time to first token: all before decoding, and the first step."""
+        """Time to first token: everything before decoding, and the first decode step."""
         return self.before_ns + float(self.steps_ns[:1].sum())
 
     @property
     def per_token_ns(self) -> float:
-        """Time per output token: the mean of the later steps; NaN where there is none."""
+        """Time per output token: the mean of the decode steps but the first; NaN of one step."""
         return float(self.steps_ns[1:].mean()) if self.tokens > 1 else math.nan
 
     @property
     def wall_ns(self) -> float:
-        """From token ids on the device to the last token."""
+        """Time from the token ids on the device to the last token."""
         return self.before_ns + self.part_ns("decode_total")
 
     @property
     def whole_tokens_per_s(self) -> float:
-        """Output tokens a second of all that time, embeddings and prefills included."""
+        """Output tokens a second of the whole time, embeddings and prefills included."""
         return self.tokens / (self.wall_ns / 1e9) if self.wall_ns else math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A prompt that failed."""
+    """The record of a prompt whose generation failed."""
 
     file: str
     id: int
@@ -121,7 +119,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Records:
-    """What some files hold together.
+    """The records that some files hold together.
 
     Attributes:
         generations: by pair, in order of appearance, and by id.
@@ -141,7 +139,7 @@ class Records:
         return list(found.items())
 
 
-def lines(path: str) -> Iterator[tuple[int, bytes]]:
+def record_lines(path: str) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a file that are not empty, with their numbers.
 
     Raises:
@@ -158,18 +156,18 @@ def lines(path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def record_of(path: str, line: tuple[int, bytes], wrong: list[str]) -> Generation | Failure | None:
-    """Return what a line holds; what is no record is noted in ``wrong``."""
+    """Return the record on a line of a file; a line that is none is noted in ``wrong``."""
     number, text = line
     try:
-        return checked(path, json.loads(text))
+        return generation_or_failure(path, json.loads(text))
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         reason = str(error) if type(error) is ValueError else "no JSON"
         wrong.append(f"line {number}: {reason}")
         return None
 
 
-def checked(path: str, value: Any) -> Generation | Failure:
-    """Return the record that some JSON is.
+def generation_or_failure(path: str, value: Any) -> Generation | Failure:
+    """Return the record of a prompt that some JSON holds.
 
     Raises:
         ValueError: it is none, with the reason.

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.generation.growth import UNKNOWN, Growth, growth
+from analysis.arithmetic.arrays import Float64, Int64
+from analysis.arithmetic.noise import student_quantile
 from analysis.generation.records import Generation, Pair, Records
 from analysis.show.render import duration
 from analysis.show.table import Column, Table
 
-Float64 = npt.NDArray[np.float64]
 Row = dict[str, int | float | str]
 
 QUANTILES: Final = {"p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
@@ -49,12 +48,23 @@ PARTS: Final[dict[str, Callable[[Generation], float]]] = {
 
 SLOWEST: Final = 10
 
-NOTED: Final = (
+FIRST_NOTES: Final = (
     (r"\b0\.6b\b", r"\b0\.5b\b", (800.0, 50.0, 20.0)),
     (r"\b0\.6b\b", r"\b4b\b", (950.0, 75.0, 13.0)),
 )
 """What the first notes on C2C say, by the sizes in the names of base and teacher: prefill in ms,
 ms a token, tokens a second; each about so much, on hardware that they do not name."""
+
+FEWEST_STEPS: Final = 8
+"""Steps after the first that a prompt must have to count: of fewer, a slope is noise."""
+
+STRETCHES: Final = 10
+"""Into how many a single prompt is cut."""
+
+GROWS: Final = "grows"
+FALLS: Final = "falls"
+UNCLEAR: Final = "no change seen"
+UNKNOWN: Final = "too few steps"
 
 
 def describe(records: Records) -> Table:
@@ -68,7 +78,7 @@ def describe(records: Records) -> Table:
                 what: Row = {"pair": str(pair), "measure": measure, "unit": unit}
                 rows.append(what | _described(values))
     table = _table("generation", rows, records, "Over the prompts")
-    return replace(table, spare=("p25", "p75", "p99"))
+    return replace(table, droppable=("p25", "p75", "p99"))
 
 
 def _described(values: Float64) -> Row:
@@ -84,7 +94,7 @@ def _described(values: Float64) -> Row:
 
 
 def parts(records: Records) -> Table:
-    """Return what the time of the prompts consists of: it adds up to all of it."""
+    """Return the parts of the prompts' time, which add up to all of it."""
     rows: list[Row] = []
     for pair, made in records.pairs():
         times = {part: sum(value(each) for each in made) for part, value in PARTS.items()}
@@ -107,12 +117,100 @@ def parts(records: Records) -> Table:
 _OF_TEACHER: Final = ("teacher embedding", "teacher prefill", "projectors")
 
 
+@dataclass(frozen=True, slots=True)
+class StepGrowth:
+    """How the time of decode steps grows from one to the next; NaN where there are too few.
+
+    Attributes:
+        steps: that count: of prompts with at least `FEWEST_STEPS`.
+        prompts: that have them.
+        mean_ns: of those steps.
+        slope_ns: by which each is longer than the one before.
+        low_ns: lower end of its interval, at 95 %.
+        high_ns: upper end.
+    """
+
+    steps: int
+    prompts: int
+    mean_ns: float
+    slope_ns: float
+    low_ns: float
+    high_ns: float
+
+    @property
+    def share(self) -> float:
+        """The part of itself that a decode step grows by in 100 tokens."""
+        return 100 * self.slope_ns / self.mean_ns if self.mean_ns else np.nan
+
+    @property
+    def verdict(self) -> str:
+        """Whether decode steps get longer, beyond chance."""
+        if np.isnan(self.low_ns):
+            return UNKNOWN
+        if self.low_ns > 0:
+            return GROWS
+        return FALLS if self.high_ns < 0 else UNCLEAR
+
+
+def step_growth(prompts: Sequence[Int64]) -> StepGrowth:
+    """Return how much longer a decode step takes than the one before it, with a longer cache.
+
+    The slope is that of a straight line through the steps of each prompt, all with one slope and
+    each with a height of its own: prompts differ in length, and a long answer must not pass for a
+    slow one. The first step is left out: it reads what the projectors have made, for the first
+    time. The interval comes from how much the prompts differ (their clustered variance, Student's
+    t): steps beside each other are too alike to be counted as independent. Of a single prompt it
+    comes from stretches of it.
+
+    Args:
+        prompts: ``(S,)`` step times of each, the first step among them.
+    """
+    used: list[Float64] = [
+        steps[1:].astype(np.float64) for steps in prompts if len(steps) > FEWEST_STEPS
+    ]
+    count = sum(len(steps) for steps in used)
+    mean = float(np.concatenate(used).mean()) if used else np.nan
+    if not used:
+        return StepGrowth(0, 0, mean, np.nan, np.nan, np.nan)
+    places = [_centred(np.arange(len(steps), dtype=np.float64)) for steps in used]
+    heights = [_centred(steps) for steps in used]
+    spread = sum(float(place @ place) for place in places)
+    pairs = list(zip(places, heights, strict=True))
+    slope = sum(float(place @ height) for place, height in pairs) / spread
+    # What each group pulls the slope by: its own, or that of a stretch of the only prompt.
+    rest = [(place, height - slope * place) for place, height in pairs]
+    groups = _groups(rest)
+    weight = np.array([float(place @ place) for place, _ in groups]) / spread
+    # Divided by what it leaves to the others, as the jackknife does: a long one bends the line
+    # towards itself, and its rest is too small.
+    pulls = np.array([float(place @ left) for place, left in groups]) / (1 - weight)
+    error = float(np.sqrt((1 - 1 / len(groups)) * (pulls**2).sum())) / spread
+    # As many groups as there would be if all weighed the same, less one.
+    degrees = max(1 / float((weight**2).sum()) - 1, 1.0)
+    half = float(student_quantile(np.array([degrees]))[0]) * error
+    return StepGrowth(count, len(used), mean, slope, slope - half, slope + half)
+
+
+def _centred(values: Float64) -> Float64:
+    centred: Float64 = values - values.mean()
+    return centred
+
+
+def _groups(rest: list[tuple[Float64, Float64]]) -> list[tuple[Float64, Float64]]:
+    if len(rest) > 1:
+        return rest
+    ((place, left),) = rest
+    cut = min(STRETCHES, len(place) // 2)
+    parts = zip(np.array_split(place, cut), np.array_split(left, cut), strict=True)
+    return list(parts)
+
+
 def positions(records: Records) -> Table:
-    """Return the time of decode steps by how far the text has come, in stretches that double."""
+    """Return the time of decode steps by their position in the text, in stretches that double."""
     rows: list[Row] = []
-    said = []
+    sentences = []
     for pair, made in records.pairs():
-        said.append(sentence(growth([each.steps_ns for each in made])))
+        sentences.append(growth_sentence(step_growth([each.steps_ns for each in made])))
         first = 0
         longest = max(each.tokens for each in made)
         while first < longest:
@@ -133,15 +231,15 @@ def positions(records: Records) -> Table:
                 }
             )
             first = last + 1
-    heading = "\n".join(["Decode steps by position", *_by_pair(records, said)])
+    heading = "\n".join(["Decode steps by position", *_by_pair(records, sentences)])
     return _table("generation_positions", rows, records, heading)
 
 
-def grown(records: Records) -> Table:
+def growth_table(records: Records) -> Table:
     """Return how decode steps grow from one to the next, with the interval of the slope."""
     rows: list[Row] = []
     for pair, made in records.pairs():
-        found = growth([each.steps_ns for each in made])
+        found = step_growth([each.steps_ns for each in made])
         rows.append(
             {
                 "pair": str(pair),
@@ -158,10 +256,10 @@ def grown(records: Records) -> Table:
     return _table("generation_growth", rows, records, "Growth of a decode step from token to token")
 
 
-def sentence(found: Growth) -> str:
+def growth_sentence(found: StepGrowth) -> str:
     """Return in words whether decode time grows with the cache.
 
-    >>> sentence(Growth(100, 2, 1e6, 500.0, 400.0, 600.0))
+    >>> growth_sentence(StepGrowth(100, 2, 1e6, 500.0, 400.0, 600.0))
     'it grows with the cache: 500 ns a token (95 %: 400 ns to 600 ns), 5.0 % in 100 tokens'
     """
     if found.verdict == UNKNOWN:
@@ -196,16 +294,16 @@ def slowest(records: Records) -> Table:
     ]
     table = _table("generation_slowest", rows, records, "Slowest prompts")
     one = len({each.file for each in records.generations}) == 1
-    unseen = (*table.unseen, *(("file",) if one else ()))
-    return replace(table, unseen=unseen, spare=("first_token_ns", "per_token_ns"))
+    hidden = (*table.hidden, *(("file",) if one else ()))
+    return replace(table, hidden=hidden, droppable=("first_token_ns", "per_token_ns"))
 
 
 def references(records: Records) -> Table:
     """Return the figures of the first notes beside those of pairs of the same sizes."""
     rows: list[Row] = []
     for pair, made in records.pairs():
-        noted = figures(pair)
-        if noted is None:
+        figures = first_notes_on(pair)
+        if figures is None:
             continue
         prefill = [each.before_ns - each.part_ns("projector_total") for each in made]
         here = {
@@ -215,29 +313,29 @@ def references(records: Records) -> Table:
                 np.mean([e.tokens_per_s for e in made])
             ),
         }
-        for ((measure, unit), value), figure in zip(here.items(), noted, strict=True):
+        for ((measure, unit), value), figure in zip(here.items(), figures, strict=True):
             what: Row = {"pair": str(pair), "measure": measure, "unit": unit}
             rows.append(what | {"here": value, "first_notes": figure, "ratio": value / figure})
     return _table("generation_references", rows, records, "Beside the first notes' rough figures")
 
 
-def figures(pair: Pair) -> tuple[float, float, float] | None:
-    """Return what the first notes say of a pair of these sizes, if anything.
+def first_notes_on(pair: Pair) -> tuple[float, float, float] | None:
+    """Return the first notes' figures for a pair of models of such sizes, if there are any.
 
-    >>> figures(Pair("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B-Base"))
+    >>> first_notes_on(Pair("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B-Base"))
     (950.0, 75.0, 13.0)
     """
-    for base, teacher, noted in NOTED:
+    for base, teacher, figures in FIRST_NOTES:
         if re.search(base, pair.base.lower()) and re.search(teacher, (pair.teacher or "").lower()):
-            return noted
+            return figures
     return None
 
 
-def _by_pair(records: Records, said: Sequence[str]) -> list[str]:
+def _by_pair(records: Records, sentences: Sequence[str]) -> list[str]:
     pairs = [str(pair) for pair, _ in records.pairs()]
     if len(pairs) == 1:
-        return list(said)
-    return [f"{pair}: {line}" for pair, line in zip(pairs, said, strict=True)]
+        return list(sentences)
+    return [f"{pair}: {line}" for pair, line in zip(pairs, sentences, strict=True)]
 
 
 def _table(name: str, rows: list[Row], records: Records, heading: str) -> Table:
@@ -248,14 +346,14 @@ def _table(name: str, rows: list[Row], records: Records, heading: str) -> Table:
         texts = [value for value in values if isinstance(value, str)]
         columns[key] = texts if texts or not rows else np.array(values)
     one = len(records.pairs()) == 1
-    return Table(name, columns, heading, unseen=("pair",) if one else ())
+    return Table(name, columns, heading, hidden=("pair",) if one else ())
 
 
 QUESTIONS: Final[dict[str, Callable[[Records], Table]]] = {
     "measure": describe,
     "part": parts,
     "position": positions,
-    "growth": grown,
+    "growth": growth_table,
     "slowest": slowest,
     "reference": references,
 }

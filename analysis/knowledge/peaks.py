@@ -22,7 +22,7 @@ FORMATS: Final = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8")
 
 @dataclass(frozen=True)
 class Peak:
-    """What one GPU can do at most.
+    """The peak rates of one GPU.
 
     Attributes:
         name: what the card is called in the source.
@@ -48,12 +48,12 @@ class Peak:
 
     @property
     def bytes_per_s(self) -> float:
-        """The memory bandwidth."""
+        """The memory bandwidth in bytes a second."""
         return self.gbytes_per_s * GIGA
 
     @property
     def cited(self) -> str:
-        """The source, as it is printed beside a figure."""
+        """The source of the figures, as it is printed beside them."""
         return self.source if self.verified else f"{self.source}, not verified"
 
 
@@ -81,7 +81,7 @@ def rates(
     *,
     bf16: bool = True,
 ) -> dict[str, float]:
-    """Return TFLOP/s by format; ``half`` is of fp16, and of bf16 where the card has that."""
+    """Return TFLOP/s by number format; ``half`` is of fp16, and of bf16 where the card has that."""
     values = (fp64, fp32, tf32, half if bf16 else None, half, fp8)
     return {name: value for name, value in zip(FORMATS, values, strict=True) if value is not None}
 
@@ -172,7 +172,7 @@ COMPARED: Final = {
 
 
 def geforce(device: str, cores: int, clock_mhz: int, gbytes_per_s: float, *, fp8: bool) -> Peak:
-    """Return a GeForce card.
+    """Return the peak rates of a GeForce card, from its cores and boost clock.
 
     Every core does a multiplication and an addition a cycle. On these cards tensor cores do as much
     in tf32, twice as much in fp16 and bf16 and four times as much in fp8, with FP32 accumulation:

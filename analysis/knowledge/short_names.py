@@ -1,4 +1,4 @@
-"""Short names for people: what a PyTorch kernel computes, without what it is wrapped in."""
+"""Short names of kernels, for people: what a PyTorch kernel computes, without its wrappers."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ _WRAPPERS: Final = frozenset(
 _NOISE: Final = re.compile(r"(?<![\w>])(?:at::native::|at::cuda::|c10::|<unnamed>::)+")
 
 
-def brief(name: str) -> str:
-    """Return a kernel's name as short as it can be told by; any other name as it is.
+def short_name(name: str) -> str:
+    """Return a short name of a PyTorch kernel, by what it computes; any other name as it is.
 
     PyTorch's elementwise and reduction kernels are templates, and only an argument deep inside
     says what they compute.
 
     >>> mul = "at::native::BinaryFunctor<float, float, at::native::binary_internal::MulFunctor<T>>"
-    >>> brief(f"void at::native::vectorized_elementwise_kernel<(int)4, {mul}, T>(int, T2, T3)")
+    >>> short_name(f"void at::native::vectorized_elementwise_kernel<(int)4, {mul}, T>(int, T2, T3)")
     'vectorized_elementwise_kernel<MulFunctor>'
-    >>> brief("ampere_sgemm_128x64_tn"), brief("aten::mm")
+    >>> short_name("ampere_sgemm_128x64_tn"), short_name("aten::mm")
     ('ampere_sgemm_128x64_tn', 'aten::mm')
     """
     base = _BASE.match(name)
@@ -43,7 +43,7 @@ _TYPE: Final = re.compile(
 _OPERANDS: Final = re.compile(r"\b(AUnary|BUnary|Unary|Binary)Functor\b")
 _SIZE: Final = re.compile(r"<(\d+)\b")
 
-_TELLING: Final[tuple[Callable[[str], re.Match[str] | None], ...]] = (
+_DISTINGUISHING: Final[tuple[Callable[[str], re.Match[str] | None], ...]] = (
     _TYPE.search,
     _OPERANDS.search,
     _SIZE.search,
@@ -52,21 +52,21 @@ _TELLING: Final[tuple[Callable[[str], re.Match[str] | None], ...]] = (
 are tensors, and how many elements or threads each instance takes."""
 
 
-def briefs(names: Sequence[str]) -> list[str]:
-    """Return names in brief, of which two are equal only where the names are.
+def distinct_short_names(names: Sequence[str]) -> list[str]:
+    """Return short names of kernels, of which two are equal only where the full names are.
 
     Where several would become the same, each gets what tells it apart: the number format and so
     on, or, where that does not, a number.
 
     >>> at = "void at::native::reduce_kernel<(int)4, at::native::"
-    >>> briefs([f"{at}FillFunctor<{kind}>>(int, T2)" for kind in ("float", "long")])
+    >>> distinct_short_names([f"{at}FillFunctor<{kind}>>(int, T2)" for kind in ("float", "long")])
     ['reduce_kernel<FillFunctor, float>', 'reduce_kernel<FillFunctor, long>']
-    >>> briefs(["void f", "f", "f", "g"])
+    >>> distinct_short_names(["void f", "f", "f", "g"])
     ['f #1', 'f #2', 'f #2', 'g']
     """
-    known = {name: brief(name) for name in names}
+    known = {name: short_name(name) for name in names}
     for alike in _equal(known):
-        known |= _told_apart({name: known[name] for name in alike})
+        known |= _distinguished({name: known[name] for name in alike})
     return numbered([known[name] for name in names], names)
 
 
@@ -94,18 +94,18 @@ def _equal(known: dict[str, str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _told_apart(known: dict[str, str]) -> dict[str, str]:
+def _distinguished(known: dict[str, str]) -> dict[str, str]:
     """Return longer short names for some that are all the same: no more than it takes."""
     words: dict[str, tuple[str, ...]] = dict.fromkeys(known, ())
-    for search in _TELLING:
+    for search in _DISTINGUISHING:
         hits = {name: search(_CASTS.sub("", name)) for name in known}
         more = {name: (*words[name], hit[1]) if hit else words[name] for name, hit in hits.items()}
         if len(set(more.values())) > len(set(words.values())):
             words = more
-    return {name: _with(short, words[name]) for name, short in known.items()}
+    return {name: _with_details(short, words[name]) for name, short in known.items()}
 
 
-def _with(short: str, words: tuple[str, ...]) -> str:
+def _with_details(short: str, words: tuple[str, ...]) -> str:
     if not words:
         return short
     inside = short.endswith(">")

@@ -1,4 +1,4 @@
-"""What ranges are called: our own names, and those other people use for the same thing."""
+"""The names of ranges: our own, and the spellings that other projects use for them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -52,7 +52,7 @@ _PROFILER_STEP: Final = re.compile(r"(ProfilerStep)#\d+")
 
 
 def clean(name: str) -> str:
-    """Return a name without what tells one call of it from the next.
+    """Return the name of a range without the number that differs from call to call.
 
     >>> clean("aten::mul, op_id = 314339"), clean("AddmmBackward0, seq = 7, op_id = 9")
     ('aten::mul', 'AddmmBackward0')
@@ -65,7 +65,7 @@ def clean(name: str) -> str:
 
 
 def canonical(name: str) -> str:
-    """Return our name for a range, or else its own, cleaned.
+    """Return our name for a range, or else the range's own name, cleaned.
 
     >>> canonical("computing softmax"), canonical("my_range")
     ('softmax', 'my_range')
@@ -75,7 +75,7 @@ def canonical(name: str) -> str:
 
 
 def matching(known: Iterable[str], wanted: str) -> set[str]:
-    """Return the names that are meant: those equal, else other spellings, else by glob.
+    """Return the names that a user means: those equal, else other spellings, else by glob.
 
     >>> matching(["softmax", "computing softmax"], "softmax")
     {'softmax'}

@@ -40,7 +40,7 @@ _HEADINGS: Final = {
 }
 
 
-def headed(question: str, files: Files) -> Table:
+def answer(question: str, files: Files) -> Table:
     """Return the answer to one question of `QUESTIONS`, with its heading."""
     heading = _HEADINGS[question]
     if question == "configuration":
@@ -83,13 +83,13 @@ def _inside(group: Group, part: str) -> str:
 
 def _in_brief(files: Files) -> list[Table]:
     """Return what a person sees first: of the parts and of their growth what matters most."""
-    parts, grown = headed("part", files), headed("growth", files)
+    parts, grown = answer("part", files), answer("growth", files)
     longest = {group.file: group.runs for group in _longest(files)}
     parts = replace(
         by_part(longest), heading=f"{parts.heading}, of the configuration that takes longest"
     )
     main = np.array([row["part"] in _MAIN for row in grown.rows()], np.bool_)
-    return [headed("configuration", files), parts, grown.take(np.flatnonzero(main))]
+    return [answer("configuration", files), parts, grown.take(np.flatnonzero(main))]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answer(args: argparse.Namespace, files: Files) -> None:
     if args.by or args.format != "table":
-        cli.emit(headed(args.by or "configuration", files), args, most=None)
+        cli.emit(answer(args.by or "configuration", files), args, most=None)
         return
     answers = _in_brief(files)
     shown = [table for table in answers if len(table)]

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64
 from analysis.layers.records import ATTN, ATTN_FORWARD, FFN, Run
-
-Float64 = npt.NDArray[np.float64]
 
 TOTAL: Final = "total"
 OTHER: Final = "other"
@@ -24,7 +22,7 @@ REST: Final = "attn_forward_rest"
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one configuration.
+    """The runs of one configuration: model, batch and length.
 
     Attributes:
         file: they are from.
@@ -41,7 +39,7 @@ class Group:
 
     @property
     def totals_ns(self) -> Float64:
-        """``(runs,)``: each run, on the host."""
+        """``(runs,)`` the host's time of each run."""
         return np.array([run.total_ns for run in self.runs], np.float64)
 
     def names(self, source: str) -> tuple[str, ...]:
@@ -50,7 +48,7 @@ class Group:
         return tuple(name for name in sets[0] if all(name in known for known in sets))
 
     def by_layer_ns(self, part: str, source: str | None = None) -> Float64:
-        """``(runs, layers)``: one part, in each layer of each run; or `TOTAL`: both halves.
+        """Return ``(runs, layers)`` the time of a part in each layer; `TOTAL`: of both halves.
 
         What a clock has not seen is NaN.
         """
@@ -68,7 +66,7 @@ class Group:
         )
 
     def part_ns(self, part: str, source: str | None = None) -> Float64:
-        """``(runs,)``: one part, over all layers; the derived ones too."""
+        """Return ``(runs,)`` the time of a part over all layers; derived parts too."""
         if part == TOTAL:
             return self.totals_ns
         if part == OTHER:
@@ -89,7 +87,7 @@ class Group:
         return tuple(n for n in self.names(source) if n not in {ATTN, ATTN_FORWARD, FFN})
 
     def tree(self) -> Iterator[tuple[str, str, bool]]:
-        """Give each part, what it is a part of, and whether it is divided no further."""
+        """Yield each part, the part that it belongs to, and whether it is divided no further."""
         names, details = self.names(self.source), self.details(self.source)
         has_call = ATTN_FORWARD in names
         yield ATTN, TOTAL, not has_call
@@ -104,7 +102,7 @@ class Group:
         yield OTHER, TOTAL, True
 
     def bottleneck(self) -> tuple[str, float]:
-        """Return what of the run takes longest, attention, FFN or the rest, and its share of it."""
+        """Return what takes longest of a run, attention, FFN or the rest, and its share."""
         return self.longest(part for part, within, _ in self.tree() if within == TOTAL)
 
     def within_attention(self) -> tuple[str, float] | None:
@@ -128,7 +126,7 @@ class Group:
 
 
 def groups(files: Mapping[str, Sequence[Run]]) -> list[Group]:
-    """Return the runs by file, model and configuration; the smallest configuration first."""
+    """Return the runs by file, model and configuration, the smallest configuration first."""
     found: dict[tuple[str, int, str, int, int], list[Run]] = {}
     for file, runs in files.items():
         for run in runs:
@@ -145,7 +143,7 @@ def groups(files: Mapping[str, Sequence[Run]]) -> list[Group]:
 
 
 def ratio(part: float, whole: float) -> float:
-    """Return a share of 1; NaN of nothing."""
+    """Return the share that a part is of the whole; NaN where the whole is 0."""
     return part / whole if whole else float("nan")
 
 

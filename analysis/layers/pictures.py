@@ -20,7 +20,7 @@ MOST: Final = 12
 
 
 def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
-    """Write the pictures into a folder, which is made if it is not there.
+    """Write the pictures of layer times into a folder, which is made where it is missing.
 
     Returns:
         The files: ``layers.png``, ``layer_parts.png``, ``layer_growth.png``.
@@ -28,7 +28,7 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
     Raises:
         ReportError: matplotlib is not installed, or the folder cannot be written to.
     """
-    pictures.folder(folder)
+    pictures.make_folder(folder)
     made = []
     for name, fill in _PICTURES.items():
         with pictures.picture(folder / name) as figure:

@@ -27,7 +27,7 @@ _LISTED: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The parts of one layer in one run, by name.
+    """The times of the parts of one layer in one run, by name.
 
     Attributes:
         cpu_ns: on the host; on a GPU that is the launching.
@@ -40,7 +40,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One forward pass; ``total_ns`` is the host's."""
+    """The times of one forward pass; ``total_ns`` is the host's."""
 
     batch_size: int
     input_len: int
@@ -49,17 +49,17 @@ class Run:
 
     @property
     def source(self) -> str:
-        """Whose times count: ``gpu`` where every layer has them, else ``cpu``."""
+        """The clock whose times count: ``gpu`` where every layer has its times, else ``cpu``."""
         both = all(ATTN in layer.gpu_ns and FFN in layer.gpu_ns for layer in self.layers)
         return "gpu" if both else "cpu"
 
     def parts_ns(self, source: str) -> list[dict[str, int]]:
-        """Return the parts of each layer, by one of the two clocks."""
+        """Return the times of the parts of each layer, by one of the two clocks."""
         return [layer.gpu_ns if source == "gpu" else layer.cpu_ns for layer in self.layers]
 
 
 def read(path: Path) -> tuple[list[Run], list[str]]:
-    """Return the runs of a file, and a line on each record that is none.
+    """Return the runs of a file, and a line on each record that holds no run.
 
     Raises:
         ReportError: the file cannot be read, or holds no run at all.
@@ -77,7 +77,7 @@ def read(path: Path) -> tuple[list[Run], list[str]]:
     runs, wrong = [], []
     for index, value in enumerate(content):
         try:
-            runs.append(checked(value))
+            runs.append(run_of_record(value))
         except ValueError as error:
             wrong.append(f"{path}: record {index}: {error}; left out")
     if not runs:
@@ -88,8 +88,8 @@ def read(path: Path) -> tuple[list[Run], list[str]]:
     return runs, wrong
 
 
-def checked(value: object) -> Run:
-    """Return a record as a run.
+def run_of_record(value: object) -> Run:
+    """Return the run that a record holds.
 
     Raises:
         ValueError: something is not there, or not a time.

@@ -32,9 +32,9 @@ def summary(files: Files) -> Table:
         configuration of layers that were not all timed by the GPU has its times from the host.
     """
     rows = [_configuration(group) for group in groups(files)]
-    unseen = ("min_ns", "max_ns", "attn_ns", "ffn_ns", "other_ns", "slowest_ns", "source")
-    said = ("bottleneck", "bottleneck_share")  # by sentences above the table
-    return _table("layer_configurations", rows, files, ("layers", "runs"), (*unseen, *said))
+    hidden = ("min_ns", "max_ns", "attn_ns", "ffn_ns", "other_ns", "slowest_ns", "source")
+    in_heading = ("bottleneck", "bottleneck_share")  # by sentences above the table
+    return _table("layer_configurations", rows, files, ("layers", "runs"), (*hidden, *in_heading))
 
 
 def _configuration(group: Group) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _configuration(group: Group) -> dict[str, Any]:
 
 
 def by_layer(files: Files) -> Table:
-    """Return every layer of each configuration.
+    """Return the times of every layer of each configuration.
 
     Returns:
         ``file, batch_size, input_len, layer, runs, mean_ns, std_ns, attn_ns, attn_std_ns, ffn_ns,
@@ -94,7 +94,7 @@ def _layers(group: Group) -> list[dict[str, Any]]:
 
 
 def by_part(files: Files) -> Table:
-    """Return the parts of each configuration, all layers together, and what they are parts of.
+    """Return the times of the parts of each configuration, all layers together.
 
     Returns:
         ``file, batch_size, input_len, part, within, mean_ns, std_ns, share, cpu_ns, gpu_ns,
@@ -204,12 +204,12 @@ def _table(
     name: str,
     rows: Sequence[Mapping[str, Any]],
     files: Files,
-    spare: tuple[str, ...],
-    unseen: tuple[str, ...],
+    droppable: tuple[str, ...],
+    hidden: tuple[str, ...],
 ) -> Table:
     columns: dict[str, Any] = {}
     for column in rows[0] if rows else ():
         values = [row[column] for row in rows]
         columns[column] = values if isinstance(values[0], str) else np.array(values)
-    hidden = unseen if len(files) > 1 else ("file", *unseen)
-    return Table(name, columns, spare=spare, unseen=hidden)
+    one_file = () if len(files) > 1 else ("file",)
+    return Table(name, columns, droppable=droppable, hidden=(*one_file, *hidden))

@@ -22,7 +22,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.global_ids import process_of
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.launches import within
 from analysis.show.render import duration
 from analysis.source import tables
@@ -58,12 +58,12 @@ class Place:
     kind: Int64
     start_ns: Int64
     end_ns: Int64
-    compute: Cover
+    compute: IntervalUnion
 
     @property
-    def collective(self) -> Cover:
+    def collective(self) -> IntervalUnion:
         """When any collective ran."""
-        return Cover.of(self.start_ns, self.end_ns)
+        return IntervalUnion.of(self.start_ns, self.end_ns)
 
     def keys(self) -> list[tuple[str, int]]:
         """Return what tells each collective from all others here: its name and its turn."""
@@ -105,7 +105,7 @@ def _on_gpus(chosen: Selected) -> Iterator[Place]:
             ordinal,
             names_,
             (kind[mine], start[mine], end[mine]),
-            Cover.of(start[other], end[other]),
+            IntervalUnion.of(start[other], end[other]),
         )
 
 
@@ -137,7 +137,7 @@ def _on_cpu(chosen: Selected) -> tuple[tuple[Place, ...], tuple[str, ...]]:
                 tables.MISSING,
                 backend.names,
                 (backend.name[mine], backend.start_ns[mine], backend.end_ns[mine]),
-                Cover.of(calls.start_ns[working], calls.end_ns[working]),
+                IntervalUnion.of(calls.start_ns[working], calls.end_ns[working]),
             )
         )
     return tuple(found), notes
@@ -183,7 +183,7 @@ def _place(
     device: int,
     known: list[str],
     collectives: tuple[Int64, Int64, Int64],
-    compute: Cover,
+    compute: IntervalUnion,
 ) -> Place:
     kind, start, end = collectives
     order = np.lexsort((end, start))

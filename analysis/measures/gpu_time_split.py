@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.measures.collectives import CATEGORY
 from analysis.recorded.device_work import RANKED
 from profiling import names
@@ -163,18 +163,20 @@ def collective(measured: Measured) -> Bools:
     return result
 
 
-def covered(measured: Measured, chosen: Bools) -> Cover:
+def covered(measured: Measured, chosen: Bools) -> IntervalUnion:
     """Return when any of the ``(M,)`` chosen device work ran."""
     done = measured.done
-    return Cover.of(done.start_ns[chosen], done.end_ns[chosen])
+    return IntervalUnion.of(done.start_ns[chosen], done.end_ns[chosen])
 
 
-def joined(one: Cover, other: Cover) -> Cover:
+def joined(one: IntervalUnion, other: IntervalUnion) -> IntervalUnion:
     """Return the union of two."""
-    return Cover.of(np.append(one.start_ns, other.start_ns), np.append(one.end_ns, other.end_ns))
+    return IntervalUnion.of(
+        np.append(one.start_ns, other.start_ns), np.append(one.end_ns, other.end_ns)
+    )
 
 
-def inside_window(cover: Cover, window: Int64 | Sequence[int]) -> int:
+def inside_window(cover: IntervalUnion, window: Int64 | Sequence[int]) -> int:
     """Return how much of a window, from and until, is covered, in ns."""
     low, high = np.array(window, np.int64)[:, None]
     return int(cover.within(low, high).sum())
@@ -203,7 +205,7 @@ def idle_by_phase(measured: Measured) -> dict[str, int]:
             of_it = phase.process == process
             start = np.append(start, phase.start_ns[of_it])
             end = np.append(end, phase.end_ns[of_it])
-            inside = int(Cover.of(start, end).within(mine.start_ns, mine.end_ns).sum())
+            inside = int(IntervalUnion.of(start, end).within(mine.start_ns, mine.end_ns).sum())
             result[label] += inside - before
             before = inside
         result[ELSEWHERE] += int(mine.duration_ns.sum()) - before

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.containment import Spans, distinct
+from analysis.arithmetic.containment import Intervals, distinct
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.phases import last_around
 from analysis.measures.idle_causes import CAUSES, causes
 from analysis.recorded.device_work import DeviceWork, device_work
@@ -48,7 +48,7 @@ class Place:
 
     process: int
     device: int
-    busy: Cover
+    busy: IntervalUnion
     overhead_ns: int
 
     @property
@@ -183,12 +183,12 @@ def gaps_of(
     taken = overhead[2] == process
     # An overhead on one thread holds up all devices of its process, as NVIDIA counts it.
     low, high = overhead[0][taken].clip(first, last), overhead[1][taken].clip(first, last)
-    busy = Cover.of(np.append(start, low), np.append(end, high))
+    busy = IntervalUnion.of(np.append(start, low), np.append(end, high))
     begin, finish = busy.gaps
     launched = done.calls.start_ns[done.call[rows]] if len(done.calls) else start
     order = np.lexsort((launched, start))
     following = rows[order[np.searchsorted(start[order], finish, side="left")]]
-    only = busy.busy_ns - Cover.of(start, end).busy_ns
+    only = busy.busy_ns - IntervalUnion.of(start, end).busy_ns
     return Place(process, device, busy, only), (begin, finish, following)
 
 
@@ -208,11 +208,11 @@ def ranges_of(idle: Idle, ranges: Ranges) -> list[str]:
         instant[known] = np.where(begun > start, (start + begun) // 2, begun)
         thread[known] = calls.thread[call]
     times = (ranges.start_ns, ranges.end_ns)
-    found = last_around(Spans(ranges.thread, *times), Spans(thread, instant, instant))
+    found = last_around(Intervals(ranges.thread, *times), Intervals(thread, instant, instant))
     rest = np.flatnonzero(found == NONE)
     found[rest] = last_around(
-        Spans(ranges.process, *times),
-        Spans(idle.process[rest], instant[rest], instant[rest]),
+        Intervals(ranges.process, *times),
+        Intervals(idle.process[rest], instant[rest], instant[rest]),
     )
     inside = found != NONE
     code = np.full(len(found), len(ranges.names))

@@ -10,7 +10,7 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import distinct
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.recorded import device_work
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def waited(
         some = chosen & (place_of_call == number)
         rows = np.flatnonzero(place == number)
         begin, end = start_ns[rows], end_ns[rows]
-        cover = Cover.of(calls.start_ns[some], calls.end_ns[some])
+        cover = IntervalUnion.of(calls.start_ns[some], calls.end_ns[some])
         inside, until = cover.within(begin, end), cover.until(begin)
         matters = (until > begin) & (end - until <= RESUME_NS)
         if own:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.containment import Spans, contained
+from analysis.arithmetic.containment import Intervals, contained
 from analysis.arithmetic.intervals import NONE, parents
 from analysis.attribution import costs
 from analysis.source import tables
@@ -62,7 +62,9 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
     for rows, place in places(found):
         lacks = rows[own[rows] == tables.MISSING]
         order = outer[np.lexsort((ranges.start_ns[outer], place[outer]))]
-        slices = contained(Spans(place, *times).take(lacks), Spans(place, *times).take(order))
+        slices = contained(
+            Intervals(place, *times).take(lacks), Intervals(place, *times).take(order)
+        )
         some = slices.counts() > 0
         flops[lacks[some]] = slices.sums(own[order])[some]
         unknown = slices.sums((moved[order] == tables.MISSING).astype(np.int64))

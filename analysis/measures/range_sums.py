@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
-from analysis.arithmetic.containment import Slices, Spans, contained, distinct
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.containment import Intervals, Slices, contained, distinct
+from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import costs
 from analysis.measures.range_costs import places, range_costs
 
@@ -75,23 +75,23 @@ def launched(chosen: Selected) -> list[tuple[Int64, Slices, Int64]]:
     result = []
     for (rows, place), of_launch in zip(places(found), of_place, strict=True):
         order = known[np.lexsort((launches.start_ns[known], of_launch[known]))]
-        calls = Spans(of_launch, launches.start_ns, launches.end_ns).take(order)
-        spans = Spans(place, ranges.start_ns, ranges.end_ns).take(rows)
+        calls = Intervals(of_launch, launches.start_ns, launches.end_ns).take(order)
+        spans = Intervals(place, ranges.start_ns, ranges.end_ns).take(rows)
         result.append((rows, contained(spans, calls), order))
     return result
 
 
-def busy_processes(found: Attribution) -> dict[int, Cover]:
+def busy_processes(found: Attribution) -> dict[int, IntervalUnion]:
     """Return when each process kept any GPU busy."""
     done, busy = found.device, {}
     for process in distinct(done.process).tolist():
         mine = done.process == process
-        busy[process] = Cover.of(done.start_ns[mine], done.end_ns[mine])
+        busy[process] = IntervalUnion.of(done.start_ns[mine], done.end_ns[mine])
     return busy
 
 
 def windows(
-    found: Attribution, rows: Int64, first_ns: Int64, last_ns: Int64, busy: dict[int, Cover]
+    found: Attribution, rows: Int64, first_ns: Int64, last_ns: Int64, busy: dict[int, IntervalUnion]
 ) -> tuple[Int64, Int64]:
     """Return how long ranges had the GPU to themselves, and how long of that it was idle.
 

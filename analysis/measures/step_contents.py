@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
-from analysis.arithmetic.union import Cover, in_order
+from analysis.arithmetic.union import IntervalUnion, serialized
 from analysis.recorded.device_work import RANKED
 from analysis.show.render import duration
 from analysis.source import tables
@@ -71,7 +71,7 @@ def contents(chosen: Selected, *, whole: bool = False) -> Contents:
         done = found.device
         times = done.start_ns, done.end_ns
         busy = busy_times(*times, done.device, number, count)
-        queued = busy_times(*in_order(*times, streams(done)), done.device, number, count)
+        queued = busy_times(*serialized(*times, streams(done)), done.device, number, count)
         calls = np.bincount(number[inside], minlength=count).astype(np.int64)
     if known is not None:
         wall = known.wall_ns
@@ -138,5 +138,5 @@ def busy_times(start_ns: Int64, end_ns: Int64, device: Int64, number: Int64, cou
     for low, high in pairwise(bounds):
         one = rows[low:high]
         if len(one):
-            busy[number[one[0]]] += Cover.of(start_ns[one], end_ns[one]).busy_ns
+            busy[number[one[0]]] += IntervalUnion.of(start_ns[one], end_ns[one]).busy_ns
     return busy

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from analysis.knowledge.vocabulary import canonical
 from analysis.memory.tables import Memory
-from analysis.show.pictures import folder, picture
+from analysis.show.pictures import make_folder, picture
 from profiling import names
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def draw(memory: Memory, path: Path) -> list[Path]:
     Raises:
         ReportError: matplotlib is not installed, or one cannot be written.
     """
-    folder(path)
+    make_folder(path)
     made = []
     for each in memory.changes:
         of_process = f"-{each.process}" if memory.several else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
-from analysis.arithmetic.containment import Spans, innermost
+from analysis.arithmetic.containment import Intervals, innermost
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Attribution, spans
 from analysis.attribution.selection import Selected, Selection
@@ -110,7 +110,7 @@ class Memory:
         """Return the innermost range of its own thread around each of some changes."""
         times = changes.time_ns[rows]
         ranges = self.found.ranges
-        place = innermost(spans(ranges), Spans(changes.thread[rows], times, times))
+        place = innermost(spans(ranges), Intervals(changes.thread[rows], times, times))
         known = [clean(name) for name in ranges.names]
         return [known[ranges.name[one]] if one != NONE else NO_RANGE for one in place.tolist()]
 
@@ -273,7 +273,7 @@ def saved(memory: Memory) -> Table:
     rest = tuple(reversed(numbers[4:]))
     named = {"range": found["range"].tolist(), **columns}
     heading = "Saved for backward, by range (what is inside included)"
-    return Table("memory_saved", named, heading=heading, spare=rest)
+    return Table("memory_saved", named, heading=heading, droppable=rest)
 
 
 TABLES: Final = {"peaks": peaks, "holders": holders, "steps": growth, "saved": saved}

@@ -63,8 +63,8 @@ OLD_NAMES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A report and its arguments."""
+class Request:
+    """One of NVIDIA's reports, and the arguments to make it with."""
 
     name: str
     naming: str = ""
@@ -76,7 +76,7 @@ class Wanted:
         return ":".join([self.name, *filter(None, arguments)])
 
     def made(self, report: Report) -> Table:
-        """Return the report.
+        """Return NVIDIA's report, made of a file.
 
         Raises:
             ReportError: this file has nothing for it; nsys prints nothing then.
@@ -91,8 +91,8 @@ class Wanted:
         return table
 
 
-def wanted(text: str) -> Wanted:
-    """Return what ``NAME[:base|:mangled][:nvtx-name]`` asks for; else it is wrong usage.
+def request(text: str) -> Request:
+    """Return the report that ``NAME[:base|:mangled][:nvtx-name]`` names; else it is wrong usage.
 
     A dash does for the colon before ``base`` and ``mangled``, as it does in names of files.
     """
@@ -109,11 +109,11 @@ def wanted(text: str) -> Wanted:
             raise argparse.ArgumentTypeError(f"no argument {argument!r} of {name}; {listed}")
     # As in NVIDIA's, base wins over mangled.
     naming = next((one for one in NAMINGS if one in arguments), "")
-    return Wanted(name, naming, NVTX_NAME in arguments)
+    return Request(name, naming, NVTX_NAME in arguments)
 
 
-def warm(report: Report) -> tuple[str, ...]:
-    """Return a line that says how much of the work was warm-up, if there was one."""
+def warmup_notes(report: Report) -> tuple[str, ...]:
+    """Return a line on how much of the work was warm-up, if there was any."""
     if not tables.has_range(report, (names.WARMUP, *ALIASES[names.WARMUP])):
         return ()
     try:
@@ -128,19 +128,19 @@ def warm(report: Report) -> tuple[str, ...]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the report; see the module's docstring."""
+    """Print one of NVIDIA's reports; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.nvidia")
     parser.add_argument(
         "--report",
         dest="wanted",
-        type=wanted,
+        type=request,
         default=DEFAULT,
         metavar="NAME[:base|:mangled][:nvtx-name]",
         help=f"one of {', '.join(REPORTS)} (default {DEFAULT})",
     )
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = replace(args.wanted.made(report), notes=warm(report))
+        table = replace(args.wanted.made(report), notes=warmup_notes(report))
     if args.format in ("table", "markdown"):
         table = cells.readable(table)
     cli.emit(table, args, as_csv=cells.as_csv)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import Statistics, summarize
 from analysis.source import tables
@@ -22,11 +23,9 @@ from analysis.source import tables
 if TYPE_CHECKING:
     from analysis.show.table import Table
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 MEGABYTES: Final = "(MB)"
-SPARE: Final = ("StdDev", "Med", "Min", "Max", "Avg Num Child", "Avg GPU Ops")
+DROPPABLE: Final = ("StdDev", "Med", "Min", "Max", "Avg Num Child", "Avg GPU Ops")
 """What a table for people leaves out where it has no room, the first to go first."""
 
 LARGEST_NUDGED: Final = 2.0**42
@@ -35,7 +34,7 @@ TIE: Final = 1e-6
 
 
 def rounded(values: Float64) -> Float64:
-    """Return what ``round(x, 1)`` is in SQLite 3.42: x and 0.05 and a nudge, cut after one digit.
+    """Return values rounded as ``round(x, 1)`` of SQLite 3.42: x, 0.05 and a nudge, cut to a digit.
 
     Below 2**42 it adds 3e-16 of x, so that a half that binary numbers can only nearly hold (0.35)
     is rounded up all the same; see `sqlite3_str_vappendf`. NaN stays NaN.
@@ -50,8 +49,8 @@ def rounded(values: Float64) -> Float64:
     return np.where(wide < LARGEST_ROUNDED, np.copysign(tenths / 10, values), values)
 
 
-def summary(group: Int64, values: Int64, groups: int, unit: float = 0.1) -> Statistics:
-    """Return `statistics.summarize`, the deviation with NVIDIA's own error where it shows.
+def nvidia_statistics(group: Int64, values: Int64, groups: int, unit: float = 0.1) -> Statistics:
+    """Return the statistics of groups, with NVIDIA's error in the deviation where it shows.
 
     NVIDIA's ``stdev`` goes through the rows one by one (Welford's method). It differs from the
     deviation computed at once in the last bits, and those decide where a deviation lies half-way
@@ -72,7 +71,7 @@ def summary(group: Int64, values: Int64, groups: int, unit: float = 0.1) -> Stat
 
 
 def welford(values: list[int]) -> float:
-    """Return the sample's deviation as SQLite's ``extension-functions.c`` computes it."""
+    """Return the sample's standard deviation as SQLite's ``extension-functions.c`` computes it."""
     mean = squares = 0.0
     for count, value in enumerate(values, start=1):
         delta = value - mean
@@ -95,11 +94,11 @@ def as_csv(table: Table) -> str:
     What is NULL in SQL, here NaN, `tables.MISSING` or an empty text, is an empty cell.
     """
     columns = [
-        column if isinstance(column, list) else numbers(name, column)
+        column if isinstance(column, list) else number_cells(name, column)
         for name, column in table.columns.items()
     ]
-    lines = [",".join(map(cell, table.columns))]
-    lines += [",".join(map(cell, row)) for row in zip(*columns, strict=True)]
+    lines = [",".join(map(csv_cell, table.columns))]
+    lines += [",".join(map(csv_cell, row)) for row in zip(*columns, strict=True)]
     return "\n".join(lines) + "\n\n"
 
 
@@ -123,12 +122,12 @@ def readable(table: Table) -> Table:
             columns[name] = ["-" if one == tables.MISSING else str(one) for one in column.tolist()]
         else:
             columns[name] = column
-    spare = [name for word in SPARE for name in columns if word in name]
-    return replace(table, columns=columns, spare=tuple(spare))
+    droppable = [name for word in DROPPABLE for name in columns if word in name]
+    return replace(table, columns=columns, droppable=tuple(droppable))
 
 
-def numbers(name: str, column: npt.NDArray[np.generic]) -> list[str]:
-    """Return the cells of a column of numbers: MB with three digits, all else as Python does."""
+def number_cells(name: str, column: npt.NDArray[np.generic]) -> list[str]:
+    """Return the cells of a column of numbers: MB with three digits, others as in Python."""
     if name.endswith(MEGABYTES):
         return [f"{value:.3f}" for value in column.tolist()]
     if column.dtype.kind == "f":
@@ -136,14 +135,14 @@ def numbers(name: str, column: npt.NDArray[np.generic]) -> list[str]:
     return ["" if value == tables.MISSING else str(value) for value in column.tolist()]
 
 
-def cell(text: str) -> str:
-    r"""Return a cell as nsys writes it: in quotes if it holds a comma, with quotes in it as is.
+def csv_cell(text: str) -> str:
+    r"""Return a cell of csv as nsys writes it: quoted where it holds a comma, quotes inside as is.
 
     So nsys writes some names in a way that nothing could read back: with a comma and a quote, with
     a quote in front, with a line break. Those are written as csv should be; this is the only
     difference there is. nsys also ends a name at a NUL.
 
-    >>> print(cell("f(int, int)"), cell('a"b'), cell('f("x", 1)'))
+    >>> print(csv_cell("f(int, int)"), csv_cell('a"b'), csv_cell('f("x", 1)'))
     "f(int, int)" a"b "f(""x"", 1)"
     """
     text = text.partition("\0")[0]
@@ -155,7 +154,7 @@ def cell(text: str) -> str:
     return f'"{text}"' if "," in text else text
 
 
-def prefixed(
+def prefixed_names(
     prefixes: list[str], prefix: Int64, names: list[str], name: Int64
 ) -> tuple[list[str], Int64]:
     """Return names of the form ``prefix/name``, and the bare name where there is no prefix.
@@ -169,7 +168,7 @@ def prefixed(
     Returns:
         The distinct results, ascending, and ``(N,)`` positions in them, `NONE` without a name.
 
-    >>> known, place = prefixed(["a"], np.array([0, -1, 0]), ["k"], np.array([0, 0, -1]))
+    >>> known, place = prefixed_names(["a"], np.array([0, -1, 0]), ["k"], np.array([0, 0, -1]))
     >>> known, place.tolist()
     (['a/k', 'k'], [0, 1, -1])
     """

@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.arithmetic.containment import Keys, Slices, distinct
+from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.containment import CorrelationKeys, Slices, distinct
+from analysis.arithmetic.global_ids import process_of, thread_of, without_machine
 from analysis.arithmetic.intervals import NONE
 from analysis.nvidia import tables as read
-from analysis.nvidia.cells import summary
+from analysis.nvidia.cells import nvidia_statistics
 from analysis.nvidia.ranges import (
     NO_CUDA,
     NO_NVTX,
     STYLES,
     Launches,
-    around,
     durations,
-    launches,
-    words,
+    launches_in_ranges,
+    names_of_codes,
+    ranges_and_calls,
 )
 from analysis.show.table import Table
 from analysis.source import tables
@@ -30,24 +31,20 @@ if TYPE_CHECKING:
     from analysis.recorded.ranges import Events
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
-ID_BITS = 0xFFFFFFFFFFFF
-"""Of a global thread id: process and thread."""
-
 
 @dataclass(frozen=True)
 class Kernels:
-    """Kernels: their names, ``(K,)`` durations, and numbers of process and correlation id."""
+    """The kernels of a report: names, ``(K,)`` durations, and numbers of their correlation ids."""
 
     names: list[str]
     name: Int64
     duration_ns: Int64
-    keys: Keys
+    keys: CorrelationKeys
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What the report groups: a kernel, a call that launched it, a range around that call.
+class KernelRows:
+    """The rows that ``nvtx_kern_sum`` groups: a kernel, its launch, a range around the launch.
 
     Attributes:
         kernel: ``(N,)`` the position of the kernel.
@@ -69,26 +66,26 @@ def nvtx_kern_sum(report: Report, naming: str = "") -> Table:
 
     Args:
         report: what was recorded.
-        naming: of kernels, one of `nvidia_tables.NAME_COLUMNS`.
+        naming: of kernels, one of `analysis.nvidia.tables.NAME_COLUMNS`.
     """
     for table, remedy in ((tables.NVTX, NO_NVTX), (tables.KERNEL, NO_CUDA)):
         report.require(table, remedy=remedy)
     report.require(tables.RUNTIME, remedy=NO_CUDA)
-    kernels, place = both(lambda: read_kernels(report, naming), lambda: around(report))
-    found = launches(place, kernels.keys)
-    return grouped(found, kernels)
+    kernels, place = both(lambda: read_kernels(report, naming), lambda: ranges_and_calls(report))
+    found = launches_in_ranges(place, kernels.keys)
+    return kern_sum_table(found, kernels)
 
 
 def read_kernels(report: Report, naming: str) -> Kernels:
-    """Return the kernels under a naming of `nvidia_tables.NAME_COLUMNS`."""
+    """Return the kernels of a report, named by one of `analysis.nvidia.tables.NAME_COLUMNS`."""
     wanted = {"process": "globalPid", "correlation": "correlationId"}
     rows = read.kernel_columns(report, naming, **wanted)
     names, name = read.names_of(report, rows["name_id"])
-    keys = Keys(rows["process"], rows["correlation"])
+    keys = CorrelationKeys(rows["process"], rows["correlation"])
     return Kernels(names, name, rows["end_ns"] - rows["start_ns"], keys)
 
 
-def launched(found: Launches, keys: Keys) -> tuple[Int64, Int64, Slices]:
+def launched_kernels(found: Launches, keys: CorrelationKeys) -> tuple[Int64, Int64, Slices]:
     """Return every pair of a launch and a kernel it launched, and which ranges contain the pairs.
 
     A graph's launch has many kernels: each counts as if it had a launch of its own.
@@ -104,18 +101,18 @@ def launched(found: Launches, keys: Keys) -> tuple[Int64, Int64, Slices]:
     return of_call, kernel, found.slices.moved(np.append(before, len(of_call)))
 
 
-def expanded(found: Launches, kernels: Kernels, threads: Int64) -> Rows:
-    """Return every kernel with every call that launched it and every range around that.
+def kernel_rows(found: Launches, kernels: Kernels, threads: Int64) -> KernelRows:
+    """Return every kernel with each call that launched it and each range around that call.
 
     Args:
         found: the launches.
         kernels: what was launched.
         threads: process and thread of all launches, `NONE` first.
     """
-    call, kernel, slices = launched(found, kernels.keys)
-    kinds, most = len(kernels.names) + 1, labels(found.ranges)
+    call, kernel, slices = launched_kernels(found, kernels.keys)
+    kinds, most = len(kernels.names) + 1, label_count(found.ranges)
     named = kernels.name - NONE
-    thread = np.searchsorted(threads, found.launch.thread & ID_BITS)[call]
+    thread = np.searchsorted(threads, without_machine(found.launch.thread))[call]
     of_call = thread * (most * kinds) + named[kernel]
     style = found.ranges.start_end.astype(np.int64)
     # A range without a name is a group of its own beside what is outside any: it has a style.
@@ -125,39 +122,39 @@ def expanded(found: Launches, kernels: Kernels, threads: Int64) -> Rows:
     without[kernel] = False
     never = np.flatnonzero(without)
     owner, place = slices.pairs()
-    return Rows(
+    return KernelRows(
         kernel=np.concatenate([kernel[place], kernel[outside], never]),
         owner=np.concatenate([owner, np.full(len(outside) + len(never), NONE)]),
         code=np.concatenate([of_call[place] + of_range[owner], of_call[outside], named[never]]),
     )
 
 
-def labels(ranges: Events) -> int:
-    """Return how many numbers names and styles of ranges take."""
+def label_count(ranges: Events) -> int:
+    """Return how many numbers the labels of ranges take: their names, each in two styles."""
     return 2 * len(ranges.names) + 4
 
 
-def grouped(found: Launches, kernels: Kernels) -> Table:
-    """Return the report, ordered by range, process, thread, then most time."""
-    threads = np.unique(np.append(distinct(found.launch.thread) & ID_BITS, NONE))
-    rows = expanded(found, kernels, threads)
-    kinds, most = len(kernels.names) + 1, labels(found.ranges)
+def kern_sum_table(found: Launches, kernels: Kernels) -> Table:
+    """Return ``nvtx_kern_sum`` of some launches, by range, process and thread, then most time."""
+    threads = np.unique(np.append(without_machine(distinct(found.launch.thread)), NONE))
+    rows = kernel_rows(found, kernels, threads)
+    kinds, most = len(kernels.names) + 1, label_count(found.ranges)
     kind, group = tables.compact(rows.code)
-    stats = summary(group, kernels.duration_ns[rows.kernel], len(kind))
+    stats = nvidia_statistics(group, kernels.duration_ns[rows.kernel], len(kind))
     label, thread = kind // kinds % most, threads[kind // kinds // most]
     name = (label - 1).clip(0) // 2
     table = Table(
         name="nvtx_kern_sum",
         columns={
-            "NVTX Range": words(found.ranges.names, name + NONE),
+            "NVTX Range": names_of_codes(found.ranges.names, name + NONE),
             "Style": ["" if not one else STYLES[(one - 1) % 2] for one in label.tolist()],
-            "PID": np.where(thread == NONE, tables.MISSING, thread >> 24),
-            "TID": np.where(thread == NONE, tables.MISSING, thread & 0xFFFFFF),
+            "PID": np.where(thread == NONE, tables.MISSING, process_of(thread)),
+            "TID": np.where(thread == NONE, tables.MISSING, thread_of(thread)),
             "NVTX Inst": distinct_in(group, rows.owner, len(kind)),
             "Kern Inst": distinct_in(group, rows.kernel, len(kind)),
             "Total Time (ns)": stats.total_ns,
             **durations(stats),
-            "Kernel Name": words(kernels.names, kind % kinds + NONE),
+            "Kernel Name": names_of_codes(kernels.names, kind % kinds + NONE),
         },
     )
     return table.take(np.lexsort((-stats.total_ns, thread, name)))

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.arithmetic.containment import Keys, Slices, Spans, contained
+from analysis.arithmetic.arrays import Float64, Int64
+from analysis.arithmetic.containment import CorrelationKeys, Intervals, Slices, contained
+from analysis.arithmetic.global_ids import global_process_of
 from analysis.arithmetic.intervals import NONE, ordered
 from analysis.arithmetic.statistics import sums
 from analysis.nvidia import tables as read
-from analysis.nvidia.cells import percentages, rounded, summary
-from analysis.nvidia.tree import breaks_the_index, levels_of, tightest
-from analysis.recorded.correlation import PROCESS_BITS
+from analysis.nvidia.cells import nvidia_statistics, percentages, rounded
+from analysis.nvidia.tree import breaks_the_index, levels_of, tightest_parents
 from analysis.show.errors import ReportError
 from analysis.show.table import Table
 from analysis.source import tables
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from analysis.source.database import Columns
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 STYLES: Final = ("PushPop", "StartEnd")
 OPERATIONS: Final = (tables.KERNEL, read.MEMCPY, read.MEMSET)
@@ -36,13 +33,13 @@ NO_NVTX: Final = "record it with --trace=cuda,nvtx"
 NO_CUDA: Final = "record it with --trace=cuda"
 
 
-def words(names: list[str], code: Int64) -> list[str]:
+def names_of_codes(names: list[str], code: Int64) -> list[str]:
     """Return the name of each code, an empty one for `NONE`."""
     return ["" if number == NONE else names[number] for number in code.tolist()]
 
 
 def durations(found: Statistics) -> dict[str, Int64 | Float64]:
-    """Return the five columns of times that most reports have."""
+    """Return the five columns of durations that most of NVIDIA's reports have."""
     return {
         "Avg (ns)": rounded(found.mean_ns),
         "Med (ns)": rounded(found.median_ns),
@@ -66,30 +63,30 @@ def nvtx_sum(report: Report, *, push_pop_only: bool = False) -> Table:
     duration = np.where(unclosed, last, found.end_ns) - found.start_ns
     style = np.zeros(len(found), np.int64) if push_pop_only else found.start_end.astype(np.int64)
     kind, group = tables.compact((found.name - NONE) * 2 + style)
-    stats = summary(group, duration, len(kind))
+    stats = nvidia_statistics(group, duration, len(kind))
     columns = {
         "Time (%)": percentages(stats.total_ns),
         "Total Time (ns)": stats.total_ns,
         "Instances": stats.calls,
         **durations(stats),
         **({} if push_pop_only else {"Style": [STYLES[one] for one in (kind % 2).tolist()]}),
-        "Range": words(found.names, kind // 2 + NONE),
+        "Range": names_of_codes(found.names, kind // 2 + NONE),
     }
     order = np.argsort(-stats.total_ns, kind="stable")
     if last == tables.MISSING and len(found):
         # Nothing was ever closed: in SQL every duration is NULL, and what is made of them.
-        columns |= {name: nothing(name, columns[name]) for name in list(columns)[:8]}
+        columns |= {name: column_of_nulls(name, columns[name]) for name in list(columns)[:8]}
         order = np.arange(len(kind))
     name = "nvtx_pushpop_sum" if push_pop_only else "nvtx_sum"
     return Table(name=name, columns=columns).take(order)
 
 
 def nvtx_pushpop_sum(report: Report) -> Table:
-    """Return ``nvtx_pushpop_sum``: the same of push/pop ranges alone."""
+    """Return ``nvtx_pushpop_sum``: how long the push/pop ranges of a name were open."""
     return nvtx_sum(report, push_pop_only=True)
 
 
-def nothing(name: str, column: object) -> Int64 | Float64:
+def column_of_nulls(name: str, column: object) -> Int64 | Float64:
     """Return a column of statistics over NULLs: the count stays, the deviation is 0."""
     assert isinstance(column, np.ndarray)
     if name == "Instances":
@@ -98,8 +95,8 @@ def nothing(name: str, column: object) -> Int64 | Float64:
 
 
 @dataclass(frozen=True)
-class Around:
-    """What launches are sought among.
+class RangesAndCalls:
+    """The ranges and the CUDA calls of a report, among which launches are sought.
 
     Attributes:
         ranges: those that began and ended on one thread, ordered as by `ordered`.
@@ -109,14 +106,14 @@ class Around:
     """
 
     ranges: Events
-    spans: Spans
+    spans: Intervals
     row: Int64
     calls: Columns
 
 
 @dataclass(frozen=True)
-class Launches(Around):
-    """Calls that launched something, beside the ranges around them.
+class Launches(RangesAndCalls):
+    """The calls that launched work, with the ranges around them.
 
     Attributes:
         launch: ``C`` of them, ordered by thread and start; a launch that was recorded twice is
@@ -126,14 +123,14 @@ class Launches(Around):
         slices: which launches each range contains.
     """
 
-    launch: Spans
+    launch: Intervals
     call: Int64
     number: Int64
     slices: Slices
 
 
-def around(report: Report, *, prefix: bool = True) -> Around:
-    """Return the ranges and the calls of a report.
+def ranges_and_calls(report: Report, *, prefix: bool = True) -> RangesAndCalls:
+    """Return the ranges of a report, ordered as intervals, and its CUDA calls.
 
     Args:
         report: what was recorded.
@@ -142,10 +139,10 @@ def around(report: Report, *, prefix: bool = True) -> Around:
     calls, (ranges, spans, row) = both(
         lambda: read.calls(report), lambda: ordered_ranges(report, prefix)
     )
-    return Around(ranges, spans, row, calls)
+    return RangesAndCalls(ranges, spans, row, calls)
 
 
-def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Spans, Int64]:
+def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Intervals, Int64]:
     """Return the ranges that began and ended on one thread, ordered, and their rows.
 
     Args:
@@ -171,17 +168,17 @@ def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Spans, Int64]:
         kept = kept[end[kept] >= found.start_ns[kept]]
     order = kept[ordered(found.start_ns[kept], end[kept], found.thread[kept])]
     ranges = found.take(order)
-    return ranges, Spans(ranges.thread, ranges.start_ns, end[order]), order
+    return ranges, Intervals(ranges.thread, ranges.start_ns, end[order]), order
 
 
-def launches(place: Around, keys: Keys) -> Launches:
-    """Return the calls that launched what the keys number, and which ranges contain them."""
+def launches_in_ranges(place: RangesAndCalls, keys: CorrelationKeys) -> Launches:
+    """Return the calls that launched what the keys number, and the ranges that contain them."""
     calls = place.calls
-    number = keys.find(calls["thread"] & PROCESS_BITS, calls["correlation"])
+    number = keys.find(global_process_of(calls["thread"]), calls["correlation"])
     some = np.flatnonzero((number != NONE) & (calls["correlation"] != tables.MISSING))
     thread, start, end = (calls[name][some] for name in ("thread", "start_ns", "end_ns"))
     order = ordered(start, end, thread)
-    launch, call = Spans(thread, start, end).take(order), some[order]
+    launch, call = Intervals(thread, start, end).take(order), some[order]
     slices = contained(place.spans, launch)
     return Launches(**vars(place), launch=launch, call=call, number=number[call], slices=slices)
 
@@ -199,26 +196,30 @@ def nvtx_gpu_proj_sum(report: Report) -> Table:
     report.require(tables.RUNTIME, remedy=NO_CUDA)
     if not any(report.has(table) for table in OPERATIONS):
         raise ReportError(report.path, "no GPU operation in this report", NO_CUDA)
-    (keys, begin, finish), place = both(lambda: extents(report), lambda: around(report))
-    found = launches(place, keys)
+    (keys, begin, finish), place = both(
+        lambda: operation_extents(report), lambda: ranges_and_calls(report)
+    )
+    found = launches_in_ranges(place, keys)
     slices = found.slices
     holders = slices.holders()
     spanned = slices.most(finish[found.number]) - slices.least(begin[found.number])
-    return projection_table(found, holders, spanned, operations(slices, found.number)[holders])
+    return projection_table(
+        found, holders, spanned, operations_in_ranges(slices, found.number)[holders]
+    )
 
 
-def extents(report: Report) -> tuple[Keys, Int64, Int64]:
-    """Return numbers for all that ran on a GPU, and ``(K,)`` first starts and last ends, in ns."""
+def operation_extents(report: Report) -> tuple[CorrelationKeys, Int64, Int64]:
+    """Return keys of all GPU operations, and ``(K,)`` first starts and last ends of each, in ns."""
     parts = [read.work(report, table) for table in OPERATIONS if report.has(table)]
     fields = ("process", "correlation", "start_ns", "end_ns")
     process, correlation, start, end = (
         np.concatenate([part[field] for part in parts]) for field in fields
     )
-    keys = Keys(process, correlation)
-    return keys, *extent(keys, start, end)
+    keys = CorrelationKeys(process, correlation)
+    return keys, *extent_by_number(keys, start, end)
 
 
-def extent(keys: Keys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
+def extent_by_number(keys: CorrelationKeys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
     """Return ``(K,)`` first starts and last ends of the ``(N,)`` operations that share a number."""
     if keys.count == len(start):
         begin, finish = np.empty(keys.count, np.int64), np.empty(keys.count, np.int64)
@@ -229,7 +230,7 @@ def extent(keys: Keys, start: Int64, end: Int64) -> tuple[Int64, Int64]:
     return np.minimum.reduceat(start[order], first), np.maximum.reduceat(end[order], first)
 
 
-def operations(slices: Slices, number: Int64) -> Int64:
+def operations_in_ranges(slices: Slices, number: Int64) -> Int64:
     """Return ``(R,)`` how many distinct operations, by ``number``, each range's calls launched."""
     if len(number) and int(np.bincount(number).max()) == 1:
         return slices.counts()
@@ -249,7 +250,7 @@ def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int
         count: ``(H,)`` how many operations that is.
     """
     spans, ranges = found.spans, found.ranges
-    parent = tightest(spans.thread, spans.start_ns, spans.end_ns, found.row)
+    parent = tightest_parents(spans.thread, spans.start_ns, spans.end_ns, found.row)
     level = levels_of(parent)[holders]
     above = parent[holders]
     children = np.bincount(above[above != NONE], minlength=len(spans))[holders]
@@ -259,7 +260,7 @@ def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int
     code = ranges.name[holders] * 2 + ranges.start_end[holders]
     kind, group = tables.compact(code[listed])
     size = len(kind)
-    stats = summary(group, spanned[listed], size)
+    stats = nvidia_statistics(group, spanned[listed], size)
     known = level[listed] != NONE
     with np.errstate(invalid="ignore"):
         mean_level = sums(group[known], level[listed][known], size) / np.bincount(
@@ -269,7 +270,7 @@ def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int
     table = Table(
         name="nvtx_gpu_proj_sum",
         columns={
-            "Range": words(ranges.names, kind // 2),
+            "Range": names_of_codes(ranges.names, kind // 2),
             "Style": [STYLES[one] for one in (kind % 2).tolist()],
             "Total Proj Time (ns)": stats.total_ns,
             "Total Range Time (ns)": sums(group, wall[listed], size),

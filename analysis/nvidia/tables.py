@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.recorded import ranges as nvtx
 from analysis.show.errors import ReportError
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
     from analysis.source.database import Columns
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
 
 MEMCPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
 MEMSET: Final = "CUPTI_ACTIVITY_KIND_MEMSET"
 OPERATIONS: Final = "ENUM_CUDA_MEMCPY_OPER"
-DOMAIN_BITS: Final = 0xFFFFFF
 NSYS_FAILS: Final = "nsys cannot make this report either: ask analysis.ranges"
 ERAS: Final = "export it with an nsys from 2021 to 2026"
 
@@ -93,18 +92,18 @@ def call_times(report: Report) -> Columns:
 
 
 def names_of(report: Report, ids: Int64) -> tuple[list[str], Int64]:
-    """Return the distinct texts of string ids, ascending, and each id's; `NONE` if not there."""
+    """Return the distinct texts of string ids, ascending, and each id's position; else `NONE`."""
     distinct, place = tables.compact(ids - tables.MISSING)
     distinct += tables.MISSING
     known = tables.known_strings(report, distinct[distinct != tables.MISSING].tolist())
     names = sorted(set(known.values()))
     position = {name: number for number, name in enumerate(names)}
-    of = [position[known[one]] if one in known else NONE for one in distinct.tolist()]
-    return names, np.array(of, np.int64)[place]
+    number = [position[known[one]] if one in known else NONE for one in distinct.tolist()]
+    return names, np.array(number, np.int64)[place]
 
 
 def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
-    """Return the copies and sets: the names of their kinds, ``(N,)`` kinds, ``(N,)`` values.
+    """Return the copies and sets: the names of their kinds, ``(N,)`` kinds and ``(N,)`` values.
 
     Args:
         report: where to look.
@@ -124,9 +123,9 @@ def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
             f"SELECT coalesce(copyKind, -1) AS kind, {value} AS value FROM {MEMCPY}"
         )
         place = {number: place for place, number in enumerate(known["id"].tolist())}
-        ids, of = tables.compact(rows["kind"] - tables.MISSING)
+        ids, group = tables.compact(rows["kind"] - tables.MISSING)
         kind = np.array([place.get(one + tables.MISSING, NONE) for one in ids.tolist()], np.int64)[
-            of
+            group
         ]
         # An inner join: a copy of a kind that is not listed is left out.
         kinds.append(kind[kind != NONE])
@@ -149,7 +148,7 @@ class Domain:
 
 
 def domains(report: Report) -> list[Domain]:
-    """Return the domains: of those one thread made with one number the first counts."""
+    """Return the NVTX domains; of those that a thread made under one number the first counts."""
     if not report.has(tables.NVTX, "domainId", "text"):
         return []
     rows = report.columns(
@@ -160,7 +159,7 @@ def domains(report: Report) -> list[Domain]:
     )
     fields = (rows[name].tolist() for name in ("number", "thread", "unnamed", "text"))
     return [
-        Domain(number, thread >> 24 & DOMAIN_BITS, None if unnamed else text)
+        Domain(number, process_of(thread), None if unnamed else text)
         for number, thread, unnamed, text in zip(*fields, strict=True)
         if thread != tables.MISSING
     ]
@@ -195,7 +194,7 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> Events
     ) == len(made):
         return nvtx.events(report)
     found = nvtx.events(report, domain="coalesce(domainId, -1)")
-    process = (found.thread >> 24) & DOMAIN_BITS
+    process = process_of(found.thread)
     rows, codes = [], []
     names = [*found.names]
     left = np.ones(len(found), np.bool_)
@@ -203,9 +202,9 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> Events
         here = np.flatnonzero((found.more["domain"] == domain.number) & (process == domain.process))
         code = found.name[here]
         if domain.name is not None:
-            of, place = tables.compact(code - NONE)
-            begin = len(names) - int(of[0] == 0 if len(of) else 0)
-            names += [f"{domain.name}:{found.names[one + NONE]}" for one in of.tolist() if one]
+            used, place = tables.compact(code - NONE)
+            begin = len(names) - int(used[0] == 0 if len(used) else 0)
+            names += [f"{domain.name}:{found.names[one + NONE]}" for one in used.tolist() if one]
             code = np.where(code == NONE, NONE, place + begin)
         rows.append(here)
         codes.append(code)
@@ -220,7 +219,7 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> Events
 
 
 def renamed(found: Events, names: list[str], code: Int64) -> Events:
-    """Return the ranges under other names, which may hold some twice or in any order."""
+    """Return ranges under other names, a list that may hold names twice or in any order."""
     used = np.unique(code[code != NONE]).tolist()
     ascending = sorted({names[number] for number in used})
     position = {name: number for number, name in enumerate(ascending)}

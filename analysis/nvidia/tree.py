@@ -9,16 +9,13 @@ a level.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE, last_at_least, maxima, nested, previous_at_least
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
-
-def tightest(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
-    """Return the parent of each range: the tightest other one, of equally tight the first row.
+def tightest_parents(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
+    """Return the parent of each range: the tightest other range around it, by row among equals.
 
     Args:
         thread: ``(N,)`` ordered as by `analysis.arithmetic.intervals.ordered`, like the others.
@@ -31,13 +28,13 @@ def tightest(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
 
     >>> zeros = np.zeros(4, np.int64)
     >>> bounds = np.array([0, 2, 3, 3]), np.array([10, 5, 4, 4])
-    >>> tightest(zeros, *bounds, np.arange(4)).tolist()
+    >>> tightest_parents(zeros, *bounds, np.arange(4)).tolist()
     [-1, 0, 3, 2]
     """
     parent = nested(start, end, thread)
     if parent is None:
-        parent = searched(thread, start, end, row)
-    head = heads(thread, start, end)
+        parent = tightest_by_search(thread, start, end, row)
+    head = first_of_equals(thread, start, end)
     parent = np.where(parent == NONE, NONE, head[parent])
     index = np.arange(len(head))
     twin = head != index
@@ -46,8 +43,8 @@ def tightest(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
     return parent
 
 
-def heads(thread: Int64, start: Int64, end: Int64) -> Int64:
-    """Return for each range the first of those with the same bounds on its thread."""
+def first_of_equals(thread: Int64, start: Int64, end: Int64) -> Int64:
+    """Return for each range the first of the ranges with its bounds on its thread."""
     if not len(start):
         return np.empty(0, np.int64)
     new = (start[1:] != start[:-1]) | (end[1:] != end[:-1]) | (thread[1:] != thread[:-1])
@@ -55,8 +52,8 @@ def heads(thread: Int64, start: Int64, end: Int64) -> Int64:
     return np.repeat(begins, np.diff(np.append(begins, len(start))))
 
 
-def searched(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
-    """Return the same where ranges overlap without nesting, or are empty.
+def tightest_by_search(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
+    """Return the tightest range around each, where ranges overlap without nesting or are empty.
 
     The containers of a range are gone through from the last to begin; one that begins further away
     than the best so far is loose cannot be tighter, nor can those before it.
@@ -81,7 +78,7 @@ def searched(thread: Int64, start: Int64, end: Int64, row: Int64) -> Int64:
 
 
 def breaks_the_index(start: Int64, end: Int64, first: int, last: int) -> bool:
-    """Return whether NVIDIA's index of ranges refuses one of these, so that its report fails.
+    """Return whether NVIDIA's index refuses one of some ranges, so that its report fails.
 
     It is an R-tree of SQLite: times are scaled to 1 to 2 and kept in 32 bits, a start rounded down
     and an end rounded up, and what then ends before it starts is refused. A range that ends a
@@ -102,7 +99,7 @@ def breaks_the_index(start: Int64, end: Int64, first: int, last: int) -> bool:
 
 
 def levels_of(parent: Int64) -> Int64:
-    """Return how many parents each range has above it, `NONE` where two are each other's.
+    """Return how many ancestors each range has; `NONE` where two are each other's parent.
 
     >>> levels_of(np.array([-1, 0, 1, 4, 3, 4])).tolist()
     [0, 1, 2, -1, -1, -1]

@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.arithmetic.containment import Keys, innermost
+from analysis.arithmetic.arrays import Float64, Int64
+from analysis.arithmetic.containment import CorrelationKeys, innermost
+from analysis.arithmetic.global_ids import global_process_of, process_of, thread_of, without_machine
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import Statistics
 from analysis.nvidia import tables as read
-from analysis.nvidia.cells import percentages, prefixed, rounded, summary
-from analysis.nvidia.kernels import ID_BITS
-from analysis.nvidia.ranges import NO_CUDA, NO_NVTX, around, durations, launches, words
-from analysis.recorded.correlation import PROCESS_BITS
+from analysis.nvidia.cells import nvidia_statistics, percentages, prefixed_names, rounded
+from analysis.nvidia.ranges import (
+    NO_CUDA,
+    NO_NVTX,
+    durations,
+    launches_in_ranges,
+    names_of_codes,
+    ranges_and_calls,
+)
 from analysis.show.errors import ReportError
 from analysis.show.table import Table
 from analysis.source import tables
@@ -22,8 +28,6 @@ from analysis.source import tables
 if TYPE_CHECKING:
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 SUFFIX_LETTERS = 6
 
@@ -33,7 +37,7 @@ def cuda_gpu_kern_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fal
 
     Args:
         report: what was recorded.
-        naming: of kernels, one of `nvidia_tables.NAME_COLUMNS`.
+        naming: of kernels, one of `analysis.nvidia.tables.NAME_COLUMNS`.
         nvtx_name: whether to put the range in front that began last of those around the launch.
     """
     report.require(tables.KERNEL, remedy=NO_CUDA)
@@ -42,7 +46,7 @@ def cuda_gpu_kern_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fal
     if nvtx_name:
         names, name = with_ranges(report, names, name)
     kind, group = tables.compact(name - NONE)
-    stats = summary(group, kernels["end_ns"] - kernels["start_ns"], len(kind))
+    stats = nvidia_statistics(group, kernels["end_ns"] - kernels["start_ns"], len(kind))
     table = Table(
         name="cuda_gpu_kern_sum",
         columns={
@@ -50,14 +54,14 @@ def cuda_gpu_kern_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fal
             "Total Time (ns)": stats.total_ns,
             "Instances": stats.calls,
             **durations(stats),
-            "Name": words(names, kind + NONE),
+            "Name": names_of_codes(names, kind + NONE),
         },
     )
     return table.take(np.lexsort((stats.calls, -stats.total_ns)))
 
 
 def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str], Int64]:
-    """Return names of the form ``range/kernel`` where a range is around the launch.
+    """Return kernels' names as ``range/kernel``, where a range is around the launch.
 
     Domains are not named here. Of ranges that began together the first in the file counts.
 
@@ -76,8 +80,8 @@ def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str
     report.require(tables.RUNTIME, remedy=NO_CUDA)
     wanted = {"process": "globalPid", "correlation": "correlationId"}
     kernels = read.kernel_columns(report, "", **wanted)
-    keys = Keys(kernels["process"], kernels["correlation"])
-    found = launches(around(report, prefix=False), keys)
+    keys = CorrelationKeys(kernels["process"], kernels["correlation"])
+    found = launches_in_ranges(ranges_and_calls(report, prefix=False), keys)
     spans = found.spans
     # Of those that begin together all that begin before the last are longer, and contain it too.
     new = np.append(True, (np.diff(spans.start_ns) != 0) | (np.diff(spans.thread) != 0))
@@ -98,7 +102,7 @@ def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str
     row[number[order]] = first[place[order]]
     of_row = np.full(width + 1, NONE, np.int64)
     of_row[found.row] = found.ranges.name
-    return prefixed(found.ranges.names, of_row[row[keys.number]], names, name)
+    return prefixed_names(found.ranges.names, of_row[row[keys.number]], names, name)
 
 
 def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = False) -> Table:
@@ -116,48 +120,50 @@ def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fa
     if nvtx_name:
         names, name = with_ranges(report, names, name)
     calls = read.calls(report, named=True)
-    api_names, api = stripped(*read.names_of(report, calls["name_id"]))
-    kernel, call = launched(kernels["process"], kernels["correlation"], calls)
+    api_names, api = without_versions(*read.names_of(report, calls["name_id"]))
+    kernel, call = kernel_call_pairs(kernels["process"], kernels["correlation"], calls)
     start, end = kernels["start_ns"][kernel], kernels["end_ns"][kernel]
     began, returned = calls["start_ns"][call], calls["end_ns"][call]
-    code = coded(
-        (calls["thread"][call] & ID_BITS, kernels["device"][kernel]),
+    code = order_codes(
+        (without_machine(calls["thread"][call]), kernels["device"][kernel]),
         ((api[call], len(api_names)), (name[kernel], len(names))),
     )
     kinds, sample, group = np.unique(code, return_index=True, return_inverse=True)
     size = len(kinds)
     queued = start >= returned
-    total = summary(group, np.maximum(returned, end) - began, size)
-    queue = summary(group[queued], (start - returned)[queued], size)
+    total = nvidia_statistics(group, np.maximum(returned, end) - began, size)
+    queue = nvidia_statistics(group[queued], (start - returned)[queued], size)
     thread, device = calls["thread"][call][sample], kernels["device"][kernel][sample]
     table = Table(
         name="cuda_kern_exec_sum",
         columns={
-            "PID": (thread >> 24) & 0xFFFFFF,
-            "TID": thread & 0xFFFFFF,
+            "PID": process_of(thread),
+            "TID": thread_of(thread),
             "DevId": device,
             "Count": total.calls,
             "QCount": queue.calls,
-            **times("T", total),
-            **times("A", summary(group, returned - began, size)),
-            **times("Q", queue),
-            **times("K", summary(group, end - start, size)),
-            "API Name": words(api_names, api[call][sample]),
-            "Kernel Name": words(names, name[kernel][sample]),
+            **phase_columns("T", total),
+            **phase_columns("A", nvidia_statistics(group, returned - began, size)),
+            **phase_columns("Q", queue),
+            **phase_columns("K", nvidia_statistics(group, end - start, size)),
+            "API Name": names_of_codes(api_names, api[call][sample]),
+            "Kernel Name": names_of_codes(names, name[kernel][sample]),
         },
     )
     return table.take(np.argsort(-rounded(total.mean_ns), kind="stable"))
 
 
-def launched(process: Int64, correlation: Int64, calls: dict[str, Int64]) -> tuple[Int64, Int64]:
-    """Return kernels, ``(P,)`` ascending, and the calls, ``(P,)``, that launched them: all pairs.
+def kernel_call_pairs(
+    process: Int64, correlation: Int64, calls: dict[str, Int64]
+) -> tuple[Int64, Int64]:
+    """Return all pairs of a kernel, ``(P,)`` ascending, and a call that launched it, ``(P,)``.
 
     Args:
         process: ``(N,)`` global process ids of kernels.
         correlation: ``(N,)``; `tables.MISSING` pairs with nothing.
         calls: ``thread`` and ``correlation`` of all calls, each ``(C,)``.
     """
-    keys = Keys(calls["thread"] & PROCESS_BITS, calls["correlation"])
+    keys = CorrelationKeys(global_process_of(calls["thread"]), calls["correlation"])
     number = keys.find(process, correlation)
     ordered = np.argsort(keys.number, kind="stable")
     first = np.searchsorted(keys.number[ordered], np.arange(keys.count + 1))
@@ -168,8 +174,8 @@ def launched(process: Int64, correlation: Int64, calls: dict[str, Int64]) -> tup
     return np.repeat(some, many), ordered[place]
 
 
-def coded(values: tuple[Int64, ...], codes: tuple[tuple[Int64, int], ...]) -> Int64:
-    """Return ``(N,)`` numbers that order rows as the values and codes do, one after another.
+def order_codes(values: tuple[Int64, ...], codes: tuple[tuple[Int64, int], ...]) -> Int64:
+    """Return ``(N,)`` numbers that order rows as their values, then their codes, do.
 
     Args:
         values: columns of any numbers, each ``(N,)``, the foremost first.
@@ -184,7 +190,7 @@ def coded(values: tuple[Int64, ...], codes: tuple[tuple[Int64, int], ...]) -> In
     return result
 
 
-def times(letter: str, found: Statistics) -> dict[str, Int64 | Float64]:
+def phase_columns(letter: str, found: Statistics) -> dict[str, Int64 | Float64]:
     """Return the five columns of one phase of a launch; empty cells where nothing was measured."""
     none = found.calls == 0
     columns = {f"{letter}{name}": column for name, column in durations(found).items()}
@@ -194,10 +200,10 @@ def times(letter: str, found: Statistics) -> dict[str, Int64 | Float64]:
     return columns
 
 
-def stripped(names: list[str], code: Int64) -> tuple[list[str], Int64]:
+def without_versions(names: list[str], code: Int64) -> tuple[list[str], Int64]:
     """Return names of CUDA calls without a version of four digits, as NVIDIA's SQL strips it.
 
-    >>> stripped(["cudaFree_v3020", "cudaGraphLaunch_v10000"], np.array([1, 0]))[0]
+    >>> without_versions(["cudaFree_v3020", "cudaGraphLaunch_v10000"], np.array([1, 0]))[0]
     ['cudaFree', 'cudaGraphLaunch_v10000']
     """
     short = [without_version(name) for name in names]
@@ -213,11 +219,11 @@ def without_version(name: str) -> str:
 
 
 def cuda_api_sum(report: Report) -> Table:
-    """Return ``cuda_api_sum``: CUDA calls by the number of their name, not by what is shown."""
+    """Return ``cuda_api_sum``: CUDA calls by the id of their name, not by the name shown."""
     report.require(tables.RUNTIME, remedy=NO_CUDA)
     calls = read.call_times(report)
     kind, group = tables.compact(calls["name_id"] - tables.MISSING)
-    stats = summary(group, calls["duration_ns"], len(kind))
+    stats = nvidia_statistics(group, calls["duration_ns"], len(kind))
     names, name = read.names_of(report, kind + tables.MISSING)
     table = Table(
         name="cuda_api_sum",
@@ -226,15 +232,15 @@ def cuda_api_sum(report: Report) -> Table:
             "Total Time (ns)": stats.total_ns,
             "Num Calls": stats.calls,
             **durations(stats),
-            "Name": [without_version(one) for one in words(names, name)],
+            "Name": [without_version(one) for one in names_of_codes(names, name)],
         },
     )
     return table.take(np.argsort(-stats.total_ns, kind="stable"))
 
 
 def cuda_gpu_mem_time_sum(report: Report) -> Table:
-    """Return ``cuda_gpu_mem_time_sum``: copies and sets by kind, how long they took."""
-    names, stats = memory(report, '"end" - start', 0.1)
+    """Return ``cuda_gpu_mem_time_sum``: the time of copies and sets, by kind."""
+    names, stats = memory_statistics(report, '"end" - start', 0.1)
     table = Table(
         name="cuda_gpu_mem_time_sum",
         columns={
@@ -249,8 +255,8 @@ def cuda_gpu_mem_time_sum(report: Report) -> Table:
 
 
 def cuda_gpu_mem_size_sum(report: Report) -> Table:
-    """Return ``cuda_gpu_mem_size_sum``: copies and sets by kind, how much they moved."""
-    names, stats = memory(report, "bytes", 1000)
+    """Return ``cuda_gpu_mem_size_sum``: the bytes of copies and sets, by kind."""
+    names, stats = memory_statistics(report, "bytes", 1000)
     sizes = {
         "Avg (MB)": stats.mean_ns,
         "Med (MB)": stats.median_ns,
@@ -270,13 +276,13 @@ def cuda_gpu_mem_size_sum(report: Report) -> Table:
     return table.take(np.argsort(-stats.total_ns, kind="stable"))
 
 
-def memory(report: Report, value: str, unit: float) -> tuple[list[str], Statistics]:
-    """Return the kinds of copies and sets there are, by name, and statistics of a value.
+def memory_statistics(report: Report, value: str, unit: float) -> tuple[list[str], Statistics]:
+    """Return the kinds of copies and sets, by name, and statistics of one value of each.
 
     Args:
         report: has them.
         value: SQL for what is wanted of each.
-        unit: as `analysis.nvidia.cells.summary` takes it.
+        unit: as `analysis.nvidia.cells.nvidia_statistics` takes it.
 
     Raises:
         ReportError: there is no copy and no set.
@@ -286,4 +292,4 @@ def memory(report: Report, value: str, unit: float) -> tuple[list[str], Statisti
     names, code, values = read.memory(report, value)
     known = sorted({names[one] for one in np.unique(code).tolist()})
     place = np.array([known.index(name) if name in known else NONE for name in names], np.int64)
-    return known, summary(place[code], values, len(known), unit)
+    return known, nvidia_statistics(place[code], values, len(known), unit)

@@ -9,8 +9,7 @@ from analysis.measures.gpu_time_split import idle_by_phase, occupations, outside
 from analysis.measures.mfu import mfu
 from analysis.measures.step_times import TRIMMED
 from analysis.page.steps import step_lines
-from analysis.show.render import duration, percent
-from analysis.show.words import plural
+from analysis.show.render import duration, percent, plural
 
 if TYPE_CHECKING:
     from analysis.measures.gpu_time_split import Occupation

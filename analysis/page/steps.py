@@ -8,8 +8,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Float64
 from analysis.measures.step_times import FEWEST, TRIMMED, slowdown, step_times
-from analysis.show.render import duration
-from analysis.show.words import plural
+from analysis.show.render import duration, plural
 
 if TYPE_CHECKING:
     from analysis.attribution.selection import Selected

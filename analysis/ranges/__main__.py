@@ -91,7 +91,7 @@ def summary(
     said: tuple[str, ...] = ()
     if not times.gpu_ops.any() and not len(found.work):
         said = (NO_WORK,)
-        table = replace(table, unseen=(*table.unseen, *OF_WORK))
+        table = replace(table, hidden=(*table.hidden, *OF_WORK))
     table = replace(table, notes=(*said, *notes(chosen), *table.notes))
     return replace(table, counted=chosen.lines)
 

@@ -137,6 +137,6 @@ def table(found: Attribution, columns: dict[str, Column], **more: Column) -> Tab
         name="ranges",
         columns={**columns, "source": [source] * len(columns["range"]), **more},
         heading=found.report.describe(),
-        unseen=unseen if any(more["domain"]) else (*unseen, "domain"),
-        spare=("self_ns", "wall_ns", "gpu_ops"),
+        hidden=unseen if any(more["domain"]) else (*unseen, "domain"),
+        droppable=("self_ns", "wall_ns", "gpu_ops"),
     )

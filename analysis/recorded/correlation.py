@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.containment import Keys
+from analysis.arithmetic.containment import CorrelationKeys
 from analysis.arithmetic.intervals import NONE
 from analysis.source import tables
 
@@ -39,7 +39,7 @@ def callers(wanted: tuple[Int64, Int64], calls: tuple[Int64, Int64], start_ns: I
     [1]
     """
     known = (wanted[0] != tables.MISSING) & (wanted[1] != tables.MISSING)
-    keys = Keys(wanted[0] & PROCESS_BITS, wanted[1])
+    keys = CorrelationKeys(wanted[0] & PROCESS_BITS, wanted[1])
     number = keys.find(calls[0] & PROCESS_BITS, calls[1])
     some = np.flatnonzero(number != NONE)
     # Of several with one number the last assignment counts, so the earliest comes last; of those

@@ -21,8 +21,7 @@ from typing import Final, TextIO
 from analysis.show import render
 from analysis.show.arguments import GIVEN, Once, asked
 from analysis.show.errors import ReportError
-from analysis.show.interrupts import Raised
-from analysis.show.markdown import as_markdown
+from analysis.show.interrupts import Interruptible
 from analysis.show.output import add_to_database, replacing
 from analysis.show.table import Table
 
@@ -116,7 +115,7 @@ def run(main: Callable[[], int]) -> int:
     stand_in()
     escape_letters()
     try:
-        with Raised():
+        with Interruptible():
             status = main()
             sys.stdout.flush()
     except ReportError as error:
@@ -258,9 +257,9 @@ def write(
     """Write a table to a stream in one of `FORMATS` but sqlite."""
     if form == "table":
         plain = not stream.isatty() or bool(os.environ.get("NO_COLOR"))
-        render.text(table, width(), stream, plain=plain)
+        render.write_text(table, width(), stream, plain=plain)
         return
-    made = {"csv": as_csv, "json": render.as_json, "markdown": as_markdown}[form]
+    made = {"csv": as_csv, "json": render.as_json, "markdown": render.as_markdown}[form]
     lines = made(table)
     if stream.isatty():
         # Values are kept as they are in a file, but a terminal would obey what is in a name.

@@ -1,10 +1,10 @@
-"""What went wrong with a report, in one line that says what to do."""
+"""The error that a report causes: one line that says what is wrong and what to do."""
 
 import os
 
 
 class ReportError(Exception):
-    """A report cannot be read or cannot answer; the command ends with exit status 1.
+    """A report cannot be read or cannot answer a question; the command ends with exit status 1.
 
     The text is ``<path>: <what is wrong>; <what to do>``, on one line, lower case, no full stop.
     """

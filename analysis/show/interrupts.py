@@ -1,9 +1,9 @@
-"""What Ctrl-C does while a command starts and ends: one line and status 130, at once.
+"""Ctrl-C while a command starts, runs and ends: one line, and exit status 130, at once.
 
 Python raises KeyboardInterrupt. While a command still imports what it needs, nobody is there to
 catch it, and modules written in C lose it or make another error of it. Nothing is begun yet, so
 the process can simply end; the same holds when the command is done and Python tidies up. Between
-the two, in `Raised`, the exception is what lets a command clean up after itself.
+the two, in `Interruptible`, the exception is what lets a command clean up after itself.
 
 Only a process started with ``python -m`` and the name of a command does so: for a program or a
 notebook that imports these packages nothing changes.
@@ -53,8 +53,8 @@ def is_starting(argv: list[str], typed: list[str]) -> bool:
     return argv[:1] == ["-m"] and any(word in OURS for word in words)
 
 
-class Raised:
-    """Inside, Ctrl-C raises KeyboardInterrupt, as Python does; after it, it ends a command."""
+class Interruptible:
+    """The part of a command in which Ctrl-C raises KeyboardInterrupt; after it, Ctrl-C ends it."""
 
     def __enter__(self) -> None:
         self._is_command = _exchange(end, signal.default_int_handler)
@@ -65,7 +65,7 @@ class Raised:
 
 
 def end(number: int, frame: "FrameType | None") -> None:
-    """Handle the signal: say one line, and end the process without unwinding what it does."""
+    """Handle SIGINT: print one line, and end the process without unwinding what it does."""
     try:
         os.write(2, MESSAGE.encode())
     finally:

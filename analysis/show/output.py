@@ -1,8 +1,8 @@
-"""Files that are written: replaced as a whole, or a SQLite database that tables are added to.
+"""Output files: replaced as a whole, or a SQLite database that answers are added to.
 
 A database may hold the answers about many reports, to questions asked in many ways: the first two
-columns of each table, `MARKS`, say of which report a row is and how it was asked for. Adding an
-answer replaces the rows that have the same two, and nothing else. A report is never written to,
+columns of each table, `MARK_COLUMNS`, say of which report a row is and how it was asked for. Adding
+an answer replaces the rows that have the same two, and nothing else. A report is never written to,
 whether it is the one that is read or another.
 """
 
@@ -23,18 +23,18 @@ from analysis.show.table import Column, Table
 
 ELSEWHERE: Final = "choose another --output"
 
-MARKS: Final = ("report", "options")
+MARK_COLUMNS: Final = ("report", "options")
 """The columns that come before those of an answer: the files it is about, and what was asked."""
 
-MANY: Final = "reports"
+MARK_OF_REPORTS: Final = "reports"
 """What the first is called where the answer has a column of its own called that."""
 
-RECORDED: Final = ("StringIds", "NVTX_EVENTS", "META_DATA_EXPORT", "EXPORT_META_DATA")
-RECORDED_SO: Final = ("CUPTI_ACTIVITY_KIND_", "TOOLKIT_")
+REPORT_TABLES: Final = ("StringIds", "NVTX_EVENTS", "META_DATA_EXPORT", "EXPORT_META_DATA")
+REPORT_TABLE_PREFIXES: Final = ("CUPTI_ACTIVITY_KIND_", "TOOLKIT_")
 """Tables that only a report has, and how the names of others begin."""
 
 OTHER_NAME: Final = "name another file, or another table with --table NAME"
-MOST: Final = 3
+MOST_NAMED: Final = 3
 """How many columns an error names."""
 
 SQLITE_MAGIC: Final = b"SQLite format 3\x00"
@@ -54,7 +54,7 @@ def replacing(output: Path, *read: Path, over_reports: bool = False) -> Iterator
         ReportError: ``output`` is a report, or cannot be written.
     """
     with _failures(output):
-        target = allowed(output, *read, over_reports=over_reports)
+        target = writable_target(output, *read, over_reports=over_reports)
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
             yield target  # a device or a pipe has no other name to be swapped with
             return
@@ -69,8 +69,8 @@ def replacing(output: Path, *read: Path, over_reports: bool = False) -> Iterator
             draft.unlink(missing_ok=True)
 
 
-def allowed(output: Path, *read: Path, over_reports: bool = False) -> Path:
-    """Return what the output names, links followed.
+def writable_target(output: Path, *read: Path, over_reports: bool = False) -> Path:
+    """Return the file that an output names, links followed, if it may be written to.
 
     Raises:
         ReportError: it is a report that is read, another (unless ``over_reports``), or a directory.
@@ -86,7 +86,7 @@ def allowed(output: Path, *read: Path, over_reports: bool = False) -> Path:
 
 
 def is_report(path: Path) -> bool:
-    """Return whether a file that is there is a report of nsys, exported or not, or one of ours."""
+    """Return whether an existing file is a report: of nsys, exported or not, or one of ours."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -99,7 +99,8 @@ def is_report(path: Path) -> bool:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             known = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             return any(
-                name in RECORDED or name.startswith(RECORDED_SO) for (name,) in known.fetchall()
+                name in REPORT_TABLES or name.startswith(REPORT_TABLE_PREFIXES)
+                for (name,) in known.fetchall()
             )
     except (OSError, sqlite3.Error):
         return False  # whoever writes to it will say what is wrong with it
@@ -143,7 +144,7 @@ def add_to_database(tables: Sequence[Table], output: Path, *read: Path, options:
     """
     marks = (" + ".join(os.path.realpath(path) for path in read), options)
     with _failures(output):
-        target = allowed(output, *read)
+        target = writable_target(output, *read)
         try:
             if target.exists():
                 _add(tables, target, output, marks)
@@ -178,8 +179,8 @@ def _put(
     import sqlite_utils
 
     columns = {name: _type(column) for name, column in table.columns.items()}
-    first = MANY if MARKS[0] in columns else MARKS[0]
-    columns = {first: str, MARKS[1]: str} | columns
+    first = MARK_OF_REPORTS if MARK_COLUMNS[0] in columns else MARK_COLUMNS[0]
+    columns = {first: str, MARK_COLUMNS[1]: str} | columns
     if not _is_there(table.name, list(columns), connection, output):
         # sqlite-utils knows the types; it would commit what it runs itself, so it only writes SQL.
         connection.execute(sqlite_utils.Database(memory=True).create_table_sql(table.name, columns))
@@ -214,8 +215,8 @@ def _is_there(name: str, columns: list[str], connection: sqlite3.Connection, out
             "lacks": [each for each in columns if each not in found],
             "also has": [each for each in found if each not in columns],
         }
-        said = "; it ".join(f"{word} {_some(part)}" for word, part in parts.items() if part)
-        problem = f"a table there is called {name!r} and is of another kind (it {said})"
+        differences = "; it ".join(f"{word} {_some(part)}" for word, part in parts.items() if part)
+        problem = f"a table there is called {name!r} and is of another kind (it {differences})"
         raise ReportError(output, problem, OTHER_NAME)
     return True
 
@@ -234,8 +235,8 @@ def _type(column: Column) -> type:
 
 def _some(names: list[str]) -> str:
     """Return the first of some names."""
-    more = len(names) - MOST
-    return ", ".join(names[:MOST]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _quoted(name: str) -> str:

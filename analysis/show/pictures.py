@@ -18,8 +18,8 @@ INCHES: Final = (10.0, 5.5)
 _DOTS_PER_INCH: Final = 110
 
 
-def folder(path: Path) -> None:
-    """Make the folder that pictures go to, before any work is done for them.
+def make_folder(path: Path) -> None:
+    """Make the folder that pictures go to, before the work that they will show is done.
 
     Raises:
         ReportError: matplotlib is not installed, or the folder cannot be made.

@@ -1,4 +1,4 @@
-"""A progress bar for what turns out to take long, and for nothing else."""
+"""A progress bar, which appears only where an operation turns out to take long."""
 
 from __future__ import annotations
 

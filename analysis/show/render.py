@@ -1,7 +1,8 @@
-"""How an answer is shown: as a table for people, or as csv or json.
+"""How an answer is shown: as a table or GitHub's markdown for people, or as csv or json.
 
-csv and json carry every value as it is. The table rounds, uses human units and cuts long names in
-the middle. Names are text and nothing else: what would steer a terminal is shown as an escape.
+csv and json carry every value as it is. Tables and markdown round and use human units; a table also
+cuts long names in the middle. Names are text and nothing else: what would steer a terminal is shown
+as an escape, and what markdown or HTML would read as its own is shown as code.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
-from analysis.knowledge.short_names import briefs, numbered
+from analysis.knowledge.short_names import distinct_short_names, numbered
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ COMFORTABLE_NAME: Final = 40
 GAP: Final = 2
 ELLIPSIS: Final = "…"
 NAME: Final = "name"
-"""The column of kernel names, which a table for people shows in brief."""
+"""The column of kernel names, of which a table for people shows the short ones."""
 
 
 def duration(nanoseconds: float) -> str:
-    """Return a time in the unit that suits it, to four digits.
+    """Return a time in the unit that suits it (ns to s), to four digits.
 
     >>> duration(950), duration(21_023_800), duration(1_500_000_000)
     ('950 ns', '21.02 ms', '1.500 s')
@@ -51,7 +52,7 @@ def digits(value: float) -> str:
 
 
 def scaled(value: float, unit: str = "") -> str:
-    """Return a count with a decimal prefix.
+    """Return a count with a decimal prefix and its unit.
 
     >>> scaled(811_597_824, "FLOP"), scaled(12)
     ('811.6 MFLOP', '12')
@@ -83,6 +84,15 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
+def plural(count: int, word: str) -> str:
+    """Return a count with the word for what it counts, in singular or plural.
+
+    >>> plural(1, "step"), plural(3000, "step")
+    ('1 step', '3,000 steps')
+    """
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
 UNITS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
     (r"_ns$", "", duration),
     (r"(^|_)share$", r"\1share", percent),
@@ -95,8 +105,8 @@ UNITS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
 """By the end of a column's name: what its title becomes, and how its values are shown."""
 
 
-def shown(column: str, value: float | str) -> str:
-    """Return a value as the human table shows it; a number that is missing (NaN) as a dash."""
+def value_text(column: str, value: float | str) -> str:
+    """Return a value of a column as a person reads it; a number that is missing (NaN) as a dash."""
     if isinstance(value, str):
         return visible(value)
     if math.isnan(value):
@@ -107,10 +117,10 @@ def shown(column: str, value: float | str) -> str:
     return f"{value:,}" if isinstance(value, int) else digits(value)
 
 
-def title(column: str) -> str:
-    """Return the title of a column in the human table.
+def column_title(column: str) -> str:
+    """Return the title of a column in a table for people.
 
-    >>> title("total_ns"), title("time_ratio")
+    >>> column_title("total_ns"), column_title("time_ratio")
     ('total', 'time ratio')
     """
     for pattern, instead, _ in UNITS:
@@ -119,7 +129,7 @@ def title(column: str) -> str:
 
 
 def visible(name: str) -> str:
-    r"""Return text with everything that does not print written as an escape.
+    r"""Return text in which everything that does not print is written as an escape.
 
     That is control characters (a terminal obeys them), line breaks, and invisible marks such as
     those that turn the direction of writing.
@@ -136,7 +146,7 @@ def visible(name: str) -> str:
 
 
 def cut(name: str, width: int) -> str:
-    """Return text at most ``width`` columns wide, cut in the middle.
+    """Return text of at most ``width`` columns, shortened in the middle.
 
     >>> cut("ampere_sgemm_128x64_nn", 11)
     'amper…64_nn'
@@ -152,19 +162,19 @@ def cut(name: str, width: int) -> str:
 
 
 def cut_apart(names: Sequence[str], width: int) -> list[str]:
-    """Return each text cut to a width, with a number where different ones would look the same.
+    """Return texts shortened to a width, numbered where different ones would look alike.
 
     >>> cut_apart(["block.0.weight", "block.1.weight", "bias"], 11)
     ['bloc…ght #1', 'bloc…ght #2', 'bias']
     """
     whole = [cut(name, width) for name in names]
-    told = zip(names, whole, numbered(whole, names), strict=True)
-    marks = [(name, longer.removeprefix(short)) for name, short, longer in told]
+    short_and_numbered = zip(names, whole, numbered(whole, names), strict=True)
+    marks = [(name, longer.removeprefix(short)) for name, short, longer in short_and_numbered]
     return [cut(name, width - len(mark)) + mark for name, mark in marks]
 
 
-def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> None:
-    """Write the table for a person.
+def write_text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> None:
+    """Write a table for a person to read.
 
     Args:
         table: what to write.
@@ -185,12 +195,12 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
         force_terminal=not plain,
         legacy_windows=False,
     )
-    seen = [column for column in table.columns if column not in table.unseen]
-    cells = {column: [shown(column, row[column]) for row in table.rows()] for column in seen}
+    seen = [column for column in table.columns if column not in table.hidden]
+    cells = {column: [value_text(column, row[column]) for row in table.rows()] for column in seen}
     if NAME in cells:
-        cells[NAME] = briefs(cells[NAME])
+        cells[NAME] = distinct_short_names(cells[NAME])
     words = {column for column in seen if isinstance(table.columns[column], list)}
-    console.width = fit(cells, words, table.spare, width)
+    console.width = fit_columns(cells, words, table.droppable, width)
     if table.caption:
         console.print(Text("\n".join(map(visible, table.caption.split("\n")))), soft_wrap=True)
         console.print()
@@ -198,7 +208,7 @@ def text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> Non
 
 
 def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Grid:
-    """Return what `rich` draws of cells that fit.
+    """Return the table that `rich` draws of cells which fit its width.
 
     Args:
         cells: what is shown in each column.
@@ -213,7 +223,7 @@ def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Gri
     drawn = Grid(
         *(
             Column(
-                Text(title(column)),
+                Text(column_title(column)),
                 justify="left" if column in words else "right",
                 no_wrap=True,
                 overflow="crop",
@@ -231,13 +241,15 @@ def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Gri
     return drawn
 
 
-def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], width: int) -> int:
-    """Make the cells fit: leave out spare columns, then cut the widest column of words.
+def fit_columns(
+    cells: dict[str, list[str]], words: set[str], droppable: Sequence[str], width: int
+) -> int:
+    """Make cells fit a width: leave out droppable columns, then shorten the widest column of words.
 
     Args:
         cells: what is shown in each column; changed in place.
         words: the columns that hold text.
-        spare: columns that can be missed, the first to go first.
+        droppable: columns that can be missed, the first to go first.
         width: how wide the table may be.
 
     Returns:
@@ -245,15 +257,17 @@ def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], widt
     """
     from rich.cells import cell_len
 
-    widths = {column: max(map(cell_len, [title(column), *cells[column]])) for column in cells}
-    widest = max(sorted(words - set(spare)), key=widths.__getitem__, default="")
+    widths = {
+        column: max(map(cell_len, [column_title(column), *cells[column]])) for column in cells
+    }
+    widest = max(sorted(words - set(droppable)), key=widths.__getitem__, default="")
     enough = min(widths.get(widest, 0), COMFORTABLE_NAME)
 
     def room() -> int:
         others = sum(taken for column, taken in widths.items() if column != widest)
         return width - others - GAP * (len(widths) - 1)
 
-    for column in spare:
+    for column in droppable:
         if column in widths and room() < enough:
             del widths[column], cells[column]
     space = room()
@@ -265,7 +279,7 @@ def fit(cells: dict[str, list[str]], words: set[str], spare: Sequence[str], widt
 
 
 def as_csv(table: Table) -> str:
-    """Return the table as csv: integers as they are, other numbers to their last digit.
+    """Return a table as csv: integers as they are, other numbers to their last digit.
 
     What is missing (NaN) is an empty field.
     """
@@ -279,7 +293,7 @@ def as_csv(table: Table) -> str:
 
 
 def as_json(table: Table) -> str:
-    """Return the table as a json array of objects, one a line; what is missing (NaN) is null."""
+    """Return a table as a json array of objects, one a line; a missing number (NaN) is null."""
     lines = [
         json.dumps(
             {
@@ -292,3 +306,38 @@ def as_json(table: Table) -> str:
         for row in table.rows()
     ]
     return "[" + ",\n ".join(lines) + "]\n"
+
+
+def as_markdown(table: Table) -> str:
+    """Return a table as GitHub's markdown, in human units and with full names."""
+    seen = [column for column in table.columns if column not in table.hidden]
+    words = [isinstance(table.columns[column], list) for column in seen]
+    lines = [
+        "| " + " | ".join(column_title(column) for column in seen) + " |",
+        "| " + " | ".join("---" if word else "--:" for word in words) + " |",
+    ]
+    lines += [
+        "| " + " | ".join(markdown_cell(value_text(column, row[column])) for column in seen) + " |"
+        for row in table.rows()
+    ]
+    above = [f"{markdown_cell(visible(line))}\n" for line in table.caption.split("\n") if line]
+    return "\n".join(above + lines) + "\n"
+
+
+def markdown_cell(cell: str) -> str:
+    r"""Return text as code where markdown or HTML could read anything else into it.
+
+    Within code only the bar and the backtick mean something: the bar ends the cell unless a
+    backslash stands before it, the backtick ends the code unless the fence is longer.
+
+    >>> print(markdown_cell("a_b<c|d>"), markdown_cell("21.02 ms"))
+    `a_b<c\|d>` 21.02 ms
+    """
+    if re.fullmatch(r"[\w .,:;%/+()…·-]*", cell) and "_" not in cell:
+        return cell
+    # A backslash that is already there would escape our own.
+    bar = "&#124;" if "\\|" in cell else "\\|"
+    runs = [len(run) for run in re.findall(r"`+", cell)]
+    fence = "`" * (max(runs, default=0) + 1)
+    space = " " if cell.startswith("`") or cell.endswith("`") else ""
+    return f"{fence}{space}{cell.replace('|', bar)}{space}{fence}"

@@ -1,4 +1,4 @@
-"""An answer: named columns of equal length, with what there is to say about them."""
+"""The answer to a question: named columns of equal length, a heading and notes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -16,7 +18,7 @@ Column = npt.NDArray[Any] | list[str]
 
 @dataclass(frozen=True)
 class Table:
-    """The answer to one question.
+    """The answer to one question, as named columns of equal length.
 
     Attributes:
         name: what it is called as a table of a database.
@@ -26,16 +28,16 @@ class Table:
         counted: lines below the heading that say what part of a report it is of; where a format has
             no heading, they are notes.
         notes: lines for stderr: what was left out, and why.
-        unseen: columns that the human table leaves out.
-        spare: columns that it leaves out where the terminal is narrow, the first to go first.
+        hidden: columns that the human table leaves out.
+        droppable: columns that it leaves out where the terminal is narrow, the first to go first.
     """
 
     name: str
     columns: dict[str, Column]
     heading: str = ""
     notes: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()
-    spare: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    droppable: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()
 
     @property
@@ -51,8 +53,8 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
-    def take(self, order: npt.NDArray[np.intp] | npt.NDArray[np.int64]) -> Self:
-        """Return the rows at these positions, in this order."""
+    def take(self, order: npt.NDArray[np.intp] | Int64) -> Self:
+        """Return the table with the rows at some positions, in their order."""
         return replace(
             self,
             columns={
@@ -64,12 +66,12 @@ class Table:
         )
 
     def head(self, rows: int) -> Self:
-        """Return the first rows."""
+        """Return the table with only its first rows."""
         cut = {name: column[:rows] for name, column in self.columns.items()}
         return replace(self, columns=cut)
 
     def rows(self) -> list[dict[str, int | float | str]]:
-        """Return the rows as dictionaries of plain Python values."""
+        """Return the rows of the table as dictionaries of plain Python values."""
         lists = [
             column if isinstance(column, list) else column.tolist()
             for column in self.columns.values()

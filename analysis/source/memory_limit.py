@@ -1,15 +1,23 @@
-"""Whether a report fits into memory, and where its arrays go if it does not.
+"""Whether a report fits into the memory there is, and where its arrays go if it does not.
 
-Both are settled before anything large is read, from how many rows the tables have. What does not
+Both are decided before anything large is read, from how many rows the tables have. What does not
 fit is read in pieces into temporary files, and all else is the same: see `analysis.source.paging`.
+
+The memory there is, is the least of what the machine, the container (cgroup 1 or 2) and the limit
+on data (``ulimit -d``) leave, or what `VARIABLE` says. See proc(5) and the kernel's cgroup
+documentation.
 """
 
 from __future__ import annotations
 
 import errno
+import os
+import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from analysis.show.errors import ReportError
@@ -17,6 +25,16 @@ from analysis.source import tables
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
+
+VARIABLE: Final = "SPANLIGHT_MEMORY"
+UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+PROC: Final = Path("/proc")
+CGROUPS: Final = Path("/sys/fs/cgroup")
+LARGE_FILES: Final = Path("/var/tmp")
+"""Where large temporary files go on a system whose usual folder for them is in memory."""
+
+IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 BYTES_A_ROW: Final = {tables.NVTX: 450, tables.OPERATOR: 350}
 BYTES_OF_OTHERS: Final = 130
@@ -34,8 +52,8 @@ ACTIVITY: Final = "CUPTI_ACTIVITY_KIND_"
 
 
 @contextmanager
-def room(report: Report) -> Iterator[None]:
-    """Let the arrays of a report lie in temporary files while it is open, if they must.
+def paged_if_needed(report: Report) -> Iterator[None]:
+    """Keep the arrays of a report in temporary files while it is open, if memory is too small.
 
     Raises:
         ReportError: they must, and there is no folder on a disk.
@@ -43,7 +61,7 @@ def room(report: Report) -> Iterator[None]:
     needed = needed_bytes(report)
     _open.append(needed)
     try:
-        with paged(report, sum(_open)):
+        with paged_beyond_memory(report, sum(_open)):
             yield
     finally:
         _open.remove(needed)
@@ -54,34 +72,32 @@ _open: Final[list[int]] = []
 
 
 @contextmanager
-def paged(report: Report, needed: int) -> Iterator[None]:
-    """Let arrays lie in files where so much is needed that it does not fit into memory."""
+def paged_beyond_memory(report: Report, needed: int) -> Iterator[None]:
+    """Keep arrays in temporary files where more memory is needed than is free."""
     if sys.platform != "linux":  # other systems take memory to disk by themselves
         yield
         return
-    from analysis.source import available
-
-    there = available.available_bytes()
+    there = available_bytes()
     if needed <= there:
         yield
         return
     from analysis.source import paging  # here: few reports need it
 
-    folder = available.disk_folder()
-    lack = f"may need {size(needed)} of memory, {size(there)} is free"
+    folder = disk_folder()
+    lack = f"may need {bytes_text(needed)} of memory, {bytes_text(there)} is free"
     if folder is None:
         problem = f"{lack}, and the folder for temporary files is in memory too"
-        remedy = f"set TMPDIR to one on a disk, or {available.VARIABLE} to try it all the same"
+        remedy = f"set TMPDIR to one on a disk, or {VARIABLE} to try it all the same"
         raise ReportError(report.path, problem, remedy)
     print(f"note: {report.path.name} {lack}: working in {folder}", file=sys.stderr)
     report.database.memory_bytes = there
-    with paging.paged(folder, there // 2) as pages:
+    with paging.arrays_in_files(folder, there // 2) as pages:
         report.database.relieve = pages.relieve
         yield
 
 
 def needed_bytes(report: Report) -> int:
-    """Return how much memory the commands take at most to read and work on a report.
+    """Return how much memory the commands take at most to read a report and work on it.
 
     The rows are not counted, which would read all of them: they are not more than the last one's
     number says, nor than have room in the file.
@@ -98,7 +114,7 @@ def needed_bytes(report: Report) -> int:
 
 
 def last_row(report: Report, table: str) -> int:
-    """Return the number of the last row of a table; without numbers (a view) how many there are."""
+    """Return the number of a table's last row; of a view, how many rows it has."""
     try:
         last = int(report.columns(f'SELECT coalesce(max(rowid), -1) AS n FROM "{table}"')["n"][0])
     except ReportError:
@@ -106,26 +122,132 @@ def last_row(report: Report, table: str) -> int:
     return last if last >= 0 else tables.count(report, table)
 
 
-def lacking(report: Report) -> ReportError:
-    """Return the error that says what there was too little of, after a `MemoryError`."""
-    from analysis.source import available
-
-    needed = f"it may need {size(sum(_open))}"
+def out_of_memory_error(report: Report) -> ReportError:
+    """Return the error for a report after a `MemoryError`: what memory or disk was too small."""
+    needed = f"it may need {bytes_text(sum(_open))}"
     paging = sys.modules.get("analysis.source.paging")
     failure = paging.failure() if paging else None
     if failure is not None and failure.errno != errno.ENOMEM:
         reason = (failure.strerror or str(failure)).lower()
-        problem = f"no temporary files in {available.disk_folder()} ({reason}; {needed})"
+        problem = f"no temporary files in {disk_folder()} ({reason}; {needed})"
         return ReportError(report.path, problem, "make room, or set TMPDIR to another folder")
-    if paging is not None or available.limited():
+    if paging is not None or address_space_is_limited():
         remedy = "raise the limit on it (ulimit -v, -d), or use a machine with more"
     else:
-        remedy = f"set {available.VARIABLE}=500M to work in temporary files"
+        remedy = f"set {VARIABLE}=500M to work in temporary files"
     return ReportError(report.path, f"not enough memory ({needed})", remedy)
 
 
-def size(number: int) -> str:
+def bytes_text(number: int) -> str:
     """Return a number of bytes as a person reads it."""
     from analysis.show.render import scaled
 
     return scaled(number, "B")
+
+
+def available_bytes() -> int:
+    """Return how much memory this process may still use.
+
+    Raises:
+        ReportError: `VARIABLE` is set and is no amount of memory.
+    """
+    asked = os.environ.get(VARIABLE)
+    if asked:
+        return bytes_from_text(asked)
+    return max(min([machine_bytes(), *container_bytes(), *limit_bytes()]), 0)
+
+
+def bytes_from_text(word: str) -> int:
+    """Return the number of bytes that a person wrote as an amount of memory.
+
+    >>> bytes_from_text("1.5G"), bytes_from_text("500 MiB"), bytes_from_text("4096")
+    (1610612736, 524288000, 4096)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", word.strip(), re.IGNORECASE)
+    if not found:
+        raise ReportError(VARIABLE, f"{word!r} is no amount of memory", "give one such as 500M, 2G")
+    return int(float(found[1]) * UNITS[found[2].upper()])
+
+
+def machine_bytes() -> int:
+    """Return how much memory the kernel says programs can have without swapping."""
+    return numbers_of(PROC / "meminfo").get("MemAvailable:", 1 << 62) * 1024
+
+
+def container_bytes() -> Iterator[int]:
+    """Yield how much memory each control group around this process leaves of its limit.
+
+    The pages of files do not count: they go where something else needs the room.
+    """
+    for line in lines_of(PROC / "self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if controllers == "memory":
+            top, limit, used = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            files = ("total_inactive_file", "total_active_file")
+        elif not controllers:
+            top, limit, used = CGROUPS, "memory.max", "memory.current"
+            files = ("inactive_file", "active_file")
+        else:
+            continue
+        inner = top / path.strip("/")
+        # Inside a container the path may be that of the machine, of which only the top is seen.
+        for group in (inner, *inner.parents):
+            if group.is_relative_to(top) and (most := number_of(group / limit)) is not None:
+                cached = numbers_of(group / "memory.stat")
+                freed = sum(cached.get(name, 0) for name in files)
+                yield most - (number_of(group / used) or 0) + freed
+
+
+def limit_bytes() -> Iterator[int]:
+    """Yield how much memory the limit on data (``ulimit -d``) leaves, where there is one."""
+    import resource  # not on every system
+
+    most, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if most != resource.RLIM_INFINITY:
+        yield most - numbers_of(PROC / "self/status").get("VmData:", 0) * 1024
+
+
+def address_space_is_limited() -> bool:
+    """Return whether the address space is limited: files count against it as well."""
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def disk_folder() -> Path | None:
+    """Return a folder on a disk for large temporary files, or None where all are in memory."""
+    folders = (Path(tempfile.gettempdir()).resolve(), LARGE_FILES)
+    kinds = file_system_kinds()
+    return next((folder for folder in folders if folder.is_dir() and on_disk(folder, kinds)), None)
+
+
+def on_disk(folder: Path, kinds: dict[Path, str]) -> bool:
+    """Return whether a folder lies on a file system that is not memory."""
+    around = next((place for place in (folder, *folder.parents) if place in kinds), None)
+    return around is None or kinds[around] not in IN_MEMORY
+
+
+def file_system_kinds() -> dict[Path, str]:
+    """Return the kind of each file system by its mount point; of several at one place the last."""
+    fields = [line.split() for line in lines_of(PROC / "self/mounts")]
+    return {Path(place): kind for _, place, kind, *_ in fields}
+
+
+def numbers_of(path: Path) -> dict[str, int]:
+    """Return the numbers of a file that has a name and a number on each line."""
+    fields = [line.split() for line in lines_of(path)]
+    return {name: int(rest[0]) for name, *rest in fields if rest and rest[0].isdecimal()}
+
+
+def number_of(path: Path) -> int | None:
+    """Return the number that is all of a file; None where there is no file, or no number in it."""
+    word = "".join(lines_of(path))
+    return int(word) if word.isdecimal() else None
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the lines of a file; none where it cannot be read."""
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

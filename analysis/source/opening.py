@@ -1,4 +1,4 @@
-"""What kind of file was given, and how to get an nsys SQLite export from it.
+"""Opening a file by its kind: an nsys export as it is, everything else after its conversion to one.
 
 A file is known by its content and not by its name. What is not yet a SQLite export (an
 ``.nsys-rep``, a PyTorch trace) is converted into a temporary file; the file given is never touched.
@@ -136,7 +136,7 @@ def copy_with_journal(path: Path, copy: Path) -> None:
 
 
 def check_size(path: Path) -> None:
-    """Compare the file's size with what its header says, to recognise a half-copied file at once.
+    """Raise where the file is shorter than its SQLite header says: it was copied in part.
 
     The header's page count (bytes 28-31) holds only where its change counter (24-27) equals the
     one it was written with (92-95); see "The Database Header" of SQLite's file format.
@@ -180,7 +180,7 @@ def export(source: Path, destination: Path) -> None:
 
 
 def last_line(text: str) -> str:
-    r"""Return the last line that says something; a progress bar's redrawn lines say nothing.
+    r"""Return the last line of a program's output that says something; a progress bar says nothing.
 
     >>> last_line("[1%\r[100%\r\nExportation error: bad magic.\n\n")
     'Exportation error: bad magic'

@@ -1,4 +1,4 @@
-"""The CPU operators of a report: in a table of their own, or as NVTX ranges in a domain of theirs.
+"""The CPU operators of a report: a table of their own, or NVTX ranges in a domain of their own.
 
 The embedded recorder writes the table `TOOLKIT_OPERATOR`; under nsys without a GPU the same
 operators are ranges. Like `source.tables`, this holds SQL and looks first at what there is.

@@ -66,7 +66,7 @@ class _ArenaAllocator(ctypes.Structure):
 
 
 class Pages:
-    """Pages for arrays.
+    """Pages of memory and of temporary files, which NumPy's arrays are put into.
 
     Args:
         folder: where the files are made; they have no name, and go with their array or the process.
@@ -125,7 +125,7 @@ class Pages:
         return int(found)
 
     def relieve(self) -> None:
-        """Take what lies in files out of memory where that holds more than it should."""
+        """Take the pages of files out of memory where the process holds more than its budget."""
         if resident_bytes() <= self.budget_bytes:
             return
         for line in Path("/proc/self/maps").read_text().splitlines():
@@ -136,12 +136,12 @@ class Pages:
 
 
 @contextmanager
-def paged(folder: Path, budget_bytes: int) -> Iterator[Pages]:
-    """Let arrays that are made meanwhile lie in temporary files; they may be used afterwards."""
+def arrays_in_files(folder: Path, budget_bytes: int) -> Iterator[Pages]:
+    """Put arrays made in the meantime into temporary files; they may be used afterwards."""
     pages = Pages(folder, budget_bytes)
     _all.append(pages)
     _using.append(pages.capsule)
-    before = set_handler(pages.capsule)
+    before = set_allocator(pages.capsule)
     if len(_using) == 1:
         _plain[:] = [before]
     try:
@@ -150,7 +150,7 @@ def paged(folder: Path, budget_bytes: int) -> Iterator[Pages]:
     finally:
         # Whoever began first need not be the last to end.
         _using.remove(pages.capsule)
-        set_handler([*_plain, *_using][-1])
+        set_allocator([*_plain, *_using][-1])
 
 
 _all: Final[list[Pages]] = []
@@ -162,12 +162,12 @@ _plain: Final[list[Any]] = []
 
 
 def failure() -> OSError | None:
-    """Return why an array could not be had, where one could not."""
+    """Return the error for which the last array could not be made, if there was one."""
     return _all[-1].failure if _all else None
 
 
-def set_handler(capsule: Any) -> Any:
-    """Give NumPy another handler, and return the one before."""
+def set_allocator(capsule: Any) -> Any:
+    """Give NumPy another handler of memory, and return the one before."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = _address, (ctypes.py_object, ctypes.c_char_p)
     table = pointer(_multiarray_umath._ARRAY_API, None)
@@ -187,7 +187,7 @@ def _interrupts_outside() -> Iterator[None]:
     me = threading.get_ident()
 
     def interrupted(number: int, frame: FrameType | None) -> None:
-        if not asking(frame):
+        if not inside_allocator(frame):
             signal.default_int_handler(number, frame)
         again = threading.Timer(RETRY_S, signal.pthread_kill, (me, signal.SIGINT))
         again.daemon = True
@@ -200,8 +200,8 @@ def _interrupts_outside() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def asking(frame: FrameType | None) -> bool:
-    """Return whether a frame is inside of what NumPy calls for pages."""
+def inside_allocator(frame: FrameType | None) -> bool:
+    """Return whether a frame runs inside a function that NumPy asks for memory."""
     callbacks = (Pages._malloc, Pages._calloc, Pages._realloc)
     mine = {callback.__code__ for callback in callbacks}
     while frame is not None and frame.f_code not in mine:
@@ -221,6 +221,6 @@ def _libc() -> ctypes.CDLL:
 
 
 def resident_bytes() -> int:
-    """Return how much memory the process holds, files' pages included."""
+    """Return how much memory the process holds, pages of files included."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * mmap.PAGESIZE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from analysis.show.errors import ReportError
 from analysis.show.render import visible
-from analysis.source import catalogue, memory_limit, tables
+from analysis.source import memory_limit, report_metadata, tables
 from analysis.source.database import Columns, Database
 from analysis.source.opening import opened
 
@@ -43,18 +43,18 @@ class Report:
         with ExitStack() as stack:
             self.database = Database(stack.enter_context(opened(self.path)), self.path)
             stack.callback(self.database.close)
-            self.schema = catalogue.schema(self.database)
-            if not catalogue.is_report(self.schema):
+            self.schema = report_metadata.schema(self.database)
+            if not report_metadata.is_report(self.schema):
                 hint = "give one that `nsys export --type=sqlite` or `make profile` wrote"
                 raise ReportError(self.path, "a SQLite file, but not an nsys report", hint)
-            stack.enter_context(memory_limit.room(self))
+            stack.enter_context(memory_limit.paged_if_needed(self))
             self._resources = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        lacking = memory_limit.lacking(self) if isinstance(error, MemoryError) else None
+        lacking = memory_limit.out_of_memory_error(self) if isinstance(error, MemoryError) else None
         self.close()
         if lacking:
             raise lacking from None
@@ -95,22 +95,22 @@ class Report:
     @cached_property
     def metadata(self) -> dict[str, str]:
         """What the exporter says of itself: product, version, schema; empty before 2021."""
-        return catalogue.metadata(self)
+        return report_metadata.exporter_metadata(self)
 
     @cached_property
     def run(self) -> dict[str, str]:
         """What this project's launcher noted of the run: size, dtype, steps, …; else empty."""
-        return catalogue.run(self)
+        return report_metadata.run_metadata(self)
 
     @cached_property
-    def gpus(self) -> list[catalogue.Gpu]:
+    def gpus(self) -> list[report_metadata.Gpu]:
         """The GPUs of the machine, which need not be those that were used; may be empty."""
-        return catalogue.gpus(self)
+        return report_metadata.gpus(self)
 
     @cached_property
     def duration_ns(self) -> int | None:
         """How long was recorded, or None where the report does not say."""
-        return catalogue.duration_ns(self)
+        return report_metadata.duration_ns(self)
 
     @property
     def recorder(self) -> str:

@@ -29,9 +29,8 @@ from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.source.opening import has_journal
 from analysis.source.report import Report
-from analysis.trim.copy import Trimmer, Written
-from analysis.trim.fit import fitting
-from analysis.trim.windows import Windows, between, of_range, of_steps, with_warmup
+from analysis.trim.copy import TrimmedFile, Trimmer, write_steps_that_fit
+from analysis.trim.windows import Windows, range_windows, step_windows, time_window, with_warmup
 
 UNITS: Final = {
     "": 1,
@@ -50,8 +49,8 @@ def trim(
     *,
     max_bytes: int | None = None,
     overwrite: bool = False,
-) -> tuple[Written, Windows]:
-    """Write what belongs to some stretches of a report to a file of its own.
+) -> tuple[TrimmedFile, Windows]:
+    """Write the rows that belong to some stretches of a report to a file of its own.
 
     Args:
         report: what to cut; it is only read.
@@ -71,7 +70,7 @@ def trim(
         if output.exists():
             refuse(output, overwrite=overwrite)
         with Trimmer(report) as trimmer:
-            made, kept = fitting(trimmer, draft, chosen, max_bytes)
+            made, kept = write_steps_that_fit(trimmer, draft, chosen, max_bytes)
             left_out = trimmer.left_out
         if made.kept == made.whole:
             remedy = "choose another part; python -m analysis.ranges --instances shows the times"
@@ -83,7 +82,7 @@ def trim(
 
 
 def refuse(output: Path, *, overwrite: bool) -> None:
-    """Raise `ReportError` where a file that is there is not to be replaced."""
+    """Raise `ReportError` where an existing file is not to be replaced."""
     if not output.is_file():
         raise ReportError(output, "not a file", "name a file for --output")
     if not overwrite:
@@ -96,32 +95,32 @@ def refuse(output: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def failures(path: Path, output: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line."""
+    """Turn SQLite's errors into a `ReportError` of one line."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        said = str(error).lower()
-        if "full" in said or "disk i/o" in said:
-            raise ReportError(output, f"cannot be written ({said})", "free some space") from None
-        raise ReportError(path, f"cannot be copied ({said})", "export it again") from None
+        message = str(error).lower()
+        if "full" in message or "disk i/o" in message:
+            raise ReportError(output, f"cannot be written ({message})", "free some space") from None
+        raise ReportError(path, f"cannot be copied ({message})", "export it again") from None
     except sqlite3.DatabaseError as error:
         problem = f"damaged ({str(error).lower()})"
         raise ReportError(path, problem, "export or copy it again") from None
 
 
 def choose(report: Report, args: argparse.Namespace) -> Windows:
-    """Return what the arguments choose."""
+    """Return the stretches of a report that the arguments choose."""
     if args.within is not None:
-        chosen = of_range(report, args.within, args.instance or 0)
+        chosen = range_windows(report, args.within, args.instance or 0)
     elif args.from_ns is not None or args.to_ns is not None:
-        chosen = between(args.from_ns, args.to_ns)
+        chosen = time_window(args.from_ns, args.to_ns)
     else:
-        chosen = of_steps(report, args.steps, every=args.max_size is not None)
+        chosen = step_windows(report, args.steps, every=args.max_size is not None)
     return with_warmup(report, chosen) if args.keep_warmup else chosen
 
 
-def notes(made: Written, kept: Windows, output: Path) -> list[str]:
-    """Return what was kept and what was left out, a line each."""
+def notes(made: TrimmedFile, kept: Windows, output: Path) -> list[str]:
+    """Return what of a report was kept and what was left out, a line each."""
     lines = [
         f"kept {kept.describe()}: {made.kept:,} of {made.total:,} rows, "
         f"{size(made.size_bytes)} of {size(made.before_bytes)}, in {output}"
@@ -154,7 +153,7 @@ def notes(made: Written, kept: Windows, output: Path) -> list[str]:
 
 
 def size(count: int) -> str:
-    """Return bytes as a person reads them.
+    """Return a number of bytes as a person reads it, in MB.
 
     >>> size(2_000_000), size(812)
     ('2.00 MB', '0.00 MB')
@@ -163,7 +162,7 @@ def size(count: int) -> str:
 
 
 def bytes_of(word: str) -> int:
-    """Return a size from the command line.
+    """Return the number of bytes that a size on the command line says.
 
     >>> bytes_of("2MB"), bytes_of("1.5 MiB"), bytes_of("4096")
     (2000000, 1572864, 4096)
@@ -177,21 +176,21 @@ def bytes_of(word: str) -> int:
 
 
 def nanoseconds(word: str) -> int:
-    """Return a time from the command line."""
+    """Return the time in whole nanoseconds that a word on the command line says."""
     if not re.fullmatch(r"\d{1,18}", word.strip().replace("_", "")):
         raise argparse.ArgumentTypeError(f"{word!r} is not a time in whole nanoseconds")
     return int(word)
 
 
 def natural(word: str) -> int:
-    """Return a number from 0 from the command line."""
+    """Return the number from 0 up that a word on the command line says."""
     if not re.fullmatch(r"\d{1,18}", word.strip()):
         raise argparse.ArgumentTypeError(f"{word!r} is not a number from 0")
     return int(word)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the parser of the command line of ``python -m analysis.trim``."""
     made = argparse.ArgumentParser(
         prog="python -m analysis.trim",
         description=(__doc__ or "").strip(),

@@ -1,37 +1,57 @@
-"""Copying the rows of a report that are kept into a new file, in SQL and a piece at a time.
+"""The rows of a report that are kept, copied into a new file in SQL, a piece at a time.
 
 Nothing is held in memory, so a report may be larger than that; what is written down on the way (the
-first call of each correlation id, the stretches, the strings in use) lies in a file of its own.
+first call of each correlation id, the stretches, the strings in use) lies in a file of its own. How
+many steps fit into a file of some size is found by writing it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from analysis.arithmetic.global_ids import PROCESS_MASK
 from analysis.measures import memory_changes
+from analysis.show import cli
+from analysis.show.errors import ReportError
 from analysis.show.progress import Bar
-from analysis.source import available, device_tables, operator_tables, tables
-from analysis.trim.rules import CHAINS, HAPPENING, STRINGS, WORK, Cut, Source, owners
-from analysis.trim.tables import catalogue, check, quoted, state
-from analysis.trim.windows import ANY, LATEST_NS
+from analysis.source import device_tables, memory_limit, operator_tables, tables
+from analysis.source.report_metadata import RUN_TABLE
+from analysis.trim.rules import (
+    CALL_STACKS,
+    DEVICE_WORK,
+    EVENT_TYPES,
+    STRINGS,
+    KeptRows,
+    SourceTable,
+    quoted,
+    source_tables,
+    stack_references,
+)
+from analysis.trim.windows import ANY, LATEST_NS, Windows
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
-    from analysis.trim.windows import Windows
 
 PIECE_ROWS: Final = 100_000
 """Rows between two looks at the keyboard and at the size."""
 
+EXTRAPOLATIONS: Final = 8
+"""How often what a step took is trusted."""
+
+
+class TooLarge(Exception):
+    """The trimmed file grew beyond the size that is allowed."""
+
 
 @dataclass
-class Written:
-    """What one trimmed file holds.
+class TrimmedFile:
+    """The figures of one trimmed file: rows kept, rows there were, sizes.
 
     Attributes:
         rows: of each table, how many are kept and how many there were.
@@ -51,12 +71,12 @@ class Written:
 
     @property
     def kept(self) -> int:
-        """Rows that are kept, of all tables."""
+        """How many rows are kept, of all tables."""
         return sum(kept for kept, _ in self.rows.values())
 
     @property
     def total(self) -> int:
-        """Rows that there were."""
+        """How many rows the report has, of all tables."""
         return sum(total for _, total in self.rows.values())
 
 
@@ -74,7 +94,7 @@ class Trimmer:
         self.report = report
         domains = operator_tables.operator_domains(report)
         cpu_run = device_tables.are_empty(report, (tables.KERNEL, tables.GRAPH))
-        self.cut = Cut(for_all=False, operators=domains, cpu_run=cpu_run)
+        self.cut = KeptRows(for_all=False, operators=domains, cpu_run=cpu_run)
 
     def __enter__(self) -> Self:
         uri = self.report.database.uri
@@ -84,14 +104,14 @@ class Trimmer:
                 for name in ("page_size", "page_count")
             )
             self.size_bytes = self.page_bytes * pages
-            self.sources, self.indexes, self.left_out = catalogue(connection)
+            self.sources, self.indexes, self.left_out = source_tables(connection)
             self.counts = {
                 source.name: connection.execute(
                     f"SELECT count(*) FROM {quoted(source.name)}"
                 ).fetchone()[0]
                 for source in self.sources
             }
-        self._folder = tempfile.TemporaryDirectory(prefix="trim-", dir=available.disk_folder())
+        self._folder = tempfile.TemporaryDirectory(prefix="trim-", dir=memory_limit.disk_folder())
         try:
             with closing(self._connected("file::memory:")) as connection:
                 self._calls(connection)
@@ -128,13 +148,13 @@ class Trimmer:
             return
         for condition in self._pieces(connection, source):
             connection.execute(
-                "INSERT INTO cut.calls SELECT s.globalTid & -16777216, s.correlationId, s.start "
-                f"FROM given.{tables.RUNTIME} s NOT INDEXED WHERE s.globalTid IS NOT NULL "
+                f"INSERT INTO cut.calls SELECT s.globalTid & {PROCESS_MASK}, s.correlationId, "
+                f"s.start FROM given.{tables.RUNTIME} s NOT INDEXED WHERE s.globalTid IS NOT NULL "
                 f"AND s.correlationId IS NOT NULL AND {condition} "
                 "ON CONFLICT DO UPDATE SET start = min(start, excluded.start)"
             )
 
-    def _pieces(self, connection: sqlite3.Connection, source: Source) -> Iterator[str]:
+    def _pieces(self, connection: sqlite3.Connection, source: SourceTable) -> Iterator[str]:
         """Yield conditions that hold of one piece of a table after another."""
         name, total = quoted(source.name), self.counts[source.name]
         last, done = None, 0
@@ -156,8 +176,8 @@ class Trimmer:
             yield f"{beyond} AND s._rowid_ <= {upto}"
             last, done = upto, done + rows
 
-    def write(self, draft: Path, windows: Windows, most_bytes: int | None = None) -> Written:
-        """Write what belongs to some stretches to a new file.
+    def write(self, draft: Path, windows: Windows, most_bytes: int | None = None) -> TrimmedFile:
+        """Write the rows that belong to some stretches to a new file.
 
         Args:
             draft: where; what is there is replaced.
@@ -184,29 +204,31 @@ class Trimmer:
                 for number, piece in enumerate(self._pieces(connection, source)):
                     bar(done + number * PIECE_ROWS, total)
                     self._copy(connection, source, piece, condition, cut.calls(source))
-                    check(connection, most_bytes)
+                    check_size(connection, most_bytes)
                 done += self.counts[source.name]
             for sql in self.indexes:
                 connection.execute(sql)
             made = self._counted(connection, cut)
-            state(connection, self._facts(windows, made))
-            check(connection, most_bytes)
+            note_trimming(connection, self._facts(windows, made))
+            check_size(connection, most_bytes)
             connection.execute("COMMIT")
         made.size_bytes = draft.stat().st_size
         return made
 
-    def _in_order(self) -> list[Source]:
+    def _in_order(self) -> list[SourceTable]:
         """Return the tables, what is referred to after what refers to it."""
-        late = [*CHAINS, STRINGS]
+        late = [*CALL_STACKS, STRINGS]
         rank = {name: place for place, name in enumerate(late, 1)}
         return sorted(self.sources, key=lambda source: rank.get(source.name, 0))
 
-    def _condition(self, connection: sqlite3.Connection, cut: Cut, source: Source) -> str | None:
+    def _condition(
+        self, connection: sqlite3.Connection, cut: KeptRows, source: SourceTable
+    ) -> str | None:
         """Return which rows of a table are kept; strings and call stacks if they are in use."""
         if source.name == STRINGS and "id" in source.columns:
             pairs = [(each.name, column) for each in self.sources for column in each.references]
-        elif source.name in CHAINS and "id" in source.columns:
-            pairs = owners(source.name, self.sources)
+        elif source.name in CALL_STACKS and "id" in source.columns:
+            pairs = stack_references(source.name, self.sources)
         else:
             return cut.condition(source)
         connection.execute("DELETE FROM cut.used")
@@ -220,7 +242,7 @@ class Trimmer:
     def _copy(
         self,
         connection: sqlite3.Connection,
-        source: Source,
+        source: SourceTable,
         piece: str,
         condition: str | None,
         join: str,
@@ -235,9 +257,9 @@ class Trimmer:
             f"{join} WHERE {piece}{kept}{order}"
         )
 
-    def _note(self, connection: sqlite3.Connection, windows: Windows, cut: Cut) -> None:
+    def _note(self, connection: sqlite3.Connection, windows: Windows, cut: KeptRows) -> None:
         """Write the stretches down, and what of the memory that was taken before is still held."""
-        for table, fields in NOTES.items():
+        for table, fields in NOTE_TABLES.items():
             connection.execute(f"DROP TABLE IF EXISTS cut.{table}")
             connection.execute(f"CREATE TABLE cut.{table} ({fields})")
         connection.executemany("INSERT INTO cut.windows VALUES (?, ?, ?)", windows.joined())
@@ -245,30 +267,30 @@ class Trimmer:
         connection.execute('CREATE INDEX cut.begun ON windows (process, start, "end")')
         for source in self.sources:
             if source.name == memory_changes.MEMORY:
-                connection.execute(HELD.format(process=cut.process(source)))
+                connection.execute(HELD_MEMORY.format(process=cut.process(source)))
 
-    def _counted(self, connection: sqlite3.Connection, cut: Cut) -> Written:
+    def _counted(self, connection: sqlite3.Connection, cut: KeptRows) -> TrimmedFile:
         """Return what has been written."""
 
-        def count(source: Source, condition: str = "1", join: str = "") -> int:
+        def count(source: SourceTable, condition: str = "1", join: str = "") -> int:
             sql = f"SELECT count(*) FROM main.{quoted(source.name)} s{join} WHERE {condition}"
             return int(connection.execute(sql).fetchone()[0])
 
-        made = Written(before_bytes=self.size_bytes)
+        made = TrimmedFile(before_bytes=self.size_bytes)
         for source in self.sources:
             made.rows[source.name] = (count(source), self.counts[source.name])
             condition = cut.condition(source)
-            if condition is None or source.name in (STRINGS, *CHAINS):
+            if condition is None or source.name in (STRINGS, *CALL_STACKS):
                 made.whole += made.rows[source.name][0]
             if source.name == tables.NVTX and condition is not None:
                 made.reaching = count(source, cut.reaching(source))
-                made.whole += count(source, f"s.eventType NOT IN ({HAPPENING})")
-            if source.name in WORK and condition is not None:
+                made.whole += count(source, f"s.eventType NOT IN ({EVENT_TYPES})")
+            if source.name in DEVICE_WORK and condition is not None:
                 calls = cut.calls(source)
                 made.without_call += count(source, "c.start IS NULL" if calls else "1", calls)
         return made
 
-    def _facts(self, windows: Windows, made: Written) -> dict[str, str]:
+    def _facts(self, windows: Windows, made: TrimmedFile) -> dict[str, str]:
         """Return what the new file says of itself."""
         cut = {name: rows for name, rows in made.rows.items() if rows[0] < rows[1]}
         counts = [f"{name} {kept} of {total}" for name, (kept, total) in cut.items()]
@@ -286,14 +308,39 @@ class Trimmer:
         }
 
 
-NOTES: Final = {
+def note_trimming(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
+    """Write into `TOOLKIT_RUN` of the new file how it was trimmed, and how it was before."""
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS main.{RUN_TABLE} (key TEXT NOT NULL PRIMARY KEY, value TEXT)"
+    )
+    for key, value in facts.items():
+        sql = f"SELECT value FROM main.{RUN_TABLE} WHERE key = ?"
+        before = connection.execute(sql, (key,)).fetchone()
+        text = f"{value}; before that: {before[0]}" if before else value
+        connection.execute(f"DELETE FROM main.{RUN_TABLE} WHERE key = ?", (key,))
+        connection.execute(f"INSERT INTO main.{RUN_TABLE} (key, value) VALUES (?, ?)", (key, text))
+
+
+def check_size(connection: sqlite3.Connection, most_bytes: int | None) -> None:
+    """Raise `TooLarge` where the new file is larger than ``most_bytes``."""
+    if most_bytes is None:
+        return
+    pages, size = (
+        connection.execute(f"PRAGMA main.{name}").fetchone()[0]
+        for name in ("page_count", "page_size")
+    )
+    if pages * size > most_bytes:
+        raise TooLarge
+
+
+NOTE_TABLES: Final = {
     "windows": 'process INTEGER, start INTEGER, "end" INTEGER',
     "strays": 'process INTEGER, start INTEGER, "end" INTEGER',
     "used": "id INTEGER PRIMARY KEY",
     "held": "id INTEGER PRIMARY KEY",
 }
 
-HELD: Final = f"""
+HELD_MEMORY: Final = f"""
 INSERT OR IGNORE INTO cut.held SELECT id FROM (
     SELECT s._rowid_ AS id, s.delta_bytes AS delta, s.address AS address,
         row_number() OVER (PARTITION BY {{process}}, s.device, s.address
@@ -305,3 +352,70 @@ INSERT OR IGNORE INTO cut.held SELECT id FROM (
 ) WHERE of_device = 1 OR (of_block = 1 AND address IS NOT NULL AND delta > 0)
 """
 """What held memory before the first stretch: the newest row of each block, and of each device."""
+
+
+def write_steps_that_fit(
+    trimmer: Trimmer, draft: Path, chosen: Windows, most_bytes: int | None
+) -> tuple[TrimmedFile, Windows]:
+    """Write as many of the last steps as fit, and return the file's figures and those steps.
+
+    Args:
+        trimmer: the report.
+        draft: where to write.
+        chosen: all that may be kept.
+        most_bytes: how large the file may be; None for everything that is chosen.
+
+    Raises:
+        ReportError: not even one fits.
+    """
+    if most_bytes is None:
+        return trimmer.write(draft, chosen), chosen
+    total = len(chosen.numbers)
+    fitted: list[tuple[int, int]] = []
+    fits, too_many, tries, tried, made = 0, total + 1, 0, 1, TrimmedFile()
+    while fits + 1 < too_many:
+        tries += 1
+        try:
+            made = trimmer.write(draft, chosen.last(tried), most_bytes)
+        except TooLarge:
+            too_many = tried
+        else:
+            fits = tried
+            fitted.append((fits, made.size_bytes))
+        tried, last = next_guess(fitted, too_many, most_bytes, tries), tried
+    if not fits:
+        one = chosen.last(1).describe()
+        path, limit = trimmer.report.path, f"{most_bytes / 1e6:g} MB"
+        remedy = "allow more with --max-size, or choose less with --within RANGE"
+        raise ReportError(path, f"{one} does not fit into {limit}", remedy)
+    kept = chosen.last(fits)
+    if last != fits:  # what lies there is of an attempt that failed
+        made = trimmer.write(draft, kept)
+    if fits < total:
+        cli.say(f"{fits:,} of {total:,} steps fit into {most_bytes / 1e6:g} MB: the last ones")
+    return made, kept
+
+
+def next_guess(fits: list[tuple[int, int]], too_many: int, most_bytes: int, tried: int) -> int:
+    """Return how many steps to try next: by the space that steps took so far, within the bounds.
+
+    Args:
+        fits: how many fitted into how many bytes, ascending.
+        too_many: so many do not fit.
+        most_bytes: how large the file may be.
+        tried: how often; after `EXTRAPOLATIONS` times the space between the bounds is halved.
+
+    >>> next_guess([(1, 500)], 101, 10_000, 1), next_guess([(1, 500), (2, 900)], 101, 10_000, 2)
+    (2, 24)
+    >>> next_guess([(1, 500), (2, 900), (24, 9_700)], 26, 10_000, 9)
+    25
+    """
+    count, size = fits[-1] if fits else (0, 0)
+    guess = count + 1
+    if len(fits) > 1:
+        before, smaller = fits[-2]
+        a_step = max((size - smaller) // (count - before), 1)
+        guess = count + (most_bytes - size) // a_step
+    if tried > EXTRAPOLATIONS:
+        guess = (count + too_many) // 2
+    return max(min(guess, too_many - 1), count + 1)

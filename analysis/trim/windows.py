@@ -1,4 +1,4 @@
-"""Which stretches of a report are kept: steps, instances of a range, or a window of time.
+"""The stretches of a report that are kept: steps, instances of a range, or a window of time.
 
 A stretch is that of a process, `ANY` for all of them, and half open, as the steps of
 `analysis.kernels --steps` are: what begins at its very end belongs to what follows.
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution import steps
 from analysis.attribution.launches import Attribution
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
 Bounds = tuple[int | None, int | None]
 Row = tuple[int, int, int]
 
@@ -37,7 +36,7 @@ LATEST_NS: Final = (1 << 63) - 1
 
 @dataclass(frozen=True)
 class Windows:
-    """Stretches of time to keep.
+    """The stretches of time of a report that are kept.
 
     Attributes:
         process: ``(W,)`` process ids, or `ANY`.
@@ -60,23 +59,23 @@ class Windows:
 
     @property
     def numbers(self) -> list[int]:
-        """The steps or instances, ascending."""
+        """The numbers of the steps or instances, ascending."""
         return sorted(set(self.number[self.number != NONE].tolist()))
 
     def last(self, count: int) -> Self:
-        """Return only the last of the steps, and the warm-up that is kept."""
+        """Return only the last of the steps, with the warm-up that is kept."""
         kept = np.isin(self.number, [NONE, *self.numbers[-count:]])
         fields = ("process", "start_ns", "end_ns", "number")
         return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
     def joined(self) -> list[Row]:
-        """Return ``(process, start, end)``, none of a process overlapping; and all under `ANY`."""
+        """Return ``(process, start, end)``, disjoint in each process, and all under `ANY`."""
         rows = zip(self.process.tolist(), self.start_ns.tolist(), self.end_ns.tolist(), strict=True)
         listed = list(rows)
-        return union([*listed, *((ANY, start, end) for _, start, end in listed)])
+        return merged([*listed, *((ANY, start, end) for _, start, end in listed)])
 
     def describe(self) -> str:
-        """Return what is kept, in words."""
+        """Return in words what part of the report is kept."""
         numbers = self.numbers
         if bool((self.process == ANY).any()):
             words = self.what
@@ -89,10 +88,10 @@ class Windows:
         return words + (", and warm-up" if bool((self.number == NONE).any()) else "")
 
 
-def union(rows: list[Row]) -> list[Row]:
-    """Return the union of stretches, process by process.
+def merged(rows: list[Row]) -> list[Row]:
+    """Return the union of stretches of time, process by process.
 
-    >>> union([(7, 4, 9), (7, 0, 5), (8, 0, 1), (7, 9, 9)])
+    >>> merged([(7, 4, 9), (7, 0, 5), (8, 0, 1), (7, 9, 9)])
     [(7, 0, 9), (8, 0, 1)]
     """
     found: list[Row] = []
@@ -104,7 +103,7 @@ def union(rows: list[Row]) -> list[Row]:
     return found
 
 
-def between(start_ns: int | None, end_ns: int | None) -> Windows:
+def time_window(start_ns: int | None, end_ns: int | None) -> Windows:
     """Return one window of time, for all processes."""
     low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
     upto = "the end" if end_ns is None else f"{high:,} ns"
@@ -113,8 +112,8 @@ def between(start_ns: int | None, end_ns: int | None) -> Windows:
     return Windows(process, start, end, number, what, count=1)
 
 
-def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Windows:
-    """Return the steps that are asked for, warm-up not among them.
+def step_windows(report: Report, asked: Bounds | None, *, every: bool = False) -> Windows:
+    """Return the steps that are asked for as stretches, warm-up not among them.
 
     Args:
         report: whose.
@@ -124,7 +123,7 @@ def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Wi
     Raises:
         ReportError: there are no steps, or none of these.
     """
-    found = ranges_of(report)
+    found = ranges_alone(report)
     known = steps.of(found)
     if known is None and asked is None:
         remedy = "name a range with --within RANGE, or a time with --from-ns and --to-ns"
@@ -132,7 +131,7 @@ def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Wi
     if known is None or asked is not None:
         known, wanted = steps.asked_for(report.path, known, asked or (None, None))
     else:
-        last = whole(found.ranges, known)
+        last = whole_steps(found.ranges, known)
         wanted = range(0 if every else last - 1, last)
     kept = (known.number >= wanted.start) & (known.number < wanted.stop)
     made = Windows(
@@ -143,16 +142,16 @@ def of_steps(report: Report, asked: Bounds | None, *, every: bool = False) -> Wi
         names.STEP,
         known.count,
     )
-    return replace(made, strays=strays(found, made))
+    return replace(made, strays=stray_steps(found, made))
 
 
-def ranges_of(report: Report) -> Attribution:
+def ranges_alone(report: Report) -> Attribution:
     """Return the ranges of a report, without its work: it may hold none at all."""
     return Attribution(report, NO_WORK)
 
 
-def whole(ranges: Ranges, known: steps.Steps) -> int:
-    """Return how many steps every process has, without one that the recording cut off."""
+def whole_steps(ranges: Ranges, known: steps.Steps) -> int:
+    """Return how many steps every process has, less the last where the recording cut it off."""
     counts = np.unique(known.process, return_counts=True)[1]
     count = int(counts.min())
     cut_off = known.end_ns == ranges.end_ns.max()  # a range that was never closed ends last
@@ -161,8 +160,8 @@ def whole(ranges: Ranges, known: steps.Steps) -> int:
     return count
 
 
-def strays(found: Attribution, made: Windows) -> tuple[Row, ...]:
-    """Return the step ranges that reach into a stretch from before it; see `Windows`."""
+def stray_steps(found: Attribution, made: Windows) -> tuple[Row, ...]:
+    """Return the step ranges that reach into a stretch from before it; see `Windows.strays`."""
     ranges = found.ranges
     stepping = np.flatnonzero(ranges.called(names.STEP))
     rows: list[Row] = []
@@ -176,8 +175,10 @@ def strays(found: Attribution, made: Windows) -> tuple[Row, ...]:
     return tuple(sorted(set(rows)))
 
 
-def of_range(report: Report, wanted: str, instance: int) -> Windows:
-    """Return one instance of a range, in every process that has it; those in warm-up count last.
+def range_windows(report: Report, wanted: str, instance: int) -> Windows:
+    """Return one instance of a range as a stretch, in every process that has it.
+
+    Instances in warm-up count only where there is no other.
 
     Args:
         report: whose.
@@ -187,7 +188,7 @@ def of_range(report: Report, wanted: str, instance: int) -> Windows:
     Raises:
         ReportError: there is no such range, or not so many.
     """
-    found = ranges_of(report)
+    found = ranges_alone(report)
     ranges = found.ranges
     there = {ranges.names[number] for number in np.unique(ranges.name).tolist()}
     fitting = matching(there, wanted)
@@ -212,8 +213,8 @@ def of_range(report: Report, wanted: str, instance: int) -> Windows:
 
 
 def with_warmup(report: Report, chosen: Windows) -> Windows:
-    """Return the same with the warm-up ranges of the report."""
-    warm = ranges_of(report).warmup
+    """Return the chosen stretches together with the report's warm-up ranges."""
+    warm = ranges_alone(report).warmup
     return replace(
         chosen,
         process=np.append(chosen.process, warm.process),

@@ -20,11 +20,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.show.interrupts import Raised
+from analysis.show.interrupts import Interruptible
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows
 from analysis.source.trace.events import Staging
-from analysis.source.trace.report import write
+from analysis.source.trace.report import write_report
 from analysis.source.trace.source import Progress, TraceError, TraceSource
 from profiling.errors import one_line
 
@@ -33,7 +33,7 @@ __all__ = ["TraceError", "TraceSummary", "convert", "main"]
 
 @dataclass(frozen=True)
 class TraceSummary:
-    """What became of a trace's events.
+    """The numbers of events that were converted, left out, renumbered and unpaired.
 
     ``converted`` counts rows by table, an operator merged into its own caller not among them;
     ``left_out`` counts events by category, with the reason where it is not the category itself;
@@ -127,7 +127,9 @@ def _build(
         if not staging.staged:
             raise TraceError(f"{source}: {_nothing(staging)}")
         try:
-            converted = write(connection, staging, trace.metadata, None if strict else unpaired)
+            converted = write_report(
+                connection, staging, trace.metadata, None if strict else unpaired
+            )
         except TraceError as error:
             raise TraceError(f"{source}: {error}") from error
         rows = run_rows(source.name, staging, trace.metadata, converted)
@@ -189,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
     try:
-        with Raised(), _progress_bar(args.trace) as progress:
+        with Interruptible(), _progress_bar(args.trace) as progress:
             summary = convert(args.trace, args.output, overwrite=args.overwrite, progress=progress)
     except TraceError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)

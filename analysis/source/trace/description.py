@@ -1,4 +1,4 @@
-"""What a report says of a recording beside its events: threads, GPUs, times, the recorder."""
+"""The tables that describe a recording beside its events: threads, GPUs, times, the recorder."""
 
 import json
 import sqlite3
@@ -44,7 +44,7 @@ def insert_description(
     metadata: Mapping[str, object],
     origin: int,
 ) -> None:
-    """Write the tables that describe the recording, the strings of all others among them."""
+    """Write the tables that describe the recording, and the strings of all tables."""
     _insert_thread_names(connection, staging)
     schema.insert(connection, "StringIds", ((at, name) for name, at in staging.names.items()))
     _insert_gpus(connection, metadata.get("deviceProperties"))
@@ -72,7 +72,7 @@ def insert_description(
 def run_rows(
     trace: str, staging: Staging, metadata: Mapping[str, object], converted: Mapping[str, int]
 ) -> list[tuple[str, str]]:
-    """Return what TOOLKIT_RUN says of the recording."""
+    """Return the rows of TOOLKIT_RUN: the recorder, the rank, what was converted and left out."""
     rows: dict[str, object] = {"recorder": "torch", "trace": trace}
     distributed = metadata.get("distributedInfo")
     if isinstance(distributed, dict):

@@ -1,4 +1,4 @@
-"""From the events of a PyTorch trace to rows, staged in a scratch database.
+"""The events of a PyTorch trace as rows, staged in a scratch database.
 
 Rows are staged because what a report needs is known only at the end of a trace: the time of its
 first event, the process that launched a kernel, the order of operators in a thread.
@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from analysis.arithmetic.global_ids import ID_BITS, ID_MASK
 from analysis.source.trace import fields
 from analysis.source.trace.fields import Event, Row, Unusable
 
@@ -30,17 +31,15 @@ SCHEMA: Final[Mapping[str, str]] = {
 }
 """The staged tables; times are nanoseconds from the trace's own base, threads global ids."""
 
-PROCESS_BITS: Final = 24
-PROCESS_MASK: Final = ~((1 << PROCESS_BITS) - 1)
 HOST: Final = 1 << 48
 """The upper half of every global id: one machine."""
 
-RENUMBERED_FROM: Final = (1 << PROCESS_BITS) - 1
-LARGEST_NATIVE: Final = (1 << PROCESS_BITS) - (1 << 16)
+RENUMBERED_FROM: Final = ID_MASK
+LARGEST_NATIVE: Final = (1 << ID_BITS) - (1 << 16)
 BATCH_ROWS: Final = 4096
 
 # Before PyTorch 1.12 the categories had other names.
-CATEGORIES: Final[Mapping[str, str]] = {
+KIND_OF_CATEGORY: Final[Mapping[str, str]] = {
     "kernel": "kernel",
     "Kernel": "kernel",
     "gpu_memcpy": "copy",
@@ -73,7 +72,7 @@ MEMORY: Final = "[memory]"
 
 
 class Staging:
-    """Takes the events of one trace; afterwards the ``staging`` database holds their rows."""
+    """The events of one trace, taken one by one into rows of the ``staging`` database."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.left_out: Counter[str] = Counter()
@@ -105,7 +104,7 @@ class Staging:
             self.left_out["not an event"] += 1
             return
         category = event.get("cat")
-        kind = CATEGORIES.get(category) if isinstance(category, str) else None
+        kind = KIND_OF_CATEGORY.get(category) if isinstance(category, str) else None
         if event.get("name") == MEMORY and event.get("ph") == "i":
             kind = "memory"
         elif kind is None or event.get("ph") != "X":
@@ -125,12 +124,12 @@ class Staging:
             self._write(table)
 
     def finish(self) -> None:
-        """Write what is still held in memory."""
+        """Write the rows that are still held in memory."""
         for table in self._rows:
             self._write(table)
 
     def name_id(self, name: str) -> int:
-        """Return the row of ``name`` in StringIds."""
+        """Return the id of a name in StringIds, a new one for a new name."""
         known = self.names.get(name)
         if known is None:
             known = self.names[name] = len(self.names) + 1
@@ -166,7 +165,7 @@ class Staging:
         grid, block = fields.triple(args.get("grid")), fields.triple(args.get("block"))
         return (
             *fields.span(event),
-            *fields.place(event, args),
+            *fields.gpu_place(event, args),
             self.name_id(fields.name(event)),
             fields.integer(args.get("registers per thread"), 0),
             *grid,
@@ -175,32 +174,32 @@ class Staging:
         )
 
     def _copy(self, event: Event, args: Event) -> Row:
-        match = fields.COPY.match(fields.name(event))
+        match = fields.COPY_NAME.match(fields.name(event))
         kind, source, target = match.groups() if match else ("", None, None)
         return (
             *fields.span(event),
-            *fields.place(event, args),
+            *fields.gpu_place(event, args),
             fields.integer(args.get("bytes"), 0),
-            fields.index(fields.COPY_KINDS, kind, 0),
-            fields.index(fields.MEMORY_KINDS, source, 7),
-            fields.index(fields.MEMORY_KINDS, target, 7),
+            fields.code_of(fields.COPY_KINDS, kind, 0),
+            fields.code_of(fields.MEMORY_KINDS, source, 7),
+            fields.code_of(fields.MEMORY_KINDS, target, 7),
             fields.integer(args.get("fromDevice")),
             fields.integer(args.get("toDevice")),
         )
 
     def _fill(self, event: Event, args: Event) -> Row:
-        match = fields.FILL.match(fields.name(event))
-        kind = fields.index(fields.MEMORY_KINDS, match[1] if match else "", 7)
+        match = fields.FILL_NAME.match(fields.name(event))
+        kind = fields.code_of(fields.MEMORY_KINDS, match[1] if match else "", 7)
         return (
             *fields.span(event),
-            *fields.place(event, args),
+            *fields.gpu_place(event, args),
             fields.integer(args.get("bytes"), 0),
             kind,
         )
 
     def _wait(self, event: Event, args: Event) -> Row:
-        *place, _graph_node = fields.place(event, args)
-        kind = fields.index(fields.WAIT_KINDS, args.get("cuda_sync_kind", fields.name(event)), 0)
+        *place, _graph_node = fields.gpu_place(event, args)
+        kind = fields.code_of(fields.WAIT_KINDS, args.get("cuda_sync_kind", fields.name(event)), 0)
         return (
             *fields.span(event),
             *place,
@@ -256,7 +255,7 @@ class Staging:
         known = self._threads.get(key)
         if known is not None:
             return known
-        if not isinstance(process, int) or not 0 <= process < 1 << PROCESS_BITS:
+        if not isinstance(process, int) or not 0 <= process < 1 << ID_BITS:
             raise Unusable("no process")
         if not isinstance(thread, int) or not 0 <= thread < LARGEST_NATIVE:
             number = RENUMBERED_FROM - len(self.renumbered)
@@ -264,12 +263,12 @@ class Staging:
                 raise Unusable("no room for one more unnumbered thread")
             self.renumbered[f"{process} {thread}"] = number
             thread = number
-        known = self._threads[key] = HOST | process << PROCESS_BITS | thread
+        known = self._threads[key] = HOST | process << ID_BITS | thread
         return known
 
     @property
     def staged(self) -> bool:
-        """Whether any event was of use."""
+        """Whether any event has become a row."""
         return self._staged > 0
 
     @property

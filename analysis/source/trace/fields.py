@@ -11,8 +11,8 @@ from typing import Final, overload
 Event = Mapping[str, object]
 Row = tuple[object, ...]
 
-COPY: Final = re.compile(r"Memcpy (\w+)(?: \((.+) -> (.+)\))?")
-FILL: Final = re.compile(r"Memset \((.+)\)")
+COPY_NAME: Final = re.compile(r"Memcpy (\w+)(?: \((.+) -> (.+)\))?")
+FILL_NAME: Final = re.compile(r"Memset \((.+)\)")
 COPY_KINDS: Final = (
     "",
     "HtoD",
@@ -32,13 +32,17 @@ MEMORY_KINDS: Final = (
 WAIT_KINDS: Final = ("", "Event Sync", "Stream Wait Event", "Stream Sync", "Context Sync")
 """Kineto's names, each at the number that nsys gives it (0 and 7 are unknown)."""
 
+OPENING: Final = "<({["
+CLOSING: Final = ">)}]"
+UNNAMED: Final = "(anonymous namespace)"
+
 
 class Unusable(Exception):
-    """An event lacks what its row needs; the message is what."""
+    """An event lacks something that its row needs; the message says what."""
 
 
 def nanoseconds(microseconds: object) -> int:
-    """Convert a trace's decimal microseconds exactly; what is beyond nanoseconds is rounded.
+    """Return a trace's decimal microseconds as nanoseconds, exactly; a smaller fraction is rounded.
 
     >>> nanoseconds("6322354305188.13"), nanoseconds(4), nanoseconds("1.5e3")
     (6322354305188130, 4000, 1500000)
@@ -57,7 +61,7 @@ def nanoseconds(microseconds: object) -> int:
 
 
 def span(event: Event) -> tuple[int, int]:
-    """Return start and end in nanoseconds from the trace's own base."""
+    """Return the start and the end of an event, in nanoseconds from the trace's own base."""
     start, duration = nanoseconds(event.get("ts")), nanoseconds(event.get("dur"))
     if duration < 0:
         raise Unusable("negative duration")
@@ -67,15 +71,15 @@ def span(event: Event) -> tuple[int, int]:
 
 
 def instant(event: Event) -> int:
-    """Return when an event without duration was, in nanoseconds from the trace's own base."""
+    """Return the time of an event without duration, in nanoseconds from the trace's own base."""
     at = nanoseconds(event.get("ts"))
     if not -(1 << 62) < at < 1 << 62:
         raise Unusable("no times")
     return at
 
 
-def place(event: Event, args: Event) -> tuple[int, int, int, int | None, int | None]:
-    """Return device, context, stream, correlation and graph node of work on a GPU.
+def gpu_place(event: Event, args: Event) -> tuple[int, int, int, int | None, int | None]:
+    """Return device, context, stream, correlation id and graph node of work on a GPU.
 
     Kineto gives the device as process and the stream as thread, too; a copy between two devices
     has no `device`, but the one it ran `in`.
@@ -96,6 +100,39 @@ def name(event: Event) -> str:
     if not isinstance(text, str):
         raise Unusable("no name")
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def base_name(name: str) -> str:
+    """Return the base name of a demangled kernel, as nsys gives it in ``shortName``.
+
+    A name without arguments in parentheses is no C++ signature (Triton's, cuBLAS's) and stays; so
+    does one whose brackets do not match.
+
+    >>> base_name("void at::native::(anonymous namespace)::cat<float, 4>(char*, int)")
+    'cat'
+    >>> base_name("triton_poi_fused_add_0")
+    'triton_poi_fused_add_0'
+    """
+    begin, end, depth, at = 0, -1, 0, 0
+    while at < len(name):
+        letter = name[at]
+        if depth == 0 and letter == "(":
+            if not name.startswith(UNNAMED, at):
+                return name[begin : at if end < 0 else end] or name
+            at += len(UNNAMED)
+            continue
+        if letter in OPENING:
+            if depth == 0:
+                end = at
+            depth += 1
+        elif letter in CLOSING:
+            depth -= 1
+            if depth < 0:
+                return name
+        elif depth == 0 and letter in ": ":
+            begin, end = at + 1, -1
+        at += 1
+    return name
 
 
 @overload
@@ -120,11 +157,11 @@ def triple(value: object) -> tuple[int, int, int]:
     return x, y, z
 
 
-def index(kinds: Sequence[str], name: object, unknown: int) -> int:
-    """Return the code of a kind, which is its place in ``kinds``."""
+def code_of(kinds: Sequence[str], name: object, unknown: int) -> int:
+    """Return nsys's code of a kind of copy, memory or wait: its place among the kinds."""
     return kinds.index(name) if isinstance(name, str) and name in kinds else unknown
 
 
 def hashable(value: object) -> object:
-    """Return a process or thread as a key: traces name some by text, and anything may be there."""
+    """Return a process or thread id as a key: some traces have text there, or anything else."""
     return value if isinstance(value, int | str) else str(value)

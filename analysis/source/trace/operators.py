@@ -1,4 +1,4 @@
-"""Self time of nested operators, in one sweep over them in order of their starts.
+"""Self time of nested operators, in one sweep over the operators in order of their starts.
 
 An operator's self time is its duration less that of the operators directly inside. An operator that
 is nested alone in one of its own name is the same call once more (a dispatch that went through two
@@ -32,7 +32,7 @@ class _Open:
 
 
 def self_times(operators: Iterable[Operator]) -> Iterator[tuple[Operator, int]]:
-    """Yield each operator with its self time in nanoseconds, an inner one before its outer one.
+    """Yield each operator with its self time in nanoseconds, inner operators before outer ones.
 
     One that overlaps another without lying inside is not inside: it ends the search for parents
     there, as in PyTorch. Memory is bounded by the depth of the nesting.

@@ -1,4 +1,4 @@
-"""What our spans store beside the trace: the FLOPs of each range, and the costs of each name.
+"""The payloads of our spans beside a trace: the FLOPs of each range, the costs of each name.
 
 Kineto keeps no NVTX payload. So the spans keep theirs, in order of opening per thread and name,
 and the launcher stores that list in the trace's metadata. Here the k-th annotation of a thread and
@@ -19,7 +19,7 @@ COLUMNS = 'start, "end", eventType, text, globalTid, domainId, int64Value'
 def pair_payloads(
     connection: sqlite3.Connection, payloads: object, unpaired: dict[str, int] | None = None
 ) -> None:
-    """Stage the payloads, once it is certain that each has its annotation.
+    """Stage the payloads of annotations, once it is certain that each has its annotation.
 
     Args:
         connection: of the report, with the staged annotations attached.

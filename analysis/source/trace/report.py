@@ -1,13 +1,14 @@
-"""From staged rows to the tables of a report."""
+"""The tables of a report, written from the staged rows of a trace."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from analysis.arithmetic.global_ids import ID_BITS, PROCESS_MASK
 from analysis.source.trace import schema
 from analysis.source.trace.description import insert_description
-from analysis.source.trace.events import HOST, PROCESS_BITS, PROCESS_MASK, SCHEMA, Staging
-from analysis.source.trace.names import short_name
+from analysis.source.trace.events import HOST, SCHEMA, Staging
+from analysis.source.trace.fields import base_name
 from analysis.source.trace.operators import Operator, self_times
 from analysis.source.trace.payloads import insert_annotations, pair_payloads
 
@@ -69,13 +70,13 @@ ENUMS: Final = (
 )
 
 
-def write(
+def write_report(
     connection: sqlite3.Connection,
     staging: Staging,
     metadata: Mapping[str, object],
     unpaired: dict[str, int] | None = None,
 ) -> dict[str, int]:
-    """Fill the report from what was staged, and return the rows of each table of events.
+    """Fill the report from the staged rows of a trace, and count the rows of each event table.
 
     Times in the report are from the trace's earliest event; when that was stands in
     TARGET_INFO_SESSION_START_TIME, where the trace's clock tells.
@@ -150,7 +151,7 @@ def _main_process(connection: sqlite3.Connection, staging: Staging) -> int:
         found = _processes(connection, (table,))
         if found:
             return found[0]
-    return HOST | (staging.processes[0] if staging.processes else 0) << PROCESS_BITS
+    return HOST | (staging.processes[0] if staging.processes else 0) << ID_BITS
 
 
 def _processes(connection: sqlite3.Connection, tables: Iterable[str]) -> list[int]:
@@ -171,7 +172,7 @@ def _stage_short_names(connection: sqlite3.Connection, staging: Staging) -> None
     kernels = [(name, at) for name, at in staging.names.items() if at in used]
     connection.executemany(
         "INSERT INTO staging.short VALUES (?, ?)",
-        [(at, staging.name_id(short_name(name))) for name, at in kernels],
+        [(at, staging.name_id(base_name(name))) for name, at in kernels],
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables a report of this project holds: columns, types, and how to make them.
+"""The schema of our reports: tables and columns with their types, and how to make them.
 
 The names and types of the nsys tables are those of ``nsys export`` 2023.4 (schema 3.7.2), so that
 ``nsys stats`` reads them; like nsys, a table is made only where it has rows. The ``TOOLKIT_``
@@ -144,12 +144,12 @@ LABELS: Final[Mapping[str, Sequence[tuple[int, str, str]]]] = {
 
 
 def create(connection: sqlite3.Connection, table: str) -> None:
-    """Create ``table`` where it is missing."""
+    """Create a table of the schema where it is missing."""
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({TABLES[table]})")
 
 
 def insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[object]]) -> None:
-    """Create ``table`` where it is missing, and add ``rows`` with a value for every column."""
+    """Create a table where it is missing, and add rows with a value for every column."""
     create(connection, table)
     width = len(connection.execute(f"SELECT * FROM {table} LIMIT 0").description)
     marks = ", ".join("?" * width)
@@ -157,5 +157,5 @@ def insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[o
 
 
 def insert_labels(connection: sqlite3.Connection, table: str) -> None:
-    """Fill one of the tables of labels, once, for the codes that another table uses."""
+    """Fill a table of labels with the codes that a table of events uses."""
     insert(connection, table, LABELS[table])

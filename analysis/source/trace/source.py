@@ -1,4 +1,4 @@
-"""Reading a trace file: one pass, decompressed and parsed as it comes, one event in memory.
+"""A trace file, read in one pass: decompressed and parsed as it comes, one event in memory.
 
 The events of a trace are an array inside the top-level object, with metadata before and after it.
 The standard library's decoder takes them one by one out of a window of text: faster than an
@@ -51,7 +51,7 @@ class TraceError(Exception):
 
 
 class TraceSource:
-    """The events of one trace file, and, once they are through, its metadata."""
+    """The events of one trace file, and its metadata once the events have been read."""
 
     def __init__(self, path: Path, progress: Progress | None = None) -> None:
         self.metadata: dict[str, object] = {}
@@ -63,7 +63,7 @@ class TraceSource:
         self._dropped = 0
 
     def events(self) -> Iterator[object]:
-        """Yield each event, and fill ``metadata`` on the way.
+        """Yield each event of the trace, and fill ``metadata`` on the way.
 
         Raises:
             TraceError: the file cannot be read, is not JSON, is cut short, or is no trace.

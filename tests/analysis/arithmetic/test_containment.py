@@ -3,9 +3,16 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.arithmetic.containment import Clock, Keys, Spans, contained, distinct, innermost
+from analysis.arithmetic.containment import (
+    Clock,
+    CorrelationKeys,
+    Intervals,
+    contained,
+    distinct,
+    innermost,
+)
 from analysis.arithmetic.intervals import NONE, ordered, parents
-from analysis.nvidia.tree import levels_of, tightest
+from analysis.nvidia.tree import levels_of, tightest_parents
 
 Interval = tuple[int, int, int]
 Int64 = npt.NDArray[np.int64]
@@ -17,14 +24,14 @@ intervals = st.lists(
 )
 
 
-def spans(rows: list[Interval]) -> Spans:
+def spans(rows: list[Interval]) -> Intervals:
     """Return intervals, ordered by thread, then start, the longer first."""
     columns = np.array(rows, np.int64).reshape(-1, 3)
     thread, start, end = columns.T
-    return Spans(thread, start, end).take(ordered(start, end, thread))
+    return Intervals(thread, start, end).take(ordered(start, end, thread))
 
 
-def inside(outer: Spans, one: int, inner: Spans, other: int) -> bool:
+def inside(outer: Intervals, one: int, inner: Intervals, other: int) -> bool:
     """Return whether an interval lies in another of its thread."""
     return bool(
         outer.thread[one] == inner.thread[other]
@@ -97,12 +104,12 @@ def test_nvidias_parent_is_the_tightest_and_the_first_of_equally_tight(
         for child in range(len(found))
     ]
     row = np.arange(len(found))
-    assert tightest(found.thread, found.start_ns, found.end_ns, row).tolist() == expected
+    assert tightest_parents(found.thread, found.start_ns, found.end_ns, row).tolist() == expected
 
 
 def test_ranges_that_are_each_others_parent_and_all_inside_have_no_level() -> None:
     found = spans([(1, 0, 90), (1, 10, 50), (1, 10, 50), (1, 15, 40), (1, 60, 80)])
-    parent = tightest(found.thread, found.start_ns, found.end_ns, np.arange(5))
+    parent = tightest_parents(found.thread, found.start_ns, found.end_ns, np.arange(5))
     assert parent.tolist() == [-1, 2, 1, 1, 0]
     assert levels_of(parent).tolist() == [0, -1, -1, -1, 1]
 
@@ -126,13 +133,13 @@ def test_thousands_of_nested_ranges_take_no_recursion() -> None:
     found, call = spans(rows), spans([(1, depth, depth + 1)])
     assert contained(found, call).counts().sum() == depth
     assert innermost(found, call).tolist() == [depth - 1]
-    parent = tightest(found.thread, found.start_ns, found.end_ns, np.arange(depth))
+    parent = tightest_parents(found.thread, found.start_ns, found.end_ns, np.arange(depth))
     assert levels_of(parent).tolist() == list(range(depth))
 
 
 def test_a_clock_keeps_threads_apart_however_long_the_recording_was() -> None:
     long = 1 << 61
-    found = Spans(np.array([7, 7, 9]), np.array([0, long, 5]), np.array([5, long + 1, 6]))
+    found = Intervals(np.array([7, 7, 9]), np.array([0, long, 5]), np.array([5, long + 1, 6]))
     clock = Clock(found)
     assert clock.ranks is not None
     assert (np.diff(clock(found.thread, found.start_ns)) > 0).all()
@@ -140,7 +147,7 @@ def test_a_clock_keeps_threads_apart_however_long_the_recording_was() -> None:
 
 
 def test_correlation_ids_are_told_apart_by_process() -> None:
-    keys = Keys(np.array([1, 2, 1]), np.array([7, 7, 8]))
+    keys = CorrelationKeys(np.array([1, 2, 1]), np.array([7, 7, 8]))
     assert keys.count == 3
     wanted = np.array([2, 1, 3, 1, 1]), np.array([7, 8, 7, 9, -5])
     assert keys.find(*wanted)[[0, 1]].tolist() == keys.number[[1, 2]].tolist()
@@ -152,7 +159,7 @@ def test_ids_far_apart_are_found_like_those_close_together(
     pairs: list[tuple[int, int]], other: int
 ) -> None:
     process, correlation = np.array(pairs, np.int64).reshape(-1, 2).T
-    keys = Keys(process, correlation)
+    keys = CorrelationKeys(process, correlation)
     assert keys.find(process, correlation).tolist() == keys.number.tolist()
     assert keys.count == len(set(pairs))
     missing = keys.find(np.array([other]), np.array([3]))

@@ -16,17 +16,17 @@ from analysis.arithmetic import noise
 )
 def test_the_distribution_is_students(degrees: float, one_in_20: float, one_in_100: float) -> None:
     n = np.array([float(degrees)])
-    assert noise.tail(np.array([one_in_20]), n)[0] == pytest.approx(0.05, rel=2e-3)
-    assert noise.tail(np.array([one_in_100]), n)[0] == pytest.approx(0.01, rel=2e-3)
-    assert noise.tail(np.zeros(1), n)[0] == pytest.approx(1)
-    assert noise.quantile(n)[0] == pytest.approx(one_in_20, rel=1e-3)
+    assert noise.student_tail(np.array([one_in_20]), n)[0] == pytest.approx(0.05, rel=2e-3)
+    assert noise.student_tail(np.array([one_in_100]), n)[0] == pytest.approx(0.01, rel=2e-3)
+    assert noise.student_tail(np.zeros(1), n)[0] == pytest.approx(1)
+    assert noise.student_quantile(n)[0] == pytest.approx(one_in_20, rel=1e-3)
 
 
 def test_degrees_need_not_be_whole() -> None:
     """Against simulation: t = z / sqrt(chi2(1.5) / 1.5), of which 5 % lie beyond the quantile."""
     random = np.random.default_rng(1)
     t = random.standard_normal(400_000) / np.sqrt(random.chisquare(1.5, 400_000) / 1.5)
-    beyond = np.abs(t) > noise.quantile(np.array([1.5]))[0]
+    beyond = np.abs(t) > noise.student_quantile(np.array([1.5]))[0]
     assert beyond.mean() == pytest.approx(0.05, abs=0.002)
 
 
@@ -34,7 +34,7 @@ def test_welchs_example_by_hand() -> None:
     # Means 82 and 92, variances of the means 4 and 1: t = 10 / sqrt(5) with 25/17 degrees.
     found = noise.judge(np.array([[80, 84]]), np.array([[91, 93]]))
     t, degrees = np.array([10 / np.sqrt(5)]), np.array([25 / 17])
-    assert found.p == pytest.approx(noise.tail(t, degrees))
+    assert found.p == pytest.approx(noise.student_tail(t, degrees))
     assert 0.05 < found.p[0] < 0.12
     assert found.low[0] < 1 < found.high[0]
 

@@ -13,7 +13,7 @@ import pytest
 from analysis.generation import __main__ as generation
 from analysis.generation.merge import read
 from analysis.generation.pictures import PICTURES
-from analysis.generation.tables import QUESTIONS, figures
+from analysis.generation.tables import QUESTIONS, first_notes_on
 from analysis.show.errors import ReportError
 from tests.made.records.generation_records import asked, failed, record, write
 from tests.made.runs.launched import ROOT
@@ -121,7 +121,7 @@ def test_the_first_notes_stand_beside_pairs_of_their_sizes_only(
     for number, (pair, noted) in enumerate(pairs.items()):
         path = write(tmp_path / f"{number}.jsonl", record(0, pair=pair))
         ((found, _),) = read([path]).pairs()
-        assert figures(found) == noted
+        assert first_notes_on(found) == noted
     assert asked(capsys, path, "--by", "reference") == []
 
 

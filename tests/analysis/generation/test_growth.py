@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.generation.growth import FALLS, GROWS, UNCLEAR, UNKNOWN, growth
+from analysis.generation.tables import FALLS, GROWS, UNCLEAR, UNKNOWN, step_growth
 
 Record = dict[str, Any]
 PAIR = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B-Base")
@@ -25,7 +25,7 @@ def drifting(slope_ns: float, prompts: int, steps: int, seed: int = 0) -> list[A
 
 def test_the_slope_is_that_of_least_squares_with_a_height_for_each_prompt() -> None:
     made = drifting(300.0, prompts=7, steps=60)
-    found = growth(made)
+    found = step_growth(made)
     columns, times = [], []
     for number, steps in enumerate(made):
         for place, time in enumerate(steps[1:], 1):
@@ -46,18 +46,18 @@ def test_growth_is_told_from_none_and_the_first_step_does_not_count(prompts: int
         made = drifting(0.0, prompts, steps, seed)
         for each in made:
             each[0] *= 50  # of a first step, which would tilt the line
-        verdicts.append(growth(made).verdict)
+        verdicts.append(step_growth(made).verdict)
     assert verdicts.count(UNCLEAR) >= 4  # chance is allowed to pass for growth now and then
-    assert growth(drifting(-900.0, prompts, steps)).verdict == FALLS
-    assert growth(drifting(900.0, prompts, steps)).verdict == GROWS
+    assert step_growth(drifting(-900.0, prompts, steps)).verdict == FALLS
+    assert step_growth(drifting(900.0, prompts, steps)).verdict == GROWS
 
 
 def test_chance_passes_for_growth_as_rarely_as_it_says() -> None:
-    wrong = sum(growth(drifting(0.0, 6, 30, seed)).verdict != UNCLEAR for seed in range(300))
+    wrong = sum(step_growth(drifting(0.0, 6, 30, seed)).verdict != UNCLEAR for seed in range(300))
     assert 3 <= wrong <= 30  # of 300, at 5 %
 
 
 def test_of_a_few_steps_nothing_is_said() -> None:
-    found = growth([np.array([5, 1, 2, 3]), np.array([9])])
+    found = step_growth([np.array([5, 1, 2, 3]), np.array([9])])
     assert found.verdict == UNKNOWN
     assert np.isnan(found.slope_ns)

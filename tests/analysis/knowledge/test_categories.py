@@ -5,8 +5,13 @@ import pytest
 
 from analysis import Report, kernels
 from analysis.knowledge import categories
-from analysis.knowledge.categories import CATEGORIES, category
-from analysis.knowledge.patterns import FUSED, KERNELS, OPERATORS
+from analysis.knowledge.categories import (
+    CATEGORIES,
+    FUSED_KERNEL_PATTERNS,
+    KERNEL_PATTERNS,
+    OPERATOR_PATTERNS,
+    category,
+)
 from analysis.source import tables
 from tests.made.tools import shared
 
@@ -209,7 +214,7 @@ def test_a_name_is_of_the_category(label: str, name: str) -> None:
     assert category(name) == label
 
 
-@pytest.mark.parametrize("table", [KERNELS, FUSED, OPERATORS])
+@pytest.mark.parametrize("table", [KERNEL_PATTERNS, FUSED_KERNEL_PATTERNS, OPERATOR_PATTERNS])
 def test_each_table_of_patterns_is_tried_in_the_order_of_the_categories(
     table: dict[str, str],
 ) -> None:

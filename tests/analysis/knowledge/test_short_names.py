@@ -7,7 +7,7 @@ import re
 import pytest
 
 from analysis.kernels import main
-from analysis.knowledge.short_names import brief, briefs
+from analysis.knowledge.short_names import distinct_short_names, short_name
 from analysis.show.render import cut_apart
 from tests.made.tools import shared
 
@@ -21,17 +21,21 @@ def mul(kind: str, operands: str, size: int = 4) -> str:
 
 def test_what_tells_instances_of_one_template_apart_is_added_and_no_more() -> None:
     names = [mul("float", "AUnaryFunctor"), mul("float", "BinaryFunctor"), "ampere_sgemm"]
-    assert len({brief(name) for name in names}) == 2
-    assert briefs(names) == [
+    assert len({short_name(name) for name in names}) == 2
+    assert distinct_short_names(names) == [
         "vectorized_elementwise_kernel<MulFunctor, AUnary>",
         "vectorized_elementwise_kernel<MulFunctor, Binary>",
         "ampere_sgemm",
     ]
-    assert briefs([mul("float", "BinaryFunctor"), mul("c10::BFloat16", "BinaryFunctor")]) == [
+    assert distinct_short_names(
+        [mul("float", "BinaryFunctor"), mul("c10::BFloat16", "BinaryFunctor")]
+    ) == [
         "vectorized_elementwise_kernel<MulFunctor, float>",
         "vectorized_elementwise_kernel<MulFunctor, BFloat16>",
     ]
-    assert briefs([mul("float", "BinaryFunctor", 2), mul("float", "BinaryFunctor", 4)]) == [
+    assert distinct_short_names(
+        [mul("float", "BinaryFunctor", 2), mul("float", "BinaryFunctor", 4)]
+    ) == [
         "vectorized_elementwise_kernel<MulFunctor, 2>",
         "vectorized_elementwise_kernel<MulFunctor, 4>",
     ]
@@ -40,10 +44,10 @@ def test_what_tells_instances_of_one_template_apart_is_added_and_no_more() -> No
 def test_what_nothing_tells_apart_is_numbered_and_a_name_alone_is_left() -> None:
     one = mul("float", "BinaryFunctor")
     other = one.replace("(int, T2)", "(long, T2)")
-    assert briefs([one, other, one]) == [
+    assert distinct_short_names([one, other, one]) == [
         f"vectorized_elementwise_kernel<MulFunctor> #{number}" for number in (1, 2, 1)
     ]
-    assert briefs([one, one]) == ["vectorized_elementwise_kernel<MulFunctor>"] * 2
+    assert distinct_short_names([one, one]) == ["vectorized_elementwise_kernel<MulFunctor>"] * 2
 
 
 @pytest.mark.parametrize("name", shared.WITH_KERNELS)
@@ -53,7 +57,7 @@ def test_no_two_kernels_of_a_real_report_look_the_same(
     path = str(shared.report(name))
     assert main([path, "--format", "csv"]) == 0
     names = [row["name"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))]
-    assert len(set(briefs(names))) == len(names)
+    assert len(set(distinct_short_names(names))) == len(names)
     monkeypatch.setenv("COLUMNS", "80")
     assert main([path, "--top", "1000"]) == 0
     rows = capsys.readouterr().out.split("─\n")[1].splitlines()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.layers import __main__ as layers
-from analysis.layers.records import checked, read
+from analysis.layers.records import read, run_of_record
 from analysis.show import cli
 from tests.made.records.layer_times import layer, run, written
 
@@ -36,7 +36,7 @@ def test_what_is_no_record_is_named_and_the_others_count(
     assert json.loads(printed.out)[0]["runs"] == 2
     assert f"note: {path}: record 1: {message}" in printed.err
     with pytest.raises(ValueError, match=message):
-        checked(wrong)
+        run_of_record(wrong)
 
 
 def test_many_wrong_records_are_counted(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.nvidia import __main__ as nvidia
-from analysis.nvidia.cells import rounded, summary
+from analysis.nvidia.cells import nvidia_statistics, rounded
 from tests.made.reports.build_report import Call, Kernel, Memory, Range, make_report
 from tests.made.tools import nvidia_tools, shared
 
@@ -125,9 +125,9 @@ def test_a_report_that_is_not_there_is_wrong_usage_and_names_those_that_are(
 
 def test_old_names_and_names_of_files_are_understood(small: Path) -> None:
     for old, new in nvidia.OLD_NAMES.items():
-        assert nvidia.wanted(old).name == new
-    assert nvidia.wanted("gpukernsum:base") == nvidia.wanted("cuda_gpu_kern_sum-base")
-    both = nvidia.wanted("cuda_kern_exec_sum:nvtx-name:mangled")
+        assert nvidia.request(old).name == new
+    assert nvidia.request("gpukernsum:base") == nvidia.request("cuda_gpu_kern_sum-base")
+    both = nvidia.request("cuda_kern_exec_sum:nvtx-name:mangled")
     assert (both.naming, both.nvtx_name) == ("mangled", True)
 
 
@@ -162,7 +162,7 @@ def test_rounding_is_that_of_nvidias_sqlite() -> None:
 
 
 def test_a_deviation_half_way_between_two_prints_is_computed_row_by_row() -> None:
-    found = summary(np.zeros(16, np.int64), np.array([1000] * 15 + [1001]), 1)
+    found = nvidia_statistics(np.zeros(16, np.int64), np.array([1000] * 15 + [1001]), 1)
     assert found.std_ns.tolist() == [0.25]
 
 

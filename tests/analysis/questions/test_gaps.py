@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import Report, gaps
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from tests.made.reports.build_device import Copy, Overhead, Set, add_device_work
@@ -258,7 +258,7 @@ def test_a_cover_is_what_looking_at_every_instant_gives(
     intervals: list[tuple[int, int]], window: tuple[int, int]
 ) -> None:
     start, length = np.array(intervals, np.int64).T
-    cover = Cover.of(start, start + length)
+    cover = IntervalUnion.of(start, start + length)
     instants = {at for begin, length in intervals for at in range(begin, begin + length)}
     low, high = window[0], window[0] + window[1]
     expected = sum(at in instants for at in range(low, high))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import Report, overlap
-from analysis.arithmetic.union import Cover
+from analysis.arithmetic.union import IntervalUnion
 from analysis.measures.alignment import align, shared, waiting
 from analysis.measures.collectives import Place
 from analysis.show.errors import ReportError
@@ -107,7 +107,7 @@ def test_without_shared_collectives_the_utc_times_count(
 
 
 def test_a_transfer_between_two_of_three_is_not_shared() -> None:
-    none = Cover.of(np.empty(0, np.int64), np.empty(0, np.int64))
+    none = IntervalUnion.of(np.empty(0, np.int64), np.empty(0, np.int64))
     zero = np.zeros(1, np.int64)
     place = Place(1, 0, ["ncclKernel_SendRecv"], zero, zero, zero + 9, none)
     assert shared([place, place]).row.shape == (2, 1)

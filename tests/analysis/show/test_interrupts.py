@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.show.interrupts import Raised, is_starting
+from analysis.show.interrupts import Interruptible, is_starting
 from tests.made.runs.launched import ROOT
 
 SAMPLE = ROOT / "nsys_reports" / "sample.sqlite"
@@ -98,7 +98,7 @@ def test_inside_of_a_program_nothing_is_changed() -> None:
 
     before = signal.signal(signal.SIGINT, theirs)
     try:
-        with Raised():
+        with Interruptible():
             assert signal.getsignal(signal.SIGINT) is theirs
         assert signal.getsignal(signal.SIGINT) is theirs
     finally:

@@ -9,7 +9,6 @@ import pytest
 from rich.cells import cell_len
 
 from analysis.show import render
-from analysis.show.markdown import as_markdown
 from analysis.show.table import Column, Table
 
 HOSTILE = [
@@ -35,7 +34,7 @@ def table(names: list[str], **options: str) -> Table:
 def as_text(made: Table, width: int = 60) -> list[str]:
     """Return the lines of the human table."""
     stream = io.StringIO()
-    render.text(made, width, stream)
+    render.write_text(made, width, stream)
     return stream.getvalue().splitlines()
 
 
@@ -49,7 +48,7 @@ def test_no_name_breaks_the_human_table(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_breaks_the_markdown_table(name: str) -> None:
-    lines = as_markdown(table([name, "plain"])).splitlines()
+    lines = render.as_markdown(table([name, "plain"])).splitlines()
     assert len(lines) == 4
     bars = [re.sub(r"\\\|", "", line).count("|") for line in lines]
     assert bars == [3, 3, 3, 3]
@@ -75,13 +74,13 @@ def test_a_long_name_is_cut_in_the_middle() -> None:
     assert len(row) == 30
 
 
-def test_spare_columns_go_before_the_name_is_cut() -> None:
+def test_droppable_columns_go_before_the_name_is_cut() -> None:
     columns: dict[str, Column] = {
         "name": ["n" * 40],
         "max_ns": np.array([1]),
         "total_ns": np.array([2]),
     }
-    made = Table("t", columns, spare=("max_ns",))
+    made = Table("t", columns, droppable=("max_ns",))
     assert as_text(made, width=80)[0].split() == ["name", "max", "total"]
     assert as_text(made, width=50)[0].split() == ["name", "total"]
 
@@ -99,7 +98,7 @@ def test_a_table_without_rows_has_its_titles() -> None:
     assert as_text(table([]))[0].split() == ["name", "total"]
     assert render.as_csv(table([])) == "name,total_ns\n"
     assert render.as_json(table([])) == "[]\n"
-    assert len(as_markdown(table([])).splitlines()) == 2
+    assert len(render.as_markdown(table([])).splitlines()) == 2
 
 
 def test_what_is_missing_is_a_dash_and_null() -> None:
@@ -126,8 +125,8 @@ def test_the_whole_markdown() -> None:
         "share": np.array([0.9, 0.1]),
         "source": ["kernel", "kernel"],
     }
-    made = Table("t", columns, heading="run.sqlite\n2 kernels", unseen=("source",))
-    assert as_markdown(made) == (
+    made = Table("t", columns, heading="run.sqlite\n2 kernels", hidden=("source",))
+    assert render.as_markdown(made) == (
         "run.sqlite\n"
         "\n"
         "2 kernels\n"

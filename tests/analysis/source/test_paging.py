@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from analysis import Report, ReportError
 from analysis.show import cli
 from analysis.source import paging
-from analysis.source.available import VARIABLE
+from analysis.source.memory_limit import VARIABLE
 from tests.made.commands.commands import command_module
 from tests.made.reports.build_report import Call, Kernel, Memory, Range, make_report
 from tests.made.tools import shared
@@ -77,7 +77,7 @@ def check_the_same(path: Path, questions: tuple[str, ...], capsys: Any) -> None:
             patch.setenv(VARIABLE, "90M")
             patch.setattr(paging, "LARGE_BYTES", 1)
             patch.setattr(paging, "resident_bytes", lambda: 0)
-            patch.setattr("analysis.source.available.disk_folder", quick_folder)
+            patch.setattr("analysis.source.memory_limit.disk_folder", quick_folder)
             assert answer(question, path, capsys) == plain, question
     assert any(pages.in_files for pages in paging._all[before:])
 
@@ -131,7 +131,7 @@ def test_made_up_reports_answer_the_same(
 @given(st.lists(st.integers(0, 3 << 20), min_size=1, max_size=8), st.integers(0, 255))
 @settings(max_examples=20)
 def test_arrays_in_files_hold_what_was_put_there(sizes: list[int], value: int) -> None:
-    with paging.paged(quick_folder(), 1):
+    with paging.arrays_in_files(quick_folder(), 1):
         made = [np.full(size, value, np.uint8) for size in sizes]
         zero = [np.zeros(size, np.uint8) for size in sizes]
         grown = np.arange(3)
@@ -284,7 +284,7 @@ def test_ctrl_c_while_pages_are_asked_for_is_not_lost(monkeypatch: pytest.Monkey
     monkeypatch.setattr(paging, "resident_bytes", interrupting)
 
     def ask() -> None:
-        with paging.paged(Path(tempfile.gettempdir()), 1):
+        with paging.arrays_in_files(Path(tempfile.gettempdir()), 1):
             assert len(np.zeros(1 << 20)) == 1 << 20
             time.sleep(5)
 

@@ -19,7 +19,8 @@ import pytest
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from analysis.source.trace.convert import convert, main
-from analysis.source.trace.names import recordable, short_name
+from analysis.source.trace.fields import base_name
+from profiling.names import recordable
 from tests.made.tools import shared
 
 EVENT = {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 10, "tid": 11, "ts": 0, "dur": 1}
@@ -247,7 +248,7 @@ def test_short_names_are_those_of_nsys() -> None:
         )
         pairs.update(rows(shared.report(name), query))
     assert len(pairs) > 50
-    assert [short_name(str(full)) for full, _ in pairs] == [short for _, short in pairs]
+    assert [base_name(str(full)) for full, _ in pairs] == [short for _, short in pairs]
 
 
 def test_recordable_names_and_their_payloads_arrive_unchanged(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis import Report, ReportError
-from analysis.source import available, memory_limit
+from analysis.source import memory_limit
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 
@@ -22,9 +22,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "proc/meminfo").write_text(
         f"MemTotal:       33554432 kB\nMemAvailable:   {FREE >> 10} kB\n"
     )
-    monkeypatch.setattr(available, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(available, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.delenv(available.VARIABLE, raising=False)
+    monkeypatch.setattr(memory_limit, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(memory_limit, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.delenv(memory_limit.VARIABLE, raising=False)
     return tmp_path
 
 
@@ -36,7 +36,7 @@ def write(folder: Path, **files: str) -> None:
 
 
 def test_it_is_what_the_machine_has(machine: Path) -> None:
-    assert available.available_bytes() == FREE
+    assert memory_limit.available_bytes() == FREE
 
 
 def test_it_is_what_a_container_leaves_where_that_is_less(machine: Path) -> None:
@@ -44,7 +44,7 @@ def test_it_is_what_a_container_leaves_where_that_is_less(machine: Path) -> None
     files = {"memory__current": "700", "memory__stat": "anon 9\ninactive_file 40\nactive_file 2\n"}
     write(machine / "cgroup/a/b", memory__max="max\n", memory__current="600\n")
     write(machine / "cgroup/a", memory__max="1000\n", **files)
-    assert available.available_bytes() == 1000 - 700 + 42
+    assert memory_limit.available_bytes() == 1000 - 700 + 42
 
 
 def test_it_is_what_an_older_container_leaves(machine: Path) -> None:
@@ -52,13 +52,13 @@ def test_it_is_what_an_older_container_leaves(machine: Path) -> None:
     files = {"memory__limit_in_bytes": "1000\n", "memory__usage_in_bytes": "900\n"}
     # Its own group is seen as the top, under another name than the machine gives it.
     write(machine / "cgroup/memory", **files, memory__stat="total_inactive_file 50\n")
-    assert available.available_bytes() == 150
+    assert memory_limit.available_bytes() == 150
 
 
 def test_more_than_the_limit_in_use_leaves_nothing(machine: Path) -> None:
     (machine / "proc/self/cgroup").write_text("0::/\n")
     write(machine / "cgroup", memory__max="1000\n", memory__current="1400\n")
-    assert available.available_bytes() == 0
+    assert memory_limit.available_bytes() == 0
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,15 @@ def test_more_than_the_limit_in_use_leaves_nothing(machine: Path) -> None:
     [("500M", 500 << 20), ("2g", 2 << 30), ("1.5 GiB", 3 << 29), ("64kB", 65536), ("12", 12)],
 )
 def test_it_is_what_is_asked_for(word: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(available.VARIABLE, word)
-    assert available.available_bytes() == size
+    monkeypatch.setenv(memory_limit.VARIABLE, word)
+    assert memory_limit.available_bytes() == size
 
 
 @pytest.mark.parametrize("word", ["lots", "-1", "1e9", "5 X", "G"])
 def test_what_is_no_amount_is_one_line(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(available.VARIABLE, word)
+    monkeypatch.setenv(memory_limit.VARIABLE, word)
     with pytest.raises(ReportError, match=r"^SPANLIGHT_MEMORY: '.*' is no amount of memory; give"):
-        available.available_bytes()
+        memory_limit.available_bytes()
 
 
 def test_a_folder_in_memory_is_no_place_for_large_files(
@@ -84,19 +84,19 @@ def test_a_folder_in_memory_is_no_place_for_large_files(
     for place in (folder, large):
         place.mkdir()
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(folder))
-    monkeypatch.setattr(available, "LARGE_FILES", large)
-    assert available.disk_folder() == folder
+    monkeypatch.setattr(memory_limit, "LARGE_FILES", large)
+    assert memory_limit.disk_folder() == folder
     mounts = f"disk / ext4 rw 0 0\ntmpfs {folder} tmpfs rw 0 0\n"
     (machine / "proc/self/mounts").write_text(mounts)
-    assert available.disk_folder() == large
+    assert memory_limit.disk_folder() == large
     (machine / "proc/self/mounts").write_text(f"{mounts}tmpfs {large} tmpfs rw 0 0\n")
-    assert available.disk_folder() is None
+    assert memory_limit.disk_folder() is None
 
 
 def test_without_a_disk_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_report(tmp_path / "r.sqlite", kernels=[Kernel("a", 0, 5)])
-    monkeypatch.setenv(available.VARIABLE, "50M")
-    monkeypatch.setattr(available, "disk_folder", lambda: None)
+    monkeypatch.setenv(memory_limit.VARIABLE, "50M")
+    monkeypatch.setattr(memory_limit, "disk_folder", lambda: None)
     with pytest.raises(ReportError, match=r"may need 104.9 MB of memory, 52.43 MB is free, .*TMP"):
         Report(path)
 

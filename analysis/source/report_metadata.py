@@ -1,4 +1,4 @@
-"""What a report says of itself: its tables, who exported it, the run, the GPUs.
+"""The metadata of a report: its tables, who exported it, the run, the GPUs.
 
 Everything here may be missing: old exporters wrote no metadata, and tables without rows are left
 out of a file.
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, tuple[str, ...]]
 
-METADATA: Final = ("META_DATA_EXPORT", "EXPORT_META_DATA")
-RUN: Final = "TOOLKIT_RUN"
+METADATA_TABLES: Final = ("META_DATA_EXPORT", "EXPORT_META_DATA")
+RUN_TABLE: Final = "TOOLKIT_RUN"
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU; ``ordinal`` is what kernels call ``deviceId``. What is not known is -1."""
+    """One GPU; ``ordinal`` is the ``deviceId`` of its kernels, -1 stands for an unknown number."""
 
     ordinal: int
     name: str
@@ -35,7 +35,7 @@ class Gpu:
 
 
 def schema(database: Database) -> Schema:
-    """Return the columns of every table, by the table's name."""
+    """Return the columns of every table of a report, by the table's name."""
     found = database.columns(
         "SELECT cast(m.name AS blob) AS name, cast(p.name AS blob) AS field "
         "FROM sqlite_master m, pragma_table_info(m.name) p "
@@ -48,9 +48,9 @@ def schema(database: Database) -> Schema:
 
 
 def is_report(schema: Schema) -> bool:
-    """Return whether these tables are an nsys export: strings, and what refers to them."""
+    """Return whether some tables are an nsys export: strings, and events that refer to them."""
     recorded = (
-        *METADATA,
+        *METADATA_TABLES,
         tables.NVTX,
         tables.OPERATOR,
         "ThreadNames",
@@ -63,21 +63,21 @@ def is_report(schema: Schema) -> bool:
     )
 
 
-def metadata(report: Report) -> dict[str, str]:
-    """Return what the exporter noted, by name; the table is from 2021 and was renamed in 2023."""
-    for table in METADATA:
+def exporter_metadata(report: Report) -> dict[str, str]:
+    """Return the exporter's notes by name; their table is from 2021 and was renamed in 2023."""
+    for table in METADATA_TABLES:
         if report.has(table, "name", "value"):
             return pairs(report, table, "name")
     return {}
 
 
-def run(report: Report) -> dict[str, str]:
-    """Return what the launcher noted of the run, by key."""
-    return pairs(report, RUN, "key") if report.has(RUN, "key", "value") else {}
+def run_metadata(report: Report) -> dict[str, str]:
+    """Return the launcher's notes on the run, by key."""
+    return pairs(report, RUN_TABLE, "key") if report.has(RUN_TABLE, "key", "value") else {}
 
 
 def pairs(report: Report, table: str, key: str) -> dict[str, str]:
-    """Return a table of names and values as a dictionary; NULL values become empty."""
+    """Return a table of names and values as a dictionary, where NULL values are empty."""
     found = report.columns(
         f"SELECT cast({key} AS blob) AS key, cast(coalesce(value, '') AS blob) AS value "
         f"FROM {table} WHERE {key} IS NOT NULL"
@@ -113,7 +113,7 @@ def gpus(report: Report) -> list[Gpu]:
 
 
 def duration_ns(report: Report) -> int | None:
-    """Return how long was recorded, if the report says."""
+    """Return how long the recording lasted, if the report says."""
     if not report.has("ANALYSIS_DETAILS", "duration"):
         return None
     found = report.columns(
@@ -136,6 +136,6 @@ def started_ns(report: Report) -> int | None:
 
 
 def rows(columns: Columns) -> list[dict[str, Any]]:
-    """Return columns as a list of dictionaries; for tables of a few rows."""
+    """Return the rows of some columns as dictionaries; for tables of a few rows."""
     lists = [column.tolist() for column in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
