@@ -24,10 +24,10 @@ from typing import Any, Final
 
 from benchmarks.gpu_pack import MANIFEST, MIB, PACKED
 from profiling import cli, importer
+from profiling.cli import shown
 from profiling.errors import LaunchError
 from profiling.nsys import Nsys
 from profiling.processes import child_environment, ended_by_signals, python_command
-from profiling.report_place import shown
 
 MODULE: Final = "benchmarks.gpu_unpack"
 _AGAIN: Final = "bring all parts again"

@@ -31,10 +31,9 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.conditions import RESULTS, conditions, told
-from benchmarks.samples import Goal, Sample, interval, ratios, whole
+from benchmarks.samples import Goal, Sample, Side, Times, interleaved, interval, ratios, whole
 from benchmarks.spanless import spanless
 from benchmarks.text import BenchmarkError, aligned, writable, write
-from benchmarks.turns import Side, Times, interleaved
 from model import SIZES, TransformerLM, flops
 from profiling.cli import count
 from profiling.errors import LaunchError, UsageError

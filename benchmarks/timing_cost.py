@@ -25,10 +25,9 @@ from typing import Final
 import torch
 
 from benchmarks.conditions import RESULTS, conditions, told
-from benchmarks.samples import Goal, interval, ratios, whole
+from benchmarks.samples import Goal, Times, interleaved, interval, ratios, whole
 from benchmarks.span_cost import extra
 from benchmarks.text import BenchmarkError, aligned, writable, write
-from benchmarks.turns import Times, interleaved
 from model import SIZES
 from profiling.errors import LaunchError, UsageError
 from profiling.machine import choose_device, device_name

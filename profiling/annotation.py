@@ -12,8 +12,8 @@ from torch.optim import optimizer as optimizers
 from torch.utils import _pytree as pytree
 
 from profiling import names
+from profiling.backward import stack
 from profiling.forward import Mark, span
-from profiling.stack import stack
 
 M = TypeVar("M", bound=nn.Module)
 

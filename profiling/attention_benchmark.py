@@ -36,7 +36,7 @@ from profiling.cli import (
     one_of,
     run,
 )
-from profiling.errors import LaunchError
+from profiling.errors import LaunchError, OutOfMemory
 from profiling.machine import choose_device, device_name
 from profiling.memory_tables import DONE, FAILED, OOM
 from profiling.row_benchmark import Result, check_outputs, measure_all, put
@@ -121,7 +121,7 @@ def measured(row: Row, limit_bytes: int | None) -> Result:
             "profiling.attention_benchmark_run", asdict(row), limit_bytes=limit_bytes
         )
         return {**found, "outcome": DONE}
-    except isolated.OutOfMemory as error:
+    except OutOfMemory as error:
         failure = {"outcome": OOM, "message": f"{what}: {error}"}
     except LaunchError as error:
         failure = {"outcome": FAILED, "message": f"{what}: {error}"}
@@ -174,9 +174,9 @@ def _cells(result: Result) -> dict[str, Any]:
 
 
 def _draw(results: Sequence[Result], to: Path) -> list[Path]:
-    from profiling.attention_benchmark_pictures import draw  # here: for matplotlib
+    from profiling.flash_benchmark_pictures import draw_attention_benchmark  # here: for matplotlib
 
-    return draw(results, to)
+    return draw_attention_benchmark(results, to)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

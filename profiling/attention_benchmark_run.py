@@ -12,7 +12,7 @@ from torch import Tensor
 from model import memory
 from model.attention import ATTENTIONS
 from profiling import names
-from profiling.isolated import OutOfMemory
+from profiling.errors import OutOfMemory
 from profiling.machine import available_bytes
 from profiling.memory_run import held_bytes
 from profiling.memory_saved import CONSTANT, account

@@ -19,14 +19,41 @@ one pass opens lies inside what the other has open there, until that ends.
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch.autograd import Variable
 from torch.autograd.graph import Node
 
 from profiling.recorders import Recorder
-from profiling.stack import OpenRange, stack
+
+
+class OpenRange(Protocol):
+    """A pushed range, forward or backward."""
+
+    @property
+    def name(self) -> str:
+        """What it was called when it was opened."""
+
+    @property
+    def backward(self) -> "BackwardRange":
+        """Itself, or the range its backward pass will open."""
+
+    def close(self) -> None:
+        """Pop it from its recorder; called by whoever took it off the stack."""
+
+
+_threads = threading.local()
+
+
+def stack() -> list[OpenRange]:
+    """Return the open ranges of the calling thread."""
+    try:
+        ranges: list[OpenRange] = _threads.ranges
+    except AttributeError:
+        ranges = _threads.ranges = []
+    return ranges
+
 
 _ACCUMULATES: Final = 2**64 - 1
 """The sequence number of the nodes that add a gradient to a parameter; they belong to no span."""

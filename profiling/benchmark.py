@@ -21,16 +21,20 @@ files is more than the steps' own spread (see python -m profiling.benchmark_comp
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from profiling import benchmark_compare, benchmark_file, benchmark_text, cli, result_file
 from profiling.benchmark_figures import figures
 from profiling.benchmark_options import Request, parser, request
-from profiling.benchmark_progress import progress
-from profiling.benchmark_run import Measured, check, run
+from profiling.benchmark_run import STEPS, Measured, Tell, check, run
 from profiling.benchmark_steadiness import troubles
+from profiling.progress import steps_bar
 from profiling.training import Training
+
+LINES: Final = 10
+"""How often the timed steps say how far they are, where there is no terminal."""
 
 MODULE: Final = "profiling.benchmark"
 COMPARE: Final = "--compare"
@@ -57,6 +61,31 @@ def measured(asked: Request) -> Measured:
         if not found.steps:
             raise
     return found
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Tell]:
+    """Yield what hears of every step: it prints lines on stderr, or moves a bar on a terminal.
+
+    Args:
+        total: how many there will be, of all kinds.
+    """
+    if not sys.stderr.isatty():
+        yield lines
+        return
+    with steps_bar(total) as bar:
+
+        def told(what: str, done: int, count: int) -> None:
+            bar.done(f"Completed {done}/{count} {what}", 0)
+
+        yield told
+
+
+def lines(what: str, done: int, count: int) -> None:
+    """Print a line for every tenth of the timed steps, and one when others are done."""
+    often = LINES if what == STEPS else 1
+    if done * often // count > (done - 1) * often // count:
+        print(f"Completed {done}/{count} {what}", file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,14 +9,13 @@ them. ``analysis.answers --benchmark`` reads it.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from profiling import names, result_file
+from profiling.benchmark_figures import by_part, figures
+from profiling.benchmark_run import Measured
 from profiling.errors import LaunchError
 from profiling.settings import Settings
-
-if TYPE_CHECKING:
-    from profiling.benchmark_run import Measured
 
 KIND: Final = "benchmark"
 PARTS: Final = (*names.PHASES, "zero_grad", "rest")
@@ -44,11 +43,9 @@ class Kept:
 
 
 def content(
-    settings: Settings, measured: "Measured", learning_rate: float | None, command: str
+    settings: Settings, measured: Measured, learning_rate: float | None, command: str
 ) -> dict[str, Any]:
     """Return what the file holds, of at least one timed step."""
-    from profiling.benchmark_figures import by_part, figures
-
     found = figures(settings, measured)
     raw = by_part(measured.steps)
     return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from profiling.cli import Parser, count, count_or_none, positive, seed
 from profiling.errors import UsageError
 from profiling.machine import choose_device
-from profiling.options import add_variants
+from profiling.model_options import add_variants
 from profiling.settings import (
     ATTENTIONS,
     COMPILE_MODES,
@@ -54,7 +54,7 @@ VARIANTS: Final[dict[str, Any]] = {
     "optimizer": OPTIMIZERS[0],
     "checkpoint": 0,
 }
-"""The options of `profiling.options.add_variants`, with their defaults."""
+"""The options of `profiling.model_options.add_variants`, with their defaults."""
 
 
 @dataclass(frozen=True, slots=True)

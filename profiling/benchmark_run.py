@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from timeit import default_timer
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from profiling import benchmark_file, fit, names, training
+from profiling import fit, names, training
 from profiling.benchmark_memory import Memory, memory, reset_peak
 from profiling.errors import LaunchError
 from profiling.settings import Settings
@@ -120,28 +120,3 @@ def check(settings: Settings) -> None:
     """
     training.check(settings)
     fit.check(settings)
-
-
-def measure(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return what ``--json`` writes, for `profiling.isolated`.
-
-    Args:
-        spec: ``settings`` as `asdict` gives them, and ``learning_rate`` (may be left out).
-
-    Raises:
-        LaunchError: it cannot be run here.
-        MemoryError: it does not fit.
-    """
-    settings = Settings.of(spec["settings"])
-    training.check(settings)
-    try:
-        fit.check(settings)
-    except LaunchError as error:
-        raise MemoryError(str(error).partition(";")[0]) from None
-    workload = training.Training(settings, optimizer=False)
-    rate = None
-    if settings.mode != "forward":
-        rate = spec.get("learning_rate") or training.LEARNING_RATE
-        workload.make_optimizer(rate)
-    measured = run(workload, Measured(), lambda *_: None)
-    return benchmark_file.content(settings, measured, rate, spec.get("command", ""))

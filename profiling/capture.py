@@ -12,11 +12,13 @@ import torch
 from torch._C._profiler import _ExperimentalConfig
 from torch.autograd import profiler as autograd_profiler
 
+from profiling.backward import too_deep
 from profiling.errors import LaunchError
 from profiling.forward import recording
 from profiling.memory_samples import SampledRecorder, leave_base, leave_samples, sampler
 from profiling.operators import NvtxOperators
 from profiling.recorders import NvtxRecorder, Recorder, TorchRecorder
+from profiling.spans import costs
 
 TRACE_NAME: Final = "trace.json"
 """The file the PyTorch profiler leaves in the run's folder."""
@@ -110,3 +112,8 @@ def _refuse(*_: Any, **__: Any) -> None:
         "the script profiles itself, and PyTorch cannot do so twice at once; use RECORDER=nsys, "
         "take its profiler out, or give the trace it writes to python -m analysis"
     )
+
+
+def told(ranges: Recorder) -> dict[str, Any]:
+    """Return what the recorder and the spans know at the end."""
+    return {"pushed": ranges.pushed(), "costs": costs(), "too_deep": too_deep()}

@@ -11,8 +11,8 @@ from subprocess import DEVNULL
 from typing import Any, Final
 
 from profiling.errors import LaunchError
+from profiling.notes import FAILURE_NAME
 from profiling.processes import child_environment
-from profiling.workload import FAILURE_NAME
 
 _GRACE_S: Final = 10
 

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from analysis.show.interrupts import Raised
@@ -179,3 +180,9 @@ def failed(message: str, status: int = 1) -> int:
     """Print one line on stderr and return the exit status."""
     print(f"error: {one_line(message)}", file=sys.stderr)
     return status
+
+
+def shown(path: Path) -> Path:
+    """Return a path as a person would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

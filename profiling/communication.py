@@ -32,9 +32,9 @@ from profiling import cli, ranks, result_file
 from profiling.communication_rank import ITEM_BYTES
 from profiling.errors import LaunchError
 from profiling.machine import device_name
+from profiling.notes import Told
+from profiling.parallel_benchmark_options import add_timing
 from profiling.progress import StepsBar, steps_bar
-from profiling.rank import Told
-from profiling.rank_options import add_timing
 from profiling.spread import Spread
 from profiling.words import runs
 

@@ -11,7 +11,7 @@ from analysis.show.render import binary
 from model.parallel import process_group
 from model.parallel.collectives import all_reduce
 from profiling.machine import available_bytes
-from profiling.rank import Tell
+from profiling.notes import Tell
 from profiling.timing import synchronize, to_ns
 
 ITEM_BYTES = 4

@@ -205,7 +205,7 @@ def _run(given: argparse.Namespace) -> int:
             except LaunchError as error:
                 cli.failed(str(error))
                 continue
-            print(f"made {one_line(str(report_place.shown(made[-1])))}", file=sys.stderr)
+            print(f"made {one_line(str(cli.shown(made[-1])))}", file=sys.stderr)
     status = int(len(made) < len(given.recordings))
     return status if given.no_page else max(status, show(made))
 

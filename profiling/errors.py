@@ -21,3 +21,7 @@ def one_line(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+class OutOfMemory(LaunchError):
+    """The run wanted more memory than there is, on the device or in the machine."""

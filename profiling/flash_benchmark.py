@@ -204,9 +204,9 @@ def cells(result: Result, part: str) -> dict[str, Any]:
 
 
 def _draw(results: Sequence[Result], to: Path) -> list[Path]:
-    from profiling.flash_benchmark_pictures import draw  # here: for matplotlib
+    from profiling.flash_benchmark_pictures import draw_flash_benchmark  # here: for matplotlib
 
-    return draw(results, to)
+    return draw_flash_benchmark(results, to)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,9 +11,8 @@ from torch.compiler import is_compiling
 from torch.fx.traceback import annotate
 
 from profiling import names
-from profiling.backward import BackwardRange, graph_task_id
+from profiling.backward import BackwardRange, graph_task_id, stack
 from profiling.recorders import Recorder, injected
-from profiling.stack import stack
 
 T = TypeVar("T", bound=Tensor)
 

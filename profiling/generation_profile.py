@@ -18,8 +18,7 @@ from analysis.kernels import ranking
 from analysis.ranges.__main__ import summary
 from analysis.show.errors import ReportError
 from analysis.source.trace.convert import TraceError, convert
-from analysis.source.trace.names import recordable
-from profiling import result_file, run_facts
+from profiling import result_file
 from profiling.capture import TRACE_NAME
 from profiling.errors import LaunchError
 from profiling.generation_pipeline import DECODE_STEP, Generated
@@ -27,6 +26,8 @@ from profiling.generation_record import Prompt, line, ms
 from profiling.generation_run import Generator
 from profiling.generation_workload import GenerationSettings, record_once
 from profiling.machine import facts
+from profiling.names import recordable
+from profiling.run_notes import add_run_facts
 
 _TIMES: Final = "_timing_data"
 """Where the name of the JSONL ends in this, the other files leave it out of theirs."""
@@ -152,7 +153,7 @@ def _describe(
         "unprofiled_step_ns": told["unprofiled_step_ns"],
     }
     costs = [[recordable(name), *rest] for name, *rest in told["costs"]]
-    run_facts.add(report, known, costs)
+    add_run_facts(report, known, costs)
 
 
 def statistics(path: Path, device: str, command: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from profiling import generation_pair, names
 from profiling.annotation import annotate
-from profiling.capture import capture
+from profiling.capture import capture, told
 from profiling.generation_pair import Models
 from profiling.generation_prompts import BUILT_IN
 from profiling.generation_record import Prompt
@@ -24,7 +24,6 @@ from profiling.progress import StepsBar, steps_bar
 from profiling.recorders import Recorder
 from profiling.spans import recording, span
 from profiling.words import runs
-from profiling.workload import told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

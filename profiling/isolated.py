@@ -28,9 +28,9 @@ import psutil
 from analysis.show.interrupts import Raised
 from profiling import child
 from profiling.cli import OUT_OF_MEMORY, is_out_of_memory
-from profiling.errors import LaunchError, UsageError
+from profiling.errors import LaunchError, OutOfMemory, UsageError
+from profiling.notes import FAILURE_NAME, RESULT_NAME, leave
 from profiling.processes import python_command
-from profiling.workload import FAILURE_NAME, RESULT_NAME, leave
 
 SPEC_NAME: Final = "spec.json"
 LOG_NAME: Final = "log.txt"
@@ -43,10 +43,6 @@ _DIED_OF_IT: Final = (
 """How a process says that memory was wanting when it can no longer leave a note."""
 
 _REMEDY: Final = "use a smaller model, batch or context"
-
-
-class OutOfMemory(LaunchError):
-    """The run wanted more memory than there is, on the device or in the machine."""
 
 
 def run(

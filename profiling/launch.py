@@ -18,7 +18,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.show.interrupts import Raised
@@ -30,69 +29,15 @@ from profiling import (
     machine,
     options,
 )
+from profiling.cli import shown
 from profiling.errors import LaunchError, UsageError, one_line
-from profiling.launch_workloads import TRAINING, RunSettings
+from profiling.launch_plan import Launch, choose_nsys
+from profiling.launch_workloads import MODULES, TRAINING, RunSettings
 from profiling.launch_workloads import settings as settings_of
-from profiling.nsys import Nsys
+from profiling.notes import PLAN_NAME, RESULT_NAME, SETTINGS_NAME
 from profiling.processes import ended_by_signals, python_command, show_page
-from profiling.report_place import REPORTS, check_free, files_of, scratch, shown
+from profiling.report_place import REPORTS, check_free, files_of, scratch
 from profiling.settings import Settings
-from profiling.workload import PLAN_NAME, RESULT_NAME, SETTINGS_NAME
-
-
-@dataclass(frozen=True, kw_only=True)
-class Launch:
-    """What to record, how, and where it goes."""
-
-    name: str
-    reports: Path
-    device: str
-    nsys: Nsys | None
-    settings: RunSettings | None
-    workload: str
-    script: Path | None
-    arguments: tuple[str, ...]
-    command: str
-    overwrite: bool
-    memory: bool = False
-    ranks: launch_ranks.Ranks | None = None
-
-    @property
-    def recorder(self) -> str:
-        """``nsys`` or ``torch``."""
-        return "nsys" if self.nsys else "torch"
-
-    @property
-    def report(self) -> Path:
-        """Where the report goes."""
-        return self.stem.with_name(f"{self.name}.sqlite")
-
-    @property
-    def made(self) -> list[Path]:
-        """All reports, in order of rank where there are several."""
-        return launch_ranks.reports_of(self) if self.ranks else [self.report]
-
-    @property
-    def stem(self) -> Path:
-        """Where the report and what belongs to it go, without suffix."""
-        return self.reports / self.name
-
-
-def choose_nsys(recorder: str, device: str) -> Nsys | None:
-    """Return the nsys to record with, or nothing for the embedded recorder.
-
-    Raises:
-        LaunchError: nsys was asked for and is not there.
-    """
-    found = None if recorder == "torch" else Nsys.find()
-    if recorder == "nsys" and found is None:
-        raise LaunchError(
-            "nsys was asked for and is not on the PATH; install Nsight Systems, name it with "
-            "NSYS=, or use RECORDER=torch"
-        )
-    if recorder == "auto" and not device.startswith("cuda"):
-        return None
-    return found
 
 
 def record(launch: Launch) -> list[Path]:
@@ -112,7 +57,7 @@ def record(launch: Launch) -> list[Path]:
             "recorder": launch.recorder,
             "script": str(launch.script.resolve()) if launch.script else None,
             "typed": str(launch.script),
-            "workload": launch.workload,
+            "module": MODULES[launch.workload],
             "device": launch.device,
             "memory": launch.memory,
         }

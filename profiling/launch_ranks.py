@@ -9,61 +9,25 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 
 from profiling import launch_report, ranks
 from profiling.errors import UsageError
+from profiling.launch_plan import Launch, Ranks, report_of
 from profiling.launch_workloads import OF_RANKS, refuse
+from profiling.notes import Told, folder_of
 from profiling.nsys import Nsys
 from profiling.progress import steps_bar
-from profiling.rank import Told, folder_of
 from profiling.report_place import SUFFIXES, check_free, publish_all, scratch
 from profiling.settings import MODES, OPTIMIZERS, Settings
-
-if TYPE_CHECKING:
-    from profiling.launch import Launch
 
 FUNCTION: Final = "profiling.rank_steps:record"
 DEFAULT_STRATEGY: Final = "overlapped"
 TIMEOUT_S: Final = 600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranks:
-    """How many ranks train, and how together.
-
-    Attributes:
-        strategy: one of `model.parallel.accounting.ALL_STRATEGIES`, but ``none``.
-        bucket_mb: of ``bucketed``, in 10^6 bytes; None takes torch's.
-        backend: ``gloo`` or ``nccl``.
-        timeout_s: from the start of the processes to the end of the last.
-    """
-
-    count: int
-    strategy: str
-    bucket_mb: float | None
-    backend: str
-    timeout_s: float
-
-    def describe(self) -> str:
-        """Return all of it in a few words."""
-        buckets = "" if self.bucket_mb is None else f" {self.bucket_mb:g} MB"
-        return f"on each of {self.count} ranks, {self.strategy}{buckets}, {self.backend}"
-
-    def facts(self, rank: int, settings: Settings) -> dict[str, str]:
-        """Return what the report of a rank tells besides; its ``batch`` is that of this rank."""
-        known = {
-            "rank": str(rank),
-            "world_size": str(self.count),
-            "strategy": self.strategy,
-            "backend": self.backend,
-            "global_batch": str(self.count * settings.batch),
-        }
-        return known | ({} if self.bucket_mb is None else {"bucket_mb": f"{self.bucket_mb:g}"})
 
 
 def choose(arguments: argparse.Namespace, device: str) -> Ranks | None:
@@ -139,18 +103,7 @@ def check_memory(settings: Settings, chosen: Ranks) -> None:
         parallel_benchmark_options.check_memory(settings, chosen.count)
 
 
-def report_of(launch: "Launch", rank: int) -> Path:
-    """Return where the report of a rank goes."""
-    return launch.reports / f"{launch.name}.rank{rank}.sqlite"
-
-
-def reports_of(launch: "Launch") -> list[Path]:
-    """Return where the reports go, in order of rank."""
-    assert launch.ranks, "asked of ranks only"
-    return [report_of(launch, rank) for rank in range(launch.ranks.count)]
-
-
-def earlier(launch: "Launch") -> list[Path]:
+def earlier(launch: Launch) -> list[Path]:
     """Return the files of an earlier set of this name; it may have had more ranks."""
     suffixes = "|".join(map(re.escape, SUFFIXES))
     pattern = re.compile(rf"{re.escape(launch.name)}\.rank[0-9]+({suffixes})")
@@ -159,7 +112,7 @@ def earlier(launch: "Launch") -> list[Path]:
     return sorted(path for path in launch.reports.iterdir() if pattern.fullmatch(path.name))
 
 
-def record(launch: "Launch") -> list[Path]:
+def record(launch: Launch) -> list[Path]:
     """Make the reports of all ranks, or leave everything as it was.
 
     Returns:
@@ -185,7 +138,7 @@ def record(launch: "Launch") -> list[Path]:
         return reports
 
 
-def _run(launch: "Launch", chosen: Ranks, folder: Path) -> list[dict[str, Any]]:
+def _run(launch: Launch, chosen: Ranks, folder: Path) -> list[dict[str, Any]]:
     settings = launch.settings
     assert isinstance(settings, Settings), "ranks train"
 
@@ -220,7 +173,7 @@ def _run(launch: "Launch", chosen: Ranks, folder: Path) -> list[dict[str, Any]]:
         )
 
 
-def _make(launch: "Launch", rank: int, folder: Path, result: dict[str, Any]) -> Path:
+def _make(launch: Launch, rank: int, folder: Path, result: dict[str, Any]) -> Path:
     """Make the report of a rank, in its folder, or what is needed to make it elsewhere."""
     own = folder_of(folder, rank)
     launch_report.warn(result)
@@ -236,7 +189,7 @@ def _make(launch: "Launch", rank: int, folder: Path, result: dict[str, Any]) -> 
 
 
 @contextmanager
-def _set_aside(launch: "Launch", folder: Path) -> Iterator[None]:
+def _set_aside(launch: Launch, folder: Path) -> Iterator[None]:
     """Take an earlier set away, which comes back if what is inside fails.
 
     Raises:

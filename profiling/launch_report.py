@@ -5,20 +5,19 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from analysis.source.trace.convert import TraceError, convert
-from analysis.source.trace.names import recordable
 from profiling import child, memory_samples
 from profiling.backward import MOST_NODES
 from profiling.capture import TRACE_NAME
+from profiling.cli import shown
 from profiling.errors import LaunchError, one_line
+from profiling.launch_plan import Launch
+from profiling.names import recordable
 from profiling.nsys import Nsys
-from profiling.report_place import files_of, replace_report, shown
+from profiling.report_place import files_of, replace_report
 from profiling.run_notes import RunNotes
-
-if TYPE_CHECKING:
-    from profiling.launch import Launch
 
 RECORDING: Final = "recording"
 """What the report, and nsys' own file, are called in the folder of a run."""
@@ -136,14 +135,14 @@ def warn(result: dict[str, Any]) -> None:
         )
 
 
-def costs(launch: "Launch", result: dict[str, Any]) -> list[list[object]]:
+def costs(launch: Launch, result: dict[str, Any]) -> list[list[object]]:
     """Return the costs of the ranges, by the names that the report has them under."""
     if launch.nsys:
         return list(result["costs"])
     return [[recordable(name), *rest] for name, *rest in result["costs"]]
 
 
-def facts(launch: "Launch", result: dict[str, Any]) -> dict[str, object]:
+def facts(launch: Launch, result: dict[str, Any]) -> dict[str, object]:
     """Return what the report tells of the run: rows of TOOLKIT_RUN."""
     known: dict[str, object] = {
         "recorder": launch.recorder,
@@ -164,7 +163,7 @@ def facts(launch: "Launch", result: dict[str, Any]) -> dict[str, object]:
 
 
 def notes(
-    launch: "Launch", result: dict[str, Any], folder: Path, more: dict[str, str] | None = None
+    launch: Launch, result: dict[str, Any], folder: Path, more: dict[str, str] | None = None
 ) -> RunNotes:
     """Return what a report gets besides what was recorded.
 

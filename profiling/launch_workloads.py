@@ -7,14 +7,12 @@ for the process which runs it, describe themselves, and give the facts for the r
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from profiling.cli import count
 from profiling.errors import UsageError
+from profiling.model_options import Adder
 from profiling.settings import SHAPE_FIELDS
-
-if TYPE_CHECKING:
-    from profiling.options import Adder
 
 TRAINING: Final = "training"
 LAYERS: Final = "layers"
@@ -70,7 +68,7 @@ class RunSettings(Protocol):
         """Return what a report must tell of the run."""
 
 
-def add_workload(parser: "Adder") -> None:
+def add_workload(parser: Adder) -> None:
     """Add which workload to run, and what the models of the others are."""
     parser.add_argument("--workload", choices=tuple(MODULES), help=f"(default: {TRAINING})")
     parser.add_argument("--model", metavar="NAME", help="of layers or generation: name or folder")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from profiling import names
 from profiling.attention_wraps import spans_only, watched
-from profiling.capture import capture
+from profiling.capture import capture, told
 from profiling.errors import LaunchError
 from profiling.forward_memory import check
 from profiling.layer_parts import find_layers
@@ -27,7 +27,6 @@ from profiling.progress import steps_bar
 from profiling.spans import annotate, recording, span
 from profiling.timing_configs import Shape
 from profiling.words import runs
-from profiling.workload import told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -26,10 +26,10 @@ from analysis.show import pictures
 from analysis.show.cli import put, say
 from profiling import isolated, result_file
 from profiling.cli import Parser, add_output, command_line, count, listed, one_of, run, seed
-from profiling.errors import LaunchError, UsageError
+from profiling.errors import LaunchError, OutOfMemory, UsageError
 from profiling.machine import choose_device
 from profiling.memory_tables import DONE, FAILED, OOM, TABLES, Result, outcome
-from profiling.options import DEFAULT_SIZE, add_shape, add_ways
+from profiling.model_options import DEFAULT_SIZE, add_shape, add_ways
 from profiling.progress import steps_bar
 from profiling.settings import MODES, PRECISIONS, SHAPE_FIELDS, Settings, shape
 
@@ -143,7 +143,7 @@ def measured(spec: dict[str, Any], limit_bytes: int | None) -> Result:
     what = f"{settings.precision}, context {settings.context}"
     try:
         return isolated.run("profiling.memory_run", spec, limit_bytes=limit_bytes)
-    except isolated.OutOfMemory as error:
+    except OutOfMemory as error:
         failure = {"outcome": OOM, "message": f"{what}: {error}"}
     except LaunchError as error:
         failure = {"outcome": FAILED, "message": f"{what}: {error}"}

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Final
 from torch.autograd.graph import Node, saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from profiling.backward import MOST_NODES
+from profiling.backward import MOST_NODES, stack
 from profiling.spans import recording
-from profiling.stack import stack
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from profiling.stack import OpenRange
+    from profiling.backward import OpenRange
 
 ACTIVATION: Final = "activation"
 PARAMETER: Final = "parameter"

@@ -8,14 +8,13 @@ from typing import Any
 
 from model.flash import tuning
 from profiling import fit, names
-from profiling.capture import capture
-from profiling.memory_run import range_memory
+from profiling.capture import capture, told
 from profiling.progress import steps_bar
+from profiling.range_memory import range_memory
 from profiling.settings import Settings
 from profiling.spans import recording, span
 from profiling.timing import synchronize
 from profiling.training import Training
-from profiling.workload import told
 
 
 def timed_ns(step: Callable[[], None], device: str) -> int:

@@ -103,3 +103,20 @@ def backward(name: str) -> str:
     ('softmax.backward', 'backward')
     """
     return BACKWARD if name == FORWARD else name + BACKWARD_SUFFIX
+
+
+def recordable(name: str) -> str:
+    """Return the name for a span that PyTorch's profiler records unchanged.
+
+    Kineto (PyTorch 2.13) writes quotes as they are, which is no JSON; turns a backslash into a
+    slash, in metadata too, which breaks every escape; drops line feeds; and calls a name with other
+    than printable ASCII ``unknown``. Spans must push names that survive, and list their payloads
+    under those.
+
+    >>> recordable("ffn"), recordable('layer "a"'), recordable("größe")
+    ('ffn', "layer 'a'", 'gr??e')
+    """
+    if name.isascii() and name.isprintable() and '"' not in name and "\\" not in name:
+        return name
+    spelled = name.replace('"', "'").replace("\\", "/")
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in spelled)

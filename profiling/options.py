@@ -2,13 +2,13 @@
 
 import argparse
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from profiling.cli import Parser, count, count_or_none, positive, seed
 from profiling.errors import UsageError
 from profiling.launch_workloads import OF_RANKS, OWN, TRAINING, add_workload, refuse
+from profiling.model_options import DEFAULT_SIZE, Adder, add_shape, add_variants
 from profiling.settings import (
     ATTENTIONS,
     COMPILE_MODES,
@@ -25,7 +25,6 @@ from profiling.settings import (
 if TYPE_CHECKING:
     from model.config import ModelConfig
 
-DEFAULT_SIZE: Final = "small"
 OF_THE_MODEL: Final = {
     "size": DEFAULT_SIZE,
     **dict.fromkeys(SHAPE_FIELDS),
@@ -51,9 +50,6 @@ FLASH_ATTENTION_2: Final = "flash_attention_2"
 """What transformers calls the flash-attn package's attention: of language models' workloads."""
 
 LONGEST_NAME: Final = 100
-
-Adder = argparse.ArgumentParser | argparse._ArgumentGroup
-"""What options are added to."""
 
 
 def parser(description: str, reports: Path) -> argparse.ArgumentParser:
@@ -93,16 +89,6 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
     return made
 
 
-def add_shape(parser: Adder) -> None:
-    """Add a size of the table and the hyperparameters that may differ from it."""
-    parser.add_argument(
-        "--size", help="tiny, small, medium, large, xl, xl-2026, 2.7B or 10B (default: small)"
-    )
-    for field in SHAPE_FIELDS:
-        flag = "--" + field.replace("_", "-")
-        parser.add_argument(flag, type=count, metavar="N", help="instead of the size's own")
-
-
 def add_ranks(parser: Adder) -> None:
     """Add how many ranks train, and how together."""
     parser.add_argument(
@@ -118,52 +104,6 @@ def add_ranks(parser: Adder) -> None:
     )
     parser.add_argument(
         "--timeout", type=positive, metavar="S", help="of ranks, in seconds (default: 600)"
-    )
-
-
-def add_variants(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
-    """Add how the model computes: precision, attention, compiler, optimizer, checkpoints."""
-    add_precision(parser)
-    add_ways(parser, attentions)
-
-
-def add_precision(parser: Adder) -> None:
-    """Add in what precision the model computes."""
-    parser.add_argument("--dtype", choices=DTYPES, help="of the weights (default: float32)")
-    parser.add_argument(
-        "--autocast", choices=DTYPES[1:], help="cast matrix products; the weights keep their dtype"
-    )
-    parser.add_argument(
-        "--tf32", action="store_true", default=None, help="float32 products in TF32 (GPU)"
-    )
-
-
-def add_ways(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
-    """Add how the same is computed in other ways: attention, compiler, optimizer, checkpoints."""
-    parser.add_argument("--attention", choices=attentions, help="(default: eager)")
-    parser.add_argument(
-        "--compile", action="store_true", default=None, help="by torch.compile; its ranges go"
-    )
-    add_compiler(parser)
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how AdamW runs (torch's default)")
-    parser.add_argument(
-        "--checkpoint",
-        type=count_or_none,
-        metavar="N",
-        help="keep the input of every N blocks only, and run them again (default: 0, keep all)",
-    )
-
-
-def add_compiler(parser: Adder) -> None:
-    """Add how it is compiled, where it is."""
-    parser.add_argument(
-        "--compile-mode", choices=COMPILE_MODES, help="of torch.compile (default: default)"
-    )
-    parser.add_argument(
-        "--compile-scope",
-        choices=COMPILE_SCOPES,
-        help="one graph of the model, or one for all blocks, in a fraction of the time to compile "
-        "(default: model)",
     )
 
 

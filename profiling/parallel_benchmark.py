@@ -28,6 +28,7 @@ import torch
 
 from profiling import cli, ranks, result_file
 from profiling.errors import LaunchError
+from profiling.notes import Told
 from profiling.parallel_benchmark_options import backend, parser, rank_settings, strategies
 from profiling.parallel_benchmark_table import (
     DONE,
@@ -38,7 +39,6 @@ from profiling.parallel_benchmark_table import (
     table,
 )
 from profiling.progress import StepsBar, steps_bar
-from profiling.rank import Told
 from profiling.settings import Settings
 from profiling.spread import Spread
 

@@ -8,9 +8,8 @@ from model.parallel.accounting import ALL_STRATEGIES
 from profiling import cli, fit
 from profiling.errors import LaunchError, UsageError
 from profiling.machine import available_bytes, choose_device
-from profiling.options import DEFAULT_SIZE, add_shape
+from profiling.model_options import DEFAULT_SIZE, Adder, add_shape
 from profiling.parallel_training import Strategy
-from profiling.rank_options import add_timing
 from profiling.settings import DTYPES, SHAPE_FIELDS, Settings, shape
 
 BUCKETED: Final = "bucketed"
@@ -137,3 +136,23 @@ def check_memory(settings: Settings, ranks: int) -> None:
             f"{settings.context}) need about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB "
             "are free; use a smaller --size, --batch or --context, or fewer --ranks"
         )
+
+
+def add_timing(parser: Adder, timeout_s: float, each: str) -> None:
+    """Add how many steps are timed, how long they may take, and where the ranks meet.
+
+    Args:
+        parser: the parser, or a group of it.
+        timeout_s: the time limit where none is given, in seconds.
+        each: what the limit is for.
+    """
+    parser.add_argument("--steps", type=cli.count, default=10, metavar="N", help="timed (10)")
+    parser.add_argument("--warmup", type=cli.count_or_none, default=5, metavar="N", help="(5)")
+    parser.add_argument(
+        "--timeout",
+        type=cli.positive,
+        default=timeout_s,
+        metavar="S",
+        help=f"for {each}, in seconds ({timeout_s:.0f})",
+    )
+    parser.add_argument("--port", type=cli.count, default=0, help="where ranks meet (a free one)")

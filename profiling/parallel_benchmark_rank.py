@@ -10,9 +10,9 @@ from model.config import ModelConfig
 from model.parallel import process_group
 from model.parallel.collectives import observing
 from profiling import fit
+from profiling.notes import Tell
 from profiling.parallel_meter import Meter, PeakMemory
 from profiling.parallel_training import ParallelTraining, Strategy
-from profiling.rank import Tell
 from profiling.settings import Settings
 from profiling.timing import synchronize, time_parts
 

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.table import Table
-from profiling import benchmark_run, cli, isolated, precision_components, result_file
+from profiling import benchmark_isolated, cli, isolated, precision_components, result_file
 from profiling.benchmark_file import PARTIAL
 from profiling.benchmark_options import Request, add_model, add_steps, request
-from profiling.errors import LaunchError, UsageError
-from profiling.options import add_ways
+from profiling.errors import LaunchError, OutOfMemory, UsageError
+from profiling.model_options import add_ways
 from profiling.precision_table import (
     OK,
     OUT_OF_MEMORY,
@@ -78,7 +78,7 @@ def outcome(module: str, asked: Request, precision: str) -> Outcome:
     spec = {"settings": asdict(chosen), "learning_rate": asked.learning_rate}
     try:
         return Outcome(precision, OK, found=isolated.run(module, spec))
-    except isolated.OutOfMemory as error:
+    except OutOfMemory as error:
         return Outcome(precision, OUT_OF_MEMORY, str(error))
     except LaunchError as error:
         return Outcome(precision, UNAVAILABLE, str(error))
@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_output(arguments)
     if asked.on_cpu_for_want_of_cuda:
         print("note: no CUDA device is here; running on the CPU", file=sys.stderr)
-    module = precision_components if arguments.components else benchmark_run
+    module = precision_components if arguments.components else benchmark_isolated
     done: list[Outcome] = []
     interrupted = False
     try:

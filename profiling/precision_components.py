@@ -20,9 +20,9 @@ from torch.utils._pytree import tree_leaves
 
 from analysis.knowledge.number_formats import OF_DTYPE
 from profiling import names
+from profiling.backward import stack
 from profiling.settings import Settings, shape
 from profiling.spans import recording
-from profiling.stack import stack
 from profiling.training import Training
 
 BATCH: Final = 2

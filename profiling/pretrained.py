@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from profiling.byte_tokenizer import byte_tokenizer
 from profiling.cli import is_out_of_memory
 from profiling.errors import LaunchError, UsageError
 from profiling.machine import available_bytes, choose_device
 from profiling.model_source import from_disk_or_hub, short
-from profiling.random_model import config_of, random_model, weight_count
+from profiling.random_model import byte_tokenizer, config_of, random_model, weight_count
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

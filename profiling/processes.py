@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from profiling.report_place import shown
+from profiling.cli import shown
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 

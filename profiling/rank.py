@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -19,22 +19,22 @@ from typing import Any, Final
 import psutil
 
 from analysis.show.interrupts import Raised
-from profiling.workload import PLAN_NAME, RESULT_NAME, leave, leave_failure
+from profiling.notes import (
+    PLAN_NAME,
+    RESULT_NAME,
+    TOLD_NAME,
+    Tell,
+    Told,
+    folder_of,
+    leave,
+    leave_failure,
+)
 
-TOLD_NAME: Final = "told.jsonl"
 _WATCH_S: Final = 1.0
 
-Told = Mapping[str, Any]
-Tell = Callable[[Told], None]
-"""Takes what is to be known of a rank before it ends: anything that JSON holds."""
 
 RankFunction = Callable[[dict[str, Any], Tell], dict[str, Any]]
 """What a rank runs: with arguments that all ranks share, to a result that JSON holds."""
-
-
-def folder_of(folder: Path, rank: int) -> Path:
-    """Return where a rank leaves its notes."""
-    return folder / f"rank-{rank}"
 
 
 def main(argv: list[str]) -> int:

@@ -10,14 +10,13 @@ import torch.distributed as dist
 from model.flash import tuning
 from model.parallel import process_group
 from profiling import fit, names
-from profiling.capture import capture
+from profiling.capture import capture, told
 from profiling.machine import facts
 from profiling.model_steps import timed_ns
+from profiling.notes import Tell, folder_of
 from profiling.parallel_training import ParallelTraining, Strategy
-from profiling.rank import Tell, folder_of
 from profiling.settings import Settings
 from profiling.spans import recording, span
-from profiling.workload import told
 
 
 def record(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:

@@ -24,9 +24,8 @@ import torch.distributed as dist
 from profiling import child
 from profiling.cli import OUT_OF_MEMORY
 from profiling.errors import LaunchError
+from profiling.notes import FAILURE_NAME, PLAN_NAME, RESULT_NAME, TOLD_NAME, Told, folder_of
 from profiling.processes import child_environment, python_command
-from profiling.rank import TOLD_NAME, Told, folder_of
-from profiling.workload import FAILURE_NAME, PLAN_NAME, RESULT_NAME
 
 HOST: Final = "127.0.0.1"
 LOG_NAME: Final = "log"

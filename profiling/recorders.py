@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import nvtx
 import torch
 
-from analysis.source.trace.names import recordable
+from profiling.names import recordable
 
 INJECTION_VARIABLE: Final = "NVTX_INJECTION64_PATH"
 """Set by a profiler (nsys does) in the process whose NVTX calls it listens to."""

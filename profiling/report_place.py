@@ -123,11 +123,5 @@ def check_free(*paths: Path, overwrite: bool) -> None:
             raise LaunchError(_taken(path))
 
 
-def shown(path: Path) -> Path:
-    """Return a path as a person would type it here."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
-
-
 def _taken(path: Path) -> str:
     return f"{path}: exists; {ELSEWHERE}"

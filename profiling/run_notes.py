@@ -6,12 +6,15 @@ recording, in NAME.qdstrm.json, and `python -m profiling.complete` adds them.
 
 import hashlib
 import json
+import sqlite3
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from profiling import run_facts
+from analysis.source.trace import schema
 from profiling.errors import LaunchError, one_line
 from profiling.nsys import check_ranges_arrived
 from profiling.report_place import NOTES
@@ -51,7 +54,7 @@ class RunNotes:
         if self.facts["recorder"] == NSYS:
             version, nvtx = self.facts[NSYS], self.facts.get("nvtx", "")
             check_ranges_arrived(report, self.pushed, version, nvtx)
-        run_facts.add(report, self.facts | self._add_memory(report), self.costs)
+        add_run_facts(report, self.facts | self._add_memory(report), self.costs)
 
     def _add_memory(self, report: Path) -> dict[str, object]:
         if self.memory is None:
@@ -133,3 +136,18 @@ def _digest(recording: Path, size: int) -> str:
             digest.update(piece)
             left -= len(piece)
     return digest.hexdigest()
+
+
+def add_run_facts(
+    report: Path, facts: Mapping[str, object], costs: Sequence[Sequence[object]]
+) -> None:
+    """Add facts and range costs to a report; lists are kept as JSON."""
+    rows = [
+        (key, value if isinstance(value, str) else json.dumps(value))
+        for key, value in facts.items()
+    ]
+    with closing(sqlite3.connect(report)) as connection, connection:
+        schema.create(connection, "TOOLKIT_RUN")
+        connection.executemany("INSERT OR REPLACE INTO TOOLKIT_RUN VALUES (?, ?)", rows)
+        if costs:
+            schema.insert(connection, "TOOLKIT_RANGE_COST", costs)

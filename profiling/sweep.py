@@ -20,7 +20,7 @@ from analysis.show.cli import say
 from analysis.show.render import visible
 from profiling import isolated, sweep_plan
 from profiling.cli import command_line, run, write
-from profiling.errors import LaunchError
+from profiling.errors import LaunchError, OutOfMemory
 from profiling.machine import device_name
 from profiling.progress import steps_bar
 from profiling.result_file import check_writable
@@ -61,8 +61,8 @@ def measure(plan: Plan, store: Store, command: str) -> tuple[list[Row], int]:
 def _measured(settings: Settings, limit_bytes: int | None, command: str) -> Row:
     spec: dict[str, Any] = {"settings": asdict(settings), "command": command}
     try:
-        result = isolated.run("profiling.benchmark_run", spec, limit_bytes=limit_bytes)
-    except isolated.OutOfMemory as error:
+        result = isolated.run("profiling.benchmark_isolated", spec, limit_bytes=limit_bytes)
+    except OutOfMemory as error:
         return Row(settings, OOM, str(error), None, limit_bytes)
     except LaunchError as error:
         return Row(settings, FAILED, str(error), None, limit_bytes)

@@ -11,7 +11,7 @@ from profiling.benchmark_options import MODES
 from profiling.cli import Parser, add_output, count, count_or_none, listed, one_of, positive, seed
 from profiling.errors import UsageError
 from profiling.machine import choose_device
-from profiling.options import add_compiler
+from profiling.model_options import add_compiler
 from profiling.settings import (
     ATTENTIONS,
     COMPILE_MODES,

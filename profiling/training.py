@@ -12,10 +12,13 @@ from model import TransformerLM
 from model.flash.availability import FlashUnavailable, check_available
 from model.flops import adamw
 from model.transformer import next_token_loss
-from profiling import compiler, names
+from profiling import names
 from profiling.errors import LaunchError
-from profiling.settings import CUDA_GRAPHS, OPTIMIZERS, Settings
+from profiling.settings import BLOCK, COMPILE_MODES, CUDA_GRAPHS, OPTIMIZERS, Settings
 from profiling.spans import span
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""A loss of logits and targets."""
 
 LEARNING_RATE: Final = 3e-4
 ZERO_GRAD: Final = "zero_grad"
@@ -64,14 +67,14 @@ class Training:
             tokens = torch.randint(0, settings.config.vocab_size, shape)
         self.inputs, self.targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
         self.model: nn.Module = made
-        self._loss_of: compiler.Loss = next_token_loss
+        self._loss_of: Loss = next_token_loss
         if settings.compile:
             # The mask is cached for eager attention; what is compiled makes its own.
             warnings.filterwarnings("ignore", message="(?s).*lru_cache")
             # On a GPU the compiler finds fault with products in float32: the settings say which.
             warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
-            self.model = compiler.compiled(made, settings)
-            self._loss_of = compiler.compiled_loss(settings)
+            self.model = compiled(made, settings)
+            self._loss_of = compiled_loss(settings)
         self.optimizer: torch.optim.Optimizer | None = None
         self.updated_numbers = settings.config.parameter_count
         if optimizer and settings.mode == "train":
@@ -113,13 +116,13 @@ class Training:
 
     def infer(self) -> None:
         """Run the forward pass alone, for no gradient."""
-        compiler.mark_step(self.settings)
+        mark_step(self.settings)
         with span(names.FORWARD), torch.no_grad(), self._autocast():
             self.model(self.inputs)
 
     def forward(self) -> None:
         """Run the forward pass to the loss."""
-        compiler.mark_step(self.settings)
+        mark_step(self.settings)
         with span(names.FORWARD), self._autocast():
             self._loss = self._loss_of(self.model(self.inputs), self.targets)
 
@@ -173,3 +176,46 @@ def check(settings: Settings) -> None:
             check_available(torch.device(settings.device))
         except FlashUnavailable as error:
             raise LaunchError(str(error)) from None
+
+
+def compiled(made: TransformerLM, settings: Settings) -> nn.Module:
+    """Return a model that compiles itself with its first forward pass.
+
+    As one graph, the compiler fuses across blocks, and its work grows with their number. Block by
+    block, all blocks share the code of the first ("regional compilation" in PyTorch's tutorials),
+    and work is fused only inside them. In both the loss is compiled by itself.
+
+    Args:
+        made: on its device; block by block it becomes the compiled model.
+        settings: of the run.
+    """
+    # Made while the compiler traces, the tables would be made by every step of every block, and
+    # with the second step, which finds them there, everything would be compiled again.
+    dtype = getattr(torch, settings.autocast or settings.dtype)
+    made.prepare(settings.context, torch.empty(0, dtype=dtype, device=settings.device))
+    if settings.compile_scope != BLOCK:
+        return torch.compile(made, **compile_options(settings))  # type: ignore[return-value]
+    for part in (*made.blocks, made.final_norm):
+        part.compile(**compile_options(settings))
+    return made
+
+
+def compiled_loss(settings: Settings) -> Loss:
+    """Return the loss of the model's logits, which compiles itself likewise."""
+    loss: Loss = torch.compile(next_token_loss, **compile_options(settings))
+    return loss
+
+
+def compile_options(settings: Settings) -> dict[str, Any]:
+    """Return the arguments of torch.compile."""
+    default = settings.compile_mode == COMPILE_MODES[0]
+    return {} if default else {"mode": settings.compile_mode}
+
+
+def mark_step(settings: Settings) -> None:
+    """Tell CUDA graphs that a step begins, and the results of the last are needed no more.
+
+    By themselves they take every compiled part for a step that runs without gradients.
+    """
+    if settings.compile and settings.compile_mode == CUDA_GRAPHS:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch's

@@ -10,25 +10,15 @@ a script may have a module of that name beside it.
 
 import importlib
 import json
-import os
 import runpy
 import sys
-import traceback
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from analysis.show.interrupts import Raised
-from profiling.backward import too_deep
-from profiling.capture import capture
+from profiling.capture import capture, told
 from profiling.machine import facts
-from profiling.recorders import Recorder
-from profiling.spans import costs
-
-PLAN_NAME: Final = "plan.json"
-SETTINGS_NAME: Final = "settings.json"
-RESULT_NAME: Final = "result.json"
-FAILURE_NAME: Final = "failure.json"
+from profiling.notes import PLAN_NAME, RESULT_NAME, SETTINGS_NAME, leave, leave_failure
 
 
 def run_script(plan: dict[str, Any], arguments: list[str], folder: Path) -> dict[str, Any]:
@@ -45,31 +35,6 @@ def run_script(plan: dict[str, Any], arguments: list[str], folder: Path) -> dict
     return told(ranges)
 
 
-def told(ranges: Recorder) -> dict[str, Any]:
-    """Return what the recorder and the spans know at the end."""
-    return {"pushed": ranges.pushed(), "costs": costs(), "too_deep": too_deep()}
-
-
-def leave(path: Path, content: dict[str, Any]) -> None:
-    """Write a note for the launcher, whole or not at all."""
-    draft = path.with_suffix(".part")
-    draft.write_text(json.dumps(content))
-    os.replace(draft, path)
-
-
-def leave_failure(folder: Path) -> None:
-    """Make an uncaught exception leave a note for the launcher instead of a traceback."""
-
-    def note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        frames = traceback.extract_tb(trace)
-        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-        text = str(error).strip().splitlines()
-        message = text[0] if text else ""
-        leave(folder / FAILURE_NAME, {"kind": kind.__name__, "message": message, "place": place})
-
-    sys.excepthook = note
-
-
 def main(argv: list[str]) -> int:
     """Run what the folder's plan says, and leave the result there."""
     folder, arguments = Path(argv[0]), argv[2:]
@@ -78,9 +43,7 @@ def main(argv: list[str]) -> int:
     if plan["script"]:
         result = run_script(plan, arguments, folder)
     else:
-        from profiling.launch_workloads import MODULES
-
-        module = importlib.import_module(MODULES[plan["workload"]])
+        module = importlib.import_module(plan["module"])
         more = {"memory": True} if plan["memory"] else {}
         result = module.run(folder / SETTINGS_NAME, plan["recorder"], folder, **more)
     leave(folder / RESULT_NAME, {**result, "facts": facts(plan["device"])})

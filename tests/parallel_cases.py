@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from model import ModelConfig
 from model.parallel import process_group
 from model.parallel.collectives import observing
-from profiling.rank import Tell
+from profiling.notes import Tell
 
 TINY = ModelConfig(d_model=16, d_ff=24, num_layers=2, num_heads=2, vocab_size=33)
 MODULES = (

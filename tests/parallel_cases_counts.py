@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from model.parallel import STRATEGIES, DataParallel, FullyShardedDataParallel, process_group
-from profiling.rank import Tell
+from profiling.notes import Tell
 from tests.parallel_cases import own, parameters
 from tests.parallel_cases_data import adamw, train, trained_alone
 from tests.sharded_training import MODELS

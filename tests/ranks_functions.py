@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from model.parallel import ParallelError, process_group
 from model.parallel.collectives import all_reduce
-from profiling.rank import Tell
+from profiling.notes import Tell
 
 
 def add(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from profiling.backward import stack
 from profiling.spans import annotate, recording, span
-from profiling.stack import stack
 from tests.made.runs.recorded import Recorded
 
 

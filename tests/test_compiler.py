@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from profiling import compiler, fit, options
+from profiling import fit, options
 from profiling.errors import LaunchError, UsageError
 from profiling.settings import COMPILE_MODES, COMPILE_SCOPES, CUDA_GRAPHS, Settings, shape
-from profiling.training import Training, check
+from profiling.training import Training, check, compiled, mark_step
 from tests.test_training import weights
 
 # What torch says while it compiles; of gradients, where it only looks whether there are any.
@@ -143,7 +143,7 @@ def test_a_step_of_cuda_graphs_says_that_it_begins(monkeypatch: pytest.MonkeyPat
     begun: list[str] = []
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append("step"))
     for mode in COMPILE_MODES:
-        compiler.mark_step(settings(compile_mode=mode))
+        mark_step(settings(compile_mode=mode))
     assert begun == ["step"]
     training = Training(settings(compile=False))
     training.settings = replace(settings(), compile_mode=CUDA_GRAPHS)
@@ -166,7 +166,7 @@ def test_tables_are_made_ahead_in_the_format_of_queries() -> None:
     for autocast in (None, "bfloat16"):
         training = Training(settings(compile=False, autocast=autocast))
         made = training.model
-        compiler.compiled(made, replace(training.settings, compile=True))  # type: ignore[arg-type]
+        compiled(made, replace(training.settings, compile=True))  # type: ignore[arg-type]
         rope = made.blocks[0].attention.rope  # type: ignore[union-attr, index]
         ahead = rope._tables
         training.step()

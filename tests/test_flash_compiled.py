@@ -8,8 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from model.flash.arguments import constants
-from model.flash.tiles import HALF, IEEE, TF32, Pass, Tiling, candidates, masked_tiles
+from model.flash.tiles import HALF, IEEE, TF32, Pass, Tiling, candidates, constants, masked_tiles
 
 triton = pytest.importorskip("triton")
 

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import Report
 from analysis.source.trace.convert import convert
-from profiling import generation, generation_pair, generation_workload, names, run_facts
+from profiling import generation, generation_pair, generation_workload, names
 from profiling.capture import TRACE_NAME
 from profiling.generation_pair import Models
 from profiling.generation_pipeline import generate
@@ -17,6 +17,7 @@ from profiling.generation_profile import Files
 from profiling.generation_record import timing
 from profiling.generation_run import encode
 from profiling.generation_workload import GenerationSettings
+from profiling.run_notes import add_run_facts
 from tests.c2c_pair import BASE_LAYERS, PROMPT, TEACHER_LAYERS, saved_pair
 
 TOKENS = 4
@@ -171,7 +172,7 @@ def test_as_a_workload_warm_up_and_steps_are_recorded(models: Models, tmp_path: 
     assert result["generated_tokens"] == 3
     report = tmp_path / "report.sqlite"
     convert(tmp_path / TRACE_NAME, report)
-    run_facts.add(report, settings.facts(), result["costs"])
+    add_run_facts(report, settings.facts(), result["costs"])
     found = tree(report)
     assert found["step/generation"] == 2
     assert found["warmup/generation"] == 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.c2c import clone_cache
-from profiling import generation_watch, names
+from profiling import generation_pipeline, names
 from profiling.generation_pair import Models, Ready
 from profiling.generation_pipeline import generate
 from profiling.generation_record import TIMING_KEYS, timing
@@ -178,8 +178,8 @@ def test_on_a_gpu_parts_are_between_events_that_are_read_when_all_is_done(
     def wait(_: str) -> None:
         fake.waits += 1
 
-    monkeypatch.setattr(generation_watch, "synchronize", wait)
-    real = generation_watch.Watch
+    monkeypatch.setattr(generation_pipeline, "synchronize", wait)
+    real = generation_pipeline.Watch
     monkeypatch.setattr(
         "profiling.generation_pipeline.Watch", lambda _, clock: real("cuda:0", clock)
     )

@@ -10,9 +10,10 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from profiling import isolated
-from profiling.errors import LaunchError, UsageError
+from profiling.errors import LaunchError, OutOfMemory, UsageError
 from tests.made.runs.launched import ROOT
 
 MODULE = "tests.test_isolated"
@@ -26,15 +27,13 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
             print("on stdout, which nobody reads")
             return {"spec": spec, "pid": os.getpid(), "parent": os.getppid()}
         case "allocate":
-            import torch
-
             return {"bytes": torch.ones(spec["bytes"] // 4).nbytes}
         case "list":
             return {"length": len(bytearray(spec["bytes"]))}
         case "launch error":
             raise LaunchError("the disk is full; make room")
         case "too large":
-            raise isolated.OutOfMemory("about 9 GiB are needed and 1 GiB is free")
+            raise OutOfMemory("about 9 GiB are needed and 1 GiB is free")
         case "usage error":
             raise UsageError("no size is called 'huge'")
         case "bug":
@@ -65,12 +64,12 @@ def test_the_result_comes_from_another_process() -> None:
 def test_a_limit_lets_through_what_fits_and_tells_out_of_memory(do: str) -> None:
     spec = {"do": do, "bytes": 64 * MIB}
     assert 64 * MIB in isolated.run(MODULE, spec, limit_bytes=512 * MIB).values()
-    with pytest.raises(isolated.OutOfMemory, match="out of memory"):
+    with pytest.raises(OutOfMemory, match="out of memory"):
         isolated.run(MODULE, {**spec, "bytes": 600 * MIB}, limit_bytes=512 * MIB)
 
 
 def test_what_says_beforehand_that_it_cannot_fit_is_out_of_memory() -> None:
-    with pytest.raises(isolated.OutOfMemory, match="about 9 GiB are needed"):
+    with pytest.raises(OutOfMemory, match="about 9 GiB are needed"):
         run("too large")
 
 
@@ -83,15 +82,15 @@ def test_out_of_memory_is_told_from_every_other_failure() -> None:
     ):
         with pytest.raises(kind, match=said) as caught:
             run(name)
-        assert not isinstance(caught.value, isolated.OutOfMemory), name
+        assert not isinstance(caught.value, OutOfMemory), name
 
 
 def test_a_process_that_the_system_kills_was_out_of_memory() -> None:
-    with pytest.raises(isolated.OutOfMemory, match="killed, most likely out of memory"):
+    with pytest.raises(OutOfMemory, match="killed, most likely out of memory"):
         run("signal", name="SIGKILL")
     with pytest.raises(LaunchError, match="died of SIGTERM") as caught:
         run("signal", name="SIGTERM")
-    assert not isinstance(caught.value, isolated.OutOfMemory)
+    assert not isinstance(caught.value, OutOfMemory)
 
 
 def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from model import SIZES, flops
 from model.parallel import process_group
 from profiling import launch, launch_ranks, names, options
 from profiling.errors import LaunchError
+from profiling.launch_plan import Launch
+from profiling.notes import Tell
 from profiling.nsys import Nsys
-from profiling.rank import Tell
 from tests.made.runs.launched import ROOT, find_nsys, payloads, run_facts
 from tests.made.runs.launched import launch as launched
 from tests.test_launch_refusals import refused
@@ -168,16 +169,16 @@ def test_an_interruption_ends_all_ranks(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def prepared(folder: Path, *arguments: str) -> launch.Launch:
+def prepared(folder: Path, *arguments: str) -> Launch:
     given = options.parser("", folder).parse_args([*CPU, "--ranks", "2", *arguments])
     return launch.prepare(given, "")
 
 
-def made_up(kept: launch.Launch, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
+def made_up(kept: Launch, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
     """Record without ranks: each report is a word; if not ``whole``, the second is missing."""
     monkeypatch.setattr(launch_ranks, "_run", lambda *_: [{}, {}])
 
-    def make(launched: launch.Launch, rank: int, folder: Path, _: dict[str, Any]) -> Path:
+    def make(launched: Launch, rank: int, folder: Path, _: dict[str, Any]) -> Path:
         made = folder / f"rank-{rank}" / "recording.sqlite"
         if whole or rank == 0:
             made.write_bytes(b"new")

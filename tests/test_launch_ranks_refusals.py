@@ -8,6 +8,7 @@ import pytest
 
 from profiling import launch, launch_ranks, options, parallel_benchmark_options
 from profiling.errors import LaunchError
+from profiling.launch_plan import Ranks
 from profiling.settings import Settings
 from tests.made.runs.launched import ROOT
 from tests.test_launch_ranks import CPU
@@ -56,7 +57,7 @@ def test_a_script_and_other_workloads_have_no_ranks(
         assert (status, line) == (2, f"error: --ranks is of training, not of {workload}")
 
 
-def chosen(*arguments: str, device: str = "cpu") -> tuple[launch_ranks.Ranks | None, Settings]:
+def chosen(*arguments: str, device: str = "cpu") -> tuple[Ranks | None, Settings]:
     """Return what a command line says of ranks, and the settings of one."""
     given = options.parser("", Path()).parse_args(list(arguments))
     config = options.config(given)

@@ -8,9 +8,9 @@ import pytest
 
 from analysis.ranges import __main__ as ranges
 from analysis.source.trace.convert import convert
-from profiling import run_facts
 from profiling.layers_workload import LayersSettings
 from profiling.processes import child_environment, python_command
+from profiling.run_notes import add_run_facts
 from tests.tiny_qwen import save_tiny
 
 LAYERS = 3
@@ -39,7 +39,7 @@ def test_a_report_has_each_layer_under_its_step(
     assert len(result["step_ns"]) == len(result["unprofiled_step_ns"]) == STEPS
     report = tmp_path / "report.sqlite"
     convert(tmp_path / "trace.json", report, strict=False)
-    run_facts.add(report, settings.facts(), result["costs"])
+    add_run_facts(report, settings.facts(), result["costs"])
     assert ranges.main([str(report), "--tree", "--format", "json", "--exclude", "warmup"]) == 0
     counts = {row["range"]: row["instances"] for row in json.loads(capsys.readouterr().out)}
     times = STEPS * LAYERS

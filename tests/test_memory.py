@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from model import SIZES, memory
-from profiling import isolated, memory_run, names
+from profiling import isolated, names, range_memory
 from profiling import memory as measuring
 from profiling.cli import run
 from profiling.memory_run import INFERENCE
@@ -90,10 +90,10 @@ def test_a_forward_pass_alone_keeps_nothing() -> None:
 
 def test_formulas_are_silent_where_they_do_not_hold() -> None:
     plain = Settings.of(spec()["settings"])
-    assert memory_run.computed(plain)["spans"]
+    assert range_memory.computed(plain)["spans"]
     for change in ({"autocast": "bfloat16"}, {"compile": True}, {"checkpoint": 1}):
         other = Settings.of(spec(**change)["settings"])
-        assert memory_run.computed(other)["spans"] is None, change
+        assert range_memory.computed(other)["spans"] is None, change
 
 
 def test_the_command_prints_every_table_and_keeps_the_raw_figures(tmp_path: Path) -> None:

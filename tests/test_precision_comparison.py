@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from profiling import cli, isolated, names, precision
+from profiling.errors import OutOfMemory
 from profiling.precision_components import (
     BACKWARD_PRODUCTS,
     GRADIENTS,
@@ -175,7 +176,7 @@ def test_an_interruption_prints_the_rows_that_are_done(
 def test_if_nothing_can_be_run_the_command_fails(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faked(monkeypatch, isolated.OutOfMemory("out of memory; buy more"))
+    faked(monkeypatch, OutOfMemory("out of memory; buy more"))
     assert command("--precisions", "float32") == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[-1].split() == ["fp32", "OOM", "-", "-"]
@@ -185,7 +186,7 @@ def test_if_nothing_can_be_run_the_command_fails(
 def test_components_have_a_column_for_each_precision(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faked(monkeypatch, {"embedding": "fp32", "ffn": "bf16"}, isolated.OutOfMemory("full; wait"))
+    faked(monkeypatch, {"embedding": "fp32", "ffn": "bf16"}, OutOfMemory("full; wait"))
     arguments = ["--components", "--precisions", "bfloat16-autocast,float16", "--format", "csv"]
     assert cli.run(lambda: precision.main([*arguments, "--device", "cpu"])) == 0
     out, err = capsys.readouterr()

@@ -10,10 +10,9 @@ import torch
 from transformers import Qwen3ForCausalLM
 
 from profiling import pretrained
-from profiling.byte_tokenizer import END, SMALLEST, byte_tokenizer
 from profiling.errors import LaunchError, UsageError
 from profiling.pretrained import Loaded
-from profiling.random_model import PRESETS, config_of, weight_count
+from profiling.random_model import END, PRESETS, SMALLEST, byte_tokenizer, config_of, weight_count
 from tests.tiny_qwen import tiny_config
 
 

@@ -12,9 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 from model import SIZES, TransformerLM
 from model.transformer import next_token_loss
-from profiling.backward import _passes
+from profiling.backward import _passes, stack
 from profiling.spans import costs, is_recording, recording, span
-from profiling.stack import stack
 from tests.made.runs.recorded import Operators, Recorded
 
 TINY = SIZES["tiny"]

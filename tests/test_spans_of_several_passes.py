@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.autograd import Variable
 
 from profiling import backward
-from profiling.backward import BackwardRange
+from profiling.backward import BackwardRange, stack
 from profiling.spans import span
-from profiling.stack import stack
 from tests.made.runs.recorded import Recorded
 
 SOON_S = 30.0

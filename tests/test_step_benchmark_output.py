@@ -11,6 +11,7 @@ import torch
 
 from analysis.answers import __main__ as answers
 from analysis.show.render import duration
+from profiling.errors import OutOfMemory
 from profiling.training import Training
 from tests.made.runs.launched import ROOT
 from tests.step_benchmark import STEPS, TINY, command, kept, settings
@@ -154,7 +155,7 @@ def test_answers_reads_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_progress_comes_at_tenths(capsys: pytest.CaptureFixture[str]) -> None:
-    from profiling.benchmark_progress import lines
+    from profiling.benchmark import lines
 
     for done in range(1, 21):
         lines("steps", done, 20)
@@ -211,9 +212,9 @@ def test_as_a_module_it_runs_for_the_sweep_in_a_process_of_its_own() -> None:
     from profiling import isolated
 
     chosen = settings(mode="forward_backward", steps=2, warmup=0)
-    known = isolated.run("profiling.benchmark_run", {"settings": asdict(chosen)})
+    known = isolated.run("profiling.benchmark_isolated", {"settings": asdict(chosen)})
     assert known["settings"] == asdict(chosen)
     assert len(known["total_ns"]) == len(known["zero_grad_ns"]) == 2
     huge = asdict(settings(context=10**9))
-    with pytest.raises(isolated.OutOfMemory, match="GiB are free"):
-        isolated.run("profiling.benchmark_run", {"settings": huge})
+    with pytest.raises(OutOfMemory, match="GiB are free"):
+        isolated.run("profiling.benchmark_isolated", {"settings": huge})

@@ -14,7 +14,7 @@ import pytest
 
 from profiling import isolated, sweep
 from profiling.cli import run
-from profiling.errors import LaunchError
+from profiling.errors import LaunchError, OutOfMemory
 from profiling.processes import child_environment, python_command
 from profiling.spread import Spread
 
@@ -51,7 +51,7 @@ class Fake:
     def __call__(
         self, module: str, spec: dict[str, Any], *, limit_bytes: int | None = None
     ) -> dict[str, Any]:
-        assert module == "profiling.benchmark_run"
+        assert module == "profiling.benchmark_isolated"
         settings = spec["settings"]
         self.asked.append((settings["size"], settings["context"], settings["warmup"]))
         if error := self.fails(settings):
@@ -169,7 +169,7 @@ def test_what_was_measured_is_not_measured_again(
 
 def test_out_of_memory_ends_one_row(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     fake.fails = lambda settings: (
-        isolated.OutOfMemory("out of memory; use less") if settings["size"] == "small" else None
+        OutOfMemory("out of memory; use less") if settings["size"] == "small" else None
     )
     assert start(*FOUR, "--format", "json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import timing_cost
+from benchmarks.samples import interleaved
 from benchmarks.timing_cost import AGAIN, BARE, HEADER, SYNCHRONIZED, TIMED
-from benchmarks.turns import interleaved
 from profiling.training import Training
 from tests.step_benchmark import settings
 

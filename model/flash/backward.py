@@ -7,14 +7,17 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from model.flash.arguments import constants, precision, programs, rows
 from model.flash.tiles import (
     PADDED_QUERIES,
     STATISTICS,
     Pass,
     Tiling,
+    constants,
     masked_tiles,
     padded,
+    precision,
+    programs,
+    rows,
 )
 from model.flash.tuning import Kind, kind
 

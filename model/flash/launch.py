@@ -14,10 +14,20 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from model.flash import tuning
-from model.flash.arguments import constants, empty_like, precision, programs, rows, with_rows
 from model.flash.availability import check_available
 from model.flash.backward import LOG2_E, Backward, statistics
-from model.flash.tiles import PRODUCTS, TWO_PASSES, Tiling, masked_tiles
+from model.flash.tiles import (
+    PRODUCTS,
+    TWO_PASSES,
+    Tiling,
+    constants,
+    empty_like,
+    masked_tiles,
+    precision,
+    programs,
+    rows,
+    with_rows,
+)
 from model.flops import visible_pairs
 
 

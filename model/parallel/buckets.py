@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.parallel.errors import ParallelError
+from model.parallel.group import ParallelError
 
 MEGABYTE = 10**6
 

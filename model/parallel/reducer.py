@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model.parallel import buckets
 from model.parallel.collectives import Group, Pending, all_reduce
-from model.parallel.errors import ParallelError
+from model.parallel.group import ParallelError
 
 
 class Reducer:

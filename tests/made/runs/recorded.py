@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from profiling.stack import stack
+from profiling.backward import stack
 
 
 @dataclass

@@ -19,7 +19,8 @@ import pytest
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from analysis.source.trace.convert import convert, main
-from analysis.source.trace.names import recordable, short_name
+from analysis.source.trace.names import short_name
+from profiling.names import recordable
 from tests.made.tools import shared
 
 EVENT = {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 10, "tid": 11, "ts": 0, "dur": 1}

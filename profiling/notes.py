@@ -1,0 +1,56 @@
+"""Notes in a folder, by which one of our processes tells another what to do and what came of it."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+PLAN_NAME: Final = "plan.json"
+
+
+SETTINGS_NAME: Final = "settings.json"
+
+
+RESULT_NAME: Final = "result.json"
+
+
+FAILURE_NAME: Final = "failure.json"
+
+
+TOLD_NAME: Final = "told.jsonl"
+
+
+Told = Mapping[str, Any]
+
+
+Tell = Callable[[Told], None]
+"""Takes what is to be known of a rank before it ends: anything that JSON holds."""
+
+
+def folder_of(folder: Path, rank: int) -> Path:
+    """Return where a rank leaves its notes."""
+    return folder / f"rank-{rank}"
+
+
+def leave(path: Path, content: dict[str, Any]) -> None:
+    """Write a note for the launcher, whole or not at all."""
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(content))
+    os.replace(draft, path)
+
+
+def leave_failure(folder: Path) -> None:
+    """Make an uncaught exception leave a note for the launcher instead of a traceback."""
+
+    def note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        frames = traceback.extract_tb(trace)
+        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+        text = str(error).strip().splitlines()
+        message = text[0] if text else ""
+        leave(folder / FAILURE_NAME, {"kind": kind.__name__, "message": message, "place": place})
+
+    sys.excepthook = note
