@@ -51,8 +51,8 @@ def _plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def recorded() -> "Iterator[Recorded]":
     """Every span of the test, all of which are closed at its end."""
-    from profiling.backward import stack
     from profiling.spans import recording  # here: most tests need no torch
+    from profiling.spans.backward import stack
     from tests.made.runs.recorded import Recorded
 
     recorder = Recorded()

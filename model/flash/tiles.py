@@ -118,10 +118,10 @@ HALF: Final[dict[tuple[Pass, int], tuple[Tiling, ...]]] = {
 }
 """For bf16 and fp16, by pass and by the width up to which they are meant; the first is a guess.
 
-Each was compiled for an H100 (`tests/test_flash_compiled.py`) by Triton 3.6.0 and 3.7.1: none keeps
-its sums in local memory, in none are the tensor cores' instructions serialised. The last of each
-fits smaller GPUs. In one pass a tile of 64 x 128, width 64, takes 1280 cycles of the tensor cores
-and some 360 instructions a thread, in two 1792 and some 550: so much is known without a GPU.
+Each was compiled for an H100 (`tests.model.flash.test_compiled`) by Triton 3.6.0 and 3.7.1: none
+keeps its sums in local memory, in none are the tensor cores' instructions serialised. The last of
+each fits smaller GPUs. In one pass a tile of 64 x 128, width 64, takes 1280 cycles of the tensor
+cores and some 360 instructions a thread, in two 1792 and some 550: so much is known without a GPU.
 """
 
 IEEE: Final[dict[Pass, tuple[Tiling, ...]]] = {

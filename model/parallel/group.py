@@ -1,4 +1,4 @@
-"""Join the ranks of a run, as torchrun or `profiling.ranks` has started them.
+"""Join the ranks of a run, as torchrun or `profiling.processes.ranks` has started them.
 
 torchrun --nproc-per-node 2 train.py
 

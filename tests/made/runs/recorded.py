@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from profiling.backward import stack
+from profiling.spans.backward import stack
 
 
 @dataclass

@@ -1,0 +1,35 @@
+"""One benchmark of `profiling.benchmark`, measured in a process of its own."""
+
+from typing import Any
+
+from profiling.benchmark import run_file
+from profiling.benchmark.run import Measured, run
+from profiling.common import memory_fit
+from profiling.common.settings import Settings
+from profiling.errors import LaunchError
+from profiling.training import training
+
+
+def measure(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``--json`` writes, for `profiling.processes.isolated`.
+
+    Args:
+        spec: ``settings`` as `asdict` gives them, and ``learning_rate`` (may be left out).
+
+    Raises:
+        LaunchError: it cannot be run here.
+        MemoryError: it does not fit.
+    """
+    settings = Settings.of(spec["settings"])
+    training.check(settings)
+    try:
+        memory_fit.check(settings)
+    except LaunchError as error:
+        raise MemoryError(str(error).partition(";")[0]) from None
+    workload = training.Training(settings, optimizer=False)
+    rate = None
+    if settings.mode != "forward":
+        rate = spec.get("learning_rate") or training.LEARNING_RATE
+        workload.make_optimizer(rate)
+    measured = run(workload, Measured(), lambda *_: None)
+    return run_file.content(settings, measured, rate, spec.get("command", ""))
