@@ -56,7 +56,7 @@ def writable(path: Path) -> Path:
     return path
 
 
-def known(path: Path) -> dict[str, object]:
+def earlier_data(path: Path) -> dict[str, object]:
     """Return the data of an earlier run, nothing where there was none.
 
     Raises:

@@ -30,9 +30,18 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.conditions import RESULTS, conditions, told
+from benchmarks.conditions import RESULTS, conditions, conditions_text
 from benchmarks.cost.spanless import spanless
-from benchmarks.samples import Goal, Sample, Side, Times, interleaved, interval, ratios, whole
+from benchmarks.samples import (
+    Goal,
+    Sample,
+    SideTimes,
+    TimedSide,
+    interleaved,
+    median_and_interval,
+    median_and_range,
+    ratios,
+)
 from benchmarks.text import BenchmarkError, aligned, writable, write
 from model import SIZES, TransformerLM, flops
 from profiling.common.cli import count
@@ -111,7 +120,7 @@ def listening(recorder: Recorder | None, profiled: bool) -> Iterator[None]:
             yield
 
 
-def span_times(repeats: int) -> Times:
+def span_times(repeats: int) -> SideTimes:
     """Return the nanoseconds of one span of each kind, for each repeat."""
     result = torch.zeros(1)
 
@@ -127,7 +136,7 @@ def span_times(repeats: int) -> Times:
         ("span into record_function, profiled", part, TorchRecorder(), True),
         ("record_function alone, profiled", torch_range, None, True),
     ]
-    found: Times = {}
+    found: SideTimes = {}
     for name, work, recorder, profiled in kinds:
         with listening(recorder, profiled):
             repeated(work, 1, RECORDED_LOOPS)
@@ -145,7 +154,7 @@ def seconds(module: nn.Module, tokens: torch.Tensor, passes: int) -> float:
     return time.perf_counter() - began
 
 
-def turn(module: nn.Module, tokens: torch.Tensor) -> Side:
+def passes_timer(module: nn.Module, tokens: torch.Tensor) -> TimedSide:
     """Return what runs so many forward passes, and tells the seconds of one."""
     return lambda passes: seconds(module, tokens, passes) / passes
 
@@ -160,7 +169,7 @@ def spans_of(module: nn.Module, tokens: torch.Tensor) -> int:
 
 def model_times(
     size: str, budget_s: float, shape: tuple[int, int] = (BATCH, CONTEXT), device: str = "cpu"
-) -> tuple[Times, int]:
+) -> tuple[SideTimes, int]:
     """Return the seconds of a forward pass of each side in each turn, and the spans in one.
 
     Args:
@@ -179,40 +188,40 @@ def model_times(
             "with again": twin,
         }
     with torch.no_grad(), recording(None):
-        passing = {name: turn(module, tokens) for name, module in sides.items()}
+        passing = {name: passes_timer(module, tokens) for name, module in sides.items()}
         found = interleaved(passing, budget_s, block_s=BLOCK_S, fewest=FEWEST)
         return found, spans_of(twin, tokens)
 
 
-def span_table(found: Times) -> str:
+def span_table(found: SideTimes) -> str:
     """Return a line for each kind of span."""
     rows = []
     for name, times_ns in found.items():
-        sample = whole(times_ns)
+        sample = median_and_range(times_ns)
         rows.append([name, f"{sample.middle:.0f}", f"{sample.low:.0f}", f"{sample.high:.0f}"])
     return aligned(["one span, ns", "median", "least", "most"], rows)
 
 
-def model_row(size: str, found: Times, spans: int, span_ns: float) -> list[str]:
+def model_row(size: str, found: SideTimes, spans: int, span_ns: float) -> list[str]:
     """Return the line of a model: its times, the ratio, the goal, and what to hold it against."""
-    ratio = interval(ratios(found["with"], found["without"]))
-    control = interval(ratios(found["with again"], found["with"]))
-    expected = spans * span_ns / (whole(found["without"]).middle * 1e9)
+    ratio = median_and_interval(ratios(found["with"], found["without"]))
+    control = median_and_interval(ratios(found["with again"], found["with"]))
+    expected = spans * span_ns / (median_and_range(found["without"]).middle * 1e9)
     return [
         size,
-        *(f"{whole(found[side]).middle * 1e3:.3f} ms" for side in ("with", "without")),
-        extra(ratio),
+        *(f"{median_and_range(found[side]).middle * 1e3:.3f} ms" for side in ("with", "without")),
+        overhead_text(ratio),
         WITHIN.words,
         WITHIN.verdict(ratio),
-        extra(control),
+        overhead_text(control),
         f"{spans} spans, {expected:+.2%}",
     ]
 
 
-def extra(ratio: Sample) -> str:
+def overhead_text(ratio: Sample) -> str:
     """Return a ratio near 1 as what comes on top.
 
-    >>> extra(Sample(1.004, 0.999, 1.01, 9))
+    >>> overhead_text(Sample(1.004, 0.999, 1.01, 9))
     '+0.40 % (-0.10 to +1.00)'
     """
     above = (ratio.middle - 1, ratio.low - 1, ratio.high - 1)
@@ -270,9 +279,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     spans = span_times(SPAN_REPEATS)
     shape = args.batch, args.context
     models = {size: model_times(size, args.seconds, shape, device) for size in sizes}
-    off_ns = whole(spans[AS_IN_MODEL]).middle
+    off_ns = median_and_range(spans[AS_IN_MODEL]).middle
     rows = [model_row(size, *found, off_ns) for size, found in models.items()]
-    print("\n".join([*told(known), "", span_table(spans), "", aligned(MODEL_HEADER, rows)]))
+    print(
+        "\n".join([*conditions_text(known), "", span_table(spans), "", aligned(MODEL_HEADER, rows)])
+    )
     data = {size: {"seconds": found, "spans": count} for size, (found, count) in models.items()}
     lines = [dict(zip(MODEL_HEADER, row, strict=True)) for row in rows]
     write(path, {"conditions": known, "lines": lines, "span_ns": spans, "forward": data})

@@ -24,9 +24,16 @@ from typing import Final
 
 import torch
 
-from benchmarks.conditions import RESULTS, conditions, told
-from benchmarks.cost.span_cost import extra
-from benchmarks.samples import Goal, Times, interleaved, interval, ratios, whole
+from benchmarks.conditions import RESULTS, conditions, conditions_text
+from benchmarks.cost.span_cost import overhead_text
+from benchmarks.samples import (
+    Goal,
+    SideTimes,
+    interleaved,
+    median_and_interval,
+    median_and_range,
+    ratios,
+)
 from benchmarks.text import BenchmarkError, aligned, writable, write
 from model import SIZES
 from profiling.common.machine import choose_device, device_name
@@ -99,7 +106,7 @@ def _nothing() -> None:
     """Stand in for a part."""
 
 
-def step_times(size: str, device: str, budget_s: float) -> Times:
+def step_times(size: str, device: str, budget_s: float) -> SideTimes:
     """Return the seconds of a training step of each side in each turn."""
     settings = Settings(
         size=size, config=SIZES[size], batch=BATCH, context=CONTEXT, device=device, mode="train"
@@ -116,21 +123,21 @@ HEADER: Final = (
 )
 
 
-def row(size: str, found: Times, by_itself_ns: Sequence[float]) -> list[str]:
+def row(size: str, found: SideTimes, by_itself_ns: Sequence[float]) -> list[str]:
     """Return the line of a size: its times, the ratio, the goal, and what to hold it against."""
-    ratio = interval(ratios(found[TIMED], found[BARE]))
-    alone = whole(by_itself_ns).middle
-    share = alone / (whole(found[BARE]).middle * 1e9)
+    ratio = median_and_interval(ratios(found[TIMED], found[BARE]))
+    alone = median_and_range(by_itself_ns).middle
+    share = alone / (median_and_range(found[BARE]).middle * 1e9)
     waiting = found.get(SYNCHRONIZED)
     return [
         size,
-        *(f"{whole(found[side]).middle * 1e3:.3f} ms" for side in (BARE, TIMED)),
-        extra(ratio),
+        *(f"{median_and_range(found[side]).middle * 1e3:.3f} ms" for side in (BARE, TIMED)),
+        overhead_text(ratio),
         WITHIN.words,
         WITHIN.verdict(ratio),
-        extra(interval(ratios(found[AGAIN], found[BARE]))),
+        overhead_text(median_and_interval(ratios(found[AGAIN], found[BARE]))),
         f"{alone / 1e3:.1f} µs, {share:+.2%}",
-        extra(interval(ratios(waiting, found[BARE]))) if waiting else "no GPU",
+        overhead_text(median_and_interval(ratios(waiting, found[BARE]))) if waiting else "no GPU",
     ]
 
 
@@ -170,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     alone = empty_ns(device)
     found = {size: step_times(size, device, args.seconds) for size in sizes}
     rows = [row(size, times, alone) for size, times in found.items()]
-    print("\n".join([*told(known), "", aligned(HEADER, rows)]))
+    print("\n".join([*conditions_text(known), "", aligned(HEADER, rows)]))
     lines = [dict(zip(HEADER, each, strict=True)) for each in rows]
     write(path, {"conditions": known, "lines": lines, "by_itself_ns": alone, "seconds": found})
     return 0

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from benchmarks.gpu.pack import MANIFEST, MIB, PACKED
 from profiling.common import cli
-from profiling.common.cli import shown
+from profiling.common.cli import relative_to_here
 from profiling.errors import LaunchError
 from profiling.processes.starting import child_environment, ended_by_signals, python_command
 from profiling.recorders import importer
@@ -148,7 +148,7 @@ def complete(files: Sequence[Path], overwrite: bool) -> int:
     if not recordings:
         return 0
     nsys = Nsys.find()
-    words = [*map(str, map(shown, recordings)), *(["--overwrite"] if overwrite else [])]
+    words = [*map(str, map(relative_to_here, recordings)), *(["--overwrite"] if overwrite else [])]
     if nsys is None or importer.find(nsys) is None:
         print(
             f"to complete where the whole nsys is: python -m profiling.complete {shlex.join(words)}"

@@ -18,7 +18,7 @@ from benchmarks.gpu.verdict_rows import (
     percent,
     row,
 )
-from benchmarks.samples import interval, ratios
+from benchmarks.samples import median_and_interval, ratios
 from profiling.common.settings import Settings
 
 SWEEP: Final = "sweep.jsonl"
@@ -46,7 +46,7 @@ def _span_cost(left: Left, step: str) -> Found:
     known = left.json(step)
     (times,) = (one["seconds"] for one in known["forward"].values())
     cost, noise = (
-        interval([ratio - 1 for ratio in ratios(times[one], times[other])])
+        median_and_interval([ratio - 1 for ratio in ratios(times[one], times[other])])
         for one, other in (("with", "without"), ("with again", "with"))
     )
     about = known["conditions"]
@@ -124,7 +124,7 @@ def rows_of(left: Left, step: str = "sweep") -> list[tuple[Settings, dict[str, A
         if not {"settings", "status", "reason", "result"} <= set(line):
             raise Missing(f"{SWEEP}: a line is no row of a sweep")
         try:
-            settings = Settings.of(line["settings"])
+            settings = Settings.from_fields(line["settings"])
         except (KeyError, TypeError, ValueError):
             raise Missing(f"{SWEEP}: a line is no row of a sweep") from None
         found[settings] = line
@@ -151,7 +151,7 @@ def _is_mfu(settings: Settings) -> bool:
 
 
 def _means(line: dict[str, Any]) -> str:
-    settings = Settings.of(line["settings"])
+    settings = Settings.from_fields(line["settings"])
     how = ", ".join([f"{settings.attention} attention", *settings.variants])
     return f"… batch {settings.batch}, {how}"
 

@@ -29,12 +29,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.conditions import RESULTS, Conditions, conditions, program_version, told
+from benchmarks.conditions import RESULTS, Conditions, conditions, conditions_text, program_version
 from benchmarks.speed import agreement, recipe
 from benchmarks.speed.processes import Command, Runs, contest, program
 from benchmarks.speed.recipe import Recipe
-from benchmarks.speed.speed_table import LEGEND, PROJECTION, Measured, compared_as, lines, table
-from benchmarks.text import BenchmarkError, known, writable, write
+from benchmarks.speed.speed_table import LEGEND, PROJECTION, ReportRuns, compared_as, lines, table
+from benchmarks.text import BenchmarkError, earlier_data, writable, write
 
 SIZES: Final = ("100k", "1m", "5m")
 QUICK: Final = ("100k",)
@@ -110,9 +110,9 @@ def contests(
     ]
 
 
-def measured(
+def measure_report(
     tools: Tools, size: str, rounds: int, folder: Path, recipe_only: bool = False
-) -> Measured:
+) -> ReportRuns:
     """Make a report of a size and run everything on it, or ours beside the recipe alone."""
     report = folder / f"{size}.sqlite"
     say(f"{size}: making the report")
@@ -138,7 +138,7 @@ def measured(
         outputs |= {name: recipe.answer(name, folder) for name in recipes if name in outputs}
         differences |= compared(outputs)
     report.unlink()
-    return Measured(size, kernels, runs, differences)
+    return ReportRuns(size, kernels, runs, differences)
 
 
 def compared(outputs: Mapping[str, Path]) -> dict[str, str]:
@@ -192,12 +192,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def saved(
-    path: Path, found: Conditions, everything: Sequence[Measured], recipe_only: bool = False
+    path: Path, found: Conditions, everything: Sequence[ReportRuns], recipe_only: bool = False
 ) -> None:
     """Write every single time, and the lines of the table; the recipe alone goes to the rest."""
     sizes = {one.size: asdict(one) for one in everything}
     data = {"conditions": found, "lines": lines(everything), "sizes": sizes}
-    write(path, known(path) | {"recipe": data} if recipe_only else data)
+    write(path, earlier_data(path) | {"recipe": data} if recipe_only else data)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -214,12 +214,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             say(f"note: NVIDIA's Python recipe is left out; {recipe.HOW}")
         if path and args.recipe_only:
-            known(path)
+            earlier_data(path)
         with tempfile.TemporaryDirectory(prefix="analysis-speed-") as folder:
             options = args.rounds, Path(folder), args.recipe_only
-            everything = [measured(tools, size, *options) for size in args.sizes]
+            everything = [measure_report(tools, size, *options) for size in args.sizes]
         found["load_average_after"] = round(os.getloadavg()[0], 2)
-        print("\n".join([*told(found), "", table(lines(everything)), LEGEND]))
+        print("\n".join([*conditions_text(found), "", table(lines(everything)), LEGEND]))
         if path:
             saved(path, found, everything, args.recipe_only)
     except BenchmarkError as error:

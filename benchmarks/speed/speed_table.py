@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from benchmarks.samples import Goal, Sample, growth, ratios, whole
+from benchmarks.samples import Goal, Sample, growth, median_and_range, ratios
 from benchmarks.speed.processes import Runs
 from benchmarks.speed.recipe import MODES
 from benchmarks.text import aligned, spread
@@ -38,7 +38,7 @@ HEADER: Final = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class ReportRuns:
     """Everything that ran on one report.
 
     Attributes:
@@ -95,7 +95,7 @@ LINEAR: Final = Goal("linear: <= 1.2x a kernel", 1.2)
 """Sorting alone takes 1.12 times as long for each of five times as many."""
 
 
-def lines(everything: Sequence[Measured]) -> list[Line]:
+def lines(everything: Sequence[ReportRuns]) -> list[Line]:
     """Return the table: each pair at each size, memory, and how ours grow."""
     found: list[Line] = []
     for one in everything:
@@ -111,13 +111,13 @@ def lines(everything: Sequence[Measured]) -> list[Line]:
     return found
 
 
-def against(one: Measured, pair: Pair) -> list[Line]:
+def against(one: ReportRuns, pair: Pair) -> list[Line]:
     """Return the line of a pair, and one more where ours has a goal in seconds."""
     ours, theirs = one.runs[pair.ours], one.runs[pair.theirs]
-    ratio = whole(ratios(theirs.seconds, ours.seconds))
+    ratio = median_and_range(ratios(theirs.seconds, ours.seconds))
     line = line_of(pair.work, one.size, ratio, pair.goals.get(one.size))
-    line["ours"] = spread(whole(ours.seconds), "s")
-    line["NVIDIA's"] = spread(whole(theirs.seconds), "s")
+    line["ours"] = spread(median_and_range(ours.seconds), "s")
+    line["NVIDIA's"] = spread(median_and_range(theirs.seconds), "s")
     line["CPU"] = processor_time(ours, theirs)
     line["MiB"] = f"{peak(ours).middle:.0f} / {peak(theirs).middle:.0f}"
     difference = one.differences.get(compared_as(pair.ours, pair.theirs))
@@ -125,7 +125,7 @@ def against(one: Measured, pair: Pair) -> list[Line]:
     goal = IN_ALL.get((pair.ours, one.size))
     if goal is None:
         return [line]
-    seconds = whole(ours.seconds)
+    seconds = median_and_range(ours.seconds)
     more = line_of(f"{pair.work}, in all", one.size, None, goal) | {"ours": spread(seconds, "s")}
     return [line, more | {"verdict": goal.verdict(seconds)}]
 
@@ -134,14 +134,15 @@ def processor_time(ours: Runs, theirs: Runs) -> str:
     """Return the processor time of both, and how many times ours NVIDIA's is."""
     if not (ours.cpu_seconds and theirs.cpu_seconds):
         return ""
-    times = f"{whole(ours.cpu_seconds).middle:.2f} / {whole(theirs.cpu_seconds).middle:.2f}"
-    return f"{times} = {whole(ratios(theirs.cpu_seconds, ours.cpu_seconds)).middle:.2f}x"
+    our_s, their_s = (median_and_range(runs.cpu_seconds).middle for runs in (ours, theirs))
+    ratio = median_and_range(ratios(theirs.cpu_seconds, ours.cpu_seconds)).middle
+    return f"{our_s:.2f} / {their_s:.2f} = {ratio:.2f}x"
 
 
-def memory(one: Measured) -> Line:
+def memory(one: ReportRuns) -> Line:
     """Return the line of the projection's memory, ours over NVIDIA's."""
     ours, theirs = one.runs[PROJECTION], one.runs["nvtx_gpu_proj_sum"]
-    ratio = whole(ratios(ours.peak_bytes, theirs.peak_bytes))
+    ratio = median_and_range(ratios(ours.peak_bytes, theirs.peak_bytes))
     line = line_of("memory of the projection", one.size, ratio, LESS_MEMORY.get(one.size))
     return line | {
         "ours": spread(peak(ours), "MiB", 0),
@@ -149,15 +150,15 @@ def memory(one: Measured) -> Line:
     }
 
 
-def grown(before: Measured, after: Measured) -> list[Line]:
+def grown(before: ReportRuns, after: ReportRuns) -> list[Line]:
     """Return a line for each of our commands: the time of one kernel, after over before."""
     found = []
     factor = after.kernels / before.kernels
     for name in dict.fromkeys(pair.ours for pair in PAIRS):
         if name not in before.runs or name not in after.runs:
             continue
-        seconds = whole(after.runs[name].seconds)
-        ratio = growth(seconds, whole(before.runs[name].seconds), factor)
+        seconds = median_and_range(after.runs[name].seconds)
+        ratio = growth(seconds, median_and_range(before.runs[name].seconds), factor)
         line = line_of(f"growth: {name}", f"{before.size} to {after.size}", ratio, LINEAR)
         megabytes = peak(before.runs[name]).middle, peak(after.runs[name]).middle
         line |= {"ours": spread(seconds, "s"), "MiB": "{:.0f} to {:.0f}".format(*megabytes)}
@@ -178,7 +179,7 @@ def line_of(work: str, size: str, ratio: Sample | None, goal: Goal | None) -> Li
 
 def peak(runs: Runs) -> Sample:
     """Return the peak memory in MiB."""
-    return whole(runs.peak_bytes).scaled(1 / MIB)
+    return median_and_range(runs.peak_bytes).scaled(1 / MIB)
 
 
 def table(found: Sequence[Line]) -> str:

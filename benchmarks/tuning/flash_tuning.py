@@ -31,11 +31,19 @@ from analysis.show.table import Column, Table
 from benchmarks.tuning.run import DONE, FAILED, Compiler, Shape, Trial, measure, processors
 from benchmarks.tuning.space import PASSES, tilings
 from model.flash import FlashUnavailable, check_available
-from model.flash.tiles import WIDEST, Tiling, candidates, precision
+from model.flash.tiles import WIDEST, Tiling, candidates, product_precision
 from profiling.attention import flash_benchmark_run
-from profiling.attention.flash_benchmark_run import PRODUCTS, SDPA_FLASH, Row
+from profiling.attention.flash_benchmark_run import PRODUCTS, SDPA_FLASH, FlashRow
 from profiling.common import result_file
-from profiling.common.cli import Parser, add_output, command_line, count, listed, one_of, write
+from profiling.common.cli import (
+    Parser,
+    add_output,
+    comma_separated,
+    command_line,
+    count,
+    one_of,
+    write,
+)
 from profiling.common.machine import choose_device, device_name
 from profiling.common.progress import steps_bar
 from profiling.errors import LaunchError, UsageError
@@ -129,14 +137,14 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(MODULE, __doc__)
     made.add_argument(
         "--shapes",
-        type=listed(shape_of),
+        type=comma_separated(shape_of),
         metavar="S,S",
         default=SHAPES,
         help=f"batch x heads x width x length (default: {','.join(SHAPES)})",
     )
     made.add_argument(
         "--passes",
-        type=listed(one_of(*PASSES)),
+        type=comma_separated(one_of(*PASSES)),
         metavar="P,P",
         default=PASSES,
         help=f"(default: {','.join(PASSES)})",
@@ -166,7 +174,7 @@ def trials(arguments: argparse.Namespace, shape: Shape) -> list[Trial]:
     return [
         Trial(shape, which, tiling)
         for which in arguments.passes
-        for tiling in tilings(which, shape.width, dtype.itemsize, precision(dtype))[
+        for tiling in tilings(which, shape.width, dtype.itemsize, product_precision(dtype))[
             : arguments.most
         ]
     ]
@@ -177,7 +185,7 @@ def key(result: Result) -> str:
     return json.dumps([result["implementation"], result["shape"], result["part"], result["tiling"]])
 
 
-def named(shape: Shape, implementation: str, part: str, tiling: Tiling | None) -> Result:
+def row_head(shape: Shape, implementation: str, part: str, tiling: Tiling | None) -> Result:
     """Return the head of a row."""
     cut = asdict(tiling) if tiling else None
     return {
@@ -227,7 +235,7 @@ class Tuning:
     def tune(self, shape: Shape, compiler: Compiler) -> None:
         """Compile and time what is not done of a shape."""
         every = [
-            (named(shape, "flash", trial.which, trial.tiling), trial)
+            (row_head(shape, "flash", trial.which, trial.tiling), trial)
             for trial in trials(self.arguments, shape)
         ]
         todo = [(head, trial) for head, trial in every if key(head) not in self.rows]
@@ -261,14 +269,14 @@ class Tuning:
 
     def whole(self, shape: Shape, implementation: str) -> None:
         """Time an operator as anyone calls it."""
-        heads = [named(shape, implementation, part, None) for part in PRODUCTS]
+        heads = [row_head(shape, implementation, part, None) for part in PRODUCTS]
         if all(key(head) in self.rows for head in heads):
             return
         if self.is_late():
             self.left += len(heads)
             return
         times = {"warmup_ms": 25, "repeat_ms": self.arguments.repeat_ms}
-        row = Row(implementation=implementation, **times, **asdict(shape))
+        row = FlashRow(implementation=implementation, **times, **asdict(shape))
         found: Result = {}
         try:
             found = flash_benchmark_run.measure(row)
@@ -297,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if width > WIDEST:
             raise UsageError(f"--shapes {text}: heads are at most {WIDEST} wide")
         shapes.append(Shape(batch, heads, width, length, arguments.dtype, device))
-    tuning = Tuning(arguments, result_file.about(KIND, command_line(MODULE, given), device))
+    tuning = Tuning(arguments, result_file.header(KIND, command_line(MODULE, given), device))
     compiler = Compiler(arguments.processes)
     try:
         for shape in shapes:

@@ -19,7 +19,7 @@ from model.flash.launch import run_forward
 from model.flash.tiles import PRODUCTS, Pass, Tiling, computed_pairs
 from model.flash.tuning import is_too_much
 from model.flops import visible_pairs
-from profiling.attention.flash_benchmark_run import Row, timed_ns
+from profiling.attention.flash_benchmark_run import FlashRow, timed_ns
 
 DONE: Final = "done"
 REFUSED: Final = "refused"
@@ -192,7 +192,9 @@ def measure(trial: Trial, milliseconds: int) -> dict[str, Any]:
         if not error <= TOLERANCE[made.q.dtype]:
             return {"outcome": WRONG, "error": error, "message": f"off by {error:.1e} of its size"}
         shape = trial.shape
-        row = Row(implementation="flash", warmup_ms=10, repeat_ms=milliseconds, **asdict(shape))
+        row = FlashRow(
+            implementation="flash", warmup_ms=10, repeat_ms=milliseconds, **asdict(shape)
+        )
         return {"outcome": DONE, "error": error, "time_ns": timed_ns(run, row, [])}
     except Exception as failure:  # a row of the table, too
         said = message_of(failure)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from model.c2c.projector import CacheShape, KeyValue, Projector, ProjectorShape, copy
+from model.c2c.projector import CacheShape, KeyValue, Projector, ProjectorShape, copy_cost
 from profiling import names
 from profiling.spans import span
 
@@ -120,7 +120,7 @@ def clone_cache(cache: Any) -> list[KeyValue]:
     layers = [(layer.keys, layer.values) for layer in cache.layers]
     elements = sum(keys.numel() + values.numel() for keys, values in layers)
     itemsize = layers[0][0].element_size() if layers else 0
-    with span(names.CACHE_CLONE, cost=lambda: copy(elements, itemsize)):
+    with span(names.CACHE_CLONE, cost=lambda: copy_cost(elements, itemsize)):
         return [(keys.clone(), values.clone()) for keys, values in layers]
 
 

@@ -38,7 +38,7 @@ FUSE_FLOPS: Final = 3
 """FLOPs an element of target + gate * weight * feature."""
 
 
-def together(*costs: Cost) -> Cost:
+def combined_cost(*costs: Cost) -> Cost:
     """Cost of several pieces in one range; its elements are those of the last, the result."""
     return Cost(
         sum(cost.flops for cost in costs),
@@ -48,12 +48,12 @@ def together(*costs: Cost) -> Cost:
     )
 
 
-def copy(elements: int, itemsize: int) -> Cost:
+def copy_cost(elements: int, itemsize: int) -> Cost:
     """Cost of copying, or joining, ``elements`` numbers: no arithmetic, each read and written."""
     return Cost(0, 0, 2 * itemsize * elements, elements)
 
 
-def biased(tokens: int, inputs: int, outputs: int, itemsize: int) -> Cost:
+def biased_linear_cost(tokens: int, inputs: int, outputs: int, itemsize: int) -> Cost:
     """Cost of a linear layer with a bias: one sum an output more than `model.flops.linear`."""
     product = flops.linear(tokens, inputs, outputs, itemsize)
     added = tokens * outputs
@@ -65,7 +65,7 @@ def biased(tokens: int, inputs: int, outputs: int, itemsize: int) -> Cost:
     )
 
 
-def residual_mlp(tokens: int, width: int, inner: int, itemsize: int) -> Cost:
+def residual_mlp_cost(tokens: int, width: int, inner: int, itemsize: int) -> Cost:
     """Cost of x + W2 gelu(W1 norm(x)): a norm, two products, `GELU_FLOPS`, a sum."""
     norm = flops.rmsnorm(tokens, width, itemsize)
     products = 2 * tokens * width * inner * 2
@@ -79,7 +79,7 @@ def residual_mlp(tokens: int, width: int, inner: int, itemsize: int) -> Cost:
     )
 
 
-def fuse(tokens: int, heads: int, width: int, itemsize: int) -> Cost:
+def fuse_cost(tokens: int, heads: int, width: int, itemsize: int) -> Cost:
     """Cost of a sigmoid for each token and head, and `FUSE_FLOPS` for each number of the cache."""
     weights, elements = tokens * heads, tokens * heads * width
     return Cost(
@@ -115,29 +115,31 @@ class BranchCosts:
 
     def concat(self) -> Cost:
         """Both caches, flattened and joined."""
-        return copy(self.tokens * self.inputs, self.itemsize)
+        return copy_cost(self.tokens * self.inputs, self.itemsize)
 
     def input(self) -> Cost:
         """The linear layer from both caches to the hidden width."""
-        return biased(self.tokens, self.inputs, self.hidden, self.itemsize)
+        return biased_linear_cost(self.tokens, self.inputs, self.hidden, self.itemsize)
 
     def mlp(self) -> Cost:
         """The residual MLP that weights and features share."""
-        return residual_mlp(self.tokens, self.hidden, self.intermediate, self.itemsize)
+        return residual_mlp_cost(self.tokens, self.hidden, self.intermediate, self.itemsize)
 
     def scalar(self) -> Cost:
         """A residual MLP, and one weight for each token and head."""
-        inner = residual_mlp(self.tokens, self.hidden, self.hidden, self.itemsize)
-        return together(inner, biased(self.tokens, self.hidden, self.heads, self.itemsize))
+        inner = residual_mlp_cost(self.tokens, self.hidden, self.hidden, self.itemsize)
+        return combined_cost(
+            inner, biased_linear_cost(self.tokens, self.hidden, self.heads, self.itemsize)
+        )
 
     def feature(self) -> Cost:
         """``depth`` - 2 residual MLPs, and the layer to the receiver's channels."""
-        out = biased(self.tokens, self.hidden, self.outputs, self.itemsize)
-        return together(*[self.mlp()] * (self.depth - 2), out)
+        out = biased_linear_cost(self.tokens, self.hidden, self.outputs, self.itemsize)
+        return combined_cost(*[self.mlp()] * (self.depth - 2), out)
 
     def fuse(self) -> Cost:
         """The weighted features, let through by the gate, added to the receiver's cache."""
-        return fuse(self.tokens, self.heads, self.outputs // self.heads, self.itemsize)
+        return fuse_cost(self.tokens, self.heads, self.outputs // self.heads, self.itemsize)
 
 
 KeyValue = tuple[Tensor, Tensor]

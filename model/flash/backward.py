@@ -12,12 +12,12 @@ from model.flash.tiles import (
     STATISTICS,
     Pass,
     Tiling,
-    constants,
+    kernel_constants,
+    launch_grid,
     masked_tiles,
     padded,
-    precision,
-    programs,
-    rows,
+    product_precision,
+    row_strides,
 )
 from model.flash.tuning import Kind, kind
 
@@ -68,12 +68,12 @@ class Backward(NamedTuple):
         from model.flash.triton_backward import flash_backward_dq_kernel
 
         read = (self.q, self.k, self.v, self.above)
-        flash_backward_dq_kernel[programs(self.q, self.queries, chosen.queries)](
+        flash_backward_dq_kernel[launch_grid(self.q, self.queries, chosen.queries)](
             *(*read, self.dq, self.statistics),
-            *(stride for tensor in (*read, self.dq) for stride in rows(tensor)),
+            *(stride for tensor in (*read, self.dq) for stride in row_strides(tensor)),
             *(self.q.shape[1], self.queries, self.keys, self.scale * LOG2_E, self.scale),
             MASKED_TILES=masked_tiles(chosen, self.is_causal),
-            **constants(self.q, self.keys, self.is_causal, chosen),
+            **kernel_constants(self.q, self.keys, self.is_causal, chosen),
         )
 
     def run_dkdv(self, chosen: Tiling, sums: Tensor | None = None) -> None:
@@ -81,11 +81,11 @@ class Backward(NamedTuple):
         from model.flash.triton_backward import flash_backward_dkdv_kernel
 
         both = (self.q, self.k, self.v, self.above, self.dk, self.dv)
-        flash_backward_dkdv_kernel[programs(self.q, self.keys, chosen.keys)](
+        flash_backward_dkdv_kernel[launch_grid(self.q, self.keys, chosen.keys)](
             *(*both, self.statistics, sums),
-            *(stride for tensor in both for stride in rows(tensor)),
+            *(stride for tensor in both for stride in row_strides(tensor)),
             *(self.q.shape[1], self.queries, self.keys, self.scale * LOG2_E, self.scale),
-            **constants(self.q, self.keys, self.is_causal, chosen),
+            **kernel_constants(self.q, self.keys, self.is_causal, chosen),
         )
 
     def run_one_pass(self, chosen: Tiling) -> None:
@@ -96,8 +96,8 @@ class Backward(NamedTuple):
         shape = (*self.statistics.shape[:-1], padded(width))
         sums = torch.zeros(shape, dtype=torch.float32, device=self.q.device)
         self.run_dkdv(chosen, sums)
-        flash_backward_dq_cast_kernel[programs(self.q, self.queries, PADDED_QUERIES)](
-            *(sums, self.dq, *rows(self.dq), self.q.shape[1], self.queries, self.scale),
+        flash_backward_dq_cast_kernel[launch_grid(self.q, self.queries, PADDED_QUERIES)](
+            *(sums, self.dq, *row_strides(self.dq), self.q.shape[1], self.queries, self.scale),
             WIDTH=width,
             BLOCK=padded(width),
             SHORT_Q=bool(self.queries % PADDED_QUERIES),
@@ -112,7 +112,7 @@ class Backward(NamedTuple):
 def kinds(q: Tensor, keys: int, is_causal: bool) -> dict[Pass, Kind]:
     """Return what the tiling of each pass of the backward pass is kept under."""
     every: tuple[Pass, ...] = ("dq", "dkdv", "one_pass")
-    return {which: kind(which, q, keys, is_causal, precision(q.dtype)) for which in every}
+    return {which: kind(which, q, keys, is_causal, product_precision(q.dtype)) for which in every}
 
 
 def statistics(output: Tensor, above: Tensor, lse: Tensor) -> Tensor:
@@ -120,14 +120,14 @@ def statistics(output: Tensor, above: Tensor, lse: Tensor) -> Tensor:
     from model.flash.triton_backward import flash_backward_statistics_kernel
 
     batch, heads, queries, width = output.shape
-    grid = programs(output, queries, PADDED_QUERIES)
+    grid = launch_grid(output, queries, PADDED_QUERIES)
     made = torch.empty(
         (batch * heads, -(-queries // PADDED_QUERIES) * PADDED_QUERIES, STATISTICS),
         dtype=torch.float32,
         device=output.device,
     )
     flash_backward_statistics_kernel[grid](
-        *(output, above, lse, made, *rows(output), *rows(above), heads, queries),
+        *(output, above, lse, made, *row_strides(output), *row_strides(above), heads, queries),
         WIDTH=width,
         BLOCK=padded(width),
         SHORT_Q=bool(queries % PADDED_QUERIES),

@@ -11,7 +11,7 @@ from model.flash.availability import check_available
 from model.flash.backward import kinds
 from model.flash.launch import flash_backward, flash_forward
 from model.flash.reference import check_inputs, with_heads
-from model.flash.tiles import PRODUCTS, WIDEST, Pass, computed_pairs, precision
+from model.flash.tiles import PRODUCTS, WIDEST, Pass, computed_pairs, product_precision
 
 DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -76,9 +76,11 @@ class FlashAttentionTriton(torch.autograd.Function):
         return dq, dk, dv, None
 
 
-def works(q: Tensor, keys: int, is_causal: bool) -> tuple[tuning.Kind, dict[Pass, tuning.Kind]]:
+def kinds_of_work(
+    q: Tensor, keys: int, is_causal: bool
+) -> tuple[tuning.Kind, dict[Pass, tuning.Kind]]:
     """Return what the tilings of the forward pass, and of the backward passes, are kept under."""
-    ahead = tuning.kind("forward", q, keys, is_causal, precision(q.dtype))
+    ahead = tuning.kind("forward", q, keys, is_causal, product_precision(q.dtype))
     return ahead, kinds(q, keys, is_causal)
 
 
@@ -97,7 +99,7 @@ def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[in
         is_causal: whether tiles are skipped.
     """
     queries, keys = q.shape[-2], k.shape[-2]
-    ahead, back = works(q, keys, is_causal)
+    ahead, back = kinds_of_work(q, keys, is_causal)
     needed = [ahead, *back.values()] if _has_gradient(q, k, v) else [ahead]
     if q.is_cuda and not all(map(tuning.is_tuned, needed)):
         with torch.no_grad():
@@ -106,7 +108,7 @@ def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[in
                 flash_backward(q, k, v, output, lse, torch.ones_like(output), is_causal)
 
     def pairs(work: tuning.Kind) -> int:
-        chosen = tuning.known(work)
+        chosen = tuning.known_tiling(work)
         return computed_pairs(queries, keys, is_causal, chosen.queries, chosen.keys)
 
     backward = (PRODUCTS[which] * pairs(back[which]) for which in tuning.backward_passes(back))

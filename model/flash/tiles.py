@@ -211,20 +211,20 @@ def computed_pairs(
     return pairs
 
 
-def precision(dtype: torch.dtype) -> str:
+def product_precision(dtype: torch.dtype) -> str:
     """Return how Triton multiplies: TF32 for fp32 only where torch is allowed it too."""
     if dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
         return "ieee"
     return "tf32"
 
 
-def rows(tensor: Tensor) -> tuple[int, int, int]:
+def row_strides(tensor: Tensor) -> tuple[int, int, int]:
     """Return the strides of batch, head and row."""
     batch, head, row, _ = tensor.stride()
     return batch, head, row
 
 
-def with_rows(tensor: Tensor) -> Tensor:
+def with_adjacent_channels(tensor: Tensor) -> Tensor:
     """Return the tensor, copied where its channels do not lie side by side."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
@@ -237,7 +237,7 @@ def empty_like(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
-def constants(q: Tensor, keys: int, is_causal: bool, chosen: Tiling) -> dict[str, Any]:
+def kernel_constants(q: Tensor, keys: int, is_causal: bool, chosen: Tiling) -> dict[str, Any]:
     """Return what a kernel with tiles is compiled for."""
     limit = {"maxnreg": chosen.registers} if chosen.registers and torch.version.hip is None else {}
     return {
@@ -248,7 +248,7 @@ def constants(q: Tensor, keys: int, is_causal: bool, chosen: Tiling) -> dict[str
         "CAUSAL": is_causal,
         "SHORT_Q": bool(q.shape[-2] % chosen.queries),
         "SHORT_K": bool(keys % chosen.keys),
-        "PRECISION": precision(q.dtype),
+        "PRECISION": product_precision(q.dtype),
         "UPCAST": is_interpreted() and q.dtype == torch.bfloat16,
         "num_warps": chosen.warps,
         "num_stages": chosen.stages,
@@ -256,6 +256,6 @@ def constants(q: Tensor, keys: int, is_causal: bool, chosen: Tiling) -> dict[str
     }
 
 
-def programs(q: Tensor, length: int, tile: int) -> tuple[int]:
+def launch_grid(q: Tensor, length: int, tile: int) -> tuple[int]:
     """Return the grid: a program for each tile of each head, the tiles of a head side by side."""
     return (-(-length // tile) * q.shape[0] * q.shape[1],)

@@ -28,18 +28,18 @@ from profiling.attention.attention_benchmark_run import (
     COMPILED,
     DTYPES,
     IMPLEMENTATIONS,
-    Row,
+    AttentionRow,
     check,
 )
-from profiling.attention.row_benchmark import Result, check_outputs, measure_all, put
+from profiling.attention.row_benchmark import Result, check_outputs, measure_rows, write_results
 from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
     add_output,
+    comma_separated,
     command_line,
     count,
-    count_or_none,
-    listed,
+    count_or_zero,
     one_of,
 )
 from profiling.common.machine import choose_device, device_name
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(MODULE, __doc__)
     made.add_argument(
         "--implementations",
-        type=listed(one_of(*IMPLEMENTATIONS)),
+        type=comma_separated(one_of(*IMPLEMENTATIONS)),
         metavar="I,I",
         default=("eager", COMPILED),
         help=f"of {', '.join(IMPLEMENTATIONS)} (default: eager,{COMPILED})",
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         said = ",".join(map(str, default))
         made.add_argument(
             f"--{name}",
-            type=listed(count),
+            type=comma_separated(count),
             metavar="N,N",
             default=default,
             help=f"{what} (default: {said})",
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         "--steps", type=count, metavar="N", default=STEPS, help="timed (default: 100)"
     )
     made.add_argument(
-        "--warmup", type=count_or_none, metavar="N", default=WARMUP, help="(default: 10)"
+        "--warmup", type=count_or_zero, metavar="N", default=WARMUP, help="(default: 10)"
     )
     made.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="(default: float32)")
     made.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
@@ -99,10 +99,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def rows(arguments: argparse.Namespace, device: str) -> list[Row]:
+def rows(arguments: argparse.Namespace, device: str) -> list[AttentionRow]:
     """Return the rows that were asked for, in order."""
     return [
-        Row(
+        AttentionRow(
             implementation=implementation,
             width=width,
             length=length,
@@ -118,7 +118,7 @@ def rows(arguments: argparse.Namespace, device: str) -> list[Row]:
     ]
 
 
-def measured(row: Row, limit_bytes: int | None) -> Result:
+def measure_row(row: AttentionRow, limit_bytes: int | None) -> Result:
     """Return the result of a row; what goes wrong is one, too."""
     what = f"{row.implementation}, width {row.width}, length {row.length}"
     try:
@@ -162,7 +162,7 @@ def table(results: Sequence[Result], device: str) -> Table:
 def _cells(result: Result) -> dict[str, Any]:
     times: dict[str, float] = {}
     for part in ("forward", "backward"):
-        spread = Spread.of(result[f"{part}_ns"]) if f"{part}_ns" in result else None
+        spread = Spread.of_values(result[f"{part}_ns"]) if f"{part}_ns" in result else None
         times[f"{part}_mean_ns"] = spread.mean if spread else math.nan
         times[f"{part}_std_ns"] = spread.std if spread else math.nan
     bytes_of = {
@@ -192,12 +192,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = choose_device(arguments.device)
     check_outputs(arguments)
     every = rows(arguments, device)
-    about = result_file.about("attention_benchmark", command_line(MODULE, given), device)
+    about = result_file.header("attention_benchmark", command_line(MODULE, given), device)
     print(f"timing {len(every)} rows on {device}", file=sys.stderr)
     limit = arguments.limit * 2**20 if arguments.limit else None
 
     def finish(results: Sequence[Result]) -> None:
-        put(results, table(results, device), arguments, about, _draw)
+        write_results(results, table(results, device), arguments, about, _draw)
 
-    results = measure_all(every, lambda row: measured(row, limit), finish)
+    results = measure_rows(every, lambda row: measure_row(row, limit), finish)
     return 1 if any(result["outcome"] == FAILED for result in results) else 0

@@ -16,7 +16,7 @@ from profiling.common.machine import available_bytes
 from profiling.common.timing import synchronize, time_parts
 from profiling.errors import OutOfMemory
 from profiling.memory.run import held_bytes
-from profiling.training.saved_tensors import CONSTANT, account
+from profiling.training.saved_tensors import CONSTANT, find_saved_tensors
 
 COMPILED: Final = "compiled"
 """Eager attention through torch.compile."""
@@ -38,7 +38,7 @@ _VECTORS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class AttentionRow:
     """One row of the benchmark.
 
     Attributes:
@@ -71,7 +71,7 @@ class Row:
         return self.implementation in {"eager", COMPILED}
 
 
-def needed_bytes(row: Row) -> int:
+def needed_bytes(row: AttentionRow) -> int:
     """Return about how much memory a row takes at its peak."""
     vectors = _VECTORS * row.batch * HEADS * row.length * row.width * row.itemsize
     if not row.is_square:
@@ -81,7 +81,7 @@ def needed_bytes(row: Row) -> int:
     return vectors + squares
 
 
-def computed_bytes(row: Row) -> int | None:
+def computed_bytes(row: AttentionRow) -> int | None:
     """Return what the row keeps for the backward pass beside its inputs, by the formula.
 
     None for compiled attention: the compiler chooses what it keeps and what it computes again.
@@ -97,7 +97,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     """Return the times of one row and its memory.
 
     Args:
-        spec: the fields of a `Row`.
+        spec: the fields of an `AttentionRow`.
 
     Returns:
         The row; ``forward_ns`` and ``backward_ns``, raw; ``memory_bytes`` before a backward pass
@@ -106,7 +106,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     Raises:
         OutOfMemory: a CPU has too little memory free.
     """
-    row = Row(**spec)
+    row = AttentionRow(**spec)
     check(row)
     torch.manual_seed(row.seed)
     shape = (row.batch, HEADS, row.length, row.width)
@@ -142,7 +142,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def check(row: Row) -> None:
+def check(row: AttentionRow) -> None:
     """Refuse what a CPU cannot hold, before the system ends what it likes; a GPU says so itself.
 
     Raises:
@@ -157,7 +157,7 @@ def check(row: Row) -> None:
         )
 
 
-def _attention(row: Row) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _attention(row: AttentionRow) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     if row.implementation == COMPILED:
         compiled: Callable[[Tensor, Tensor, Tensor], Tensor] = torch.compile(ATTENTIONS["eager"])
         return compiled
@@ -165,7 +165,7 @@ def _attention(row: Row) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 
 def _memory(
-    row: Row, attend: Callable[[Tensor, Tensor, Tensor], Tensor], inputs: list[Tensor]
+    row: AttentionRow, attend: Callable[[Tensor, Tensor, Tensor], Tensor], inputs: list[Tensor]
 ) -> dict[str, Any]:
     """Return what is held when a backward pass could begin, and what of it is kept for that."""
     held, storages = [], []
@@ -178,7 +178,7 @@ def _memory(
         storages.append((result.untyped_storage()._cdata, held_bytes([result])))
         return result
 
-    found = account(forward, (), inputs)
+    found = find_saved_tensors(forward, (), inputs)
     saved = found.total_bytes()
     known: dict[str, Any] = {"saved_bytes": saved, "memory_source": ALLOCATOR}
     if held:

@@ -35,19 +35,19 @@ from profiling.attention.flash_benchmark_run import (
     IMPLEMENTATIONS,
     PRODUCTS,
     SDPA_FLASH,
-    Row,
+    FlashRow,
     Unsupported,
     measure,
 )
-from profiling.attention.row_benchmark import Result, check_outputs, measure_all, put
+from profiling.attention.row_benchmark import Result, check_outputs, measure_rows, write_results
 from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
     add_output,
+    comma_separated,
     command_line,
     count,
     is_out_of_memory,
-    listed,
     one_of,
 )
 from profiling.common.machine import choose_device, device_name
@@ -76,18 +76,20 @@ def parser() -> argparse.ArgumentParser:
     bounded = ", ".join(f"{name} {','.join(map(str, few))}" for name, few in ON_CPU.items())
     made.epilog = f"On a CPU the defaults are: {bounded}."
     made.add_argument(
-        "--lengths", type=listed(count), metavar="N,N", help="(default: 128 to 65536)"
+        "--lengths", type=comma_separated(count), metavar="N,N", help="(default: 128 to 65536)"
     )
-    made.add_argument("--widths", type=listed(count), metavar="N,N", help="(default: 16,32,64,128)")
+    made.add_argument(
+        "--widths", type=comma_separated(count), metavar="N,N", help="(default: 16,32,64,128)"
+    )
     made.add_argument(
         "--dtypes",
-        type=listed(one_of(*DTYPES)),
+        type=comma_separated(one_of(*DTYPES)),
         metavar="D,D",
         help=f"of {', '.join(DTYPES)} (default: bfloat16,float32)",
     )
     made.add_argument(
         "--implementations",
-        type=listed(one_of(*IMPLEMENTATIONS)),
+        type=comma_separated(one_of(*IMPLEMENTATIONS)),
         metavar="I,I",
         help=f"of {', '.join(IMPLEMENTATIONS)} "
         f"(default: all but flash-reference; {FLASH_ATTN} where it is installed)",
@@ -122,12 +124,12 @@ def defaults(device: str) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def rows(arguments: argparse.Namespace, device: str) -> list[Row]:
+def rows(arguments: argparse.Namespace, device: str) -> list[FlashRow]:
     """Return the rows that were asked for, those to be compared side by side."""
     usual = defaults(device)
     over = [getattr(arguments, name) or usual[name] for name in ("dtypes", "widths", "lengths")]
     return [
-        Row(
+        FlashRow(
             implementation=implementation,
             dtype=dtype,
             width=width,
@@ -143,7 +145,7 @@ def rows(arguments: argparse.Namespace, device: str) -> list[Row]:
     ]
 
 
-def measured(row: Row) -> Result:
+def measure_row(row: FlashRow) -> Result:
     """Return the result of a row; that it cannot be measured is one, too."""
     what = f"{row.implementation}, {row.dtype}, width {row.width}, length {row.length}"
     try:
@@ -188,7 +190,7 @@ def table(results: Sequence[Result], device: str) -> Table:
 def cells(result: Result, part: str) -> dict[str, Any]:
     """Return one row of the table."""
     median, low, high = result.get(part, [math.nan] * 3)
-    flops = PRODUCTS[part] * Row(**{name: result[name] for name in Row.__slots__}).flops
+    flops = PRODUCTS[part] * FlashRow(**{name: result[name] for name in FlashRow.__slots__}).flops
     memory = result.get("memory_bytes")
     return {
         **{name: result[name] for name in ("implementation", "dtype", "width", "length")},
@@ -215,14 +217,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = choose_device(arguments.device)
     check_outputs(arguments)
     every = rows(arguments, device)
-    about = result_file.about(KIND, command_line(MODULE, given), device)
+    about = result_file.header(KIND, command_line(MODULE, given), device)
     bounded = [name for name in ON_CPU if not getattr(arguments, name)]
     if not device.startswith("cuda") and bounded:
         say(f"on a CPU only a few {', '.join(bounded)} are measured unless they are named")
     print(f"timing {len(every)} rows on {device}", file=sys.stderr)
 
     def finish(results: Sequence[Result]) -> None:
-        put(results, table(results, device), arguments, about, _draw)
+        write_results(results, table(results, device), arguments, about, _draw)
 
-    measure_all(every, measured, finish)
+    measure_rows(every, measure_row, finish)
     return 0

@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.attention import ATTENTIONS, causal_mask
 from model.flash import FlashUnavailable, tuning
-from model.flash.function import check, works
+from model.flash.function import check, kinds_of_work
 from profiling.common.machine import available_bytes
 from profiling.common.timing import synchronize, to_ns
 
@@ -65,7 +65,7 @@ class Unsupported(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class FlashRow:
     """One attention at one shape, causal.
 
     Attributes:
@@ -98,13 +98,14 @@ class Row:
         return vectors + _SQUARES * self.batch * self.heads * self.length**2 * itemsize
 
 
-def measure(row: Row) -> dict[str, Any]:
+def measure(row: FlashRow) -> dict[str, Any]:
     """Return the times of one row and its memory.
 
     Returns:
         For each of ``forward``, ``backward`` and ``both`` the median, 20th and 80th percentile of
         its time in nanoseconds; ``memory_bytes``, the peak of a forward and a backward pass with
-        their inputs on a GPU, else None; of our kernels ``tilings``, see `tuning.described`.
+        their inputs on a GPU, else None; of our kernels ``tilings``, as `tuning.described_choices`
+        has them.
 
     Raises:
         Unsupported: the implementation does not do this here.
@@ -135,12 +136,12 @@ def measure(row: Row) -> dict[str, Any]:
         times = {name: timed_ns(part, row, inputs) for name, part in parts.items()}
     made: dict[str, Any] = {**times, "memory_bytes": memory_bytes}
     if row.implementation == "flash":
-        ahead, back = works(q, row.length, True)
-        made["tilings"] = tuning.described({ahead, *back.values()})
+        ahead, back = kinds_of_work(q, row.length, True)
+        made["tilings"] = tuning.described_choices({ahead, *back.values()})
     return made
 
 
-def implementation(row: Row) -> tuple[Attend, AbstractContextManager[object]]:
+def implementation(row: FlashRow) -> tuple[Attend, AbstractContextManager[object]]:
     """Return the function that computes attention, and what must be around its calls.
 
     Raises:
@@ -166,7 +167,7 @@ def _kept_buffers() -> AbstractContextManager[object]:
     return patched
 
 
-def _package(row: Row, on_gpu: bool) -> Attend:
+def _package(row: FlashRow, on_gpu: bool) -> Attend:
     if find_spec("flash_attn") is None:
         raise Unsupported("the package flash-attn is not installed")
     if not on_gpu:
@@ -196,7 +197,7 @@ def refused(q: Tensor, k: Tensor, v: Tensor) -> None:
 
 
 @contextmanager
-def supported(row: Row) -> Iterator[None]:
+def supported(row: FlashRow) -> Iterator[None]:
     """Tell what PyTorch's backends refuse from what goes wrong; and keep the compiler quiet."""
     with warnings.catch_warnings():
         # What is compiled makes its own mask; sdpa_kernel says why each backend is out.
@@ -227,7 +228,7 @@ def peak_bytes(both: Callable[[], None], inputs: list[Tensor], device: str) -> i
     return int(torch.cuda.max_memory_allocated(device))
 
 
-def timed_ns(part: Callable[[], object], row: Row, inputs: list[Tensor]) -> list[int]:
+def timed_ns(part: Callable[[], object], row: FlashRow, inputs: list[Tensor]) -> list[int]:
     """Return the median, 20th and 80th percentile of a call's time.
 
     On a GPU ``triton.testing.do_bench`` times with events, its second-level cache emptied before

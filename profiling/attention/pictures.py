@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.show.pictures import picture
-from profiling.attention.flash_benchmark_run import PRODUCTS, Row
+from profiling.attention.flash_benchmark_run import PRODUCTS, FlashRow
 from profiling.memory.tables import DONE
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _rate_lines(axes: Axes, chosen: Sequence[Result], part: str) -> None:
 
 
 def _rate(result: Result, part: str) -> float:
-    row = Row(**{name: result[name] for name in Row.__slots__})
+    row = FlashRow(**{name: result[name] for name in FlashRow.__slots__})
     return PRODUCTS[part] * row.flops / (float(result[part][0]) / 1e9) / TERA
 
 

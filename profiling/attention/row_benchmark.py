@@ -15,7 +15,7 @@ from profiling.common.progress import steps_bar
 Result = dict[str, Any]
 
 
-class Row(Protocol):
+class BenchmarkRow(Protocol):
     """What one row measures."""
 
     @property
@@ -31,7 +31,7 @@ class Row(Protocol):
         """In positions."""
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=BenchmarkRow)
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
@@ -47,7 +47,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         folder(arguments.pictures)
 
 
-def measure_all(
+def measure_rows(
     every: Sequence[R], measured: Callable[[R], Result], finish: Callable[[Sequence[Result]], None]
 ) -> list[Result]:
     """Return the results of all rows; an interruption finishes with those that are done."""
@@ -66,7 +66,7 @@ def measure_all(
     return results
 
 
-def put(
+def write_results(
     results: Sequence[Result],
     made: Table,
     arguments: argparse.Namespace,

@@ -28,8 +28,8 @@ from typing import Final
 from profiling.benchmark import compare, run_file, show
 from profiling.benchmark.figures import figures
 from profiling.benchmark.options import Request, parser, request
-from profiling.benchmark.run import STEPS, Measured, Tell, check, run
-from profiling.benchmark.steadiness import troubles
+from profiling.benchmark.run import STEPS, Measurements, StepListener, check, run
+from profiling.benchmark.steadiness import steadiness_warnings
 from profiling.common import cli, result_file
 from profiling.common.progress import steps_bar
 from profiling.training.training import Training
@@ -42,7 +42,7 @@ COMPARE: Final = "--compare"
 SMALLER: Final = "use a smaller size, batch or context, or --mode forward"
 
 
-def measured(asked: Request) -> Measured:
+def measured(asked: Request) -> Measurements:
     """Run what was asked for, and say how far it is; an interrupted run is not complete.
 
     Raises:
@@ -53,7 +53,7 @@ def measured(asked: Request) -> Measured:
     if asked.learning_rate is not None:
         print(show.initializing(settings, asked.learning_rate), flush=True)
         training.make_optimizer(asked.learning_rate)
-    found = Measured()
+    found = Measurements()
     alone = 0 if settings.mode == "forward" else settings.steps
     try:
         with progress(settings.warmup + settings.steps + alone) as tell:
@@ -65,14 +65,14 @@ def measured(asked: Request) -> Measured:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Tell]:
+def progress(total: int) -> Iterator[StepListener]:
     """Yield what hears of every step: it prints lines on stderr, or moves a bar on a terminal.
 
     Args:
         total: how many there will be, of all kinds.
     """
     if not sys.stderr.isatty():
-        yield lines
+        yield progress_lines
         return
     with steps_bar(total) as bar:
 
@@ -82,7 +82,7 @@ def progress(total: int) -> Iterator[Tell]:
         yield told
 
 
-def lines(what: str, done: int, count: int) -> None:
+def progress_lines(what: str, done: int, count: int) -> None:
     """Print a line for every tenth of the timed steps, and one when others are done."""
     often = LINES if what == STEPS else 1
     if done * often // count > (done - 1) * often // count:
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = measured(asked)
     assert found.memory is not None, "it is read once the steps end, however they do"
     show.show(settings, figures(settings, found), found.memory)
-    for trouble in troubles([step.total_ns for step in found.steps]):
+    for trouble in steadiness_warnings([step.total_ns for step in found.steps]):
         print(f"note: {trouble}", file=sys.stderr)
     if asked.json is not None:
         command = cli.command_line(MODULE, given)

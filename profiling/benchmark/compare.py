@@ -30,8 +30,8 @@ from analysis.arithmetic import noise
 from analysis.compare.show import percent
 from analysis.show.render import duration
 from analysis.show.table import Table
-from profiling.benchmark.run_file import Kept, read
-from profiling.benchmark.steadiness import troubles
+from profiling.benchmark.run_file import StoredRun, read
+from profiling.benchmark.steadiness import steadiness_warnings
 from profiling.common import cli
 from profiling.common.result_file import check_writable
 from profiling.common.settings import Settings
@@ -42,7 +42,7 @@ TOTAL: Final = "total"
 SIDES: Final = ("A", "B")
 FASTER, SLOWER, NONE_SHOWN, UNJUDGED = "faster", "slower", "no difference shown", "not judged"
 
-ALIKE: Final[dict[str, Callable[[Kept], str]]] = {
+ALIKE: Final[dict[str, Callable[[StoredRun], str]]] = {
     "model": lambda kept: shape(kept.settings),
     "mode": lambda kept: kept.settings.mode,
     "batch": lambda kept: str(kept.settings.batch),
@@ -64,7 +64,7 @@ def shape(settings: Settings) -> str:
     return ", ".join(f"{key} {value:g}" for key, value in config.items())
 
 
-def check(before: Kept, after: Kept) -> list[str]:
+def check(before: StoredRun, after: StoredRun) -> list[str]:
     """Return what else differs between two runs, one line each.
 
     Raises:
@@ -92,7 +92,7 @@ def check(before: Kept, after: Kept) -> list[str]:
     return lines
 
 
-def compare(before: Kept, after: Kept) -> Table:
+def compare(before: StoredRun, after: StoredRun) -> Table:
     """Return a row for the step and for each part that both have.
 
     Returns:
@@ -106,7 +106,7 @@ def compare(before: Kept, after: Kept) -> Table:
     for word, kept in zip(SIDES, (before, after), strict=True):
         if not kept.complete:
             notes.append(f"{word} was interrupted after {len(kept.times[TOTAL])} steps")
-        notes += [f"{word}: {trouble}" for trouble in troubles(kept.times[TOTAL])]
+        notes += [f"{word}: {trouble}" for trouble in steadiness_warnings(kept.times[TOTAL])]
     # On a CPU nothing is left over.
     parts = [
         part
@@ -177,7 +177,7 @@ def verdict(row: dict[str, Any], different: bool) -> str:
     return FASTER if row["b_mean_ns"] < row["a_mean_ns"] else SLOWER
 
 
-def heading(before: Kept, after: Kept, total: dict[str, Any]) -> str:
+def heading(before: StoredRun, after: StoredRun, total: dict[str, Any]) -> str:
     """Return what is compared, and the answer in a sentence."""
     lines = []
     for word, kept in zip(SIDES, (before, after), strict=True):

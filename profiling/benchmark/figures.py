@@ -7,7 +7,7 @@ from analysis.knowledge.number_formats import OF_DTYPE
 from analysis.knowledge.peaks import Peak, lookup
 from model.flops import training_flops_per_token
 from profiling import names
-from profiling.benchmark.run import Measured
+from profiling.benchmark.run import Measurements
 from profiling.common.machine import device_name
 from profiling.common.settings import Settings
 from profiling.common.spread import Spread
@@ -76,7 +76,7 @@ class Figures:
         return self.passes_ns - self.forward_only.mean if self.forward_only else None
 
 
-def times(measured: Measured) -> Times:
+def times_by_part(measured: Measurements) -> Times:
     """Return the times of the timed steps by part."""
     return by_part(measured.steps)
 
@@ -89,19 +89,21 @@ def by_part(steps: list[StepTime]) -> Times:
     return found | ({REST: [step.rest_ns for step in steps]} if steps else {})
 
 
-def figures(settings: Settings, measured: Measured) -> Figures:
+def figures(settings: Settings, measured: Measurements) -> Figures:
     """Return what follows from at least one timed step."""
     number_format = number_format_of(settings)
     on_gpu = settings.device.startswith("cuda")
     peak = lookup(device_name(settings.device)) if on_gpu else None
     alone = measured.forward_only_ns
     return Figures(
-        spreads={part: Spread.of(values) for part, values in times(measured).items()},
+        spreads={
+            part: Spread.of_values(values) for part, values in times_by_part(measured).items()
+        },
         tokens=settings.batch * settings.context,
         flops=step_flops(settings),
         peak=peak if peak and peak.flops_per_s(number_format) else None,
         number_format=number_format,
-        forward_only=Spread.of(alone) if alone else None,
+        forward_only=Spread.of_values(alone) if alone else None,
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from profiling.benchmark import run_file
-from profiling.benchmark.run import Measured, run
+from profiling.benchmark.run import Measurements, run
 from profiling.common import memory_fit
 from profiling.common.settings import Settings
 from profiling.errors import LaunchError
@@ -20,7 +20,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
         LaunchError: it cannot be run here.
         MemoryError: it does not fit.
     """
-    settings = Settings.of(spec["settings"])
+    settings = Settings.from_fields(spec["settings"])
     training.check(settings)
     try:
         memory_fit.check(settings)
@@ -31,5 +31,5 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     if settings.mode != "forward":
         rate = spec.get("learning_rate") or training.LEARNING_RATE
         workload.make_optimizer(rate)
-    measured = run(workload, Measured(), lambda *_: None)
+    measured = run(workload, Measurements(), lambda *_: None)
     return run_file.content(settings, measured, rate, spec.get("command", ""))

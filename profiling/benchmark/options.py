@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from profiling.common.cli import Parser, count, count_or_none, positive, seed
+from profiling.common.cli import Parser, count, count_or_zero, positive, seed
 from profiling.common.machine import choose_device
 from profiling.common.model_options import add_variants
 from profiling.common.settings import (
@@ -128,7 +128,7 @@ def add_steps(group: argparse._ArgumentGroup) -> None:
         "--learning-rate", type=positive, metavar="X", help=f"of AdamW (default: {LEARNING_RATE})"
     )
     group.add_argument(
-        "--warmup-steps", type=count_or_none, default=5, metavar="N", help="(default: 5)"
+        "--warmup-steps", type=count_or_zero, default=5, metavar="N", help="(default: 5)"
     )
     group.add_argument("--num-steps", type=count, default=20, metavar="N", help="(default: 20)")
     group.add_argument(

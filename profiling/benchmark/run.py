@@ -20,14 +20,14 @@ from profiling.training import training
 
 T = TypeVar("T")
 
-Tell = Callable[[str, int, int], None]
+StepListener = Callable[[str, int, int], None]
 """Hears what was done, how many times, and of how many."""
 
 STEPS, WARMUP, ALONE = "steps", "warm-up steps", "forward-only steps"
 
 
 @dataclass
-class Measured:
+class Measurements:
     """What was measured so far; an interruption leaves it as it is.
 
     Attributes:
@@ -46,8 +46,11 @@ class Measured:
 
 
 def run(
-    workload: training.Training, measured: Measured, tell: Tell, clock: Clock = default_timer
-) -> Measured:
+    workload: training.Training,
+    measured: Measurements,
+    tell: StepListener,
+    clock: Clock = default_timer,
+) -> Measurements:
     """Measure what the settings of ``workload`` ask for.
 
     Args:
@@ -85,7 +88,9 @@ def run(
     return measured
 
 
-def _repeat(count: int, step: Callable[[], T], times: list[T], what: str, tell: Tell) -> None:
+def _repeat(
+    count: int, step: Callable[[], T], times: list[T], what: str, tell: StepListener
+) -> None:
     for done in range(1, count + 1):
         times.append(step())
         tell(what, done, count)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from profiling import names
 from profiling.benchmark.figures import by_part, figures
-from profiling.benchmark.run import Measured
+from profiling.benchmark.run import Measurements
 from profiling.common import result_file
 from profiling.common.settings import Settings
 from profiling.errors import LaunchError
@@ -27,7 +27,7 @@ LONGEST_NS: Final = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredRun:
     """A run as its file tells it.
 
     Attributes:
@@ -44,13 +44,13 @@ class Kept:
 
 
 def content(
-    settings: Settings, measured: Measured, learning_rate: float | None, command: str
+    settings: Settings, measured: Measurements, learning_rate: float | None, command: str
 ) -> dict[str, Any]:
     """Return what the file holds, of at least one timed step."""
     found = figures(settings, measured)
     raw = by_part(measured.steps)
     return {
-        **result_file.about(KIND, command, settings.device),
+        **result_file.header(KIND, command, settings.device),
         "complete": measured.complete,
         "settings": asdict(settings),
         "learning_rate": learning_rate,
@@ -85,7 +85,7 @@ def write(path: Path, what: dict[str, Any]) -> Path:
     return target
 
 
-def read(path: Path) -> Kept:
+def read(path: Path) -> StoredRun:
     """Return a run that was kept.
 
     Raises:
@@ -93,7 +93,7 @@ def read(path: Path) -> Kept:
     """
     known = result_file.read(path, KIND)
     try:
-        settings = Settings.of(known["settings"])
+        settings = Settings.from_fields(known["settings"])
         facts = {str(key): str(value) for key, value in known["facts"].items()}
         times = {"total": _times(known["total_ns"])}
         times |= {part: _times(known[f"{part}_ns"]) for part in PARTS if f"{part}_ns" in known}
@@ -102,7 +102,7 @@ def read(path: Path) -> Kept:
         raise LaunchError(f"{path}: damaged ({what}); make it anew with --json") from None
     if len({len(values) for values in times.values()}) > 1:
         raise LaunchError(f"{path}: damaged (parts of different lengths); make it anew with --json")
-    return Kept(path, settings, facts, times, known.get("complete") is True)
+    return StoredRun(path, settings, facts, times, known.get("complete") is True)
 
 
 def _times(values: object) -> list[int]:

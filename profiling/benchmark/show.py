@@ -112,24 +112,25 @@ def utilization(settings: Settings, found: Figures) -> str:
 
 def held(memory: Memory) -> list[str]:
     """Return what memory was held."""
-    resident = f"{size(memory.rss_bytes)} resident, peak {size(memory.peak_rss_bytes)}"
+    resident = f"{byte_size(memory.rss_bytes)} resident, peak {byte_size(memory.peak_rss_bytes)}"
     if memory.allocated_bytes is None:
         what = "of the whole process; a CPU's allocator keeps no account"
         return [line("memory", f"{resident} ({what})")]
     return [
         line(
             "memory",
-            f"{size(memory.allocated_bytes)} allocated, {size(memory.reserved_bytes)} reserved, "
-            f"peak {size(memory.peak_bytes)} allocated during the timed steps",
+            f"{byte_size(memory.allocated_bytes)} allocated, "
+            f"{byte_size(memory.reserved_bytes)} reserved, "
+            f"peak {byte_size(memory.peak_bytes)} allocated during the timed steps",
         ),
         line("on the host", resident),
     ]
 
 
-def size(count: int | None) -> str:
+def byte_size(count: int | None) -> str:
     """Return bytes in the unit that suits them.
 
-    >>> size(3 * 2**20), size(int(5.5 * 2**30))
+    >>> byte_size(3 * 2**20), byte_size(int(5.5 * 2**30))
     ('3.0 MiB', '5.50 GiB')
     """
     if count is None:

@@ -96,7 +96,7 @@ def slow_first(times_ns: Sequence[int]) -> bool:
     return times_ns[0] > SLOW * max(times_ns[1:])
 
 
-def troubles(times_ns: Sequence[int]) -> list[str]:
+def steadiness_warnings(times_ns: Sequence[int]) -> list[str]:
     """Return what a reader of these times should know, one line each; nothing where all is well."""
     count, said = len(times_ns), []
     if count < FEW:

@@ -56,7 +56,7 @@ def count(text: str) -> int:
     return int(text)
 
 
-def count_or_none(text: str) -> int:
+def count_or_zero(text: str) -> int:
     """Read a whole number that may be 0."""
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError(f"must be 0 or a positive whole number, not {text!r}")
@@ -83,10 +83,10 @@ def positive(text: str) -> float:
     return number
 
 
-def listed(read: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+def comma_separated(read: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
     """Return a reader of values with commas between them; the same value twice is one.
 
-    >>> listed(count)("128,256,128")
+    >>> comma_separated(count)("128,256,128")
     (128, 256)
     """
 
@@ -182,7 +182,7 @@ def failed(message: str, status: int = 1) -> int:
     return status
 
 
-def shown(path: Path) -> Path:
+def relative_to_here(path: Path) -> Path:
     """Return a path as a person would type it here."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

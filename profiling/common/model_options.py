@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Final
 
-from profiling.common.cli import count, count_or_none
+from profiling.common.cli import count, count_or_zero
 from profiling.common.settings import (
     ATTENTIONS,
     COMPILE_MODES,
@@ -34,7 +34,7 @@ def add_shape(parser: Adder) -> None:
 def add_variants(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
     """Add how the model computes: precision, attention, compiler, optimizer, checkpoints."""
     add_precision(parser)
-    add_ways(parser, attentions)
+    add_implementation(parser, attentions)
 
 
 def add_precision(parser: Adder) -> None:
@@ -48,7 +48,7 @@ def add_precision(parser: Adder) -> None:
     )
 
 
-def add_ways(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
+def add_implementation(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
     """Add how the same is computed in other ways: attention, compiler, optimizer, checkpoints."""
     parser.add_argument("--attention", choices=attentions, help="(default: eager)")
     parser.add_argument(
@@ -58,7 +58,7 @@ def add_ways(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how AdamW runs (torch's default)")
     parser.add_argument(
         "--checkpoint",
-        type=count_or_none,
+        type=count_or_zero,
         metavar="N",
         help="keep the input of every N blocks only, and run them again (default: 0, keep all)",
     )

@@ -15,7 +15,7 @@ KIND: Final = "kind"
 """The key that tells which command wrote a file."""
 
 
-def about(kind: str, command: str, device: str) -> dict[str, Any]:
+def header(kind: str, command: str, device: str) -> dict[str, Any]:
     """Return what every result file begins with.
 
     Args:

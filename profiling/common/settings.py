@@ -89,10 +89,10 @@ class Settings:
     @classmethod
     def load(cls, path: Path) -> Settings:
         """Read what `save` wrote."""
-        return cls.of(json.loads(path.read_text()))
+        return cls.from_fields(json.loads(path.read_text()))
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> Settings:
+    def from_fields(cls, fields: dict[str, Any]) -> Settings:
         """Return the settings that `asdict` made these fields of."""
         from model.config import ModelConfig
 

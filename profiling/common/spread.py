@@ -24,13 +24,13 @@ class Spread:
     max: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
+    def of_values(cls, values: Sequence[float]) -> Self:
         """Summarise one or more values.
 
         Raises:
             ValueError: there is none.
 
-        >>> Spread.of([10, 160, 20, 80, 40]).median
+        >>> Spread.of_values([10, 160, 20, 80, 40]).median
         40
         """
         if not values:

@@ -20,14 +20,14 @@ from profiling.common import cli
 from profiling.errors import LaunchError, UsageError, one_line
 from profiling.generation import options, pair, profile
 from profiling.generation import prompts as generation_prompts
-from profiling.generation.profile import Files
+from profiling.generation.profile import ProfileFiles
 from profiling.generation.prompts import BUILT_IN
 from profiling.generation.record import Prompt
-from profiling.generation.record_file import Earlier, results
+from profiling.generation.record_file import EarlierRecords, open_record_file
 from profiling.generation.run import LESS_MEMORY, Generator, Tally
 
 
-def say(*notes: str) -> None:
+def print_notes(*notes: str) -> None:
     """Print notes on stderr, a line each."""
     for note in notes:
         print(f"note: {one_line(note)}", file=sys.stderr)
@@ -49,7 +49,7 @@ def prompts_of(arguments: argparse.Namespace) -> list[Prompt]:
     return generation_prompts.from_dataset(arguments.dataset, arguments.split or "test", most)
 
 
-def mine(arguments: argparse.Namespace, prompts: list[Prompt]) -> list[Prompt]:
+def own_shard(arguments: argparse.Namespace, prompts: list[Prompt]) -> list[Prompt]:
     """Return the prompts of this shard.
 
     Raises:
@@ -69,15 +69,15 @@ def mine(arguments: argparse.Namespace, prompts: list[Prompt]) -> list[Prompt]:
 def load(arguments: argparse.Namespace) -> Generator:
     """Load the models and say what there is to say about them."""
     models = options.models(arguments)
-    say(*options.implied(arguments))  # before the minutes that a large one takes
-    ready = pair.load(models)
-    say(*ready.notes)
+    print_notes(*options.implied(arguments))  # before the minutes that a large one takes
+    ready = pair.load_models(models)
+    print_notes(*ready.notes)
     return Generator(ready, models, options.decoding(arguments))
 
 
 def run_profile(arguments: argparse.Namespace, command: str) -> int:
     """Time one prompt, record it, write five files."""
-    files = Files(options.output(arguments))
+    files = ProfileFiles(options.output(arguments))
     profile.check(files, arguments.overwrite)
     (prompt,) = prompts_of(arguments)
     made = load(arguments)
@@ -86,7 +86,7 @@ def run_profile(arguments: argparse.Namespace, command: str) -> int:
     most = arguments.trace_tokens or options.TRACE_TOKENS
     profile.profile(made, prompt, files, trace_tokens=most, command=command)
     _say_inexact(made)
-    say(f"the recorded run generates at most {most} tokens; --trace_tokens N for more")
+    print_notes(f"the recorded run generates at most {most} tokens; --trace_tokens N for more")
     print(f"wrote {', '.join(map(str, files.all()))}", file=sys.stderr)
     return analysis.main([str(files.jsonl)])
 
@@ -94,12 +94,12 @@ def run_profile(arguments: argparse.Namespace, command: str) -> int:
 def run_prompts(arguments: argparse.Namespace) -> int:
     """Time every prompt of this shard that has no record yet; 1 if one failed."""
     prompts = prompts_of(arguments)
-    chosen = mine(arguments, prompts)
+    chosen = own_shard(arguments, prompts)
     path = options.output(arguments)
     known = options.models(arguments).names
     how = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    with results(path, prompts, known, **how) as (file, earlier):
-        say(*_of_earlier(earlier))
+    with open_record_file(path, prompts, known, **how) as (file, earlier):
+        print_notes(*_of_earlier(earlier))
         left = [prompt for prompt in chosen if prompt.id not in earlier.done]
         tally = Tally()
         if left:
@@ -108,7 +108,7 @@ def run_prompts(arguments: argparse.Namespace) -> int:
             try:
                 tally = made.run(left, file)
             except KeyboardInterrupt:
-                say(f"what is done is in {path}; --resume goes on with it")
+                print_notes(f"what is done is in {path}; --resume goes on with it")
                 raise
             _say_inexact(made)
     said = f"{tally.done} prompts done, {len(chosen) - len(left)} were done before"
@@ -122,7 +122,7 @@ def run_prompts(arguments: argparse.Namespace) -> int:
     return shown
 
 
-def _of_earlier(earlier: Earlier) -> list[str]:
+def _of_earlier(earlier: EarlierRecords) -> list[str]:
     notes = []
     if earlier.torn:
         notes.append(f"{earlier.torn} line was cut short and is taken away: its prompt runs again")
@@ -134,7 +134,9 @@ def _of_earlier(earlier: Earlier) -> list[str]:
 def _say_inexact(made: Generator) -> None:
     aligner = made.ready.pair.aligner
     if aligner and aligner.inexact:
-        say(f"{len(aligner.inexact)} different tokens had no equal in the teacher's tokenizer")
+        print_notes(
+            f"{len(aligner.inexact)} different tokens had no equal in the teacher's tokenizer"
+        )
 
 
 def command(argv: Sequence[str]) -> int:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from model.c2c import MAPPINGS
-from profiling.common.cli import Parser, count, count_or_none, positive, seed
+from profiling.common.cli import Parser, count, count_or_zero, positive, seed
 from profiling.common.machine import choose_device
 from profiling.errors import UsageError
-from profiling.generation.pair import ALIGNMENTS, ALONE, BASE, TEACHER, Models
+from profiling.generation.pair import ALIGNMENTS, ALONE, BASE, TEACHER, ModelSelection
 from profiling.generation.prompts import BUILT_IN
 from profiling.generation.run import Decoding
 from profiling.models.pretrained import ATTENTIONS, DTYPES
@@ -164,7 +164,7 @@ def _add_decoding(made: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--warmup",
-        type=count_or_none,
+        type=count_or_zero,
         default=1,
         metavar="N",
         help="short generations before the first that counts (default: %(default)s)",
@@ -236,7 +236,7 @@ def _partner(given: argparse.Namespace) -> str:
     return TINY if given.random_init.lower() == TINY else PARTNER
 
 
-def models(given: argparse.Namespace) -> Models:
+def models(given: argparse.Namespace) -> ModelSelection:
     """Return which models the arguments ask for.
 
     Raises:
@@ -246,7 +246,7 @@ def models(given: argparse.Namespace) -> Models:
     partner = given.teacher_random_init
     if given.random_init and not partner and not given.teacher_model:
         partner = _partner(given)
-    return Models(
+    return ModelSelection(
         base=given.base_model,
         teacher=given.teacher_model or TEACHER,
         random_init=given.random_init,

@@ -12,9 +12,9 @@ from model.c2c.projector import CacheShape, ProjectorShape
 from model.c2c.weights import load_fuser
 from profiling.common.cli import is_out_of_memory
 from profiling.errors import LaunchError
-from profiling.generation.pipeline import Pair
+from profiling.generation.pipeline import ModelPair
 from profiling.models import pretrained
-from profiling.models.pretrained import Loaded
+from profiling.models.pretrained import LoadedModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,7 +29,7 @@ ALIGNMENTS: Final = (*PICKS, REFUSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Models:
+class ModelSelection:
     """What is to be loaded, and how.
 
     Attributes:
@@ -71,15 +71,15 @@ class Models:
     def names(self) -> dict[str, str | None]:
         """What the records call the models, ``model_config`` there."""
         return {
-            "base_model": pretrained.said(self.base, self.random_init),
-            "teacher_model": pretrained.said(self.teacher, self.teacher_random_init)
+            "base_model": pretrained.model_label(self.base, self.random_init),
+            "teacher_model": pretrained.model_label(self.teacher, self.teacher_random_init)
             if self.has_teacher
             else None,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ReadyModels:
     """Models that can generate, with what turns text into tokens and back.
 
     Attributes:
@@ -88,12 +88,12 @@ class Ready:
         notes: what there is to say about them.
     """
 
-    pair: Pair
+    pair: ModelPair
     tokenizer: "PreTrainedTokenizerBase"
     notes: tuple[str, ...] = ()
 
 
-def load(models: Models) -> Ready:
+def load_models(models: ModelSelection) -> ReadyModels:
     """Load everything.
 
     Raises:
@@ -103,16 +103,16 @@ def load(models: Models) -> Ready:
     base = _load(models, models.base, models.random_init, models.seed)
     stop = stop_tokens(base)
     if not models.has_teacher:
-        return Ready(Pair(base.model, stop, models.device), base.tokenizer)
+        return ReadyModels(ModelPair(base.model, stop, models.device), base.tokenizer)
     # Another seed: with one shape for both, the two would be one model.
     teacher = _load(models, models.teacher, models.teacher_random_init, models.seed + 1)
     aligner = _aligner(models, base, teacher)
     fuser = _fuser(models, base, teacher)
-    pair = Pair(base.model, stop, models.device, teacher.model, fuser, aligner)
-    return Ready(pair, base.tokenizer, _notes(models, fuser, aligner))
+    pair = ModelPair(base.model, stop, models.device, teacher.model, fuser, aligner)
+    return ReadyModels(pair, base.tokenizer, _notes(models, fuser, aligner))
 
 
-def _load(models: Models, name: str, random_init: str | None, seed: int) -> Loaded:
+def _load(models: ModelSelection, name: str, random_init: str | None, seed: int) -> LoadedModel:
     return pretrained.load(
         name,
         random_init=random_init,
@@ -123,7 +123,7 @@ def _load(models: Models, name: str, random_init: str | None, seed: int) -> Load
     )
 
 
-def stop_tokens(base: Loaded) -> frozenset[int]:
+def stop_tokens(base: LoadedModel) -> frozenset[int]:
     """Return where generation ends: as transformers has it, else at the tokenizer's own end."""
     known: Any = base.model.generation_config
     stop = known.eos_token_id if known is not None else None
@@ -134,7 +134,7 @@ def stop_tokens(base: Loaded) -> frozenset[int]:
     return frozenset(stop) if isinstance(stop, list) else frozenset([int(stop)])
 
 
-def _aligner(models: Models, base: Loaded, teacher: Loaded) -> TokenAligner:
+def _aligner(models: ModelSelection, base: LoadedModel, teacher: LoadedModel) -> TokenAligner:
     pick = PICKS[0] if models.alignment == REFUSE else models.alignment
     aligner = TokenAligner(base.tokenizer, teacher.tokenizer, pick)
     if not aligner.same and models.alignment == REFUSE:
@@ -146,7 +146,7 @@ def _aligner(models: Models, base: Loaded, teacher: Loaded) -> TokenAligner:
     return aligner
 
 
-def _check_vocabulary(loaded: Loaded) -> None:
+def _check_vocabulary(loaded: LoadedModel) -> None:
     """Refuse a tokenizer with tokens that its model has no vector for."""
     table: Any = loaded.model.get_input_embeddings()
     rows = len(table.weight)
@@ -158,7 +158,7 @@ def _check_vocabulary(loaded: Loaded) -> None:
         )
 
 
-def _fuser(models: Models, base: Loaded, teacher: Loaded) -> Fuser:
+def _fuser(models: ModelSelection, base: LoadedModel, teacher: LoadedModel) -> Fuser:
     source, target = _shape(teacher), _shape(base)
     if models.projector:
         fuser = _trained(Path(models.projector).expanduser(), source, target)
@@ -183,7 +183,7 @@ def _fuser(models: Models, base: Loaded, teacher: Loaded) -> Fuser:
         ) from None
 
 
-def _shape(loaded: Loaded) -> CacheShape:
+def _shape(loaded: LoadedModel) -> CacheShape:
     try:
         return cache_shape(loaded.model)
     except ValueError as error:
@@ -205,7 +205,7 @@ def _trained(folder: Path, source: CacheShape, target: CacheShape) -> Fuser:
         raise LaunchError(f"{error.filename or folder}: cannot be read ({reason})") from None
 
 
-def _notes(models: Models, fuser: Fuser, aligner: TokenAligner) -> tuple[str, ...]:
+def _notes(models: ModelSelection, fuser: Fuser, aligner: TokenAligner) -> tuple[str, ...]:
     notes = []
     if not fuser.open_layers:
         notes.append(

@@ -24,7 +24,7 @@ from profiling.common.timing import Clock, ClockMarks, EventMarks, Marks, synchr
 from profiling.spans import span
 
 
-class Watch:
+class PartTimer:
     """Times the parts of one run end to end, so that they add up to the whole.
 
     A part begins where the one before it ended. On a CPU all instants come from the host's clock,
@@ -85,7 +85,7 @@ PREFILL_PARTS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ModelPair:
     """What generates: a base model, and a teacher with its projectors unless the base is alone.
 
     Attributes:
@@ -145,7 +145,7 @@ def sampling(temperature: float, generator: torch.Generator) -> Choose:
 
 
 def generate(
-    pair: Pair,
+    pair: ModelPair,
     ids: Sequence[int],
     max_new_tokens: int,
     *,
@@ -169,7 +169,7 @@ def generate(
     theirs = pair.aligner.align(ids) if pair.aligner else ids
     prompt = torch.tensor([list(ids)], device=pair.device)  # (1, n)
     teachers = torch.tensor([list(theirs)], device=pair.device)
-    watch = Watch(pair.device, clock)
+    watch = PartTimer(pair.device, clock)
     watch.start()
     with torch.inference_mode(), span(names.GENERATION):
         cache = None
@@ -182,7 +182,7 @@ def generate(
     return Generated(tokens, watch.parts_ns(), watch.wall_ns)
 
 
-def _prefill(pair: Pair, prompt: Tensor, teachers: Tensor, watch: Watch) -> Any:
+def _prefill(pair: ModelPair, prompt: Tensor, teachers: Tensor, watch: PartTimer) -> Any:
     """Return the base's cache of the prompt but for its last token, fused where there is a teacher.
 
     Args:
@@ -204,7 +204,7 @@ def _prefill(pair: Pair, prompt: Tensor, teachers: Tensor, watch: Watch) -> Any:
 
 
 def _read(
-    model: Any, ids: Tensor, parts: tuple[str, str], copied: bool, watch: Watch
+    model: Any, ids: Tensor, parts: tuple[str, str], copied: bool, watch: PartTimer
 ) -> tuple[Any, list[KeyValue]]:
     """Let a model read; return its cache, and a copy of it where one is wanted."""
     table = model.get_input_embeddings()
@@ -227,7 +227,7 @@ def _embedding_cost(table: Any, ids: Tensor) -> Cost:
 
 
 def _decode(
-    pair: Pair, last: Tensor, cache: Any, max_new_tokens: int, choose: Choose, watch: Watch
+    pair: ModelPair, last: Tensor, cache: Any, max_new_tokens: int, choose: Choose, watch: PartTimer
 ) -> list[int]:
     """Return the tokens generated after the last one of the prompt, ``(1, 1)``."""
     tokens: list[int] = []

@@ -34,7 +34,7 @@ _TIMES: Final = "_timing_data"
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class ProfileFiles:
     """What ``profile`` writes, all beside its JSONL."""
 
     jsonl: Path
@@ -67,7 +67,7 @@ class Files:
         return self.jsonl.with_name(self.jsonl.stem.removesuffix(_TIMES) + ending)
 
 
-def check(files: Files, overwrite: bool) -> None:
+def check(files: ProfileFiles, overwrite: bool) -> None:
     """Refuse files that could not be written, before any work is done.
 
     Raises:
@@ -80,7 +80,7 @@ def check(files: Files, overwrite: bool) -> None:
 
 
 def profile(
-    made: Generator, prompt: Prompt, files: Files, *, trace_tokens: int, command: str
+    made: Generator, prompt: Prompt, files: ProfileFiles, *, trace_tokens: int, command: str
 ) -> None:
     """Time a prompt, record it, and write the files.
 
@@ -102,7 +102,7 @@ def profile(
     result_file.write_text(files.tsv, tsv(generated))
     with _scratch(files.jsonl) as folder:
         told = record_once(made, prompt, trace_tokens, folder)
-        told["unprofiled_step_ns"] = unrecorded(generated, told["generated_tokens"])
+        told["unprofiled_step_ns"] = unrecorded_time(generated, told["generated_tokens"])
         trace, report = folder / TRACE_NAME, folder / files.report.name
         try:
             convert(trace, report, strict=False)
@@ -126,7 +126,7 @@ def tsv(generated: Generated) -> str:
     return "\n".join(lines) + "\n"
 
 
-def unrecorded(generated: Generated, tokens: int) -> list[int]:
+def unrecorded_time(generated: Generated, tokens: int) -> list[int]:
     """Return what the unrecorded run took for as many tokens as were recorded."""
     steps = generated.each_ns(DECODE_STEP)
     return [sum(time for _, time in generated.parts_ns) - sum(steps[tokens:])]
@@ -167,7 +167,7 @@ def statistics(path: Path, device: str, command: str) -> dict[str, Any]:
             ranges, work = summary(report), ranking(report)
     except ReportError as error:
         raise LaunchError(f"the recording cannot be read ({error.problem})") from None
-    about = result_file.about("generation", command, device)
+    about = result_file.header("generation", command, device)
     return {**about, "ranges": _plain(ranges.rows()), "work": _plain(work.rows())}
 
 

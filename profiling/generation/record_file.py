@@ -23,7 +23,7 @@ from profiling.generation.record import Prompt, Record, line
 
 
 @dataclass(slots=True)
-class Earlier:
+class EarlierRecords:
     """What a file holds from an earlier run.
 
     Attributes:
@@ -41,7 +41,7 @@ class Earlier:
 
 def read_earlier(
     path: Path, prompts: Iterable[Prompt], models: Mapping[str, str | None]
-) -> Earlier:
+) -> EarlierRecords:
     """Read what an earlier run left.
 
     Args:
@@ -52,7 +52,7 @@ def read_earlier(
     Raises:
         LaunchError: it cannot be read, a line is no record, or it is of another run.
     """
-    earlier = Earlier()
+    earlier = EarlierRecords()
     texts = {prompt.id: prompt.text for prompt in prompts}
     try:
         content = path.read_bytes()
@@ -107,7 +107,7 @@ def _check_same_run(
         raise LaunchError(f"{where} is of other models; name another --output")
 
 
-class Results:
+class RecordFile:
     """A file that is open for records; until the first one comes, it is as it was.
 
     Args:
@@ -125,10 +125,10 @@ class Results:
         Raises:
             LaunchError: the disk does not take it.
         """
-        self.settle()
+        self.rewrite_beginning()
         self._put(line(record).encode("utf-8") + b"\n", self._stream)
 
-    def settle(self) -> None:
+    def rewrite_beginning(self) -> None:
         """Leave in the file what it is to begin with.
 
         Raises:
@@ -167,14 +167,14 @@ class Results:
 
 
 @contextmanager
-def results(
+def open_record_file(
     path: Path,
     prompts: Sequence[Prompt],
     models: Mapping[str, str | None],
     *,
     resume: bool = False,
     overwrite: bool = False,
-) -> Iterator[tuple[Results, Earlier]]:
+) -> Iterator[tuple[RecordFile, EarlierRecords]]:
     """Open a file for records, which no other process writes meanwhile.
 
     Args:
@@ -194,15 +194,15 @@ def results(
     except LaunchError:
         stream.close()
         raise
-    found = Results(path, stream, None)
+    found = RecordFile(path, stream, None)
     try:
-        earlier = read_earlier(path, prompts, models) if resume else Earlier()
+        earlier = read_earlier(path, prompts, models) if resume else EarlierRecords()
         begin = b"".join(earlier.lines)
         same = path.read_bytes() == begin
-        found = Results(path, stream, None if same else begin)
+        found = RecordFile(path, stream, None if same else begin)
         yield found, earlier
         if resume:
-            found.settle()
+            found.rewrite_beginning()
     finally:
         found.close()
 

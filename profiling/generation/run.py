@@ -9,10 +9,10 @@ import torch
 from profiling.common.cli import is_out_of_memory
 from profiling.common.progress import steps_bar
 from profiling.errors import one_line
-from profiling.generation.pair import Models, Ready
+from profiling.generation.pair import ModelSelection, ReadyModels
 from profiling.generation.pipeline import Choose, Generated, generate, greedy, sampling
 from profiling.generation.record import Prompt, Record, failure, record
-from profiling.generation.record_file import Results
+from profiling.generation.record_file import RecordFile
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -58,7 +58,7 @@ class Tally:
 class Generator:
     """Models that generate as they were told to."""
 
-    def __init__(self, ready: Ready, models: Models, decoding: Decoding) -> None:
+    def __init__(self, ready: ReadyModels, models: ModelSelection, decoding: Decoding) -> None:
         self.ready, self.models, self.decoding = ready, models, decoding
 
     def encode(self, text: str) -> list[int]:
@@ -113,7 +113,7 @@ class Generator:
             torch.cuda.empty_cache()
         return None, reason
 
-    def run(self, prompts: Sequence[Prompt], results: Results) -> Tally:
+    def run(self, prompts: Sequence[Prompt], results: RecordFile) -> Tally:
         """Generate from each prompt, and put each record on the disk before the next prompt."""
         tally = Tally()
         with steps_bar(len(prompts)) as bar:

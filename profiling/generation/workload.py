@@ -16,11 +16,11 @@ from typing import Any, Self
 from profiling import names
 from profiling.common.progress import StepsBar, steps_bar
 from profiling.generation import pair as generation_pair
-from profiling.generation.pair import Models
+from profiling.generation.pair import ModelSelection
 from profiling.generation.prompts import BUILT_IN
 from profiling.generation.record import Prompt
 from profiling.generation.run import Decoding, Generator
-from profiling.recorders.capture import capture, told
+from profiling.recorders.capture import capture, range_facts
 from profiling.spans import recording, span
 from profiling.spans.annotation import annotate
 from profiling.spans.backends import Recorder
@@ -39,7 +39,7 @@ class GenerationSettings:
         warmup: generations before them, recorded under a name of their own.
     """
 
-    models: Models
+    models: ModelSelection
     prompt: str = BUILT_IN[0]
     max_new_tokens: int = 32
     steps: int = 3
@@ -53,7 +53,7 @@ class GenerationSettings:
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         fields = json.loads(path.read_text())
-        return cls(**{**fields, "models": Models(**fields["models"])})
+        return cls(**{**fields, "models": ModelSelection(**fields["models"])})
 
     def describe(self) -> str:
         """Return every setting in one line, defaults too."""
@@ -94,7 +94,7 @@ def generator(settings: GenerationSettings) -> Generator:
         LaunchError: a model cannot be had, or the two cannot work together.
     """
     decoding = Decoding(max_new_tokens=settings.max_new_tokens, seed=settings.models.seed)
-    return Generator(generation_pair.load(settings.models), settings.models, decoding)
+    return Generator(generation_pair.load_models(settings.models), settings.models, decoding)
 
 
 def annotated(made: Generator) -> Generator:
@@ -147,7 +147,7 @@ def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
         "step_ns": profiled,
         "unprofiled_step_ns": unprofiled,
         "generated_tokens": max(counts, default=0),
-        **told(ranges),
+        **range_facts(ranges),
     }
 
 
@@ -180,4 +180,4 @@ def record_once(made: Generator, prompt: Prompt, most: int, folder: Path) -> dic
     with capture("torch", made.models.device, folder) as ranges, span(names.STEP):
         generated = made.generate(prompt, most)
     tokens = len(generated.tokens)
-    return {"step_ns": [generated.wall_ns], "generated_tokens": tokens, **told(ranges)}
+    return {"step_ns": [generated.wall_ns], "generated_tokens": tokens, **range_facts(ranges)}

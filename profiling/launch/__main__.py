@@ -22,18 +22,17 @@ from pathlib import Path
 
 from analysis.show.interrupts import Raised
 from profiling.common import machine, memory_fit
-from profiling.common.cli import shown
+from profiling.common.cli import relative_to_here
 from profiling.common.settings import Settings
 from profiling.errors import LaunchError, UsageError, one_line
 from profiling.launch import options, report
 from profiling.launch import ranks as launch_ranks
 from profiling.launch.plan import Launch, choose_nsys
-from profiling.launch.workloads import MODULES, TRAINING, RunSettings
-from profiling.launch.workloads import settings as settings_of
+from profiling.launch.workloads import MODULES, TRAINING, RunSettings, workload_settings
 from profiling.processes import child
 from profiling.processes.notes import PLAN_NAME, RESULT_NAME, SETTINGS_NAME
 from profiling.processes.starting import ended_by_signals, python_command, show_page
-from profiling.recorders.report_files import REPORTS, check_free, files_of, scratch
+from profiling.recorders.report_files import REPORTS, check_free, files_of, scratch_folder
 
 
 def record(launch: Launch) -> list[Path]:
@@ -48,7 +47,7 @@ def record(launch: Launch) -> list[Path]:
     """
     if launch.ranks:
         return launch_ranks.record(launch)
-    with scratch(launch.reports) as folder:
+    with scratch_folder(launch.reports) as folder:
         plan = {
             "recorder": launch.recorder,
             "script": str(launch.script.resolve()) if launch.script else None,
@@ -62,7 +61,7 @@ def record(launch: Launch) -> list[Path]:
             launch.settings.save(folder / SETTINGS_NAME)
         command = python_command("profiling.launch.recorded", folder, "--", *launch.arguments)
         made = _under_nsys(launch, command, folder) if launch.nsys else _embedded(command, folder)
-        result = child.read(folder / RESULT_NAME)
+        result = child.read_note(folder / RESULT_NAME)
         report.warn(result)
         report.finish(made, report.notes(launch, result, folder))
         return [report.keep(made, launch.stem, launch.overwrite)]
@@ -73,13 +72,13 @@ def _under_nsys(launch: Launch, command: list[str], folder: Path) -> Path:
     output = folder / report.RECORDING
     log = None if launch.script else folder / "nsys.log"
     child.run(launch.nsys.profile_command(output, launch.device, command), folder, log)
-    child.read(folder / RESULT_NAME)
+    child.read_note(folder / RESULT_NAME)
     return report.exported(launch.nsys, folder)
 
 
 def _embedded(command: list[str], folder: Path) -> Path:
     child.run(command, folder)
-    return report.converted(folder, child.read(folder / RESULT_NAME)["pushed"])
+    return report.converted(folder, child.read_note(folder / RESULT_NAME)["pushed"])
 
 
 def prepare(arguments: argparse.Namespace, command: str) -> Launch:
@@ -96,15 +95,15 @@ def prepare(arguments: argparse.Namespace, command: str) -> Launch:
         options.check_script(arguments)
     options.check_arguments(arguments)
     workload = arguments.workload or TRAINING
-    config = None if script or workload != TRAINING else options.config(arguments)
-    name = options.name(arguments)
+    config = None if script or workload != TRAINING else options.model_config(arguments)
+    name = options.report_name(arguments)
     device = machine.choose_device(arguments.device)
     settings: RunSettings | None = None
-    ranks = None if script or workload != TRAINING else launch_ranks.choose(arguments, device)
+    ranks = None if script or workload != TRAINING else launch_ranks.choose_ranks(arguments, device)
     if config:
-        settings = options.settings(arguments, config, device)
+        settings = options.training_settings(arguments, config, device)
     elif not script:
-        settings = settings_of(arguments, device)
+        settings = workload_settings(arguments, device)
     launch = Launch(
         name=name,
         reports=arguments.reports,
@@ -119,7 +118,7 @@ def prepare(arguments: argparse.Namespace, command: str) -> Launch:
         memory=arguments.memory,
         ranks=ranks,
     )
-    taken = launch_ranks.earlier(launch) if ranks else files_of(launch.stem)
+    taken = launch_ranks.earlier_reports(launch) if ranks else files_of(launch.stem)
     check_free(*taken, overwrite=launch.overwrite)
     if isinstance(settings, Settings):
         from profiling.training import training  # here: beside a script its own `model` may stand
@@ -143,7 +142,7 @@ def announce(launch: Launch) -> None:
         how = "the embedded recorder (PyTorch profiler) over CPU operators: no CUDA device here"
     if launch.ranks:
         what = f"{what}, {launch.ranks.describe()}"
-    where = ", ".join(str(shown(path)) for path in launch.made)
+    where = ", ".join(str(relative_to_here(path)) for path in launch.made)
     print(f"recording {what}\nwith {how}, into {where}", file=sys.stderr)
     if launch.memory and launch.script and not launch.nsys:
         alone = "of the script's main thread and autograd's alone"

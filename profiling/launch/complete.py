@@ -25,7 +25,7 @@ from profiling.errors import LaunchError, UsageError, one_line
 from profiling.processes.starting import ended_by_signals, show_page
 from profiling.recorders import importer, report_files
 from profiling.recorders.nsys import Nsys
-from profiling.recorders.run_notes import MISSING, NSYS, RunNotes, beside
+from profiling.recorders.run_notes import MISSING, NSYS, RunNotes, notes_path
 
 MODULE: Final = "profiling.complete"
 STREAM: Final = ".qdstrm"
@@ -97,15 +97,15 @@ def complete(recording: Path, reports: Path, nsys: Nsys, overwrite: bool) -> Pat
         made = {REPORT: stem.with_name(stem.name + REPORT)} | made
     with _options_of_ours():
         report_files.check_free(*made.values(), overwrite=overwrite)
-        notes = RunNotes.of(recording)
-        with report_files.scratch(reports) as folder:
+        notes = RunNotes.read(recording)
+        with report_files.scratch_folder(reports) as folder:
             copy = folder / f"recording{recording.suffix}"
             shutil.copyfile(recording, copy)
             if is_stream:
                 _import(copy, copy.with_suffix(REPORT), nsys, recording, notes)
             report = copy.with_suffix(".sqlite")
             _export(copy.with_suffix(REPORT), report, nsys, recording)
-            (notes or without(recording)).add(report)
+            (notes or notes_of_a_bare_recording(recording)).add(report)
             names = {copy.with_suffix(suffix): path for suffix, path in made.items()}
             report_files.publish_all(names, overwrite)
     return made[".sqlite"]
@@ -144,16 +144,16 @@ def _export(recording: Path, report: Path, nsys: Nsys, given: Path) -> None:
         raise LaunchError(str(error).replace(recording.name, str(given), 1)) from None
 
 
-def without(recording: Path) -> RunNotes:
+def notes_of_a_bare_recording(recording: Path) -> RunNotes:
     """Return the notes of a recording that lost them, and say on stderr what that means."""
-    name = beside(recording).name
+    path = notes_path(recording)
     print(
-        f"note: {one_line(str(beside(recording)))} is not here: the report lacks what the run was "
-        "and the costs of its ranges, and nobody checked that all ranges arrived",
+        f"note: {one_line(str(path))} is not here: the report lacks what the run was and "
+        "the costs of its ranges, and nobody checked that all ranges arrived",
         file=sys.stderr,
     )
     version = importer.recorded_by(recording)
-    facts = {"recorder": NSYS, NSYS: version or "unknown", MISSING: LACKS.format(name)}
+    facts = {"recorder": NSYS, NSYS: version or "unknown", MISSING: LACKS.format(path.name)}
     return RunNotes(facts=facts, costs=[], pushed={})
 
 
@@ -167,7 +167,7 @@ def _options_of_ours() -> Iterator[None]:
         raise LaunchError(said.replace("REPORTS=", "--reports")) from None
 
 
-def of_ranks(reports: Sequence[Path]) -> list[Path]:
+def in_order_of_rank(reports: Sequence[Path]) -> list[Path]:
     """Return the reports in order of rank, if they are the ranks of one run; else nothing."""
     found = [re.fullmatch(r"(.+)\.rank([0-9]+)", path.stem) for path in reports]
     whole = [each for each in found if each]
@@ -178,7 +178,7 @@ def of_ranks(reports: Sequence[Path]) -> list[Path]:
 
 def show(reports: Sequence[Path]) -> int:
     """Print the page of each report; of the ranks of one run the first and their overlap."""
-    if ranks := of_ranks(reports):
+    if ranks := in_order_of_rank(reports):
         return show_page(ranks)
     return max((show_page([report]) for report in reports), default=0)
 
@@ -206,7 +206,7 @@ def _run(given: argparse.Namespace) -> int:
             except LaunchError as error:
                 cli.failed(str(error))
                 continue
-            print(f"made {one_line(str(cli.shown(made[-1])))}", file=sys.stderr)
+            print(f"made {one_line(str(cli.relative_to_here(made[-1])))}", file=sys.stderr)
     status = int(len(made) < len(given.recordings))
     return status if given.no_page else max(status, show(made))
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from profiling.common.cli import Parser, count, count_or_none, positive, seed
+from profiling.common.cli import Parser, count, count_or_zero, positive, seed
 from profiling.common.model_options import DEFAULT_SIZE, Adder, add_shape, add_variants
 from profiling.common.settings import (
     ATTENTIONS,
@@ -67,7 +67,7 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
     )
     add_variants(what, (*ATTENTIONS, FLASH_ATTENTION_2))
     what.add_argument("--steps", type=count, metavar="N", help="(default: 3)")
-    what.add_argument("--warmup", type=count_or_none, metavar="N", help="(default: 1)")
+    what.add_argument("--warmup", type=count_or_zero, metavar="N", help="(default: 1)")
     what.add_argument("--seed", type=seed, metavar="N", help="(default: 0)")
     add_ranks(what)
     what.add_argument("--script", type=Path, help="record this instead; its ARGS after --")
@@ -107,7 +107,7 @@ def add_ranks(parser: Adder) -> None:
     )
 
 
-def name(arguments: argparse.Namespace) -> str:
+def report_name(arguments: argparse.Namespace) -> str:
     """Return the report's name.
 
     Raises:
@@ -124,7 +124,7 @@ def name(arguments: argparse.Namespace) -> str:
     return chosen
 
 
-def config(arguments: argparse.Namespace) -> "ModelConfig":
+def model_config(arguments: argparse.Namespace) -> "ModelConfig":
     """Return the shape asked for, and fill in the defaults.
 
     Raises:
@@ -157,7 +157,9 @@ def check_script(arguments: argparse.Namespace) -> None:
     refuse(arguments, ("workload", *OF_THE_MODEL, *OWN, *OF_RANKS), why)
 
 
-def settings(arguments: argparse.Namespace, config: "ModelConfig", device: str) -> Settings:
+def training_settings(
+    arguments: argparse.Namespace, config: "ModelConfig", device: str
+) -> Settings:
     """Return what is to be run; batch and context default to what the device can bear."""
     if arguments.attention not in ATTENTIONS:
         known = ", ".join(ATTENTIONS)

@@ -22,16 +22,16 @@ from profiling.launch import report
 from profiling.launch.plan import Launch, Ranks, report_of
 from profiling.launch.workloads import OF_RANKS, refuse
 from profiling.processes import ranks
-from profiling.processes.notes import Told, folder_of
+from profiling.processes.notes import RankMessage, rank_folder
 from profiling.recorders.nsys import Nsys
-from profiling.recorders.report_files import SUFFIXES, check_free, publish_all, scratch
+from profiling.recorders.report_files import SUFFIXES, check_free, publish_all, scratch_folder
 
 FUNCTION: Final = "profiling.training.rank_steps:record"
 DEFAULT_STRATEGY: Final = "overlapped"
 TIMEOUT_S: Final = 600.0
 
 
-def choose(arguments: argparse.Namespace, device: str) -> Ranks | None:
+def choose_ranks(arguments: argparse.Namespace, device: str) -> Ranks | None:
     """Return what the command line says of ranks, and leave a rank's part of the batch in it.
 
     Raises:
@@ -42,7 +42,7 @@ def choose(arguments: argparse.Namespace, device: str) -> Ranks | None:
         refuse(arguments, OF_RANKS[1:], "is of --ranks N; give that too, or leave it out")
         return None
     # Here: beside a script a `model` of its own may stand.
-    from profiling.parallel.options import backend
+    from profiling.parallel.options import choose_backend
 
     strategy = _strategy(arguments)
     _check_settings(arguments, strategy)
@@ -51,7 +51,7 @@ def choose(arguments: argparse.Namespace, device: str) -> Ranks | None:
         count=arguments.ranks,
         strategy=strategy,
         bucket_mb=arguments.bucket_mb,
-        backend=backend(asked, torch.cuda.device_count()),
+        backend=choose_backend(asked, torch.cuda.device_count()),
         timeout_s=arguments.timeout or TIMEOUT_S,
     )
     if arguments.batch is not None:
@@ -104,7 +104,7 @@ def check_memory(settings: Settings, chosen: Ranks) -> None:
         options.check_memory(settings, chosen.count)
 
 
-def earlier(launch: Launch) -> list[Path]:
+def earlier_reports(launch: Launch) -> list[Path]:
     """Return the files of an earlier set of this name; it may have had more ranks."""
     suffixes = "|".join(map(re.escape, SUFFIXES))
     pattern = re.compile(rf"{re.escape(launch.name)}\.rank[0-9]+({suffixes})")
@@ -123,9 +123,9 @@ def record(launch: Launch) -> list[Path]:
         LaunchError: a rank failed, was not done in time, or its report cannot be kept.
     """
     assert launch.ranks, "asked of ranks only"
-    with scratch(launch.reports) as folder:
+    with scratch_folder(launch.reports) as folder:
         for rank in range(launch.ranks.count):
-            folder_of(folder, rank).mkdir()
+            rank_folder(folder, rank).mkdir()
         results = _run(launch, launch.ranks, folder)
         reports: list[Path] = []
         names: dict[Path, Path] = {}
@@ -147,12 +147,12 @@ def _run(launch: Launch, chosen: Ranks, folder: Path) -> list[dict[str, Any]]:
         nsys: Nsys | None = launch.nsys
         if nsys is None:
             return command
-        output = folder_of(folder, rank) / report.RECORDING
+        output = rank_folder(folder, rank) / report.RECORDING
         return nsys.profile_command(output, launch.device, command)
 
     with steps_bar(settings.warmup + 2 * settings.steps) as bar:
 
-        def on_told(rank: int, told: Told) -> None:
+        def on_told(rank: int, told: RankMessage) -> None:
             if rank == 0:
                 bar.done(told["step"], told["duration_ns"])
 
@@ -176,7 +176,7 @@ def _run(launch: Launch, chosen: Ranks, folder: Path) -> list[dict[str, Any]]:
 
 def _make(launch: Launch, rank: int, folder: Path, result: dict[str, Any]) -> Path:
     """Make the report of a rank, in its folder, or what is needed to make it elsewhere."""
-    own = folder_of(folder, rank)
+    own = rank_folder(folder, rank)
     report.warn(result)
     if launch.nsys:
         made = report.exported(launch.nsys, own)
@@ -196,7 +196,7 @@ def _set_aside(launch: Launch, folder: Path) -> Iterator[None]:
     Raises:
         LaunchError: one has come meanwhile, and is not to be replaced.
     """
-    found = earlier(launch)
+    found = earlier_reports(launch)
     check_free(*found, overwrite=launch.overwrite)
     aside = folder / "earlier"
     aside.mkdir()

@@ -17,8 +17,14 @@ from typing import Any
 
 from analysis.show.interrupts import Raised
 from profiling.common.machine import facts
-from profiling.processes.notes import PLAN_NAME, RESULT_NAME, SETTINGS_NAME, leave, leave_failure
-from profiling.recorders.capture import capture, told
+from profiling.processes.notes import (
+    PLAN_NAME,
+    RESULT_NAME,
+    SETTINGS_NAME,
+    note_uncaught_failure,
+    write_note,
+)
+from profiling.recorders.capture import capture, range_facts
 
 
 def run_script(plan: dict[str, Any], arguments: list[str], folder: Path) -> dict[str, Any]:
@@ -32,13 +38,13 @@ def run_script(plan: dict[str, Any], arguments: list[str], folder: Path) -> dict
         except SystemExit as stop:
             if stop.code not in {None, 0}:
                 raise
-    return told(ranges)
+    return range_facts(ranges)
 
 
 def main(argv: list[str]) -> int:
     """Run what the folder's plan says, and leave the result there."""
     folder, arguments = Path(argv[0]), argv[2:]
-    leave_failure(folder)
+    note_uncaught_failure(folder)
     plan = json.loads((folder / PLAN_NAME).read_text())
     if plan["script"]:
         result = run_script(plan, arguments, folder)
@@ -46,7 +52,7 @@ def main(argv: list[str]) -> int:
         module = importlib.import_module(plan["module"])
         more = {"memory": True} if plan["memory"] else {}
         result = module.run(folder / SETTINGS_NAME, plan["recorder"], folder, **more)
-    leave(folder / RESULT_NAME, {**result, "facts": facts(plan["device"])})
+    write_note(folder / RESULT_NAME, {**result, "facts": facts(plan["device"])})
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.source.trace.convert import TraceError, convert
-from profiling.common.cli import shown
+from profiling.common.cli import relative_to_here
 from profiling.errors import LaunchError, one_line
 from profiling.launch.plan import Launch
 from profiling.names import recordable
@@ -91,7 +91,7 @@ def keep(made: Path, stem: Path, overwrite: bool) -> Path:
 
 def how_to_finish(nsys: Nsys, recordings: Sequence[Path]) -> str:
     """Return the line that says where and how recordings are completed."""
-    files = [str(shown(path)) for path in recordings]
+    files = [str(relative_to_here(path)) for path in recordings]
     alone = recordings[0].suffix == ".qdstrm"
     why = "has no importer here" if alone else "could not export it here"
     return (
@@ -176,7 +176,7 @@ def notes(
     memory = None
     if launch.memory:
         ranges = [[recordable(name), *rest] for name, *rest in result.get("range_memory", ())]
-        memory = {"note": child.read(folder / memory_samples.NOTE_NAME), "ranges": ranges}
+        memory = {"note": child.read_note(folder / memory_samples.NOTE_NAME), "ranges": ranges}
     return RunNotes(
         facts=facts(launch, result) | (more or {}),
         costs=costs(launch, result),

@@ -97,7 +97,7 @@ def refuse(arguments: argparse.Namespace, options: Iterable[str], why: str) -> N
             raise UsageError(f"--{option.replace('_', '-')} {why}")
 
 
-def settings(arguments: argparse.Namespace, device: str) -> RunSettings:
+def workload_settings(arguments: argparse.Namespace, device: str) -> RunSettings:
     """Return what is to be run, of the workloads other than training.
 
     Raises:
@@ -125,14 +125,14 @@ def settings(arguments: argparse.Namespace, device: str) -> RunSettings:
         refuse(arguments, _OF_GENERATION, f"is of {GENERATION}, not of {LAYERS}")
         named = {"model_name": arguments.model} if arguments.model else {}
         return LayersSettings(random_init=random_init, device=device, **named, **common, **counts)
-    from profiling.generation.pair import Models
+    from profiling.generation.pair import ModelSelection
     from profiling.generation.workload import GenerationSettings
 
     refuse(arguments, ("batch", "context"), f"is of {LAYERS}; {GENERATION} takes one prompt")
     named = {"base": arguments.model} if arguments.model else {}
     if arguments.teacher_model:
         named["teacher"] = arguments.teacher_model
-    models = Models(
+    models = ModelSelection(
         random_init=random_init,
         teacher_random_init=_teacher(arguments),
         open_gates=bool(arguments.open_gates),

@@ -24,7 +24,7 @@ OUTPUTS: Final = ("o_proj", "out_proj", "dense")
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class DecoderLayer:
     """One decoder layer.
 
     Attributes:
@@ -49,7 +49,7 @@ class Layer:
                 yield part
 
 
-def find_layers(model: nn.Module) -> list[Layer]:
+def find_layers(model: nn.Module) -> list[DecoderLayer]:
     """Return the decoder layers of a Qwen, Llama or like model, in order.
 
     Raises:
@@ -58,7 +58,7 @@ def find_layers(model: nn.Module) -> list[Layer]:
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) and all(map(_is_layer, module)):
             return [
-                Layer(number, layer, {part: getattr(layer, part) for part in EXPECTED})
+                DecoderLayer(number, layer, {part: getattr(layer, part) for part in EXPECTED})
                 for number, layer in enumerate(module)
             ]
     raise LaunchError(

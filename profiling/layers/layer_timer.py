@@ -27,7 +27,7 @@ from profiling.layers.layer_parts import (
     MLP,
     OUTPUTS,
     PROJECTIONS,
-    Layer,
+    DecoderLayer,
     find_layers,
 )
 from profiling.spans import attention_wraps, span
@@ -118,7 +118,7 @@ class Instants:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartTime:
     """How long a part of a layer took.
 
     Attributes:
@@ -129,16 +129,16 @@ class Part:
     host_ns: int
     device_ns: int | None
 
-    def __add__(self, other: "Part") -> "Part":
+    def __add__(self, other: "PartTime") -> "PartTime":
         """Return both together, for a part that comes in pieces."""
         device = None
         if self.device_ns is not None and other.device_ns is not None:
             device = self.device_ns + other.device_ns
-        return Part(self.host_ns + other.host_ns, device)
+        return PartTime(self.host_ns + other.host_ns, device)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TimedForward:
     """One forward pass.
 
     Attributes:
@@ -148,7 +148,7 @@ class Run:
     """
 
     total_ns: int
-    layers: list[dict[str, Part]]
+    layers: list[dict[str, PartTime]]
 
 
 class LayerTimer:
@@ -184,13 +184,13 @@ class LayerTimer:
         for layer in self.layers:
             self._hook(layer)
         attentions = [layer.attention for layer in self.layers]
-        self._undo.enter_context(attention_wraps.watched(attentions, self._around))
+        self._undo.enter_context(attention_wraps.watching_attention(attentions, self._around))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._undo.close()
 
-    def time(self, forward: Callable[[], object]) -> Run:
+    def time(self, forward: Callable[[], object]) -> TimedForward:
         """Run the model once, and return what it took.
 
         Raises:
@@ -210,12 +210,14 @@ class LayerTimer:
             self._running = False
         synchronize(self._device)
         total_ns = self._instants.now_ns() - start_ns
-        return Run(total_ns, [self._summed(layer) for layer in self.layers])
+        return TimedForward(total_ns, [self._summed(layer) for layer in self.layers])
 
-    def _summed(self, layer: Layer) -> dict[str, Part]:
-        parts: dict[str, Part] = {}
+    def _summed(self, layer: DecoderLayer) -> dict[str, PartTime]:
+        parts: dict[str, PartTime] = {}
         for name, start, end in self._spans[layer.number]:
-            piece = Part(self._instants.host_ns(start, end), self._instants.device_ns(start, end))
+            piece = PartTime(
+                self._instants.host_ns(start, end), self._instants.device_ns(start, end)
+            )
             parts[name] = parts[name] + piece if name in parts else piece
         if layer.number in self._misplaced or {ATTN, ATTN_FORWARD, FFN} - parts.keys():
             raise LaunchError(
@@ -224,7 +226,7 @@ class LayerTimer:
             )
         return parts
 
-    def _hook(self, layer: Layer) -> None:
+    def _hook(self, layer: DecoderLayer) -> None:
         self._before(layer.parts[INPUT_NORM], partial(self._begin, layer.number))
         self._before(layer.parts[MIDDLE_NORM], self._turn)
         self._after(layer.module, self._finish)

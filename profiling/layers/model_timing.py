@@ -28,10 +28,10 @@ from profiling.common.progress import StepsBar, steps_bar
 from profiling.errors import LaunchError, UsageError, one_line
 from profiling.layers import timing_records
 from profiling.layers.layer_timer import LayerTimer
-from profiling.layers.timing_records import Records, record, unseen
+from profiling.layers.timing_records import TimingRecords, run_record, unmeasured_parts
 from profiling.models.forward_memory import check as check_memory
-from profiling.models.input_shapes import Shape, read_shapes
-from profiling.models.pretrained import ATTENTIONS, DTYPES, load_model, said
+from profiling.models.input_shapes import InputShape, read_shapes
+from profiling.models.pretrained import ATTENTIONS, DTYPES, load_model, model_label
 from profiling.spans import annotate, is_recording, span
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     how = made.add_argument_group("how often, and where it goes")
     how.add_argument("--num-runs", type=cli.count, default=3, metavar="N", help="(default 3)")
     how.add_argument(
-        "--warmup-runs", type=cli.count_or_none, default=1, metavar="N", help="(default 1)"
+        "--warmup-runs", type=cli.count_or_zero, default=1, metavar="N", help="(default 1)"
     )
     how.add_argument(
         "--output-dir", type=Path, default=Path("timing_results"), help="(default %(default)s)"
@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def shapes(arguments: argparse.Namespace) -> list[Shape]:
+def shapes(arguments: argparse.Namespace) -> list[InputShape]:
     """Return what is to be timed.
 
     Raises:
@@ -88,7 +88,7 @@ def shapes(arguments: argparse.Namespace) -> list[Shape]:
         LaunchError: the file holds none.
     """
     if arguments.configs is None:
-        return [Shape(arguments.batch_size or 1, arguments.input_len or 128)]
+        return [InputShape(arguments.batch_size or 1, arguments.input_len or 128)]
     if arguments.batch_size or arguments.input_len:
         raise UsageError("--configs gives the shapes; leave out --batch-size and --input-len")
     return read_shapes(arguments.configs)
@@ -111,7 +111,7 @@ def _folder(path: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-class Timing:
+class ModelTiming:
     """The timing of one model in several shapes.
 
     Args:
@@ -122,7 +122,7 @@ class Timing:
     """
 
     def __init__(
-        self, model: "PreTrainedModel", device: str, records: Records, timer: LayerTimer
+        self, model: "PreTrainedModel", device: str, records: TimingRecords, timer: LayerTimer
     ) -> None:
         self._model = model
         self._device = device
@@ -130,7 +130,7 @@ class Timing:
         self._timer = timer
         self._told = False
 
-    def run(self, shape: Shape, warmup: int, runs: int, seed: int, bar: StepsBar) -> bool:
+    def run(self, shape: InputShape, warmup: int, runs: int, seed: int, bar: StepsBar) -> bool:
         """Time one shape; return whether there was memory enough for it."""
         try:
             self._run(shape, warmup, runs, seed, bar)
@@ -144,7 +144,7 @@ class Timing:
             torch.cuda.empty_cache()  # what the error's frames held is free by now
         return False
 
-    def _run(self, shape: Shape, warmup: int, runs: int, seed: int, bar: StepsBar) -> None:
+    def _run(self, shape: InputShape, warmup: int, runs: int, seed: int, bar: StepsBar) -> None:
         check_memory(self._model.config, shape, self._model.dtype, self._device)
         forward = one_forward(self._model, shape, self._device, seed)
         for _ in range(warmup):
@@ -154,10 +154,10 @@ class Timing:
             with span(names.STEP):
                 run = self._timer.time(forward)
             bar.done(str(shape), run.total_ns)
-            if not self._told and (hidden := unseen(run)):
+            if not self._told and (hidden := unmeasured_parts(run)):
                 tables.say(f"this model does not show {', '.join(hidden)}: null in the records")
                 self._told = True
-            self._records.add(record(run, shape.batch_size, shape.input_len))
+            self._records.add(run_record(run, shape.batch_size, shape.input_len))
 
 
 def _reason(error: BaseException) -> str:
@@ -165,7 +165,7 @@ def _reason(error: BaseException) -> str:
     return said[0] if said and "out of memory" in said[0].lower() else "out of memory"
 
 
-def check_positions(model: "PreTrainedModel", shape: Shape) -> None:
+def check_positions(model: "PreTrainedModel", shape: InputShape) -> None:
     """Refuse a length the model is not made for.
 
     Raises:
@@ -177,7 +177,7 @@ def check_positions(model: "PreTrainedModel", shape: Shape) -> None:
 
 
 def one_forward(
-    model: "PreTrainedModel", shape: Shape, device: str, seed: int
+    model: "PreTrainedModel", shape: InputShape, device: str, seed: int
 ) -> Callable[[], None]:
     """Return a call that runs the model over a batch of random tokens, the same ones each time."""
     generator = torch.Generator().manual_seed(seed)
@@ -205,7 +205,7 @@ def time_all(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     device = choose_device(arguments.device)
     with _folder(arguments.output_dir):
         path = arguments.output_dir / arguments.output_file
-        records = Records(path, append=arguments.append, overwrite=arguments.overwrite)
+        records = TimingRecords(path, append=arguments.append, overwrite=arguments.overwrite)
         records.begin(_about(arguments, argv, device))
         model = load_model(
             arguments.model_name,
@@ -228,23 +228,23 @@ def _time_shapes(
     arguments: argparse.Namespace,
     model: "PreTrainedModel",
     device: str,
-    records: Records,
-    wanted: Sequence[Shape],
+    records: TimingRecords,
+    wanted: Sequence[InputShape],
 ) -> bool:
     warmup, runs = arguments.warmup_runs, arguments.num_runs
     if is_recording():
         annotate(model)
     timer = LayerTimer(model, device)
     with timer, steps_bar(len(wanted) * (warmup + runs)) as bar:
-        timing = Timing(model, device, records, timer)
+        timing = ModelTiming(model, device, records, timer)
         done = [timing.run(shape, warmup, runs, arguments.seed, bar) for shape in wanted]
     return all(done)
 
 
 def _about(arguments: argparse.Namespace, argv: Sequence[str], device: str) -> dict[str, Any]:
     return {
-        **result_file.about(timing_records.KIND, cli.command_line(MODULE, argv), device),
-        "model": said(arguments.model_name, arguments.random_init),
+        **result_file.header(timing_records.KIND, cli.command_line(MODULE, argv), device),
+        "model": model_label(arguments.model_name, arguments.random_init),
         "dtype": arguments.dtype,
         "device": device,
         "attention": arguments.attention,
@@ -252,7 +252,7 @@ def _about(arguments: argparse.Namespace, argv: Sequence[str], device: str) -> d
     }
 
 
-def _summarize(path: Path, records: Records) -> None:
+def _summarize(path: Path, records: TimingRecords) -> None:
     """Say what was measured, however the command ends."""
     if not records.added:
         return

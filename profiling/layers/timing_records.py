@@ -12,7 +12,7 @@ from typing import Any, Final
 from profiling import names
 from profiling.common import result_file
 from profiling.errors import LaunchError
-from profiling.layers.layer_timer import ATTN, ATTN_FORWARD, DETAILS, FFN, Part, Run
+from profiling.layers.layer_timer import ATTN, ATTN_FORWARD, DETAILS, FFN, PartTime, TimedForward
 
 KIND: Final = "model_timing"
 ABOUT: Final = ".about"
@@ -22,7 +22,7 @@ _SAME: Final = ("model", "dtype", "device", "attention")
 """What must not differ within one file: its records do not say it themselves."""
 
 
-def record(run: Run, batch_size: int, input_len: int) -> dict[str, Any]:
+def run_record(run: TimedForward, batch_size: int, input_len: int) -> dict[str, Any]:
     """Return a run as the file has it, in seconds; what was not measured is null."""
     return {
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -33,7 +33,7 @@ def record(run: Run, batch_size: int, input_len: int) -> dict[str, Any]:
     }
 
 
-def _layer(parts: dict[str, Part]) -> dict[str, Any]:
+def _layer(parts: dict[str, PartTime]) -> dict[str, Any]:
     details: dict[str, float | None] = {}
     for name in (ATTN_FORWARD, *DETAILS):
         details |= _seconds(name, parts.get(name))
@@ -41,13 +41,13 @@ def _layer(parts: dict[str, Part]) -> dict[str, Any]:
     return {**halves, "attn_details": details}
 
 
-def _seconds(name: str, part: Part | None) -> dict[str, float | None]:
+def _seconds(name: str, part: PartTime | None) -> dict[str, float | None]:
     on_host = None if part is None else part.host_ns / 1e9
     on_device = None if part is None or part.device_ns is None else part.device_ns / 1e9
     return {name: on_host, f"{name}_cuda": on_device}
 
 
-def unseen(run: Run) -> list[str]:
+def unmeasured_parts(run: TimedForward) -> list[str]:
     """Return the parts that the model did not let us see, in any of its layers."""
     words = {names.ROPE: "rope (it calls no apply_rotary_pos_emb)"}
     return [
@@ -55,7 +55,7 @@ def unseen(run: Run) -> list[str]:
     ]
 
 
-class Records:
+class TimingRecords:
     """A file that records are added to, one by one.
 
     Args:

@@ -20,11 +20,11 @@ from profiling.errors import LaunchError
 from profiling.layers.layer_parts import find_layers
 from profiling.layers.model_timing import DEFAULT_MODEL, SMALLER, check_positions, one_forward
 from profiling.models.forward_memory import check
-from profiling.models.input_shapes import Shape
-from profiling.models.pretrained import load_model, said
-from profiling.recorders.capture import capture, told
+from profiling.models.input_shapes import InputShape
+from profiling.models.pretrained import load_model, model_label
+from profiling.recorders.capture import capture, range_facts
 from profiling.spans import annotate, recording, span
-from profiling.spans.attention_wraps import spans_only, watched
+from profiling.spans.attention_wraps import spans_only, watching_attention
 from profiling.training.model_steps import timed_ns
 from profiling.words import runs
 
@@ -66,7 +66,7 @@ class LayersSettings:
     def describe(self) -> str:
         """Return every setting in one line, defaults too."""
         return (
-            f"layers of {said(self.model_name, self.random_init)}, batch {self.batch}, "
+            f"layers of {model_label(self.model_name, self.random_init)}, batch {self.batch}, "
             f"context {self.context}, {self.dtype} on {self.device}, {self.attention} attention, "
             f"{runs(self.warmup, self.steps)}"
         )
@@ -75,7 +75,7 @@ class LayersSettings:
         """Return what a report must tell of the run."""
         return {
             "workload": "layers",
-            "model": said(self.model_name, self.random_init),
+            "model": model_label(self.model_name, self.random_init),
             "mode": "forward",
             "batch": str(self.batch),
             "context": str(self.context),
@@ -103,7 +103,7 @@ def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
         LaunchError: the model cannot be had, has other layers, or does not fit.
     """
     settings = LayersSettings.load(settings_file)
-    device, shape = settings.device, Shape(settings.batch, settings.context)
+    device, shape = settings.device, InputShape(settings.batch, settings.context)
     model = _loaded(settings, shape)
     layers = find_layers(model)
     forward = one_forward(model, shape, device, settings.seed)
@@ -118,7 +118,9 @@ def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
             unprofiled = repeat(steps, forward, "unrecorded")
         with ExitStack() as inside:
             annotate(model)
-            inside.enter_context(watched((layer.attention for layer in layers), spans_only))
+            inside.enter_context(
+                watching_attention((layer.attention for layer in layers), spans_only)
+            )
             ranges = inside.enter_context(capture(recorder, device, folder))
             repeat(warmup, _within(names.WARMUP, forward), "warm-up")
             profiled = repeat(steps, _within(names.STEP, forward), "recorded")
@@ -126,11 +128,11 @@ def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
         "step_ns": profiled,
         "unprofiled_step_ns": unprofiled,
         "layers": len(layers),
-        **told(ranges),
+        **range_facts(ranges),
     }
 
 
-def _loaded(settings: LayersSettings, shape: Shape) -> "PreTrainedModel":
+def _loaded(settings: LayersSettings, shape: InputShape) -> "PreTrainedModel":
     """Return the model, where a pass of this shape is possible and fits."""
     model = load_model(
         settings.model_name,

@@ -25,9 +25,18 @@ from typing import Any, Final
 from analysis.show import pictures
 from analysis.show.cli import put, say
 from profiling.common import result_file
-from profiling.common.cli import Parser, add_output, command_line, count, listed, one_of, run, seed
+from profiling.common.cli import (
+    Parser,
+    add_output,
+    comma_separated,
+    command_line,
+    count,
+    one_of,
+    run,
+    seed,
+)
 from profiling.common.machine import choose_device
-from profiling.common.model_options import DEFAULT_SIZE, add_shape, add_ways
+from profiling.common.model_options import DEFAULT_SIZE, add_implementation, add_shape
 from profiling.common.progress import steps_bar
 from profiling.common.settings import MODES, PRECISIONS, SHAPE_FIELDS, Settings, shape
 from profiling.errors import LaunchError, OutOfMemory, UsageError
@@ -48,13 +57,13 @@ def parser() -> argparse.ArgumentParser:
     add_shape(what)
     what.add_argument(
         "--contexts",
-        type=listed(count),
+        type=comma_separated(count),
         metavar="N,N",
         help="positions (default: 128,256,512; on a CPU 128)",
     )
     what.add_argument(
         "--dtypes",
-        type=listed(one_of(*PRECISIONS)),
+        type=comma_separated(one_of(*PRECISIONS)),
         metavar="T,T",
         default=("float32",),
         help=f"of {', '.join(PRECISIONS)} (default: float32)",
@@ -63,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--mode", choices=MODES, default="train", help="(default: train)")
     what.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     what.add_argument("--seed", type=seed, metavar="N", default=0, help="(default: 0)")
-    add_ways(what)
+    add_implementation(what)
     out = made.add_argument_group("what comes out")
     out.add_argument(
         "--show",
@@ -138,9 +147,9 @@ def check(arguments: argparse.Namespace, device: str) -> None:
             pictures.folder(made)
 
 
-def measured(spec: dict[str, Any], limit_bytes: int | None) -> Result:
+def measure_configuration(spec: dict[str, Any], limit_bytes: int | None) -> Result:
     """Return the result of one configuration; what goes wrong is one, too."""
-    settings = Settings.of(spec["settings"])
+    settings = Settings.from_fields(spec["settings"])
     what = f"{settings.precision}, context {settings.context}"
     try:
         return isolated.run("profiling.memory.run", spec, limit_bytes=limit_bytes)
@@ -196,12 +205,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     results: list[Result] = []
     limit = arguments.limit * 2**20 if arguments.limit else None
-    about = result_file.about("memory", command_line(MODULE, given), device)
+    about = result_file.header("memory", command_line(MODULE, given), device)
     print(f"measuring {len(every)} configurations on {device}", file=sys.stderr)
     try:
         with steps_bar(len(every)) as bar:
             for settings in every:
-                results.append(measured(spec_of(settings, arguments), limit))
+                results.append(measure_configuration(spec_of(settings, arguments), limit))
                 bar.done(f"{settings.precision}, context {settings.context}", 0)
     except KeyboardInterrupt:
         if results:

@@ -43,7 +43,7 @@ def draw(results: Sequence[Result], folder: Path) -> list[Path]:
     made = []
     done = [result for result in results if outcome(result) == DONE]
     for result in done:
-        settings = Settings.of(result["settings"])
+        settings = Settings.from_fields(result["settings"])
         name = f"memory-{settings.size}-{settings.precision}-{settings.context}.png"
         with picture(folder / name) as figure:
             over_time(figure.subplots(), result["timeline"], settings)
@@ -96,7 +96,7 @@ def by_context(axes: Axes, results: Sequence[Result]) -> None:
     """Draw the peaks of a forward pass alone and of a full step against the context."""
     lines: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for result in results:
-        settings = Settings.of(result["settings"])
+        settings = Settings.from_fields(result["settings"])
         for phase in (INFERENCE, names.STEP):
             if phase in result["peaks"]:
                 point = settings.context, result["peaks"][phase] / MIB

@@ -16,7 +16,7 @@ from profiling.common.timing import synchronize
 from profiling.errors import OutOfMemory
 from profiling.memory.timeline import Phase, Timeline, recorded
 from profiling.spans import span
-from profiling.training.range_memory import computed, saved
+from profiling.training.range_memory import memory_by_formula, saved_by_forward
 from profiling.training.training import Training
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
         OutOfMemory: the device has too little memory free.
     """
     fields = spec["settings"]
-    settings = Settings.of(fields)
+    settings = Settings.from_fields(fields)
     _check(settings)
     with recorded(settings.device) as timeline:
         with span(MODEL):
@@ -60,7 +60,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
         "parameter_bytes": held_bytes(training.model.parameters()),
         "input_bytes": held_bytes((training.inputs, training.targets)),
         "optimizer_bytes": _optimizer_bytes(training),
-        "computed": computed(settings),
+        "computed": memory_by_formula(settings),
     }
     if settings.mode != "forward":
         found |= _of_backward(training)
@@ -133,7 +133,7 @@ def _optimizer_bytes(training: Training) -> int:
 
 def _of_backward(training: Training) -> dict[str, Any]:
     """Return what is kept for the backward pass, and the gradients it leaves."""
-    found = saved(training)
+    found = saved_by_forward(training)
     training.forward()
     training.backward()
     gradients = [each.grad for each in training.model.parameters() if each.grad is not None]

@@ -143,7 +143,7 @@ def _done(results: Sequence[Result]) -> list[Result]:
 
 
 def _configuration(result: Result) -> Cells:
-    settings = Settings.of(result["settings"])
+    settings = Settings.from_fields(result["settings"])
     shape = settings.size, settings.batch, settings.context
     return dict(zip(CONFIGURATION, (*shape, settings.precision, settings.mode), strict=True))
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from profiling.common.machine import available_bytes
-from profiling.models.input_shapes import Shape
+from profiling.models.input_shapes import InputShape
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 
-def needed_bytes(config: "PretrainedConfig", shape: Shape, dtype: torch.dtype) -> int:
+def needed_bytes(config: "PretrainedConfig", shape: InputShape, dtype: torch.dtype) -> int:
     """Return what a forward pass takes at the least: logits, one MLP, and eager scores.
 
     The logits are all there at the end, in the model's number format; the MLP holds its gate, its
@@ -26,7 +26,7 @@ def needed_bytes(config: "PretrainedConfig", shape: Shape, dtype: torch.dtype) -
     return max(logits * dtype.itemsize, mlp * dtype.itemsize, scores * (dtype.itemsize + 4))
 
 
-def check(config: "PretrainedConfig", shape: Shape, dtype: torch.dtype, device: str) -> None:
+def check(config: "PretrainedConfig", shape: InputShape, dtype: torch.dtype, device: str) -> None:
     """Refuse a shape that cannot fit; a GPU says so itself.
 
     Raises:

@@ -14,7 +14,7 @@ _FIELDS: Final = ("batch_size", "input_len")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class InputShape:
     """One configuration: how many sequences of how many tokens."""
 
     batch_size: int
@@ -24,7 +24,7 @@ class Shape:
         return f"batch {self.batch_size}, length {self.input_len}"
 
 
-def read_shapes(path: Path) -> list[Shape]:
+def read_shapes(path: Path) -> list[InputShape]:
     """Read ``{"configs": [{"batch_size": 1, "input_len": 128}, …]}``.
 
     Raises:
@@ -46,7 +46,7 @@ def read_shapes(path: Path) -> list[Shape]:
     return [_shape(path, place, entry) for place, entry in enumerate(entries)]
 
 
-def _shape(path: Path, place: int, entry: Any) -> Shape:
+def _shape(path: Path, place: int, entry: Any) -> InputShape:
     given = entry if isinstance(entry, dict) else {}
     values: list[Any] = [given.get(field) for field in _FIELDS]
     right = all(type(value) is int and value >= 1 for value in values)
@@ -54,7 +54,7 @@ def _shape(path: Path, place: int, entry: Any) -> Shape:
         raise LaunchError(
             f"{path}: configs[{place}] must be like {_example()}, of positive whole numbers"
         )
-    return Shape(*values)
+    return InputShape(*values)
 
 
 def _example() -> str:

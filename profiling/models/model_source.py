@@ -64,7 +64,8 @@ def _check_reachable(name: str) -> None:
         raise LaunchError(f"{name}: neither on disk nor on the model hub; {_GET_IT}") from None
     except _no_answer() as error:
         raise LaunchError(
-            f"{name}: not on disk, and the model hub does not answer ({short(error)}); {_GET_IT}"
+            f"{name}: not on disk, and the model hub does not answer ({first_error_line(error)}); "
+            f"{_GET_IT}"
         ) from None
 
 
@@ -86,7 +87,7 @@ def _refused(name: str, error: Exception) -> Exception:
     if is_out_of_memory(error):
         return error
     return LaunchError(
-        f"{name}: cannot be loaded ({short(error)}); "
+        f"{name}: cannot be loaded ({first_error_line(error)}); "
         "give a folder that save_pretrained wrote, with config.json, weights and tokenizer"
     )
 
@@ -111,10 +112,10 @@ def _damage() -> tuple[type[Exception], ...]:
     )
 
 
-def short(error: BaseException) -> str:
+def first_error_line(error: BaseException) -> str:
     r"""Return the first line of an error, cut.
 
-    >>> short(ValueError("first\nsecond"))
+    >>> first_error_line(ValueError("first\nsecond"))
     'first'
     """
     said = str(error).strip().splitlines()

@@ -16,7 +16,7 @@ import torch
 from profiling.common.cli import is_out_of_memory
 from profiling.common.machine import available_bytes, choose_device
 from profiling.errors import LaunchError, UsageError
-from profiling.models.model_source import from_disk_or_hub, short
+from profiling.models.model_source import first_error_line, from_disk_or_hub
 from profiling.models.random_model import byte_tokenizer, config_of, random_model, weight_count
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ DTYPES: Final = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A model ready to run.
 
     Attributes:
@@ -57,7 +57,7 @@ def load(
     dtype: str,
     attention: str,
     seed: int = 0,
-) -> Loaded:
+) -> LoadedModel:
     """Return a model and its tokenizer.
 
     Args:
@@ -77,13 +77,15 @@ def load(
     with _quiet():
         if random_init:
             model = _random(random_init, how)
-            return Loaded(model, byte_tokenizer(model.config.vocab_size), said(None, random_init))
+            return LoadedModel(
+                model, byte_tokenizer(model.config.vocab_size), model_label(None, random_init)
+            )
 
         def both(where: str, local: bool) -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
             return _tokenizer(where, local), _model(where, local, how)  # the quick one first
 
         tokenizer, model = from_disk_or_hub(_named(name_or_path), both)
-    return Loaded(model, tokenizer, said(name_or_path, None))
+    return LoadedModel(model, tokenizer, model_label(name_or_path, None))
 
 
 def load_model(
@@ -104,10 +106,10 @@ def load_model(
         return from_disk_or_hub(name, lambda where, local: _model(where, local, how))
 
 
-def said(name_or_path: str | None, random_init: str | None) -> str:
+def model_label(name_or_path: str | None, random_init: str | None) -> str:
     """Return what a model is called in results.
 
-    >>> said("Qwen/Qwen3-0.6B", None), said(None, "qwen3-0.6b")
+    >>> model_label("Qwen/Qwen3-0.6B", None), model_label(None, "qwen3-0.6b")
     ('Qwen/Qwen3-0.6B', 'qwen3-0.6b (random weights)')
     """
     return f"{random_init} (random weights)" if random_init else str(name_or_path)
@@ -149,7 +151,7 @@ def _require_transformers() -> None:
         import transformers  # noqa: F401
     except ImportError as error:
         raise LaunchError(
-            f"transformers cannot be used ({short(error)}); "
+            f"transformers cannot be used ({first_error_line(error)}); "
             "install it: pip install 'spanlight[inference]'"
         ) from None
 

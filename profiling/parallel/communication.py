@@ -36,7 +36,7 @@ from profiling.errors import LaunchError
 from profiling.parallel.communication_rank import ITEM_BYTES
 from profiling.parallel.options import add_timing
 from profiling.processes import ranks
-from profiling.processes.notes import Told
+from profiling.processes.notes import RankMessage
 from profiling.words import runs
 
 MODULE: Final = "profiling.communication"
@@ -49,7 +49,7 @@ _BINARY: Final = {f"{letter}i": 1024**n for n, letter in enumerate("KMG", 1)}
 
 
 @dataclass
-class Row:
+class AllReduceRow:
     """One size over some ranks.
 
     Attributes:
@@ -79,8 +79,8 @@ class Row:
         return known | (self._measured() if self.times_ns else _NOTHING) | {"status": self.status}
 
     def _measured(self) -> dict[str, Any]:
-        over = Spread.of([time for rank in self.times_ns for time in rank])
-        medians = [Spread.of(rank).median for rank in self.times_ns]
+        over = Spread.of_values([time for rank in self.times_ns for time in rank])
+        medians = [Spread.of_values(rank).median for rank in self.times_ns]
         slowest = max(range(len(medians)), key=medians.__getitem__)
         seconds = over.median / 1e9
         return {
@@ -130,17 +130,21 @@ def parser() -> argparse.ArgumentParser:
     made = cli.Parser(MODULE, __doc__)
     made.add_argument(
         "--sizes",
-        type=cli.listed(size),
+        type=cli.comma_separated(size),
         default="1MB,10MB,100MB,1GB",
         metavar="SIZES",
         help="of the float32 tensor (default: %(default)s)",
     )
     made.add_argument(
-        "--ranks", type=cli.listed(cli.count), default="2,4,6", metavar="N,N", help="(2,4,6)"
+        "--ranks",
+        type=cli.comma_separated(cli.count),
+        default="2,4,6",
+        metavar="N,N",
+        help="(2,4,6)",
     )
     made.add_argument(
         "--backends",
-        type=cli.listed(cli.one_of(*BACKENDS)),
+        type=cli.comma_separated(cli.one_of(*BACKENDS)),
         default=",".join(BACKENDS),
         metavar="NAMES",
         help="(default: %(default)s)",
@@ -151,7 +155,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def measure(rows: Sequence[Row], arguments: argparse.Namespace, bar: StepsBar) -> None:
+def measure(rows: Sequence[AllReduceRow], arguments: argparse.Namespace, bar: StepsBar) -> None:
     """Fill in rows of one backend and number of ranks; a size that fails costs one more start."""
     backend, count = rows[0].backend, rows[0].ranks
     gpus = torch.cuda.device_count()
@@ -163,7 +167,7 @@ def measure(rows: Sequence[Row], arguments: argparse.Namespace, bar: StepsBar) -
     left = {row.bytes: row for row in rows}
     times_ns: dict[int, dict[int, list[int]]] = defaultdict(dict)
 
-    def on_told(rank: int, told: Told) -> None:
+    def on_told(rank: int, told: RankMessage) -> None:
         row = left.get(told["bytes"])
         if row is None or "started" in told:
             return
@@ -203,11 +207,11 @@ def measure(rows: Sequence[Row], arguments: argparse.Namespace, bar: StepsBar) -
                 bar.done(_what(row), 0)
 
 
-def _what(row: Row) -> str:
+def _what(row: AllReduceRow) -> str:
     return f"{row.backend}, {row.ranks} ranks, {scaled(row.bytes, 'B')}"
 
 
-def table(rows: Sequence[Row], arguments: argparse.Namespace) -> Table:
+def table(rows: Sequence[AllReduceRow], arguments: argparse.Namespace) -> Table:
     """Return the rows as a table."""
     figures = [row.figures() for row in rows]
     columns: dict[str, Column] = {}
@@ -225,7 +229,7 @@ def table(rows: Sequence[Row], arguments: argparse.Namespace) -> Table:
     )
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[AllReduceRow]) -> list[str]:
     """Return what was not measured and why, and what to think of the rest."""
     whys: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -235,7 +239,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     return notes + ranks.crowding(row.ranks for row in rows if row.times_ns and row.is_on_cpu)
 
 
-def _on_gpu(rows: Sequence[Row]) -> bool:
+def _on_gpu(rows: Sequence[AllReduceRow]) -> bool:
     return any(row.times_ns and not row.is_on_cpu for row in rows)
 
 
@@ -246,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     result_file.check_writable(arguments.json)
     result_file.check_writable(Path(arguments.output) if arguments.output else None)
     groups = [
-        [Row(backend, count, each) for each in arguments.sizes]
+        [AllReduceRow(backend, count, each) for each in arguments.sizes]
         for backend in arguments.backends
         for count in arguments.ranks
     ]
@@ -263,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise LaunchError(f"nothing could be measured: {rows[0].status}")
     cli.write(table(rows, arguments), arguments)
     if arguments.json:
-        about = result_file.about(
+        about = result_file.header(
             KIND, cli.command_line(MODULE, given), "cuda" if _on_gpu(rows) else "cpu"
         )
         raw = [

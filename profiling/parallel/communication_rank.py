@@ -12,13 +12,13 @@ from model.parallel import process_group
 from model.parallel.collectives import all_reduce
 from profiling.common.machine import available_bytes
 from profiling.common.timing import synchronize, to_ns
-from profiling.processes.notes import Tell
+from profiling.processes.notes import SendMessage
 
 ITEM_BYTES = 4
 """Of float32."""
 
 
-def measure(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def measure(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     """Time every size in turn, telling of each when it is done.
 
     Args:
@@ -30,18 +30,18 @@ def measure(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """
     with process_group(arguments["backend"], arguments["timeout_s"]) as device:
         for size in arguments["sizes"]:
-            if lacks := wanting(size, device):
+            if lacks := missing_memory(size, device):
                 tell({"bytes": size, "lacks": lacks})
                 continue
             tensor = torch.empty(size // ITEM_BYTES, device=device)
             tell({"bytes": size, "started": True})
-            timed(tensor, arguments["warmup"])
-            tell({"bytes": size, "times_ns": timed(tensor, arguments["steps"])})
+            all_reduce_times(tensor, arguments["warmup"])
+            tell({"bytes": size, "times_ns": all_reduce_times(tensor, arguments["steps"])})
             del tensor
     return {}
 
 
-def timed(tensor: Tensor, steps: int) -> list[int]:
+def all_reduce_times(tensor: Tensor, steps: int) -> list[int]:
     """Return how long each of some all-reduces takes on this rank, from an idle device to one.
 
     Raises:
@@ -62,7 +62,7 @@ def timed(tensor: Tensor, steps: int) -> list[int]:
     return times_ns
 
 
-def wanting(size: int, device: torch.device) -> str:
+def missing_memory(size: int, device: torch.device) -> str:
     """Return what is lacking for a tensor of this size on every rank; the same on all ranks."""
     mine = available_bytes(str(device))
     # One machine's memory is that of all ranks on a CPU; gloo and NCCL work in place.

@@ -31,7 +31,7 @@ def union_ns(intervals: list[Interval]) -> int:
     return round(total)
 
 
-class Meter:
+class CollectiveMeter:
     """Watches the collectives of one step, as `model.parallel.collectives.observing` shows them.
 
     A collective is under way from its launch until its result is there, queueing included. On a

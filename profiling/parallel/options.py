@@ -43,14 +43,14 @@ def parser(module: str, doc: str | None) -> cli.Parser:
     how.add_argument("--ranks", type=cli.count, default=2, metavar="N", help="(2)")
     how.add_argument(
         "--strategies",
-        type=cli.listed(cli.one_of(*ALL_STRATEGIES)),
+        type=cli.comma_separated(cli.one_of(*ALL_STRATEGIES)),
         default=",".join(ALL_STRATEGIES),
         metavar="NAMES",
         help="(default: all; %(default)s)",
     )
     how.add_argument(
         "--bucket-mbs",
-        type=cli.listed(cli.positive),
+        type=cli.comma_separated(cli.positive),
         default=BUCKET_MBS,
         metavar="MB,MB",
         help="sizes of buckets for bucketed, in 10^6 bytes (default: %(default)s)",
@@ -71,7 +71,7 @@ def strategies(arguments: argparse.Namespace) -> list[Strategy]:
     return made
 
 
-def backend(arguments: argparse.Namespace, gpus: int) -> str:
+def choose_backend(arguments: argparse.Namespace, gpus: int) -> str:
     """Return what the ranks talk through: NCCL with a GPU each, else gloo.
 
     Raises:
@@ -147,7 +147,7 @@ def add_timing(parser: Adder, timeout_s: float, each: str) -> None:
         each: what the limit is for.
     """
     parser.add_argument("--steps", type=cli.count, default=10, metavar="N", help="timed (10)")
-    parser.add_argument("--warmup", type=cli.count_or_none, default=5, metavar="N", help="(5)")
+    parser.add_argument("--warmup", type=cli.count_or_zero, default=5, metavar="N", help="(5)")
     parser.add_argument(
         "--timeout",
         type=cli.positive,

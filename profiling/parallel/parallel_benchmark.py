@@ -31,10 +31,10 @@ from profiling.common.progress import StepsBar, steps_bar
 from profiling.common.settings import Settings
 from profiling.common.spread import Spread
 from profiling.errors import LaunchError
-from profiling.parallel.options import backend, parser, rank_settings, strategies
-from profiling.parallel.table import DONE, KIND, Network, Row, accounts, table
+from profiling.parallel.options import choose_backend, parser, rank_settings, strategies
+from profiling.parallel.table import DONE, KIND, Network, StrategyRow, computed_costs, table
 from profiling.processes import ranks
-from profiling.processes.notes import Told
+from profiling.processes.notes import RankMessage
 
 MODULE: Final = "profiling.parallel_benchmark"
 SMALL_BYTES: Final = 4096
@@ -47,9 +47,9 @@ class Benchmark:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
-        self.backend = backend(arguments, torch.cuda.device_count())
+        self.backend = choose_backend(arguments, torch.cuda.device_count())
         self.settings: Settings = rank_settings(arguments, self.backend)
-        self.rows = [Row(strategy) for strategy in strategies(arguments)]
+        self.rows = [StrategyRow(strategy) for strategy in strategies(arguments)]
         self.network: Network | None = None
 
     @property
@@ -82,7 +82,7 @@ class Benchmark:
         sizes = [SMALL_BYTES, LARGE_BYTES]
         times_ns: dict[int, list[int]] = {size: [] for size in sizes}
 
-        def on_told(_: int, told: Told) -> None:
+        def on_told(_: int, told: RankMessage) -> None:
             times_ns[told["bytes"]] += told.get("times_ns", [])
 
         steps = {"warmup": 5, "steps": 10}
@@ -96,11 +96,11 @@ class Benchmark:
             return
         if not all(times_ns.values()):
             return  # there was no room for the large one
-        small, big = (Spread.of(times_ns[size]).median for size in sizes)
-        self.network = Network.of(small, big, LARGE_BYTES)
+        small, big = (Spread.of_values(times_ns[size]).median for size in sizes)
+        self.network = Network.from_times(small, big, LARGE_BYTES)
 
-    def _measure(self, row: Row, bar: StepsBar) -> None:
-        def on_told(rank: int, _: Told) -> None:
+    def _measure(self, row: StrategyRow, bar: StepsBar) -> None:
+        def on_told(rank: int, _: RankMessage) -> None:
             if rank == 0:
                 bar.done(str(row.strategy), 0)
 
@@ -115,8 +115,8 @@ class Benchmark:
 
     def content(self, command: str) -> dict[str, Any]:
         """Return everything, for a file."""
-        about = result_file.about(KIND, command, "cuda" if self.backend == "nccl" else "cpu")
-        costs = accounts(self.rows, self.settings, self.arguments.ranks)
+        about = result_file.header(KIND, command, "cuda" if self.backend == "nccl" else "cpu")
+        costs = computed_costs(self.rows, self.settings, self.arguments.ranks)
         rows = [
             {**asdict(row.strategy), "status": row.status, "ranks": row.results}
             | {"computed": asdict(cost)}

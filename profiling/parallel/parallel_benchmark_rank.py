@@ -12,12 +12,12 @@ from model.parallel.collectives import observing
 from profiling.common import memory_fit
 from profiling.common.settings import Settings
 from profiling.common.timing import synchronize, time_parts
-from profiling.parallel.meter import Meter, PeakMemory
-from profiling.processes.notes import Tell
+from profiling.parallel.meter import CollectiveMeter, PeakMemory
+from profiling.processes.notes import SendMessage
 from profiling.training.parallel_training import ParallelTraining, Strategy
 
 
-def measure(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def measure(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     """Train by one strategy: warm-up, a step for its memory, and the steps that are timed.
 
     Args:
@@ -84,7 +84,7 @@ def _timed(training: ParallelTraining, device: str) -> dict[str, Any]:
     synchronize(device)
     dist.barrier()  # else one that comes late counts as communication
     synchronize(device)
-    meter = Meter(device)
+    meter = CollectiveMeter(device)
     with observing(meter):
         time = time_parts(training.parts(), device)
     communication_ns, exposed_ns = meter.read()

@@ -30,7 +30,7 @@ IN_BUCKETS: Final = ("flat", "overlapped", "bucketed")
 
 
 @dataclass
-class Row:
+class StrategyRow:
     """One strategy.
 
     Attributes:
@@ -46,7 +46,7 @@ class Row:
         """The steps of the rank whose median step is the longest: the others wait for it."""
         return max(
             (result["steps"] for result in self.results),
-            key=lambda steps: Spread.of([step["total_ns"] for step in steps]).median,
+            key=lambda steps: Spread.of_values([step["total_ns"] for step in steps]).median,
         )
 
 
@@ -63,10 +63,10 @@ class Network:
     bytes_per_s: float
 
     @classmethod
-    def of(cls, small_ns: float, large_ns: float, large_bytes: int) -> "Network | None":
+    def from_times(cls, small_ns: float, large_ns: float, large_bytes: int) -> "Network | None":
         """Return what a small and a large all-reduce say, by their medians; nothing if too busy.
 
-        >>> Network.of(1e6, 11e6, 10**7)
+        >>> Network.from_times(1e6, 11e6, 10**7)
         Network(call_ns=1000000.0, bytes_per_s=1000000000.0)
         """
         if large_ns <= small_ns:
@@ -74,7 +74,7 @@ class Network:
         return cls(small_ns, large_bytes / (large_ns - small_ns) * 1e9)
 
 
-def accounts(rows: Sequence[Row], settings: Settings, count: int) -> list[Account]:
+def computed_costs(rows: Sequence[StrategyRow], settings: Settings, count: int) -> list[Account]:
     """Return what each strategy is computed to cost a rank."""
     dtype = compute_dtype(settings)
     with torch.device("meta"):
@@ -95,7 +95,7 @@ def accounts(rows: Sequence[Row], settings: Settings, count: int) -> list[Accoun
 
 
 def table(
-    rows: Sequence[Row],
+    rows: Sequence[StrategyRow],
     settings: Settings,
     count: int,
     backend: str,
@@ -108,7 +108,7 @@ def table(
         | _memory(row)
         | _computed(row, cost, network)
         | {"status": row.status}
-        for row, cost in zip(rows, accounts(rows, settings, count), strict=True)
+        for row, cost in zip(rows, computed_costs(rows, settings, count), strict=True)
     ]
     columns: dict[str, Column] = {}
     for name, first in figures[0].items():
@@ -148,14 +148,14 @@ SPARE: Final = (
 )
 
 
-def _times(row: Row) -> dict[str, float]:
+def _times(row: StrategyRow) -> dict[str, float]:
     keys = ("communication_ns", "exposed_ns")
     if not row.results:
         named = ("step", "step_mean", "step_std", "step_min", "step_max", *PARTS)
         empty = dict.fromkeys((*(f"{name}_ns" for name in named), *keys, "hidden_share"), NAN)
         return {"steps": 0, **empty}
     steps = row.slowest
-    whole = Spread.of([step["total_ns"] for step in steps])
+    whole = Spread.of_values([step["total_ns"] for step in steps])
     found: dict[str, float] = {
         "steps": len(steps),
         "step_ns": float(whole.median),
@@ -165,21 +165,21 @@ def _times(row: Row) -> dict[str, float]:
         "step_max_ns": float(whole.max),
     }
     for part in PARTS:
-        median = Spread.of([step["parts_ns"][part] for step in steps]).median
+        median = Spread.of_values([step["parts_ns"][part] for step in steps]).median
         found[f"{part}_ns"] = float(median)
     for key in keys:
-        found[key] = float(Spread.of([step[key] for step in steps]).median)
+        found[key] = float(Spread.of_values([step[key] for step in steps]).median)
     under_way, exposed = (found[key] for key in keys)
     return found | {"hidden_share": max(0.0, 1 - exposed / under_way) if under_way else NAN}
 
 
-def _memory(row: Row) -> dict[str, float]:
+def _memory(row: StrategyRow) -> dict[str, float]:
     return {
         name: float(max((result[name] for result in row.results), default=NAN)) for name in PEAKS
     }
 
 
-def _computed(row: Row, cost: Account, network: Network | None) -> dict[str, float]:
+def _computed(row: StrategyRow, cost: Account, network: Network | None) -> dict[str, float]:
     overhead_ns = NAN
     if network and row.strategy.name in IN_BUCKETS:
         overhead_ns = 1e9 * costs.bucket_overhead_s(
@@ -196,7 +196,7 @@ def _computed(row: Row, cost: Account, network: Network | None) -> dict[str, flo
 
 
 def _notes(
-    rows: Sequence[Row], settings: Settings, count: int, network: Network | None
+    rows: Sequence[StrategyRow], settings: Settings, count: int, network: Network | None
 ) -> list[str]:
     notes = [f"{row.strategy}: {row.status}" for row in rows if row.status != DONE]
     sources = {result["memory_source"] for row in rows for result in row.results}

@@ -28,7 +28,7 @@ from profiling.benchmark import isolated_run
 from profiling.benchmark.options import Request, add_model, add_steps, request
 from profiling.benchmark.run_file import PARTIAL
 from profiling.common import cli, result_file
-from profiling.common.model_options import add_ways
+from profiling.common.model_options import add_implementation
 from profiling.common.progress import steps_bar
 from profiling.common.settings import PRECISIONS, SHAPE_FIELDS, Settings
 from profiling.errors import LaunchError, OutOfMemory, UsageError
@@ -39,8 +39,8 @@ from profiling.precision.table import (
     UNAVAILABLE,
     Outcome,
     components_table,
-    human,
-    narrow,
+    narrow_components,
+    rounded_times,
     times_table,
 )
 from profiling.processes import isolated
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     made = cli.Parser(MODULE, __doc__)
     made.add_argument(
         "--precisions",
-        type=cli.listed(cli.one_of(*PRECISIONS)),
+        type=cli.comma_separated(cli.one_of(*PRECISIONS)),
         default=tuple(PRECISIONS),
         metavar="P,P",
         help=f"some of {', '.join(PRECISIONS)} (default: all)",
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         "--components", action="store_true", help="show number formats by component, no times"
     )
     add_model(made.add_argument_group("the model and its input"))
-    add_ways(made.add_argument_group("how the model computes"))
+    add_implementation(made.add_argument_group("how the model computes"))
     add_steps(made.add_argument_group("what is timed"))
     cli.add_output(made)
     made.add_argument("--json", type=Path, metavar="FILE", help="keep everything there, raw too")
@@ -98,20 +98,22 @@ def outcomes(module: str, asked: Request, precisions: Sequence[str], done: list[
                 print(said, file=sys.stderr, flush=True)
 
 
-def shown(arguments: argparse.Namespace, settings: Settings, done: Sequence[Outcome]) -> Table:
+def printed_table(
+    arguments: argparse.Namespace, settings: Settings, done: Sequence[Outcome]
+) -> Table:
     """Return what is printed."""
     for_people = arguments.format in cli.FOR_PEOPLE
     if arguments.components:
         table = components_table(settings, done)
-        return narrow(table) if for_people else table
+        return narrow_components(table) if for_people else table
     table = times_table(settings, done)
-    return human(table) if for_people else table
+    return rounded_times(table) if for_people else table
 
 
-def kept(command: str, settings: Settings, done: Sequence[Outcome]) -> dict[str, Any]:
+def json_content(command: str, settings: Settings, done: Sequence[Outcome]) -> dict[str, Any]:
     """Return what ``--json`` keeps."""
     return {
-        **result_file.about("precision", command, settings.device),
+        **result_file.header("precision", command, settings.device),
         "settings": asdict(settings),
         "precisions": {each.precision: asdict(each) for each in done},
     }
@@ -158,10 +160,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupted = True
         if not done:
             raise
-    cli.write(shown(arguments, asked.settings, done), arguments)
+    cli.write(printed_table(arguments, asked.settings, done), arguments)
     if path := arguments.json:
         target = path.with_name(path.name + PARTIAL) if interrupted else path
-        result_file.write(target, kept(cli.command_line(MODULE, given), asked.settings, done))
+        result_file.write(
+            target, json_content(cli.command_line(MODULE, given), asked.settings, done)
+        )
         print(f"written to {target}", file=sys.stderr)
     if interrupted:
         found = f"{len(done)} of {len(arguments.precisions)} precisions are done"

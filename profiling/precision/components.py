@@ -22,7 +22,7 @@ from analysis.knowledge.number_formats import OF_DTYPE
 from profiling import names
 from profiling.common.settings import Settings, shape
 from profiling.spans import recording
-from profiling.spans.backward import stack
+from profiling.spans.backward import open_range_stack
 from profiling.training.training import Training
 
 BATCH: Final = 2
@@ -40,7 +40,7 @@ MOST_STEPS: Final = 32
 """A gradient scaler begins too high and skips steps until it has come down."""
 
 
-class Nowhere:
+class SilentRecorder:
     """A recorder that keeps nothing: spans are on, and the stack of open ranges is kept."""
 
     def push(self, name: str, flops: int | None) -> None:
@@ -54,7 +54,7 @@ class Nowhere:
         return {}
 
 
-class Watch(TorchDispatchMode):
+class FormatWatch(TorchDispatchMode):
     """Number formats of operands and results, by the innermost range that was open.
 
     Attributes:
@@ -79,7 +79,7 @@ class Watch(TorchDispatchMode):
         """Run one operator, and note its types."""
         result = func(*args, **(kwargs or {}))
         operator = func.overloadpacket.__name__
-        open_ranges = stack()
+        open_ranges = open_range_stack()
         where = open_ranges[-1].name if open_ranges and not self.backward else ""
         if self.backward and operator in PRODUCTS:
             where = BACKWARD_PRODUCTS
@@ -95,7 +95,7 @@ class Watch(TorchDispatchMode):
         for tensor in floating(result):
             self.result[where] = format_of(tensor)
 
-    def told(self, where: str) -> str:
+    def formats_in(self, where: str) -> str:
         """Return the formats seen in a range: of its operands, and of its result if that differs.
 
         What computes nothing, as a copy, has its result's alone.
@@ -169,10 +169,10 @@ def components(settings: Settings) -> dict[str, str]:
 
 def _watched(training: Training) -> dict[str, str]:
     assert training.optimizer is not None
-    watch = Watch()
+    watch = FormatWatch()
     training.forward()  # what is made once, such as tables of cosines, is no part of a step
     training.clear()
-    with recording(Nowhere()), watch:
+    with recording(SilentRecorder()), watch:
         training.forward()
         watch.backward = True
         training.backward()
@@ -189,8 +189,8 @@ def _watched(training: Training) -> dict[str, str]:
         training.forward()
         training.backward()
     return {
-        **{name: watch.told(name) for name in names.LEAVES if name in watch.result},
-        BACKWARD_PRODUCTS: watch.told(BACKWARD_PRODUCTS),
+        **{name: watch.formats_in(name) for name in names.LEAVES if name in watch.result},
+        BACKWARD_PRODUCTS: watch.formats_in(BACKWARD_PRODUCTS),
         GRADIENTS: gradients,
         PARAMETERS: formats(parameters),
         STATE: formats(state),
@@ -199,4 +199,4 @@ def _watched(training: Training) -> dict[str, str]:
 
 def measure(spec: dict[str, Any]) -> dict[str, Any]:
     """Return `components` of the settings in ``spec``, for `profiling.processes.isolated`."""
-    return components(Settings.of(spec["settings"]))
+    return components(Settings.from_fields(spec["settings"]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.show.render import duration
 from analysis.show.table import Table
-from profiling.benchmark.show import size
+from profiling.benchmark.show import byte_size
 from profiling.common.settings import Settings
 from profiling.words import runs
 
@@ -80,7 +80,7 @@ def times_table(settings: Settings, outcomes: Sequence[Outcome]) -> Table:
     return Table("precision", columns, heading=heading, notes=notes)
 
 
-def human(table: Table) -> Table:
+def rounded_times(table: Table) -> Table:
     """Return `times_table` for a person: mean and deviation in one cell, no empty columns.
 
     Where there are no figures, the status stands in the place of the total.
@@ -98,7 +98,7 @@ def human(table: Table) -> Table:
     ]
     columns["ratio"] = table.columns["ratio"]
     peaks = [float(row["peak_bytes"]) for row in rows]
-    columns["peak memory"] = ["-" if math.isnan(peak) else size(int(peak)) for peak in peaks]
+    columns["peak memory"] = ["-" if math.isnan(peak) else byte_size(int(peak)) for peak in peaks]
     return replace(table, columns=columns)
 
 
@@ -142,6 +142,6 @@ def components_table(settings: Settings, outcomes: Sequence[Outcome]) -> Table:
     return Table("precision_components", columns, heading=heading, notes=reasons(outcomes))
 
 
-def narrow(table: Table) -> Table:
+def narrow_components(table: Table) -> Table:
     """Return `components_table` with short titles, for a person."""
     return replace(table, columns={short(name): cells for name, cells in table.columns.items()})

@@ -25,15 +25,15 @@ def run(command: list[str], folder: Path, log: Path | None = None) -> None:
     Raises:
         LaunchError: it failed; the line says how, from the note it left where it could.
     """
-    status = wait(command, log)
+    status = run_for_status(command, log)
     note = folder / FAILURE_NAME
     if note.exists():
-        raise LaunchError(_failure(read(note)))
+        raise LaunchError(_failure(read_note(note)))
     if status:
         raise LaunchError(_crash(status, log))
 
 
-def wait(
+def run_for_status(
     command: list[str],
     log: Path | None = None,
     *,
@@ -79,7 +79,7 @@ def wait(
             output.close()
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_note(path: Path) -> dict[str, Any]:
     """Return a note that the process left.
 
     Raises:
@@ -113,13 +113,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         return
 
 
-def told(note: dict[str, str]) -> str:
+def failure_text(note: dict[str, str]) -> str:
     """Return what a failure note says: the kind of exception and its first line."""
     return ": ".join(part for part in (note["kind"], note["message"]) if part)
 
 
 def _failure(note: dict[str, str]) -> str:
-    what = told(note)
+    what = failure_text(note)
     if note["kind"] == "LaunchError":
         return note["message"]
     if (

@@ -29,7 +29,7 @@ from analysis.show.interrupts import Raised
 from profiling.common.cli import OUT_OF_MEMORY, is_out_of_memory
 from profiling.errors import LaunchError, OutOfMemory, UsageError
 from profiling.processes import child
-from profiling.processes.notes import FAILURE_NAME, RESULT_NAME, leave
+from profiling.processes.notes import FAILURE_NAME, RESULT_NAME, write_note
 from profiling.processes.starting import python_command
 
 SPEC_NAME: Final = "spec.json"
@@ -73,7 +73,7 @@ def run(
         (folder / SPEC_NAME).write_text(json.dumps({"spec": spec, "limit_bytes": limit_bytes}))
         command = python_command("profiling.processes.isolated", module, folder)
         try:
-            status = child.wait(
+            status = child.run_for_status(
                 command, folder / LOG_NAME, timeout_s=timeout_s, stdin=subprocess.PIPE
             )
         except subprocess.TimeoutExpired:
@@ -164,9 +164,9 @@ def main(argv: list[str]) -> int:
             result = measure(given["spec"])
     except Exception as error:
         traceback.print_exc()
-        leave(folder / FAILURE_NAME, _failure(error))
+        write_note(folder / FAILURE_NAME, _failure(error))
         return 1
-    leave(folder / RESULT_NAME, result)
+    write_note(folder / RESULT_NAME, result)
     return 0
 
 

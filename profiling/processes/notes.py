@@ -21,29 +21,29 @@ RESULT_NAME: Final = "result.json"
 FAILURE_NAME: Final = "failure.json"
 
 
-TOLD_NAME: Final = "told.jsonl"
+MESSAGES_NAME: Final = "told.jsonl"
 
 
-Told = Mapping[str, Any]
+RankMessage = Mapping[str, Any]
 
 
-Tell = Callable[[Told], None]
+SendMessage = Callable[[RankMessage], None]
 """Takes what is to be known of a rank before it ends: anything that JSON holds."""
 
 
-def folder_of(folder: Path, rank: int) -> Path:
+def rank_folder(folder: Path, rank: int) -> Path:
     """Return where a rank leaves its notes."""
     return folder / f"rank-{rank}"
 
 
-def leave(path: Path, content: dict[str, Any]) -> None:
+def write_note(path: Path, content: dict[str, Any]) -> None:
     """Write a note for the launcher, whole or not at all."""
     draft = path.with_suffix(".part")
     draft.write_text(json.dumps(content))
     os.replace(draft, path)
 
 
-def leave_failure(folder: Path) -> None:
+def note_uncaught_failure(folder: Path) -> None:
     """Make an uncaught exception leave a note for the launcher instead of a traceback."""
 
     def note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -51,6 +51,8 @@ def leave_failure(folder: Path) -> None:
         place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
         text = str(error).strip().splitlines()
         message = text[0] if text else ""
-        leave(folder / FAILURE_NAME, {"kind": kind.__name__, "message": message, "place": place})
+        write_note(
+            folder / FAILURE_NAME, {"kind": kind.__name__, "message": message, "place": place}
+        )
 
     sys.excepthook = note

@@ -20,40 +20,40 @@ import psutil
 
 from analysis.show.interrupts import Raised
 from profiling.processes.notes import (
+    MESSAGES_NAME,
     PLAN_NAME,
     RESULT_NAME,
-    TOLD_NAME,
-    Tell,
-    Told,
-    folder_of,
-    leave,
-    leave_failure,
+    RankMessage,
+    SendMessage,
+    note_uncaught_failure,
+    rank_folder,
+    write_note,
 )
 
 _WATCH_S: Final = 1.0
 
 
-RankFunction = Callable[[dict[str, Any], Tell], dict[str, Any]]
+RankFunction = Callable[[dict[str, Any], SendMessage], dict[str, Any]]
 """What a rank runs: with arguments that all ranks share, to a result that JSON holds."""
 
 
 def main(argv: list[str]) -> int:
     """Run what the folder's plan says, and leave the result there."""
     folder = Path(argv[0])
-    own = folder_of(folder, int(os.environ["RANK"]))
-    leave_failure(own)
+    own = rank_folder(folder, int(os.environ["RANK"]))
+    note_uncaught_failure(own)
     plan = json.loads((folder / PLAN_NAME).read_text())
     watched = os.getppid(), plan["launcher"]
     threading.Thread(target=_end_with, args=watched, daemon=True).start()
     module, _, name = plan["function"].partition(":")
     function: RankFunction = getattr(import_module(module), name)
-    with (own / TOLD_NAME).open("w") as stream:
+    with (own / MESSAGES_NAME).open("w") as stream:
 
-        def tell(what: Told) -> None:
+        def tell(what: RankMessage) -> None:
             stream.write(json.dumps(what) + "\n")
             stream.flush()
 
-        leave(own / RESULT_NAME, function(plan["arguments"], tell))
+        write_note(own / RESULT_NAME, function(plan["arguments"], tell))
     return 0
 
 

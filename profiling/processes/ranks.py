@@ -26,11 +26,11 @@ from profiling.errors import LaunchError
 from profiling.processes import child
 from profiling.processes.notes import (
     FAILURE_NAME,
+    MESSAGES_NAME,
     PLAN_NAME,
     RESULT_NAME,
-    TOLD_NAME,
-    Told,
-    folder_of,
+    RankMessage,
+    rank_folder,
 )
 from profiling.processes.starting import child_environment, python_command
 
@@ -42,7 +42,7 @@ _SETTLE_S: Final = 0.3
 _GRACE_S: Final = 3.0
 _LOOPBACK: Final = "lo"
 
-OnTold = Callable[[int, Told], None]
+OnTold = Callable[[int, RankMessage], None]
 """Takes a rank, and something it told."""
 
 Command = Callable[[int, list[str]], list[str]]
@@ -104,7 +104,7 @@ def run(
                 time.sleep(_POLL_S)
         finally:
             running.end()
-        return [child.read(folder_of(folder, rank) / RESULT_NAME) for rank in range(ranks)]
+        return [child.read_note(rank_folder(folder, rank) / RESULT_NAME) for rank in range(ranks)]
 
 
 def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
@@ -174,7 +174,7 @@ class _Running:
 
     def start(self, rank: int, known: dict[str, str]) -> None:
         """Start a rank, whose output goes to a file."""
-        own = folder_of(self._folder, rank)
+        own = rank_folder(self._folder, rank)
         own.mkdir()
         command = python_command("profiling.processes.rank", self._folder)
         with (own / LOG_NAME).open("wb") as log:
@@ -229,7 +229,7 @@ class _Running:
         """Return the exit status of every rank, None where it runs; hear what they told before."""
         statuses = [process.poll() for process in self._processes]
         for rank, heard in enumerate(self._heard):
-            told = _lines(folder_of(self._folder, rank) / TOLD_NAME)[heard:]
+            told = _lines(rank_folder(self._folder, rank) / MESSAGES_NAME)[heard:]
             self._heard[rank] += len(told)
             for line in told:
                 if self._on_told:
@@ -239,17 +239,17 @@ class _Running:
     def _blame(self, statuses: Sequence[int | None]) -> str:
         """Say which rank failed first: those that waited for it fail too, a moment later."""
         failed = [rank for rank, status in enumerate(statuses) if status]
-        notes = {rank: folder_of(self._folder, rank) / FAILURE_NAME for rank in failed}
+        notes = {rank: rank_folder(self._folder, rank) / FAILURE_NAME for rank in failed}
         # Without a note it did not get to see an exception, so it is not one of those that waited.
         dead = [rank for rank in failed if not notes[rank].exists()]
         if dead:
             # A recorder around it has the last word in the log.
-            log = None if self._command else folder_of(self._folder, dead[0]) / LOG_NAME
+            log = None if self._command else rank_folder(self._folder, dead[0]) / LOG_NAME
             return _death(dead[0], statuses[dead[0]] or 0, log)
         first = min(failed, key=lambda rank: notes[rank].stat().st_mtime_ns)
         gone = [rank for rank, status in enumerate(statuses) if status == 0]
         after = f", after rank {gone[0]} had ended" if gone else ""
-        return _failure(first, child.read(notes[first]), after)
+        return _failure(first, child.read_note(notes[first]), after)
 
 
 def _lines(path: Path) -> list[str]:
@@ -263,7 +263,7 @@ def _lines(path: Path) -> list[str]:
 def _failure(rank: int, note: dict[str, str], after: str) -> str:
     if note["kind"] in {"LaunchError", "ParallelError"}:
         return note["message"]  # written for the user, and the same on every rank
-    what = child.told(note)
+    what = child.failure_text(note)
     if note["kind"] == "MemoryError" or OUT_OF_MEMORY.search(what):
         return f"rank {rank} is out of memory ({what}); use fewer ranks or less at a time"
     place = f" ({note['place']})" if note["place"] else ""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from profiling.common.cli import shown
+from profiling.common.cli import relative_to_here
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -37,9 +37,9 @@ def show_page(reports: Sequence[Path]) -> int:
     Returns:
         The exit status of what printed it.
     """
-    pages = [python_command("analysis", shown(reports[0]))]
+    pages = [python_command("analysis", relative_to_here(reports[0]))]
     if len(reports) > 1:
-        pages.append(python_command("analysis.overlap", *map(shown, reports)))
+        pages.append(python_command("analysis.overlap", *map(relative_to_here, reports)))
     for page in pages:
         if status := subprocess.run(page, env=child_environment(), check=False).returncode:
             return status

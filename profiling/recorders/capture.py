@@ -17,7 +17,7 @@ from profiling.recorders.memory_samples import SampledRecorder, leave_base, leav
 from profiling.recorders.nvtx_operators import NvtxOperators
 from profiling.spans import costs
 from profiling.spans.backends import NvtxRecorder, Recorder, TorchRecorder
-from profiling.spans.backward import too_deep
+from profiling.spans.backward import left_out_backward_ranges
 from profiling.spans.forward import recording
 
 TRACE_NAME: Final = "trace.json"
@@ -114,6 +114,6 @@ def _refuse(*_: Any, **__: Any) -> None:
     )
 
 
-def told(ranges: Recorder) -> dict[str, Any]:
+def range_facts(ranges: Recorder) -> dict[str, Any]:
     """Return what the recorder and the spans know at the end."""
-    return {"pushed": ranges.pushed(), "costs": costs(), "too_deep": too_deep()}
+    return {"pushed": ranges.pushed(), "costs": costs(), "too_deep": left_out_backward_ranges()}

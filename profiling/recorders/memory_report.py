@@ -21,7 +21,7 @@ _RANGES = (
 )
 
 
-def add(
+def add_memory(
     report: Path, note: Note, ranges: Sequence[Sequence[object]]
 ) -> tuple[Note, dict[str, int]]:
     """Add what the recorded process noted of its memory.

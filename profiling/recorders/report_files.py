@@ -26,7 +26,7 @@ _FREE_BYTES: Final = 100 * 2**20
 
 
 @contextmanager
-def scratch(reports: Path) -> Iterator[Path]:
+def scratch_folder(reports: Path) -> Iterator[Path]:
     """Give a folder on the same disk as the reports, gone afterwards.
 
     Raises:

@@ -61,7 +61,7 @@ class RunNotes:
             return {}
         from profiling.recorders import memory_report  # here: it needs torch, and nothing else does
 
-        facts, lost = memory_report.add(report, self.memory["note"], self.memory["ranges"])
+        facts, lost = memory_report.add_memory(report, self.memory["note"], self.memory["ranges"])
         for name, count in lost.items():
             print(
                 f"note: the memory at {count:,} ranges {one_line(name)} left out: not all arrived",
@@ -71,20 +71,20 @@ class RunNotes:
 
     def keep(self, recording: Path) -> Path:
         """Write the notes beside a recording, with what tells it from a damaged one."""
-        path = beside(recording)
+        path = notes_path(recording)
         size = recording.stat().st_size
         known = {"kind": KIND, "bytes": size, "sha256": _digest(recording, size), **asdict(self)}
         path.write_text(json.dumps(known), encoding="utf-8")
         return path
 
     @classmethod
-    def of(cls, recording: Path) -> "RunNotes | None":
+    def read(cls, recording: Path) -> "RunNotes | None":
         """Return the notes that lie beside a recording, or nothing where none do.
 
         Raises:
             LaunchError: they cannot be read, or the recording is not as it was.
         """
-        path = beside(recording)
+        path = notes_path(recording)
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -113,7 +113,7 @@ _NO_NOTES: Final = (
 )
 
 
-def beside(recording: Path) -> Path:
+def notes_path(recording: Path) -> Path:
     """Return where the notes of a recording lie."""
     return recording.with_name(recording.name + NOTES)
 

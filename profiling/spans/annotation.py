@@ -12,7 +12,7 @@ from torch.optim import optimizer as optimizers
 from torch.utils import _pytree as pytree
 
 from profiling import names
-from profiling.spans.backward import stack
+from profiling.spans.backward import open_range_stack
 from profiling.spans.forward import Mark, span
 
 M = TypeVar("M", bound=nn.Module)
@@ -115,7 +115,7 @@ def _outputs(module: nn.Module) -> int:
 
 def _enter(owner: object, name: str, flops: int | None, backward_flops: int | None) -> None:
     mark = None
-    if name not in names.PHASES or all(entry.name != name for entry in stack()):
+    if name not in names.PHASES or all(entry.name != name for entry in open_range_stack()):
         mark = span(name, flops, backward_flops=backward_flops)
         mark.__enter__()
     try:
@@ -137,7 +137,7 @@ def _exit(owner: object, output: object) -> None:
         mark.output(tensor)
     mark.__exit__(None, None, None)
     # Spans inside it whose own hook never came are closed now.
-    still = {id(entry) for entry in stack()}
+    still = {id(entry) for entry in open_range_stack()}
     marks[place:] = [entry for entry in marks[place:] if entry[1] is None or id(entry[1]) in still]
 
 

@@ -30,7 +30,7 @@ def spans_only(name: str) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def watched(attentions: Iterable[nn.Module], around: Around) -> Iterator[None]:
+def watching_attention(attentions: Iterable[nn.Module], around: Around) -> Iterator[None]:
     """Enter ``around(name)`` whenever one of these modules rotates or attends.
 
     Args:

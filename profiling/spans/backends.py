@@ -123,6 +123,6 @@ class TorchRecorder:
         return dict(threads)
 
 
-def injected() -> Recorder | None:
+def injected_recorder() -> Recorder | None:
     """Return the NVTX recorder where a profiler listens to this process's NVTX, else nothing."""
     return NvtxRecorder() if os.environ.get(INJECTION_VARIABLE) else None

@@ -46,7 +46,7 @@ class OpenRange(Protocol):
 _threads = threading.local()
 
 
-def stack() -> list[OpenRange]:
+def open_range_stack() -> list[OpenRange]:
     """Return the open ranges of the calling thread."""
     try:
         ranges: list[OpenRange] = _threads.ranges
@@ -68,7 +68,7 @@ Looking at tens of thousands of nodes in a chain makes torch 2.13 overflow the C
 _too_deep: dict[str, int] = {}
 
 
-def too_deep() -> dict[str, int]:
+def left_out_backward_ranges() -> dict[str, int]:
     """Return how many backward ranges were left out for their size, by name."""
     return dict(_too_deep)
 
@@ -89,7 +89,7 @@ class _Pass:
 
     def finish(self) -> None:
         """Close what is still open on the thread the pass ended on."""
-        open_ranges = stack()
+        open_ranges = open_range_stack()
         while open_ranges and _is_over(open_ranges[-1], self):
             open_ranges.pop().close()
 
@@ -212,7 +212,7 @@ class BackwardRange:
         parent = self._parent
         if parent is not None and parent._is_due(current):
             parent._open(current)
-        open_ranges = stack()
+        open_ranges = open_range_stack()
         while open_ranges and self._outlives(open_ranges[-1], current):
             open_ranges.pop().close()
         opened = current.opened[self] = OpenedRange(self, current, self._sinks)
@@ -224,7 +224,7 @@ class BackwardRange:
         if not self._sinks or self in current.opened:
             return False
         # Inside a node of it another pass may run: that one has the range around it already.
-        return all(entry.backward is not self or _is_over(entry) for entry in stack())
+        return all(entry.backward is not self or _is_over(entry) for entry in open_range_stack())
 
     def _outlives(self, entry: OpenRange, current: _Pass) -> bool:
         """Return whether an open range must be over, now that this one opens."""
@@ -247,7 +247,7 @@ class BackwardRange:
     def _finish(self, opened: OpenedRange) -> None:
         """Close, unless a range that is not part of this one is open inside; then it will."""
         opened.finished = True
-        open_ranges = stack()
+        open_ranges = open_range_stack()
         if opened in open_ranges:
             above = open_ranges[open_ranges.index(opened) + 1 :]
             if all(self in entry.backward._ancestors() for entry in above):

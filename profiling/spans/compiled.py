@@ -2,10 +2,11 @@
 
 A compiled model opens no spans: its parts are fused into kernels across them. But the compiler
 carries along what a node of the graph belongs to (`torch.fx.traceback.annotate`), through autograd
-too, and notes which nodes became which kernel (its provenance tracking). So while `mapped` is on,
-the Python code it writes gets a range around every launch: named after the span where all nodes of
-the kernel come from one; after several, joined by ``+``, where it is fused across spans; with
-``.backward`` in the backward pass. The payload is the FLOPs of the matrix products among the nodes.
+too, and notes which nodes became which kernel (its provenance tracking). So while `kernel_ranges`
+is on, the Python code it writes gets a range around every launch: named after the span where all
+nodes of the kernel come from one; after several, joined by ``+``, where it is fused across spans;
+with ``.backward`` in the backward pass. The payload is the FLOPs of the matrix products among the
+nodes.
 """
 
 import re
@@ -92,12 +93,12 @@ class _Range:
 
 def range_of_kernel(number: int) -> AbstractContextManager[object]:
     """Return the range around a launch; the compiled code calls this. Nothing if none records."""
-    recorder = forward.recorder()
+    recorder = forward.current_recorder()
     return _Range(recorder, *_kernels[number]) if recorder else forward.OFF
 
 
 @contextmanager
-def mapped() -> Iterator[None]:
+def kernel_ranges() -> Iterator[None]:
     """Put ranges around the kernels of what is compiled inside.
 
     Graphs compiled earlier have none, so Inductor's cache of graphs is not used inside.
@@ -115,7 +116,7 @@ def mapped() -> Iterator[None]:
         yield
 
 
-def settle(step: Callable[[], None], most: int = 5) -> None:
+def run_until_compiled(step: Callable[[], None], most: int = 5) -> None:
     """Run a step until it compiles nothing new, at most so often.
 
     It is not for recording: the compiler runs the operators of the model to learn their shapes.
@@ -128,7 +129,7 @@ def settle(step: Callable[[], None], most: int = 5) -> None:
             return
 
 
-def found() -> dict[str, int]:
+def launch_counts() -> dict[str, int]:
     """Return how many launches stand in a range of one span, of several, and in none."""
     return {kind: _found[kind] for kind in ("one", "several", "none")}
 

@@ -11,8 +11,8 @@ from torch.compiler import is_compiling
 from torch.fx.traceback import annotate
 
 from profiling import names
-from profiling.spans.backends import Recorder, injected
-from profiling.spans.backward import BackwardRange, graph_task_id, stack
+from profiling.spans.backends import Recorder, injected_recorder
+from profiling.spans.backward import BackwardRange, graph_task_id, open_range_stack
 
 T = TypeVar("T", bound=Tensor)
 
@@ -75,7 +75,7 @@ _OF_ANY_PHASE: Final = frozenset((names.COMMUNICATION, *names.COLLECTIVES))
 OFF: Final = Mark()
 """What stands in for a range while nobody records."""
 
-_recorder: Recorder | None = injected()
+_recorder: Recorder | None = injected_recorder()
 _costs: dict[RangeCost, None] = {}
 _costs_lock = threading.Lock()
 
@@ -106,7 +106,7 @@ class Span(Mark):
         return (first, *more) if more else first
 
     def __enter__(self) -> "Span":
-        open_ranges = stack()
+        open_ranges = open_range_stack()
         self.backward.enter(open_ranges)
         if graph_task_id() != -1 and self.name not in _OF_ANY_PHASE:
             # Work that runs again inside the backward pass (checkpointing) is no forward.
@@ -122,7 +122,7 @@ class Span(Mark):
         trace: TracebackType | None,
     ) -> None:
         """Close the range, and those that a failed backward pass left open inside it."""
-        open_ranges = stack()
+        open_ranges = open_range_stack()
         if self in open_ranges:  # else a range around it was closed first, and took it along
             while (innermost := open_ranges.pop()) is not self:
                 innermost.close()
@@ -187,7 +187,7 @@ def recording(recorder: Recorder | None) -> Iterator[None]:
         _recorder = before
 
 
-def recorder() -> Recorder | None:
+def current_recorder() -> Recorder | None:
     """Return where spans are written."""
     return _recorder
 

@@ -28,13 +28,13 @@ from profiling.processes import isolated
 from profiling.sweep import plan as sweep_plan
 from profiling.sweep.explain import explained
 from profiling.sweep.plan import Plan
-from profiling.sweep.store import FAILED, OK, OOM, Row, Store
+from profiling.sweep.store import FAILED, OK, OOM, Store, SweepRow
 from profiling.sweep.table import label, table
 
 MODULE = "profiling.sweep"
 
 
-def measure(plan: Plan, store: Store, command: str) -> tuple[list[Row], int]:
+def measure(plan: Plan, store: Store, command: str) -> tuple[list[SweepRow], int]:
     """Return all rows of a plan, and how many of them were there already.
 
     What a row asks for and this machine cannot do is that row's failure; it is tried again by the
@@ -43,7 +43,7 @@ def measure(plan: Plan, store: Store, command: str) -> tuple[list[Row], int]:
     Raises:
         LaunchError: a finished row cannot be kept.
     """
-    rows: list[Row] = []
+    rows: list[SweepRow] = []
     taken = 0
     with steps_bar(len(plan.rows)) as bar:
         for settings in plan.rows:
@@ -59,15 +59,15 @@ def measure(plan: Plan, store: Store, command: str) -> tuple[list[Row], int]:
     return rows, taken
 
 
-def _measured(settings: Settings, limit_bytes: int | None, command: str) -> Row:
+def _measured(settings: Settings, limit_bytes: int | None, command: str) -> SweepRow:
     spec: dict[str, Any] = {"settings": asdict(settings), "command": command}
     try:
         result = isolated.run("profiling.benchmark.isolated_run", spec, limit_bytes=limit_bytes)
     except OutOfMemory as error:
-        return Row(settings, OOM, str(error), None, limit_bytes)
+        return SweepRow(settings, OOM, str(error), None, limit_bytes)
     except LaunchError as error:
-        return Row(settings, FAILED, str(error), None, limit_bytes)
-    return Row(settings, OK, "", result, limit_bytes)
+        return SweepRow(settings, FAILED, str(error), None, limit_bytes)
+    return SweepRow(settings, OK, "", result, limit_bytes)
 
 
 def _heading(plan: Plan) -> str:

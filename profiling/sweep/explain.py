@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from analysis.show.render import digits
 from profiling import names
-from profiling.sweep.store import Row
+from profiling.sweep.store import SweepRow
 from profiling.sweep.table import NOISY, NS_PER_MS, statistic
 
 ON_GPU: Final = (
@@ -22,7 +22,7 @@ ON_CPU: Final = (
 )
 
 
-def explained(rows: Sequence[Row]) -> list[str]:
+def explained(rows: Sequence[SweepRow]) -> list[str]:
     """Return the answers, a line a sentence."""
     measured = [row for row in rows if row.result is not None]
     if not measured:
@@ -36,9 +36,9 @@ def explained(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _warmed(rows: Sequence[Row]) -> list[Row]:
+def _warmed(rows: Sequence[SweepRow]) -> list[SweepRow]:
     """Return of rows that differ in warm-up only the one with most."""
-    best: dict[Any, Row] = {}
+    best: dict[Any, SweepRow] = {}
     for row in rows:
         key = _but_for_warmup(row)
         if key not in best or row.settings.warmup > best[key].settings.warmup:
@@ -46,12 +46,12 @@ def _warmed(rows: Sequence[Row]) -> list[Row]:
     return list(best.values())
 
 
-def _but_for_warmup(row: Row) -> object:
+def _but_for_warmup(row: SweepRow) -> object:
     settings = replace(row.settings, warmup=0)
     return (settings.size, settings.batch, settings.context, settings.mode, settings.precision)
 
 
-def name(row: Row) -> str:
+def name(row: SweepRow) -> str:
     """Return what a configuration is called in a sentence."""
     settings = row.settings
     return (
@@ -60,7 +60,7 @@ def name(row: Row) -> str:
     )
 
 
-def _duration(row: Row) -> str:
+def _duration(row: SweepRow) -> str:
     parts = []
     for part in names.PHASES:
         mean, std = statistic(row, part, "mean"), statistic(row, part, "std")
@@ -77,8 +77,8 @@ def _duration(row: Row) -> str:
     )
 
 
-def _warmup(rows: Sequence[Row]) -> list[str]:
-    groups: dict[Any, list[Row]] = {}
+def _warmup(rows: Sequence[SweepRow]) -> list[str]:
+    groups: dict[Any, list[SweepRow]] = {}
     for row in rows:
         groups.setdefault(_but_for_warmup(row), []).append(row)
     compared = [group for group in groups.values() if len(group) > 1]
@@ -89,7 +89,7 @@ def _warmup(rows: Sequence[Row]) -> list[str]:
     return [*lines, f"Why: {ON_GPU if on_gpu else ON_CPU}."]
 
 
-def _compared(group: Sequence[Row]) -> list[str]:
+def _compared(group: Sequence[SweepRow]) -> list[str]:
     """Return what each lesser warm-up did to a configuration's figures."""
     ordered = sorted(group, key=lambda row: row.settings.warmup)
     best, lines = ordered[-1], []
@@ -109,7 +109,7 @@ def _compared(group: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _times(row: Row) -> list[int]:
+def _times(row: SweepRow) -> list[int]:
     return list(row.result["total_ns"]) if row.result else []
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from analysis.show.pictures import picture
 from profiling import names
-from profiling.sweep.store import Row
+from profiling.sweep.store import SweepRow
 from profiling.sweep.table import statistic
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _COLOURS: Final = {
 }
 
 
-def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
+def draw(rows: Sequence[SweepRow], folder: Path) -> list[Path]:
     """Write the pictures that the rows allow, and return the files.
 
     Args:
@@ -44,7 +44,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     return made
 
 
-def bars(axes: Axes, rows: Sequence[Row]) -> None:
+def bars(axes: Axes, rows: Sequence[SweepRow]) -> None:
     """Draw a bar a row, its parts one on another, with the deviation of the whole."""
     places = range(len(rows))
     below = [0.0] * len(rows)
@@ -63,9 +63,9 @@ def bars(axes: Axes, rows: Sequence[Row]) -> None:
     axes.legend()
 
 
-def scaling(axes: Axes, rows: Sequence[Row]) -> None:
+def scaling(axes: Axes, rows: Sequence[SweepRow]) -> None:
     """Draw a line for each configuration, its step time by context, both axes logarithmic."""
-    lines: dict[str, list[Row]] = {}
+    lines: dict[str, list[SweepRow]] = {}
     for row in rows:
         settings = row.settings
         name = (
@@ -94,7 +94,7 @@ def _or_zero(value: float) -> float:
     return value if value == value else 0.0
 
 
-def _short(row: Row, rows: Sequence[Row]) -> str:
+def _short(row: SweepRow, rows: Sequence[SweepRow]) -> str:
     """Return the size, and what else differs between the rows."""
     words = [row.settings.size]
     forms = {"batch": "B {}", "context": "T {}", "warmup": "warm-up {}", "mode": "{}"}

@@ -11,9 +11,9 @@ from profiling.benchmark.options import MODES
 from profiling.common.cli import (
     Parser,
     add_output,
+    comma_separated,
     count,
-    count_or_none,
-    listed,
+    count_or_zero,
     one_of,
     positive,
     seed,
@@ -61,27 +61,31 @@ def parser(module: str, doc: str | None) -> Parser:
     made = Parser(module, doc)
     what = made.add_argument_group("what to measure: lists, with commas between")
     what.add_argument(
-        "--sizes", type=listed(str), default=SIZES, help=f"(default: {','.join(SIZES)})"
+        "--sizes", type=comma_separated(str), default=SIZES, help=f"(default: {','.join(SIZES)})"
     )
-    what.add_argument("--contexts", type=listed(count), default=(512,), help="(default: 512)")
+    what.add_argument(
+        "--contexts", type=comma_separated(count), default=(512,), help="(default: 512)"
+    )
     what.add_argument(
         "--batches",
         "--batch",
-        type=listed(count),
+        type=comma_separated(count),
         default=(BATCH,),
         metavar="N,N",
         help=f"sequences a step (default: {BATCH})",
     )
-    what.add_argument("--warmups", type=listed(count_or_none), default=(5,), help="(default: 5)")
+    what.add_argument(
+        "--warmups", type=comma_separated(count_or_zero), default=(5,), help="(default: 5)"
+    )
     what.add_argument(
         "--modes",
-        type=listed(one_of(*MODES)),
+        type=comma_separated(one_of(*MODES)),
         default=("forward_backward",),
         help=f"of {', '.join(MODES)} (default: forward_backward)",
     )
     what.add_argument(
         "--dtypes",
-        type=listed(one_of(*PRECISIONS)),
+        type=comma_separated(one_of(*PRECISIONS)),
         default=("float32",),
         help=f"of {', '.join(PRECISIONS)} (default: float32)",
     )
@@ -90,7 +94,7 @@ def parser(module: str, doc: str | None) -> Parser:
     how.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     how.add_argument("--attention", choices=ATTENTIONS, default=ATTENTIONS[0])
     how.add_argument("--optimizer", choices=OPTIMIZERS, default=OPTIMIZERS[0])
-    how.add_argument("--checkpoint", type=count_or_none, default=0, metavar="N")
+    how.add_argument("--checkpoint", type=count_or_zero, default=0, metavar="N")
     how.add_argument("--compile", action="store_true", help="by torch.compile")
     add_compiler(how)
     how.add_argument("--seed", type=seed, default=0, metavar="N", help="(default: 0)")

@@ -18,7 +18,7 @@ OK, OOM, FAILED = "ok", "OOM", "failed"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SweepRow:
     """One row, measured or not.
 
     Attributes:
@@ -57,11 +57,11 @@ class Store:
         self._torn_bytes = 0
         self._rows = self._read()
 
-    def find(self, settings: Settings) -> Row | None:
+    def find(self, settings: Settings) -> SweepRow | None:
         """Return the row that was measured with these settings on this machine, the last one."""
         return self._rows.get(self._key(asdict(settings), self.machine))
 
-    def add(self, row: Row) -> None:
+    def add(self, row: SweepRow) -> None:
         """Keep a row: it is on the disk when this returns.
 
         Raises:
@@ -90,7 +90,7 @@ class Store:
     def _key(self, settings: object, machine: object) -> str:
         return json.dumps([settings, machine], sort_keys=True)
 
-    def _read(self) -> dict[str, Row]:
+    def _read(self) -> dict[str, SweepRow]:
         try:
             content = self.path.read_bytes() if self.path.exists() else b""
             if not self.path.exists() and not self.path.resolve().parent.is_dir():
@@ -100,7 +100,7 @@ class Store:
         except OSError as error:
             raise _unwritable(self.path, error) from None
         lines = content.split(b"\n")
-        rows: dict[str, Row] = {}
+        rows: dict[str, SweepRow] = {}
         for number, text in enumerate(lines, start=1):
             if not text.strip():
                 continue
@@ -119,13 +119,13 @@ class Store:
         return rows
 
 
-def _row(line: Mapping[str, Any]) -> Row:
+def _row(line: Mapping[str, Any]) -> SweepRow:
     status = str(line["status"])
     result = line["result"]
     if (status == OK) != isinstance(result, dict):
         raise ValueError("a row without its result")
-    settings = Settings.of(line["settings"])
-    return Row(settings, status, str(line["reason"]), result, line["limit_bytes"])
+    settings = Settings.from_fields(line["settings"])
+    return SweepRow(settings, status, str(line["reason"]), result, line["limit_bytes"])
 
 
 def _unwritable(path: Path, error: OSError) -> LaunchError:

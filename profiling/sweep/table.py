@@ -7,15 +7,15 @@ import numpy as np
 
 from analysis.show.table import Column, Table
 from profiling import names
-from profiling.benchmark.steadiness import troubles
-from profiling.sweep.store import OK, Row
+from profiling.benchmark.steadiness import steadiness_warnings
+from profiling.sweep.store import OK, SweepRow
 
 NS_PER_MS: Final = 1e6
 NOISY: Final = 0.05
 """A standard deviation above that share of the mean is large, and its likely cause is told."""
 
 
-def statistic(row: Row, part: str, which: str) -> float:
+def statistic(row: SweepRow, part: str, which: str) -> float:
     """Return a statistic of a part's times in milliseconds; NaN where there is none."""
     if row.result is None or part not in row.result["statistics"]:
         return float("nan")
@@ -23,13 +23,13 @@ def statistic(row: Row, part: str, which: str) -> float:
     return value / NS_PER_MS
 
 
-def utilization(row: Row) -> float:
+def utilization(row: SweepRow) -> float:
     """Return the MFU, a share of 1; NaN where no peak is known, or nothing was measured."""
     found = (row.result or {}).get("mfu")
     return float("nan") if found is None else float(found)
 
 
-def table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> Table:
+def table(rows: Sequence[SweepRow], heading: str, notes: Sequence[str]) -> Table:
     """Return the table; what a row could not measure is missing, and its status says why."""
     columns: dict[str, Column] = {"Model": [row.settings.size for row in rows]}
     for part in ("total", *names.PHASES):
@@ -72,12 +72,12 @@ def _never_measured(columns: dict[str, Column]) -> tuple[str, ...]:
     )
 
 
-def _same_batch(rows: Sequence[Row]) -> tuple[str, ...]:
+def _same_batch(rows: Sequence[SweepRow]) -> tuple[str, ...]:
     """Return the column of batches where the heading says it all."""
     return ("Batch",) if len({row.settings.batch for row in rows}) < 2 else ()
 
 
-def label(row: Row) -> str:
+def label(row: SweepRow) -> str:
     """Return what tells a row from the others."""
     settings = row.settings
     return (
@@ -87,7 +87,7 @@ def label(row: Row) -> str:
     )
 
 
-def _remarks(rows: Sequence[Row]) -> list[str]:
+def _remarks(rows: Sequence[SweepRow]) -> list[str]:
     """Return why rows are missing, and why some are unsteady."""
     said = [f"{label(row)}: {row.status}: {row.reason}" for row in rows if row.status != OK]
     for row in rows:
@@ -96,6 +96,9 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
         total = row.result["statistics"]["total"]
         if total["std"] > NOISY * total["mean"]:
             share = f"{total['std'] / total['mean']:.0%}"
-            cause = "; ".join(troubles(row.result["total_ns"])) or "no step stands out: noise"
+            cause = (
+                "; ".join(steadiness_warnings(row.result["total_ns"]))
+                or "no step stands out: noise"
+            )
             said.append(f"{label(row)}: the deviation is {share} of the mean: {cause}")
     return said

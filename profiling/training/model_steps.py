@@ -12,7 +12,7 @@ from profiling.common import memory_fit
 from profiling.common.progress import steps_bar
 from profiling.common.settings import Settings
 from profiling.common.timing import synchronize
-from profiling.recorders.capture import capture, told
+from profiling.recorders.capture import capture, range_facts
 from profiling.spans import recording, span
 from profiling.training.range_memory import range_memory
 from profiling.training.training import Training
@@ -62,8 +62,8 @@ def run(
         if settings.compile:
             from profiling.spans import compiled  # here: Inductor takes seconds to import
 
-            stack.enter_context(compiled.mapped())
-            compiled.settle(workload.step)
+            stack.enter_context(compiled.kernel_ranges())
+            compiled.run_until_compiled(workload.step)
 
         def repeat(count: int, step: Callable[[], None], what: str) -> list[int]:
             return [bar.done(what, timed_ns(step, settings.device)) for _ in range(count)]
@@ -73,9 +73,9 @@ def run(
             profiled = repeat(measured, named(names.STEP), "recorded")
         with recording(None):  # under nsys spans are on by themselves
             unprofiled = repeat(measured, workload.step, "unrecorded")
-    result = {"step_ns": profiled, "unprofiled_step_ns": unprofiled, **told(ranges)}
+    result = {"step_ns": profiled, "unprofiled_step_ns": unprofiled, **range_facts(ranges)}
     if memory and settings.mode != "forward":
         result["range_memory"] = range_memory(workload)
-    if tilings := tuning.described():
+    if tilings := tuning.described_choices():
         result["flash_tilings"] = tilings
-    return result | ({"compiled": compiled.found()} if settings.compile else {})
+    return result | ({"compiled": compiled.launch_counts()} if settings.compile else {})

@@ -9,14 +9,14 @@ import torch
 
 from model import memory
 from profiling.common.settings import Settings
-from profiling.training.saved_tensors import Account, account
+from profiling.training.saved_tensors import SavedTensors, find_saved_tensors
 from profiling.training.training import Training
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def saved(training: Training) -> Account:
+def saved_by_forward(training: Training) -> SavedTensors:
     """Return what a forward pass of a model keeps for its backward pass."""
 
     def forward() -> Tensor | None:
@@ -25,20 +25,22 @@ def saved(training: Training) -> Account:
         training.clear()
         return loss
 
-    return account(forward, training.model.parameters(), (training.inputs, training.targets))
+    return find_saved_tensors(
+        forward, training.model.parameters(), (training.inputs, training.targets)
+    )
 
 
 def range_memory(training: Training) -> list[list[object]]:
     """Return rows of TOOLKIT_RANGE_MEMORY: what the ranges of each name keep."""
-    formulas = computed(training.settings)["spans"] or {}
+    formulas = memory_by_formula(training.settings)["spans"] or {}
     rows = []
-    for found in saved(training).by_span():
+    for found in saved_by_forward(training).by_span():
         name, instances, saved_bytes, *rest = asdict(found).values()
         rows.append([name, instances, saved_bytes, formulas.get(name), *rest])
     return rows
 
 
-def computed(settings: Settings) -> dict[str, Any]:
+def memory_by_formula(settings: Settings) -> dict[str, Any]:
     """Return what the formulas of `model.memory` say of a configuration.
 
     ``spans`` is None where they do not hold: attention that is not eager, autocast, a compiler or

@@ -13,14 +13,14 @@ from profiling import names
 from profiling.common import memory_fit
 from profiling.common.machine import facts
 from profiling.common.settings import Settings
-from profiling.processes.notes import Tell, folder_of
-from profiling.recorders.capture import capture, told
+from profiling.processes.notes import SendMessage, rank_folder
+from profiling.recorders.capture import capture, range_facts
 from profiling.spans import recording, span
 from profiling.training.model_steps import timed_ns
 from profiling.training.parallel_training import ParallelTraining, Strategy
 
 
-def record(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def record(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     """Record warm-up and steps of this rank, then time as many steps with nothing recording.
 
     Args:
@@ -35,12 +35,12 @@ def record(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
         LaunchError: this rank's GPU has too little memory free.
     """
     with process_group(arguments["backend"], arguments["timeout_s"]) as device:
-        settings = replace(Settings.of(arguments["settings"]), device=str(device))
+        settings = replace(Settings.from_fields(arguments["settings"]), device=str(device))
         if device.type == "cuda":
             memory_fit.check(settings)
         with recording(None):  # under nsys spans are on by themselves, here as below
             training = ParallelTraining(settings, Strategy(**arguments["strategy"]))
-        folder = folder_of(Path(arguments["folder"]), dist.get_rank())
+        folder = rank_folder(Path(arguments["folder"]), dist.get_rank())
 
         def repeat(count: int, step: Callable[[], None], what: str) -> list[int]:
             times = []
@@ -66,6 +66,6 @@ def record(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
         with recording(None):
             unprofiled = repeat(settings.steps, training.step, "unrecorded")
         times = {"step_ns": profiled, "unprofiled_step_ns": unprofiled}
-        tilings = tuning.described()
+        tilings = tuning.described_choices()
         more = {"flash_tilings": tilings} if tilings else {}
-        return {**times, **told(ranges), **more, "facts": facts(settings.device)}
+        return {**times, **range_facts(ranges), **more, "facts": facts(settings.device)}

@@ -16,7 +16,7 @@ from torch.autograd.graph import Node, saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from profiling.spans import recording
-from profiling.spans.backward import MOST_NODES, stack
+from profiling.spans.backward import MOST_NODES, open_range_stack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ _OF_A_FUNCTION: Final = "saved_tensors"
 
 
 @dataclass(slots=True)
-class Kept:
+class SavedTensor:
     """One tensor that one node keeps.
 
     Attributes:
@@ -114,7 +114,7 @@ class Contributor:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SavedTensors:
     """All that one forward pass keeps.
 
     Attributes:
@@ -122,7 +122,7 @@ class Account:
         unasked: nodes whose operators stayed unknown, for there were too many.
     """
 
-    kept: list[Kept]
+    kept: list[SavedTensor]
     unasked: int
 
     def total_bytes(self, kind: str = ACTIVATION) -> int:
@@ -131,7 +131,7 @@ class Account:
 
     def by_span(self) -> list[SpanBytes]:
         """Return a row for every name of a range, in order of appearance."""
-        rows: dict[str, list[Kept]] = defaultdict(list)
+        rows: dict[str, list[SavedTensor]] = defaultdict(list)
         for each in self.kept:
             for name in dict(each.spans) or (NO_SPAN,):
                 rows[name].append(each)
@@ -148,7 +148,7 @@ class Account:
         return sorted(rows, key=lambda row: -row.saved_bytes)[:count]
 
 
-def _of_span(name: str, kept: list[Kept]) -> SpanBytes:
+def _of_span(name: str, kept: list[SavedTensor]) -> SpanBytes:
     own: dict[int, int] = defaultdict(int)
     others = {kind: dict[int, int]() for kind in KINDS}
     mine = {each.storage for each in kept if each.first}
@@ -170,9 +170,9 @@ def _of_span(name: str, kept: list[Kept]) -> SpanBytes:
     )
 
 
-def account(
+def find_saved_tensors(
     forward: Callable[[], Tensor | None], parameters: Iterable[Tensor], inputs: Iterable[Tensor]
-) -> Account:
+) -> SavedTensors:
     """Return what one forward pass keeps for its backward pass.
 
     Args:
@@ -194,7 +194,7 @@ def account(
     watch = _Watch(lasting)
     result = _watched(watch, forward)
     unasked = watch.name_operators(result.grad_fn if result is not None else None)
-    return Account(watch.kept, unasked)
+    return SavedTensors(watch.kept, unasked)
 
 
 def _watched(watch: _Watch, forward: Callable[[], Tensor | None]) -> Tensor | None:
@@ -211,7 +211,7 @@ class _Packed:
 
     __slots__ = ("kept", "tensor")
 
-    def __init__(self, tensor: Tensor, kept: Kept) -> None:
+    def __init__(self, tensor: Tensor, kept: SavedTensor) -> None:
         self.tensor = tensor
         self.kept = kept
 
@@ -220,7 +220,7 @@ class _Watch:
     """Takes every tensor kept while inside."""
 
     def __init__(self, lasting: dict[int, str]) -> None:
-        self.kept: list[Kept] = []
+        self.kept: list[SavedTensor] = []
         self.storages: dict[int, StorageWeakRef] = {}
         self._lasting = lasting
         self._numbers: dict[int, tuple[int, OpenRange]] = {}
@@ -230,8 +230,8 @@ class _Watch:
         """Note what is kept, and keep it."""
         reference = _reference(tensor)  # while there is one, its number is of no other storage
         number = int(reference.cdata)
-        kept = Kept(
-            spans=tuple((each.name, self._number(each)) for each in stack()),
+        kept = SavedTensor(
+            spans=tuple((each.name, self._number(each)) for each in open_range_stack()),
             shape=tuple(tensor.shape),
             dtype=str(tensor.dtype).removeprefix("torch."),
             storage_bytes=tensor.untyped_storage().nbytes(),

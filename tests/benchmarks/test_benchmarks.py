@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.conditions import ROOT, Conditions, told
+from benchmarks.conditions import ROOT, Conditions, conditions_text
 from benchmarks.cost import span_cost
 from benchmarks.cost.spanless import spanless, without_spans
-from benchmarks.samples import Goal, Sample, growth, interval, ratios, whole
+from benchmarks.samples import Goal, Sample, growth, median_and_interval, median_and_range, ratios
 from benchmarks.speed import agreement, analysis_speed
 from benchmarks.speed.processes import Runs, measure
-from benchmarks.speed.speed_table import Line, Measured, lines, table
+from benchmarks.speed.speed_table import Line, ReportRuns, lines, table
 from benchmarks.text import BenchmarkError
 from model import SIZES, TransformerLM
 from profiling.spans import recording
@@ -29,26 +29,27 @@ def runs(*seconds: float, mib: int = 100) -> Runs:
     return Runs(list(seconds), [mib * MIB] * len(seconds), [time / 2 for time in seconds])
 
 
-def at(size: str, kernel_count: int, /, **seconds: float) -> Measured:
+def at(size: str, kernel_count: int, /, **seconds: float) -> ReportRuns:
     names = {"nvidia": "nvidia nvtx_gpu_proj_sum", "theirs": "nvtx_gpu_proj_sum"}
     times = {names.get(name, name): runs(time, time) for name, time in seconds.items()}
-    return Measured(size, kernel_count, times, {})
+    return ReportRuns(size, kernel_count, times, {})
 
 
-def found(everything: list[Measured], work: str) -> Line:
+def found(everything: list[ReportRuns], work: str) -> Line:
     return next(line for line in lines(everything) if line["work"] == work)
 
 
 def test_ratios_are_taken_round_by_round_so_that_a_slow_round_does_not_count() -> None:
-    assert whole(ratios([4.0, 40.0, 8.0], [1.0, 10.0, 2.0])) == Sample(4.0, 4.0, 4.0, 3)
+    assert median_and_range(ratios([4.0, 40.0, 8.0], [1.0, 10.0, 2.0])) == Sample(4.0, 4.0, 4.0, 3)
     with pytest.raises(ValueError, match="longer"):
         ratios([1.0], [1.0, 2.0])
 
 
 def test_the_interval_is_that_of_a_fair_coin_and_all_of_a_few() -> None:
-    assert interval([2.0, 1.0, 3.0, 4.0, 5.0]) == Sample(3.0, 1.0, 5.0, 5)
+    assert median_and_interval([2.0, 1.0, 3.0, 4.0, 5.0]) == Sample(3.0, 1.0, 5.0, 5)
     hundred = [float(value) for value in range(1, 101)]
-    assert interval(hundred) == Sample(50.5, 40.0, 61.0, 100)  # as tables of the sign test have it
+    # As tables of the sign test have it.
+    assert median_and_interval(hundred) == Sample(50.5, 40.0, 61.0, 100)
 
 
 def test_growth_is_per_unit_of_work_with_the_widest_spread() -> None:
@@ -71,7 +72,7 @@ def test_a_goal_can_be_missed_and_the_median_decides(sample: Sample, verdict: st
 
 
 def test_the_table_has_times_ratio_goal_and_memory() -> None:
-    one = Measured(
+    one = ReportRuns(
         "1m",
         1_000_000,
         {"kernels": runs(0.5, 0.4, 0.6), "cuda_gpu_kern_sum": runs(1.5, 1.6, 1.8, mib=50)},
@@ -142,10 +143,10 @@ def test_a_busy_machine_is_told() -> None:
         "date": "today",
         "numpy": "2",
     }
-    assert told(known)[:2] == ["P, 4 cores, load average 3.00 before, today", "numpy 2"]
-    assert told(known)[2].startswith("warning: other work runs here")
-    assert len(told(known | {"load_average_before": 0.1})) == 2
-    more = told(known | {"load_average_after": 1.0, "recipe_environment": "numpy 1"})
+    assert conditions_text(known)[:2] == ["P, 4 cores, load average 3.00 before, today", "numpy 2"]
+    assert conditions_text(known)[2].startswith("warning: other work runs here")
+    assert len(conditions_text(known | {"load_average_before": 0.1})) == 2
+    more = conditions_text(known | {"load_average_after": 1.0, "recipe_environment": "numpy 1"})
     assert more[0] == "P, 4 cores, load average 3.00 before, 1.00 after, today"
     assert more[1:3] == ["numpy 2", "recipe environment: numpy 1"]
 

@@ -13,7 +13,7 @@ from analysis.nvidia import __main__ as nvidia
 from benchmarks.speed import agreement, analysis_speed, recipe, recipe_tables
 from benchmarks.speed.processes import Runs, measure
 from benchmarks.speed.recipe import Recipe
-from benchmarks.speed.speed_table import Measured
+from benchmarks.speed.speed_table import ReportRuns
 from benchmarks.text import BenchmarkError
 from tests.made.reports.build_report import Call, Kernel, Memory, Range, make_report
 from tests.made.tools import shared
@@ -150,7 +150,7 @@ def test_the_tables_hold_what_the_report_does_in_unsigned_numbers(tmp_path: Path
 def test_what_the_recipe_alone_shows_is_added_to_an_earlier_run(tmp_path: Path) -> None:
     path = tmp_path / "data.json"
     path.write_text('{"lines": [1]}')
-    one = Measured("1m", 10**6, {"nvidia nvtx_gpu_proj_sum": Runs([1.0], [1], [1.0])}, {})
+    one = ReportRuns("1m", 10**6, {"nvidia nvtx_gpu_proj_sum": Runs([1.0], [1], [1.0])}, {})
     analysis_speed.saved(path, {"cores": 2}, [one], recipe_only=True)
     data = json.loads(path.read_text())
     assert data["lines"] == [1]

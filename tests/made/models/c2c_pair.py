@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from profiling.generation import pair as generation_pair
-from profiling.generation.pair import Models, Ready
+from profiling.generation.pair import ModelSelection, ReadyModels
 from tests.made.models.tiny_qwen import save_tiny
 
 BASE_LAYERS: Final = 4
@@ -17,18 +17,18 @@ TEACHER_LAYERS: Final = 3
 PROMPT: Final = "How many clips did Natalia sell altogether?"
 
 
-def saved_pair(folder: Path, **teacher: Any) -> Models:
+def saved_pair(folder: Path, **teacher: Any) -> ModelSelection:
     """Save a base of four layers and a teacher of three; return how to load them."""
     base = save_tiny(folder / "base", layers=BASE_LAYERS)
     shape = {"layers": TEACHER_LAYERS, "heads": 2, "kv_heads": 1, "seed": 1}
     other = save_tiny(folder / "teacher", **{**shape, **teacher})
     # In float32 a prompt read in two pieces gives the same tokens as one read at once.
-    return Models(base=str(base), teacher=str(other), dtype="float32", projector_hidden=24)
+    return ModelSelection(base=str(base), teacher=str(other), dtype="float32", projector_hidden=24)
 
 
-def loaded(models: Models, **changes: Any) -> Ready:
+def loaded(models: ModelSelection, **changes: Any) -> ReadyModels:
     """Load them."""
-    return generation_pair.load(replace(models, **changes))
+    return generation_pair.load_models(replace(models, **changes))
 
 
 def plain(model: Any, ids: list[int], most: int, cache: Any = None) -> list[int]:
@@ -45,7 +45,7 @@ def plain(model: Any, ids: list[int], most: int, cache: Any = None) -> list[int]
     return [int(token) for token in said[0, len(ids) :]]
 
 
-def fused(ready: Ready, ids: list[int], teachers: list[int], most: int) -> list[int]:
+def fused(ready: ReadyModels, ids: list[int], teachers: list[int], most: int) -> list[int]:
     """Return what transformers says after a cache that is fused here, by another road.
 
     Both models read the whole prompt with their heads; their caches are cut, the projectors called

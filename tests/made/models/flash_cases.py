@@ -170,7 +170,7 @@ def chosen(passes: tuple[Pass, ...], tiling: Tiling | None = None) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning, "backward_passes", lambda _: passes)
         if tiling:
-            patch.setattr(tuning, "known", lambda _: tiling)
+            patch.setattr(tuning, "known_tiling", lambda _: tiling)
         yield
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from model import ModelConfig
 from model.parallel import process_group
 from model.parallel.collectives import observing
-from profiling.processes.notes import Tell
+from profiling.processes.notes import SendMessage
 
 TINY = ModelConfig(d_model=16, d_ff=24, num_layers=2, num_heads=2, vocab_size=33)
 MODULES = (
@@ -45,7 +45,7 @@ def names() -> list[str]:
     return list(CASES)
 
 
-def run_all(arguments: dict[str, Any], _: Tell) -> dict[str, Any]:
+def run_all(arguments: dict[str, Any], _: SendMessage) -> dict[str, Any]:
     """Run every case on this rank, and say how each ended: "" is well."""
     wanted = names()
     warnings.simplefilter("error")

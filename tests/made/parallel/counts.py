@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from model.parallel import STRATEGIES, DataParallel, FullyShardedDataParallel, process_group
-from profiling.processes.notes import Tell
+from profiling.processes.notes import SendMessage
 from tests.made.parallel.cases import own, parameters
 from tests.made.parallel.data import adamw, train, trained_alone
 from tests.made.parallel.sharded_training import MODELS
 
 
-def distances(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def distances(given: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     """Return how far each way of training ends from one process, by model and way."""
     found: dict[str, Any] = {}
     how: dict[str, Any] = {"make": adamw, "steps": 10} if given.get("adamw") else {}

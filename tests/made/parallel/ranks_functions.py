@@ -12,10 +12,10 @@ import torch.distributed as dist
 
 from model.parallel import ParallelError, process_group
 from model.parallel.collectives import all_reduce
-from profiling.processes.notes import Tell
+from profiling.processes.notes import SendMessage
 
 
-def add(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def add(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     """Add up the ranks' numbers."""
     with process_group("gloo", arguments["timeout_s"]) as device:
         tensor = torch.tensor(float(dist.get_rank() + 1))
@@ -25,7 +25,7 @@ def add(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
         return {"sum": float(tensor), "device": str(device), "threads": torch.get_num_threads()}
 
 
-def fail(arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def fail(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     """Fail on one rank, in the way that is asked for, while the others wait for it."""
     rank = int(os.environ["RANK"])
     Path(arguments["pids"], str(rank)).write_text(str(os.getpid()))
@@ -55,7 +55,7 @@ def _end(how: str) -> None:
         time.sleep(600)
 
 
-def leave_early(_: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def leave_early(_: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     """Let rank 0 end while rank 1 waits for it."""
     with process_group("gloo", 60.0):
         if dist.get_rank():
@@ -63,6 +63,6 @@ def leave_early(_: dict[str, Any], tell: Tell) -> dict[str, Any]:
     return {}
 
 
-def nccl(_: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def nccl(_: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     with process_group("nccl", 60.0):
         return {}

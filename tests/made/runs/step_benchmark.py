@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from profiling.benchmark import __main__ as benchmark
-from profiling.benchmark.run import Measured, run
+from profiling.benchmark.run import Measurements, run
 from profiling.common import cli
 from profiling.common.settings import Settings, shape
 from profiling.training.training import Training
@@ -35,12 +35,12 @@ def growing() -> Callable[[], float]:
     return clock
 
 
-def measured(chosen: Settings, clock: Callable[[], float] | None = None) -> Measured:
+def measured(chosen: Settings, clock: Callable[[], float] | None = None) -> Measurements:
     """Measure with the made-up clock."""
     training = Training(chosen, optimizer=False)
     if chosen.mode != "forward":
         training.make_optimizer()
-    return run(training, Measured(), lambda *_: None, clock or growing())
+    return run(training, Measurements(), lambda *_: None, clock or growing())
 
 
 def command(*arguments: str) -> int:

@@ -8,7 +8,16 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from model.flash.tiles import HALF, IEEE, TF32, Pass, Tiling, candidates, constants, masked_tiles
+from model.flash.tiles import (
+    HALF,
+    IEEE,
+    TF32,
+    Pass,
+    Tiling,
+    candidates,
+    kernel_constants,
+    masked_tiles,
+)
 
 triton = pytest.importorskip("triton")
 
@@ -51,7 +60,7 @@ def build(which: Pass, chosen: Tiling, width: int, dtype: str, length: int, fold
     from triton.compiler import ASTSource
 
     q = torch.empty(1, 1, length, width, dtype=torch.float32 if dtype == "fp32" else torch.bfloat16)
-    fixed = constants(q, length, True, chosen)
+    fixed = kernel_constants(q, length, True, chosen)
     options = {name: fixed.pop(name) for name in ("num_warps", "num_stages")}
     options |= {name: fixed.pop(name) for name in ("maxnreg",) if name in fixed}
     if which in ("forward", "dq"):

@@ -282,7 +282,7 @@ def chosen(times: dict[str, float], dtype: torch.dtype = torch.bfloat16) -> tupl
         return run
 
     works = kinds(torch.zeros(1, 1, 8, 64, dtype=dtype), 8, True)
-    made = tuning.backward(works, {which: run_of(which) for which in works})
+    made = tuning.backward_tilings(works, {which: run_of(which) for which in works})
     for which, tiling in made:
         assert tiling in candidates(which, 64, dtype.itemsize, "ieee")
     return tuple(which for which, _ in made)
@@ -315,7 +315,7 @@ def test_nothing_that_depends_on_an_order_is_chosen_where_it_must_not_be(
 
 def test_what_was_chosen_can_be_written_down(timed: dict[str, float]) -> None:
     assert chosen(timed) == TWO_PASSES
-    rows = json.loads(json.dumps(tuning.described(), allow_nan=False))
+    rows = json.loads(json.dumps(tuning.described_choices(), allow_nan=False))
     assert [(row["which"], row["time_ms"]) for row in rows] == [
         ("dq", 2.0),
         ("dkdv", 3.0),
@@ -323,7 +323,7 @@ def test_what_was_chosen_can_be_written_down(timed: dict[str, float]) -> None:
     ]
     best = candidates("dq", 64, 2, "ieee")[0]
     assert rows[0] | {"queries": best.queries, "keys": best.keys, "dtype": "bfloat16"} == rows[0]
-    assert tuning.described(()) == []
+    assert tuning.described_choices(()) == []
 
 
 def test_a_gpu_that_takes_neither_of_the_two_passes_is_told_so(timed: dict[str, float]) -> None:

@@ -15,7 +15,7 @@ from profiling.attention import attention_benchmark
 from profiling.attention.attention_benchmark_run import (
     COMPILED,
     HOOKS,
-    Row,
+    AttentionRow,
     computed_bytes,
     measure,
     needed_bytes,
@@ -23,7 +23,7 @@ from profiling.attention.attention_benchmark_run import (
 from profiling.common.cli import run
 from profiling.processes import isolated
 
-ROW = Row(
+ROW = AttentionRow(
     implementation="eager",
     width=16,
     length=64,

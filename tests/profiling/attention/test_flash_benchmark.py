@@ -13,16 +13,16 @@ from torch import Tensor
 
 from profiling.attention import flash_benchmark, flash_benchmark_run
 from profiling.attention.flash_benchmark import defaults, main, rows
-from profiling.attention.flash_benchmark_run import Row, supported, timed_ns
+from profiling.attention.flash_benchmark_run import FlashRow, supported, timed_ns
 from profiling.common.cli import run
 
 QUICK = ("--device", "cpu", "--heads", "2", "--warmup-ms", "1", "--repeat-ms", "1")
 
 
-def row(**changes: Any) -> Row:
+def row(**changes: Any) -> FlashRow:
     shape = {"dtype": "float32", "width": 16, "length": 32, "heads": 2, "batch": 1}
     how = {"implementation": "eager", "device": "cpu", "warmup_ms": 1, "repeat_ms": 1}
-    return Row(**{**shape, **how, **changes})
+    return FlashRow(**{**shape, **how, **changes})
 
 
 def made(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
@@ -85,20 +85,20 @@ def test_what_does_not_fit_reads_oom_and_the_others_go_on(
 def test_a_gpus_out_of_memory_is_a_result_and_any_other_error_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def raises(error: Exception) -> Callable[[Row], dict[str, Any]]:
-        def measure(_: Row) -> dict[str, Any]:
+    def raises(error: Exception) -> Callable[[FlashRow], dict[str, Any]]:
+        def measure(_: FlashRow) -> dict[str, Any]:
             raise error
 
         return measure
 
     full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 128 GiB.\nMore")
     monkeypatch.setattr(flash_benchmark, "measure", raises(full))
-    result = flash_benchmark.measured(row())
+    result = flash_benchmark.measure_row(row())
     assert result["outcome"] == "OOM"
     assert result["message"].endswith("CUDA out of memory. Tried to allocate 128 GiB.")
     monkeypatch.setattr(flash_benchmark, "measure", raises(RuntimeError("illegal access")))
     with pytest.raises(RuntimeError, match="illegal"):
-        flash_benchmark.measured(row())
+        flash_benchmark.measure_row(row())
 
 
 def test_what_an_implementation_does_not_do_says_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +113,7 @@ def test_what_an_implementation_does_not_do_says_so(capsys: pytest.CaptureFixtur
 def test_on_a_cpu_a_few_rows_are_measured_and_it_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flash_benchmark, "measured", lambda row: pytest.fail("measured"))
+    monkeypatch.setattr(flash_benchmark, "measure_row", lambda row: pytest.fail("measured"))
     monkeypatch.setattr(flash_benchmark, "rows", lambda *_: [])
     assert main([*QUICK, "--lengths", "32"]) == 0
     said = capsys.readouterr().err
@@ -178,7 +178,7 @@ def test_interrupted_keeps_what_is_done(
 ) -> None:
     calls = iter([None, KeyboardInterrupt()])
 
-    def measure(_: Row) -> dict[str, Any]:
+    def measure(_: FlashRow) -> dict[str, Any]:
         if error := next(calls):
             raise error
         return {part: [3, 2, 4] for part in ("forward", "backward", "both")} | {"memory_bytes": 9}

@@ -92,7 +92,7 @@ def test_mfu_is_a_share_of_the_peak_of_the_precision_in_use(
     monkeypatch.setattr(benchmark_figures, "device_name", lambda _: "NVIDIA H100 80GB HBM3")
     chosen = settings(mode="train", device="cuda", **how)
     steps = [StepTime(2 * MS, {"forward": MS, "backward": MS})]
-    found = figures(chosen, run.Measured(steps=steps))
+    found = figures(chosen, run.Measurements(steps=steps))
     assert found.number_format == number_format
     assert found.mfu == pytest.approx(found.flops / 2e-3 / (tera * 1e12))
     said = utilization(chosen, found)
@@ -104,7 +104,7 @@ def test_where_no_peak_is_known_it_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(benchmark_figures, "device_name", lambda _, name=name: name)
         monkeypatch.setattr("profiling.benchmark.show.device_name", lambda _, name=name: name)
         chosen = settings(device=device, dtype="bfloat16")
-        found = figures(chosen, run.Measured(steps=[StepTime(MS, {"forward": MS})]))
+        found = figures(chosen, run.Measurements(steps=[StepTime(MS, {"forward": MS})]))
         assert found.mfu is None
         assert utilization(chosen, found) == f"no peak known for {name} in bf16"
 

@@ -212,33 +212,35 @@ def test_no_file_another_file_and_the_same_file_are_one_line(
 
 
 def test_a_slow_first_step_is_found() -> None:
-    (said,) = steadiness.troubles([500, *[100, 101, 99, 100, 102] * 3])
+    (said,) = steadiness.steadiness_warnings([500, *[100, 101, 99, 100, 102] * 3])
     assert said == "the first step is slow (500 ns against 100 ns); warm up more"
-    few = steadiness.troubles([500, 100, 101])
+    few = steadiness.steadiness_warnings([500, 100, 101])
     assert few[1:] == ["the first step is slow (500 ns against 101 ns); warm up more"]
 
 
 def test_outliers_are_named_by_their_place() -> None:
     times = [100, 101, 99, 100, 250, 102, 98, 101, 99, 30]
-    (said,) = steadiness.troubles(times)
+    (said,) = steadiness.steadiness_warnings(times)
     assert said.startswith("2 of 10 steps are outliers (step 5, 10); something else ran meanwhile")
 
 
 def test_a_drift_is_told_with_its_size_and_direction() -> None:
     noise = [0, 3, -2, 1, -3, 2, 0, -1] * 3
     rising = [1000 + 10 * step + noise[step] for step in range(24)]
-    (said,) = steadiness.troubles(rising)
+    (said,) = steadiness.steadiness_warnings(rising)
     assert said.startswith("steps get longer as the run goes on, 20")
-    assert steadiness.troubles(rising[::-1])[0].startswith("steps get shorter")
+    assert steadiness.steadiness_warnings(rising[::-1])[0].startswith("steps get shorter")
 
 
 def test_steady_times_have_no_trouble_and_too_few_are_said() -> None:
     random, troubled = Random(7), 0
     for _ in range(200):
-        troubled += bool(steadiness.troubles([round(random.gauss(1e6, 1e4)) for _ in range(20)]))
+        troubled += bool(
+            steadiness.steadiness_warnings([round(random.gauss(1e6, 1e4)) for _ in range(20)])
+        )
     assert troubled < 30  # chance alone: outliers 1 in 15 runs, drifts 1 in 100
-    assert steadiness.troubles([100] * 20) == []
-    (said,) = steadiness.troubles([100, 100])
+    assert steadiness.steadiness_warnings([100] * 20) == []
+    (said,) = steadiness.steadiness_warnings([100, 100])
     assert said.startswith("only 2 steps")
 
 

@@ -155,11 +155,11 @@ def test_answers_reads_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_progress_comes_at_tenths(capsys: pytest.CaptureFixture[str]) -> None:
-    from profiling.benchmark.__main__ import lines
+    from profiling.benchmark.__main__ import progress_lines
 
     for done in range(1, 21):
-        lines("steps", done, 20)
-        lines("warm-up steps", done, 20)
+        progress_lines("steps", done, 20)
+        progress_lines("warm-up steps", done, 20)
     said = capsys.readouterr().err.splitlines()
     assert said.count("Completed 10/20 steps") == 1
     assert [line for line in said if line.endswith(" steps") and "warm" not in line] == [

@@ -25,12 +25,12 @@ Reader = Callable[[str], object]
     [
         (cli.count, "1", 1),
         (cli.count, "007", 7),
-        (cli.count_or_none, "0", 0),
+        (cli.count_or_zero, "0", 0),
         (cli.seed, "0", 0),
         (cli.seed, str((1 << 63) - 1), (1 << 63) - 1),
         (cli.positive, "3e-4", 3e-4),
-        (cli.listed(cli.count), "128, 256,128", (128, 256)),
-        (cli.listed(cli.one_of("a", "b")), "b,a", ("b", "a")),
+        (cli.comma_separated(cli.count), "128, 256,128", (128, 256)),
+        (cli.comma_separated(cli.one_of("a", "b")), "b,a", ("b", "a")),
     ],
 )
 def test_values_are_read(read: Reader, text: str, expected: object) -> None:
@@ -41,10 +41,10 @@ def test_values_are_read(read: Reader, text: str, expected: object) -> None:
     ("read", "words"),
     [
         (cli.count, ["0", "-1", "1.5", "x", "", " 1", "1_000", "٣", "1e3", "9" * 19]),
-        (cli.count_or_none, ["-1", "0.0", "none"]),
+        (cli.count_or_zero, ["-1", "0.0", "none"]),
         (cli.seed, ["-1", str(1 << 63), "9" * 5000]),
         (cli.positive, ["0", "-1", "nan", "inf", "1e999", "x", ""]),
-        (cli.listed(cli.count), ["", "1,,2", "1,0", ","]),
+        (cli.comma_separated(cli.count), ["", "1,,2", "1,0", ","]),
         (cli.one_of("a", "b"), ["c", "", "A"]),
     ],
 )

@@ -18,14 +18,14 @@ def refusal(path: Path, **how: bool) -> str:
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    content = result_file.about("sweep", "python -m x", "cpu") | {"total_ns": [1, 2]}
+    content = result_file.header("sweep", "python -m x", "cpu") | {"total_ns": [1, 2]}
     result_file.write(path, content)
     assert result_file.read(path, "sweep") == content
     assert path.read_text().endswith("}\n")
 
 
 def test_every_file_says_what_was_run_where_and_with_what() -> None:
-    about = result_file.about("benchmark", "python -m profiling.benchmark --size tiny", "cpu")
+    about = result_file.header("benchmark", "python -m profiling.benchmark --size tiny", "cpu")
     assert about["kind"] == "benchmark"
     assert about["command"] == "python -m profiling.benchmark --size tiny"
     assert about["date"].endswith("+00:00")

@@ -8,7 +8,7 @@ import torch
 
 from model.c2c.weights import save_fuser
 from profiling import names
-from profiling.generation.pair import Models, Ready
+from profiling.generation.pair import ModelSelection, ReadyModels
 from profiling.generation.pipeline import generate, sampling
 from profiling.generation.record import TIMING_KEYS, Prompt, timing
 from profiling.generation.run import Decoding, Generator, encode
@@ -20,24 +20,24 @@ PROMPTS = (PROMPT, "A cache", "The sea is blue because the sky is. " * 4, "?!")
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelSelection:
     return saved_pair(tmp_path_factory.mktemp("pair"))
 
 
 @pytest.fixture(scope="module")
-def pair(models: Models) -> Ready:
+def pair(models: ModelSelection) -> ReadyModels:
     return loaded(models)
 
 
 @pytest.fixture(scope="module")
-def acting(models: Models) -> Ready:
+def acting(models: ModelSelection) -> ReadyModels:
     return loaded(models, open_gates=True)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_fresh_projectors_say_what_transformers_says_without_them(
-    models: Models, attention: str, prompt: str
+    models: ModelSelection, attention: str, prompt: str
 ) -> None:
     ready = loaded(models, attention=attention)
     ids = encode(ready.tokenizer, prompt)
@@ -46,7 +46,7 @@ def test_fresh_projectors_say_what_transformers_says_without_them(
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_open_gates_say_what_transformers_says_after_a_cache_fused_by_hand(
-    pair: Ready, acting: Ready, prompt: str
+    pair: ReadyModels, acting: ReadyModels, prompt: str
 ) -> None:
     ids = encode(acting.tokenizer, prompt)
     said = generate(acting.pair, ids, MOST).tokens
@@ -55,7 +55,7 @@ def test_open_gates_say_what_transformers_says_after_a_cache_fused_by_hand(
         assert said != generate(pair.pair, ids, MOST).tokens
 
 
-def test_generation_ends_with_the_end_of_sequence_or_the_limit(pair: Ready) -> None:
+def test_generation_ends_with_the_end_of_sequence_or_the_limit(pair: ReadyModels) -> None:
     ends = []
     for prompt in PROMPTS:
         tokens = generate(pair.pair, encode(pair.tokenizer, prompt), 200).tokens
@@ -66,7 +66,7 @@ def test_generation_ends_with_the_end_of_sequence_or_the_limit(pair: Ready) -> N
 
 
 def test_trained_projectors_act_as_their_own_gates_say(
-    models: Models, acting: Ready, tmp_path: Path
+    models: ModelSelection, acting: ReadyModels, tmp_path: Path
 ) -> None:
     assert acting.pair.fuser
     save_fuser(acting.pair.fuser, tmp_path)
@@ -88,7 +88,7 @@ def test_a_teacher_with_another_tokenizer_reads_aligned_tokens(tmp_path: Path) -
     assert "the first of its own for each" in ready.notes[-1]
 
 
-def test_one_model_alone_is_plain_generation(models: Models) -> None:
+def test_one_model_alone_is_plain_generation(models: ModelSelection) -> None:
     ready = loaded(models, teacher="none")
     ids = encode(ready.tokenizer, PROMPT)
     made = generate(ready.pair, ids, MOST)
@@ -103,7 +103,7 @@ def test_one_model_alone_is_plain_generation(models: Models) -> None:
 class Calls:
     """Which of the models ran, in order, as their modules' own hooks tell."""
 
-    def __init__(self, ready: Ready) -> None:
+    def __init__(self, ready: ReadyModels) -> None:
         self.order: list[str] = []
         pair = ready.pair
         assert pair.fuser
@@ -132,7 +132,7 @@ class Calls:
             hook.remove()
 
 
-def test_teacher_and_projectors_never_run_once_decoding_begins(acting: Ready) -> None:
+def test_teacher_and_projectors_never_run_once_decoding_begins(acting: ReadyModels) -> None:
     ids = encode(acting.tokenizer, PROMPT)
     with Calls(acting) as calls:
         made = generate(acting.pair, ids, MOST)
@@ -141,12 +141,12 @@ def test_teacher_and_projectors_never_run_once_decoding_begins(acting: Ready) ->
     assert calls.order == ["base", "teacher", *["projector"] * BASE_LAYERS, *steps]
 
 
-def test_a_prompt_without_tokens_is_refused(pair: Ready) -> None:
+def test_a_prompt_without_tokens_is_refused(pair: ReadyModels) -> None:
     with pytest.raises(ValueError, match="the prompt has no tokens"):
         generate(pair.pair, [], MOST)
 
 
-def test_draws_depend_on_seed_and_prompt_alone(models: Models, pair: Ready) -> None:
+def test_draws_depend_on_seed_and_prompt_alone(models: ModelSelection, pair: ReadyModels) -> None:
     ids = encode(pair.tokenizer, PROMPT)
 
     def drawn(seed: int) -> list[int]:
@@ -167,7 +167,7 @@ def test_a_chat_template_is_applied_where_there_is_one() -> None:
     assert tokenizer.decode(encode(tokenizer, "the sky")) == "[user] the sky\n[assistant] "
 
 
-def test_a_prompt_of_one_token_has_nothing_to_prefill(acting: Ready) -> None:
+def test_a_prompt_of_one_token_has_nothing_to_prefill(acting: ReadyModels) -> None:
     ids = encode(acting.tokenizer, PROMPT)[:1]
     with Calls(acting) as calls:
         made = generate(acting.pair, ids, 4)

@@ -12,9 +12,9 @@ from analysis.source.trace.convert import convert
 from profiling import names
 from profiling.generation import __main__ as generation
 from profiling.generation import pair, workload
-from profiling.generation.pair import Models
+from profiling.generation.pair import ModelSelection
 from profiling.generation.pipeline import generate
-from profiling.generation.profile import Files
+from profiling.generation.profile import ProfileFiles
 from profiling.generation.record import timing
 from profiling.generation.run import encode
 from profiling.generation.workload import GenerationSettings
@@ -26,24 +26,24 @@ TOKENS = 4
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelSelection:
     return saved_pair(tmp_path_factory.mktemp("models"))
 
 
-def arguments(models: Models, *more: str) -> list[str]:
+def arguments(models: ModelSelection, *more: str) -> list[str]:
     named = ["--base_model", models.base, "--teacher_model", models.teacher]
     how = ["--dtype", "float32", "--projector_hidden", "24", "--device", "cpu"]
     return ["profile", *named, *how, "--max_new_tokens", str(TOKENS), *more]
 
 
 @pytest.fixture(scope="module")
-def profiled(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Files:
+def profiled(models: ModelSelection, tmp_path_factory: pytest.TempPathFactory) -> ProfileFiles:
     """Run ``profile`` in an empty folder; return its files."""
     folder = tmp_path_factory.mktemp("profile")
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         assert generation.main(arguments(models, "--prompt", PROMPT, "--trace-tokens", "3")) == 0
-    return Files(folder / "demo_timing_data.jsonl")
+    return ProfileFiles(folder / "demo_timing_data.jsonl")
 
 
 def tree(report: Path) -> dict[str, int]:
@@ -55,7 +55,7 @@ def tree(report: Path) -> dict[str, int]:
     }
 
 
-def test_five_files_have_their_default_names(profiled: Files) -> None:
+def test_five_files_have_their_default_names(profiled: ProfileFiles) -> None:
     assert sorted(path.name for path in profiled.jsonl.parent.iterdir()) == [
         "demo_profiler_stats.json",
         "demo_profiler_trace.json",
@@ -63,7 +63,7 @@ def test_five_files_have_their_default_names(profiled: Files) -> None:
         "demo_timing_data.jsonl",
         "demo_timing_data.tsv",
     ]
-    assert sorted(path.name for path in Files(Path("a/run.jsonl")).all()) == [
+    assert sorted(path.name for path in ProfileFiles(Path("a/run.jsonl")).all()) == [
         "run.jsonl",
         "run.tsv",
         "run_profiler_stats.json",
@@ -72,7 +72,7 @@ def test_five_files_have_their_default_names(profiled: Files) -> None:
     ]
 
 
-def test_the_tsv_has_each_part_of_the_record_in_order(profiled: Files) -> None:
+def test_the_tsv_has_each_part_of_the_record_in_order(profiled: ProfileFiles) -> None:
     record = json.loads(profiled.jsonl.read_text())
     head, *lines = [line.split("\t") for line in profiled.tsv.read_text().splitlines()]
     assert head == ["part", "index", "start_ms", "time_ms"]
@@ -91,7 +91,7 @@ def test_the_tsv_has_each_part_of_the_record_in_order(profiled: Files) -> None:
     assert starts[-1] + times[-1] == pytest.approx(sum(times))
 
 
-def test_the_report_has_prefill_projectors_and_steps_as_ranges(profiled: Files) -> None:
+def test_the_report_has_prefill_projectors_and_steps_as_ranges(profiled: ProfileFiles) -> None:
     found = tree(profiled.report)
     prefill = "step/generation/prefill"
     assert found[f"{prefill}/base_prefill/forward/block"] == BASE_LAYERS
@@ -103,7 +103,7 @@ def test_the_report_has_prefill_projectors_and_steps_as_ranges(profiled: Files) 
     assert found["step/generation/decode/decode_step/forward/lm_head"] == 3
 
 
-def test_the_report_says_what_was_run(profiled: Files, models: Models) -> None:
+def test_the_report_says_what_was_run(profiled: ProfileFiles, models: ModelSelection) -> None:
     with Report(profiled.report) as report:
         run = report.run
     assert run["workload"] == "generation"
@@ -122,7 +122,7 @@ def timing_total_ms(times: dict[str, Any]) -> float:
     return float(sum(times[f"{part}_ms"] for part in parts))
 
 
-def test_statistics_and_trace_are_of_the_recorded_run(profiled: Files) -> None:
+def test_statistics_and_trace_are_of_the_recorded_run(profiled: ProfileFiles) -> None:
     stats = json.loads(profiled.stats.read_text())
     ranges = {row["range"]: row["instances"] for row in stats["ranges"]}
     assert ranges[names.DECODE_STEP] == 3
@@ -135,7 +135,7 @@ def test_statistics_and_trace_are_of_the_recorded_run(profiled: Files) -> None:
 
 
 def test_what_is_there_is_not_replaced_unasked(
-    models: Models,
+    models: ModelSelection,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -152,7 +152,7 @@ def test_what_is_there_is_not_replaced_unasked(
 
 
 def test_a_prompt_that_fails_leaves_nothing(
-    models: Models,
+    models: ModelSelection,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -164,7 +164,9 @@ def test_a_prompt_that_fails_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_as_a_workload_warm_up_and_steps_are_recorded(models: Models, tmp_path: Path) -> None:
+def test_as_a_workload_warm_up_and_steps_are_recorded(
+    models: ModelSelection, tmp_path: Path
+) -> None:
     settings = GenerationSettings(models=models, prompt=PROMPT, max_new_tokens=3, steps=2, warmup=1)
     file = tmp_path / "settings.json"
     settings.save(file)
@@ -184,20 +186,20 @@ def test_as_a_workload_warm_up_and_steps_are_recorded(models: Models, tmp_path: 
 
 
 def test_a_workload_is_described_with_every_default() -> None:
-    alone = GenerationSettings(models=Models(teacher="none"))
+    alone = GenerationSettings(models=ModelSelection(teacher="none"))
     assert alone.describe() == (
         "generation by Qwen/Qwen3-0.6B alone, bfloat16 on cpu, sdpa attention, "
         "at most 32 tokens, 1 warm-up + 3 steps"
     )
     assert alone.facts()["teacher_model"] == "none"
-    both = GenerationSettings(models=Models())
+    both = GenerationSettings(models=ModelSelection())
     assert "Qwen/Qwen3-0.6B with Qwen/Qwen3-4B-Base" in both.describe()
 
 
 @pytest.mark.slow  # two models of 0.6 billion weights, and 0.5 billion of projectors
 def test_on_the_real_shape_the_times_add_up_to_the_wall_time() -> None:
     shape = "qwen3-0.6b"
-    ready = pair.load(Models(random_init=shape, teacher_random_init=shape))
+    ready = pair.load_models(ModelSelection(random_init=shape, teacher_random_init=shape))
     ids = encode(ready.tokenizer, PROMPT)
     generate(ready.pair, ids, 1)
     start = time.perf_counter()

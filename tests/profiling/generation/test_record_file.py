@@ -9,7 +9,7 @@ import pytest
 
 from profiling.errors import LaunchError
 from profiling.generation.record import Prompt, failure
-from profiling.generation.record_file import Earlier, results
+from profiling.generation.record_file import EarlierRecords, open_record_file
 
 PROMPTS = [Prompt(number, f"prompt {number}") for number in range(4)]
 MODELS = {"base_model": "base", "teacher_model": None}
@@ -26,7 +26,7 @@ def ids(path: Path) -> list[int]:
 
 def interrupted(path: Path) -> bytes:
     """Leave what a killed run leaves: two records, a failed prompt, half a line."""
-    with results(path, PROMPTS, MODELS) as (file, _):
+    with open_record_file(path, PROMPTS, MODELS) as (file, _):
         file.add(done(0))
         file.add(failure(PROMPTS[1], "out of memory"))
         file.add(done(2))
@@ -47,7 +47,7 @@ def test_a_record_is_on_the_disk_when_add_returns(
         real(number)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with results(path, PROMPTS, MODELS) as (file, _):
+    with open_record_file(path, PROMPTS, MODELS) as (file, _):
         for number in (0, 1):
             file.add(done(number))
             assert ids(path) == list(range(number + 1))
@@ -57,7 +57,7 @@ def test_a_record_is_on_the_disk_when_add_returns(
 def test_resuming_keeps_what_is_done_and_drops_what_failed_or_is_torn(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     interrupted(path)
-    with results(path, PROMPTS, MODELS, resume=True) as (file, earlier):
+    with open_record_file(path, PROMPTS, MODELS, resume=True) as (file, earlier):
         assert (earlier.done, earlier.failed, earlier.torn) == ({0, 2}, {1}, 1)
         file.add(done(1))
         file.add(done(3))
@@ -70,7 +70,7 @@ def test_until_the_first_record_the_file_is_as_it_was(tmp_path: Path) -> None:
     for how in ({"resume": True}, {"overwrite": True}):
         with (
             pytest.raises(LaunchError, match="no such model"),
-            results(path, PROMPTS, MODELS, **how),
+            open_record_file(path, PROMPTS, MODELS, **how),
         ):
             raise LaunchError("no such model")
         assert path.read_bytes() == before
@@ -80,7 +80,7 @@ def test_until_the_first_record_the_file_is_as_it_was(tmp_path: Path) -> None:
 def test_resuming_what_is_done_mends_it(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     interrupted(path)
-    with results(path, PROMPTS, MODELS, resume=True):
+    with open_record_file(path, PROMPTS, MODELS, resume=True):
         pass
     assert ids(path) == [0, 2]
 
@@ -88,8 +88,8 @@ def test_resuming_what_is_done_mends_it(tmp_path: Path) -> None:
 def test_overwriting_replaces_all_of_it(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     interrupted(path)
-    with results(path, PROMPTS, MODELS, overwrite=True) as (file, earlier):
-        assert earlier == Earlier()
+    with open_record_file(path, PROMPTS, MODELS, overwrite=True) as (file, earlier):
+        assert earlier == EarlierRecords()
         file.add(done(3))
     assert ids(path) == [3]
 
@@ -97,7 +97,7 @@ def test_overwriting_replaces_all_of_it(tmp_path: Path) -> None:
 def test_a_run_that_writes_nothing_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     for how in ({}, {"resume": True}):
-        with results(path, PROMPTS, MODELS, **how):
+        with open_record_file(path, PROMPTS, MODELS, **how):
             assert path.exists()
         assert not path.exists()
 
@@ -105,7 +105,7 @@ def test_a_run_that_writes_nothing_leaves_no_file(tmp_path: Path) -> None:
 def test_an_empty_file_is_no_earlier_run(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.touch()
-    with results(path, PROMPTS, MODELS) as (file, _):
+    with open_record_file(path, PROMPTS, MODELS) as (file, _):
         file.add(done(0))
     assert ids(path) == [0]
 
@@ -115,7 +115,7 @@ def test_a_file_that_is_there_is_not_written_to_unasked(tmp_path: Path) -> None:
     before = interrupted(path)
     with (
         pytest.raises(LaunchError, match="exists; give --resume to go on with it"),
-        results(path, PROMPTS, MODELS),
+        open_record_file(path, PROMPTS, MODELS),
     ):
         pass
     assert path.read_bytes() == before
@@ -123,22 +123,22 @@ def test_a_file_that_is_there_is_not_written_to_unasked(tmp_path: Path) -> None:
 
 def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    with results(path, PROMPTS, MODELS) as (file, _):
+    with open_record_file(path, PROMPTS, MODELS) as (file, _):
         for _ in range(2):  # empty at first, then with a record, which moves nothing
             with (
                 pytest.raises(LaunchError, match="another process is writing it"),
-                results(path, PROMPTS, MODELS, resume=True),
+                open_record_file(path, PROMPTS, MODELS, resume=True),
             ):
                 pass
             assert path.exists()
             file.add(done(0))
     interrupted_path = tmp_path / "other.jsonl"
     interrupted(interrupted_path)
-    with results(interrupted_path, PROMPTS, MODELS, resume=True) as (file, _):
+    with open_record_file(interrupted_path, PROMPTS, MODELS, resume=True) as (file, _):
         file.add(done(1))  # the file was swapped for a mended one: still locked
         with (
             pytest.raises(LaunchError, match="another process is writing it"),
-            results(interrupted_path, PROMPTS, MODELS, overwrite=True),
+            open_record_file(interrupted_path, PROMPTS, MODELS, overwrite=True),
         ):
             pass
 
@@ -159,7 +159,7 @@ def test_a_file_of_something_else_is_not_gone_on_with(tmp_path: Path, line: str,
     before = path.read_bytes()
     with (
         pytest.raises(LaunchError, match=said),
-        results(path, PROMPTS, MODELS, resume=True),
+        open_record_file(path, PROMPTS, MODELS, resume=True),
     ):
         pass
     assert path.read_bytes() == before
@@ -176,7 +176,7 @@ def test_a_file_of_something_else_is_not_gone_on_with(tmp_path: Path, line: str,
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, make: Any, said: str) -> None:
     with (
         pytest.raises(LaunchError, match=f"cannot be written .*{said}"),
-        results(make(tmp_path), PROMPTS, MODELS, resume=True),
+        open_record_file(make(tmp_path), PROMPTS, MODELS, resume=True),
     ):
         pass
 
@@ -189,7 +189,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_written(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with results(path, PROMPTS, MODELS) as (file, _):
+    with open_record_file(path, PROMPTS, MODELS) as (file, _):
         file.add(done(0))
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(LaunchError, match=r"cannot be written \(no space left on device\)"):
@@ -200,7 +200,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_written(
 def test_half_a_surrogate_pair_can_be_written_and_read(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     prompts = [Prompt(0, "\ud83d"), Prompt(1, "blé \U0001f33e")]
-    with results(path, prompts, MODELS) as (file, _):
+    with open_record_file(path, prompts, MODELS) as (file, _):
         for prompt in prompts:
             file.add(failure(prompt, "no token"))
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -9,7 +9,7 @@ import torch
 from model.c2c import clone_cache
 from profiling import names
 from profiling.generation import pipeline
-from profiling.generation.pair import Models, Ready
+from profiling.generation.pair import ModelSelection, ReadyModels
 from profiling.generation.pipeline import generate
 from profiling.generation.record import TIMING_KEYS, timing
 from profiling.generation.run import encode
@@ -19,24 +19,24 @@ from tests.made.runs.recorded import Recorded
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelSelection:
     return saved_pair(tmp_path_factory.mktemp("pair"))
 
 
 @pytest.fixture(scope="module")
-def pair(models: Models) -> Ready:
+def pair(models: ModelSelection) -> ReadyModels:
     return loaded(models)
 
 
 @pytest.fixture(scope="module")
-def acting(models: Models) -> Ready:
+def acting(models: ModelSelection) -> ReadyModels:
     return loaded(models, open_gates=True)
 
 
 class FakeTime:
     """A clock that goes on only when a module runs, each by its own number of milliseconds."""
 
-    def __init__(self, ready: Ready) -> None:
+    def __init__(self, ready: ReadyModels) -> None:
         self.now_ms = 0
         pair = ready.pair
         assert pair.fuser
@@ -66,7 +66,7 @@ class FakeTime:
 
 
 @pytest.fixture
-def clock(pair: Ready) -> Iterator[FakeTime]:
+def clock(pair: ReadyModels) -> Iterator[FakeTime]:
     fake = FakeTime(pair)
     yield fake
     for hook in fake.hooks:
@@ -74,7 +74,7 @@ def clock(pair: Ready) -> Iterator[FakeTime]:
 
 
 def test_by_a_fake_clock_every_part_has_its_own_time_and_all_add_up(
-    pair: Ready, clock: FakeTime
+    pair: ReadyModels, clock: FakeTime
 ) -> None:
     made = generate(pair.pair, encode(pair.tokenizer, PROMPT), 5, clock=clock)
     times = timing(made, has_teacher=True)
@@ -97,7 +97,7 @@ def test_by_a_fake_clock_every_part_has_its_own_time_and_all_add_up(
 
 
 def test_cloning_counts_with_the_prefill_and_choosing_with_the_step(
-    pair: Ready, clock: FakeTime, monkeypatch: pytest.MonkeyPatch
+    pair: ReadyModels, clock: FakeTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def clone(cache: Any) -> Any:
         clock.now_ms += 1000
@@ -115,7 +115,7 @@ def test_cloning_counts_with_the_prefill_and_choosing_with_the_step(
     assert made.total_ns(names.DECODE_STEP) == (10_000 + 501 + 2 * BASE_LAYERS) * 1_000_000
 
 
-def test_without_a_teacher_its_times_are_null(models: Models) -> None:
+def test_without_a_teacher_its_times_are_null(models: ModelSelection) -> None:
     ready = loaded(models, teacher="none")
     made = generate(ready.pair, encode(ready.tokenizer, PROMPT), 2)
     times = timing(made, has_teacher=False)
@@ -125,7 +125,7 @@ def test_without_a_teacher_its_times_are_null(models: Models) -> None:
 
 
 def test_ranges_are_one_generation_with_a_projector_a_layer_and_a_step_a_token(
-    acting: Ready,
+    acting: ReadyModels,
 ) -> None:
     seen = Recorded()
     with recording(seen):
@@ -170,7 +170,7 @@ class FakeEvents:
 
 
 def test_on_a_gpu_parts_are_between_events_that_are_read_when_all_is_done(
-    pair: Ready, monkeypatch: pytest.MonkeyPatch
+    pair: ReadyModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeEvents()
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: None)
@@ -180,9 +180,9 @@ def test_on_a_gpu_parts_are_between_events_that_are_read_when_all_is_done(
         fake.waits += 1
 
     monkeypatch.setattr(pipeline, "synchronize", wait)
-    real = pipeline.Watch
+    real = pipeline.PartTimer
     monkeypatch.setattr(
-        "profiling.generation.pipeline.Watch", lambda _, clock: real("cuda:0", clock)
+        "profiling.generation.pipeline.PartTimer", lambda _, clock: real("cuda:0", clock)
     )
     ticks = iter([1.0, 3.5])
     made = generate(

@@ -25,7 +25,7 @@ from profiling.launch import __main__ as launch
 from profiling.launch import options
 from profiling.launch import ranks as launch_ranks
 from profiling.launch.plan import Launch
-from profiling.processes.notes import Tell
+from profiling.processes.notes import SendMessage
 from profiling.recorders.nsys import Nsys
 from tests.made.runs.launched import ROOT, find_nsys, payloads, run_facts
 from tests.made.runs.launched import launch as launched
@@ -122,7 +122,7 @@ def test_the_overlap_of_both_ranks_is_known(reports: list[Path]) -> None:
         assert 0 < times["compute_ns"] < times["span_ns"]
 
 
-def fail(arguments: dict[str, Any], _: Tell) -> dict[str, Any]:
+def fail(arguments: dict[str, Any], _: SendMessage) -> dict[str, Any]:
     """Leave something that looks like a trace, and fail on rank 1 as the environment says."""
     rank = int(os.environ["RANK"])
     Path(arguments["folder"], f"rank-{rank}", "trace.json").write_text("{}")

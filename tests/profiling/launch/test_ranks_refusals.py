@@ -63,9 +63,9 @@ def test_a_script_and_other_workloads_have_no_ranks(
 def chosen(*arguments: str, device: str = "cpu") -> tuple[Ranks | None, Settings]:
     """Return what a command line says of ranks, and the settings of one."""
     given = options.parser("", Path()).parse_args(list(arguments))
-    config = options.config(given)
-    ranks = launch_ranks.choose(given, device)
-    return ranks, options.settings(given, config, device)
+    config = options.model_config(given)
+    ranks = launch_ranks.choose_ranks(given, device)
+    return ranks, options.training_settings(given, config, device)
 
 
 def test_the_batch_is_that_of_all_ranks_and_each_has_its_part() -> None:

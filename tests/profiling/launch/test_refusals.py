@@ -253,7 +253,7 @@ def test_a_note_cut_short_by_a_full_disk_is_no_traceback(tmp_path: Path) -> None
     with pytest.raises(
         LaunchError, match=r"result.json of the run is cut short; see that its disk"
     ):
-        child.read(tmp_path / "result.json")
+        child.read_note(tmp_path / "result.json")
 
 
 def test_folders_made_for_nothing_are_taken_away(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def parsed(*words: str) -> argparse.Namespace:
 
 
 def settings(*words: str) -> workloads.RunSettings:
-    return workloads.settings(parsed(*words), "cpu")
+    return workloads.workload_settings(parsed(*words), "cpu")
 
 
 def test_a_size_is_a_shape_with_random_weights() -> None:
@@ -67,7 +67,7 @@ def test_options_without_effect_are_refused(words: list[str], said: str) -> None
 
 def test_training_refuses_the_options_of_others() -> None:
     with pytest.raises(UsageError, match="--prompt is of --workload layers and generation"):
-        options.config(parsed("--prompt", "x"))
+        options.model_config(parsed("--prompt", "x"))
 
 
 def test_a_script_takes_no_workload(tmp_path: Path) -> None:

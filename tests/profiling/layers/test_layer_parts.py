@@ -16,10 +16,10 @@ from profiling.errors import LaunchError
 from profiling.layers.layer_parts import find_layers
 from profiling.layers.layer_timer import LayerTimer
 from profiling.layers.model_timing import one_forward
-from profiling.layers.timing_records import record, unseen
-from profiling.models.input_shapes import Shape
+from profiling.layers.timing_records import run_record, unmeasured_parts
+from profiling.models.input_shapes import InputShape
 from profiling.spans import annotate, recording
-from profiling.spans.attention_wraps import spans_only, watched
+from profiling.spans.attention_wraps import spans_only, watching_attention
 from tests.made.models.tiny_qwen import built, tiny_config
 from tests.made.runs.recorded import Recorded
 
@@ -48,9 +48,9 @@ def small(kind: Callable[..., Any], **changes: Any) -> Any:
 def test_parts_that_a_model_has_not_are_named(kind: Callable[..., Any], without: list[str]) -> None:
     model = built(small(kind))
     with LayerTimer(model, "cpu") as timer:
-        run = timer.time(one_forward(model, Shape(1, 8), "cpu", 0))
-    assert unseen(run) == without
-    details = record(run, 1, 8)["layer_details"][0]["attn_details"]
+        run = timer.time(one_forward(model, InputShape(1, 8), "cpu", 0))
+    assert unmeasured_parts(run) == without
+    details = run_record(run, 1, 8)["layer_details"][0]["attn_details"]
     assert details["qk_norm"] is None
     assert all(details[name] > 0 for name in DETAILS if name not in without)
 
@@ -87,7 +87,7 @@ def test_layers_that_run_in_another_order(order: str) -> None:
         return late
 
     layer.forward = other_way
-    forward = one_forward(model, Shape(1, 4), "cpu", 0)
+    forward = one_forward(model, InputShape(1, 4), "cpu", 0)
     with LayerTimer(model, "cpu") as timer, pytest.raises(LaunchError, match="in this order"):
         timer.time(forward)
 
@@ -96,8 +96,8 @@ def test_a_recording_shows_the_parts_of_every_layer() -> None:
     model = annotate(built(tiny_config(LAYERS)))
     recorder = Recorded()
     attentions = [layer.attention for layer in find_layers(model)]
-    with recording(recorder), watched(attentions, spans_only):
-        one_forward(model, Shape(1, 4), "cpu", 0)()
+    with recording(recorder), watching_attention(attentions, spans_only):
+        one_forward(model, InputShape(1, 4), "cpu", 0)()
     blocks = recorder.all("block")
     assert len(blocks) == LAYERS
     assert recorder.balanced

@@ -15,8 +15,8 @@ from transformers.models.qwen3 import modeling_qwen3
 from profiling.layers import layer_timer
 from profiling.layers.layer_timer import LayerTimer
 from profiling.layers.model_timing import one_forward
-from profiling.layers.timing_records import record
-from profiling.models.input_shapes import Shape
+from profiling.layers.timing_records import run_record
+from profiling.models.input_shapes import InputShape
 from tests.made.models.tiny_qwen import built, tiny_config
 
 LAYERS = 4
@@ -83,13 +83,13 @@ def busy(qwen: PreTrainedModel) -> Iterator[Ticking]:
         each()
 
 
-def host_ms(parts: dict[str, layer_timer.Part]) -> dict[str, float]:
+def host_ms(parts: dict[str, layer_timer.PartTime]) -> dict[str, float]:
     return {name: part.host_ns / 1e6 for name, part in parts.items()}
 
 
 def test_each_part_has_the_time_of_what_runs_in_it(qwen: PreTrainedModel, busy: Ticking) -> None:
     with LayerTimer(qwen, "cpu", clock=busy) as timer:
-        run = timer.time(one_forward(qwen, Shape(2, 8), "cpu", 0))
+        run = timer.time(one_forward(qwen, InputShape(2, 8), "cpu", 0))
     assert [host_ms(layer) for layer in run.layers] == LAYERS * [
         {
             "attn": 3 + 20 + 11 + 13 + 2 + 4 + 17,
@@ -127,7 +127,7 @@ def test_the_rotation_and_attention_proper_are_seen(
     monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "sdpa", sdpa)
     model = built(tiny_config(LAYERS), attention)
     with LayerTimer(model, "cpu", clock=clock) as timer:
-        run = timer.time(one_forward(model, Shape(1, 8), "cpu", 0))
+        run = timer.time(one_forward(model, InputShape(1, 8), "cpu", 0))
     proper = 40 if attention == "eager" else 50
     for layer in run.layers:
         found = host_ms(layer)
@@ -138,7 +138,7 @@ def test_the_rotation_and_attention_proper_are_seen(
 
 def test_every_instant_is_in_one_part(qwen: PreTrainedModel) -> None:
     with LayerTimer(qwen, "cpu", clock=Ticking(tick_ms=1)) as timer:
-        run = timer.time(one_forward(qwen, Shape(1, 4), "cpu", 0))
+        run = timer.time(one_forward(qwen, InputShape(1, 4), "cpu", 0))
     # Two instants bound a call. Between those of the attention there are 16 of its parts:
     # three projections, two norms, rotation, attention proper, output.
     (layer,) = {tuple(host_ms(parts).items()) for parts in run.layers}
@@ -190,7 +190,7 @@ def test_the_gpu_is_timed_by_events_that_are_read_afterwards(
 ) -> None:
     gpu = FakeGpu(busy)
     monkeypatch.setattr(layer_timer, "synchronize", gpu.synchronize)
-    forward = one_forward(qwen, Shape(1, 8), "cpu", 0)
+    forward = one_forward(qwen, InputShape(1, 8), "cpu", 0)
     waits = []
 
     def watched_forward() -> None:
@@ -207,7 +207,7 @@ def test_the_gpu_is_timed_by_events_that_are_read_afterwards(
         for part in parts.values():
             assert part.device_ns == 10 * part.host_ns
     assert runs[0].layers[0]["ffn"].device_ns == 7_050_000_000
-    kept = record(runs[0], 1, 8)["layer_details"][0]
+    kept = run_record(runs[0], 1, 8)["layer_details"][0]
     assert (kept["ffn"], kept["ffn_cuda"]) == (0.705, 7.05)
     assert kept["attn_details"]["attn_forward_cuda"] == 0.67
 
@@ -230,7 +230,7 @@ def test_events_are_on_the_stream_of_the_device_asked_for(
     monkeypatch.setattr("torch.cuda.Event", Event)
     monkeypatch.setattr("torch.cuda.current_stream", lambda device: f"of {device}")
     with LayerTimer(qwen, "cuda:1", clock=busy) as timer:
-        run = timer.time(one_forward(qwen, Shape(1, 4), "cpu", 0))
+        run = timer.time(one_forward(qwen, InputShape(1, 4), "cpu", 0))
     assert set(streams) == {"of cuda:1"}
     assert run.layers[0]["ffn"].device_ns == 7_050_000_000
 

@@ -12,7 +12,7 @@ import torch
 from profiling.errors import LaunchError
 from profiling.layers import model_timing
 from profiling.layers.model_timing import one_forward
-from profiling.models.input_shapes import SHIPPED, Shape, read_shapes
+from profiling.models.input_shapes import SHIPPED, InputShape, read_shapes
 from profiling.models.pretrained import load_model
 from tests.made.models.tiny_qwen import save_tiny, tiny_config
 
@@ -131,7 +131,7 @@ def interrupted_after(count: int, error: BaseException) -> Callable[..., Callabl
     """Return a maker of forward passes of which one fails, once so many have run."""
     done = 0
 
-    def make(model: Any, shape: Shape, device: str, seed: int) -> Callable[[], None]:
+    def make(model: Any, shape: InputShape, device: str, seed: int) -> Callable[[], None]:
         real = one_forward(model, shape, device, seed)
 
         def forward() -> None:
@@ -256,7 +256,7 @@ def test_the_shapes_that_ship_are_found_from_anywhere(
     (tmp_path / "benchmark_configs.json").write_text(
         '{"configs": [{"batch_size": 3, "input_len": 5}]}'
     )
-    assert read_shapes(Path("benchmark_configs.json")) == [Shape(3, 5)]
+    assert read_shapes(Path("benchmark_configs.json")) == [InputShape(3, 5)]
 
 
 @pytest.mark.slow

@@ -91,11 +91,11 @@ def test_a_forward_pass_alone_keeps_nothing() -> None:
 
 
 def test_formulas_are_silent_where_they_do_not_hold() -> None:
-    plain = Settings.of(spec()["settings"])
-    assert range_memory.computed(plain)["spans"]
+    plain = Settings.from_fields(spec()["settings"])
+    assert range_memory.memory_by_formula(plain)["spans"]
     for change in ({"autocast": "bfloat16"}, {"compile": True}, {"checkpoint": 1}):
-        other = Settings.of(spec(**change)["settings"])
-        assert range_memory.computed(other)["spans"] is None, change
+        other = Settings.from_fields(spec(**change)["settings"])
+        assert range_memory.memory_by_formula(other)["spans"] is None, change
 
 
 def test_the_command_prints_every_table_and_keeps_the_raw_figures(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from transformers import AutoModelForCausalLM
 
 from profiling.errors import LaunchError, UsageError
 from profiling.models import pretrained
-from profiling.models.pretrained import Loaded
+from profiling.models.pretrained import LoadedModel
 from tests.made.models.tiny_qwen import save_tiny
 
 
-def load(name: Path | str | None = None, **changes: Any) -> Loaded:
+def load(name: Path | str | None = None, **changes: Any) -> LoadedModel:
     """Load on the CPU in float32, unless told otherwise."""
     how: dict[str, Any] = {
         "random_init": None,
@@ -33,7 +33,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("tiny") / "model")
 
 
-def logits(loaded: Loaded, text: str = "the sky is blue") -> torch.Tensor:
+def logits(loaded: LoadedModel, text: str = "the sky is blue") -> torch.Tensor:
     with torch.inference_mode():
         tokens = loaded.tokenizer(text, return_tensors="pt").input_ids
         found: torch.Tensor = loaded.model(tokens).logits

@@ -11,7 +11,7 @@ from transformers import Qwen3ForCausalLM
 
 from profiling.errors import LaunchError, UsageError
 from profiling.models import pretrained
-from profiling.models.pretrained import Loaded
+from profiling.models.pretrained import LoadedModel
 from profiling.models.random_model import (
     END,
     PRESETS,
@@ -23,7 +23,7 @@ from profiling.models.random_model import (
 from tests.made.models.tiny_qwen import tiny_config
 
 
-def load(**changes: Any) -> Loaded:
+def load(**changes: Any) -> LoadedModel:
     """Load on the CPU in float32, unless told otherwise."""
     how: dict[str, Any] = {
         "device": "cpu",
@@ -41,7 +41,7 @@ def shape_file(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def logits(loaded: Loaded, text: str = "the sky is blue") -> torch.Tensor:
+def logits(loaded: LoadedModel, text: str = "the sky is blue") -> torch.Tensor:
     with torch.inference_mode():
         tokens = loaded.tokenizer(text, return_tensors="pt").input_ids
         found: torch.Tensor = loaded.model(tokens).logits

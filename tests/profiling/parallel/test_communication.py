@@ -92,7 +92,7 @@ def check_figures(row: dict[str, str], raw: dict[str, Any]) -> None:
 
 
 def test_the_bus_bandwidth_counts_what_each_link_carries() -> None:
-    row = communication.Row("gloo", 4, 6000, "ok", [[2000, 2000]] * 4)
+    row = communication.AllReduceRow("gloo", 4, 6000, "ok", [[2000, 2000]] * 4)
     figures = row.figures()
     assert figures["algorithm_bytes_per_s"] == pytest.approx(3e9)
     assert figures["bus_bytes_per_s"] == pytest.approx(3e9 * 6 / 4)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiling.parallel import meter as parallel_meter
-from profiling.parallel.meter import Meter, PeakMemory, union_ns
+from profiling.parallel.meter import CollectiveMeter, PeakMemory, union_ns
 from tests.made.tools.pages_touched import touched
 
 
@@ -56,7 +56,7 @@ def test_on_a_gpu_collectives_and_waits_are_between_events(
     device = Device()
     monkeypatch.setattr("torch.cuda.Event", device.event)
     monkeypatch.setattr("torch.cuda.synchronize", lambda _: None)
-    meter, first, second = Meter("cuda:0"), Work(), Work()
+    meter, first, second = CollectiveMeter("cuda:0"), Work(), Work()
     timeline: list[tuple[int, Callable[[], object]]] = [
         (1, lambda: meter.launched("all_reduce", 100, first)),
         (3, lambda: meter.launched("all_reduce", 50, second)),
@@ -81,7 +81,7 @@ class Done:
 
 def test_on_a_cpu_the_clock_is_read_when_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     instants = iter(range(100))
-    meter = Meter("cpu")
+    meter = CollectiveMeter("cpu")
     monkeypatch.setattr(parallel_meter, "default_timer", lambda: float(next(instants)))
     monkeypatch.setattr(meter, "_start", 0.0)
     meter.launched("all_reduce", 8, Done())
@@ -94,7 +94,7 @@ def test_on_a_cpu_the_clock_is_read_when_work_is_done(monkeypatch: pytest.Monkey
 
 
 def test_nothing_launched_is_no_time() -> None:
-    assert Meter("cpu").read() == (0, 0)
+    assert CollectiveMeter("cpu").read() == (0, 0)
 
 
 def test_the_peak_of_a_cpu_is_resident_memory_beyond_what_there_was() -> None:

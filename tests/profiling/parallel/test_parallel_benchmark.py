@@ -143,7 +143,7 @@ def parsed(*arguments: str) -> Any:
 def test_gpus_are_taken_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    choose = parallel_benchmark_options.backend
+    choose = parallel_benchmark_options.choose_backend
     assert choose(parsed(), gpus=2) == "nccl"
     assert choose(parsed("--ranks", "4"), gpus=2) == "gloo"
     assert choose(parsed("--device", "cuda"), gpus=2) == "nccl"
@@ -220,7 +220,7 @@ def test_an_interruption_loses_no_strategy(
 
 
 def test_a_network_too_noisy_to_measure_is_not_made_up() -> None:
-    assert Network.of(2e6, 1e6, 10**6) is None
+    assert Network.from_times(2e6, 1e6, 10**6) is None
 
 
 @pytest.mark.parametrize("form", ["table", "markdown"])

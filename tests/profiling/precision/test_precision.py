@@ -21,7 +21,7 @@ from profiling.precision.components import (
     GRADIENTS,
     PARAMETERS,
     STATE,
-    Watch,
+    FormatWatch,
     components,
 )
 from profiling.precision.table import Outcome, times_table
@@ -67,13 +67,13 @@ def test_autocast_narrows_products_and_keeps_the_rest(half: str, short: str) -> 
 
 
 @pytest.fixture
-def two_ranges() -> Iterator[Watch]:
-    watch = Watch()
+def two_ranges() -> Iterator[FormatWatch]:
+    watch = FormatWatch()
     with recording(Recorded()), watch:
         yield watch
 
 
-def test_what_is_watched_is_the_operator_not_the_module(two_ranges: Watch) -> None:
+def test_what_is_watched_is_the_operator_not_the_module(two_ranges: FormatWatch) -> None:
     with span("product"), torch.autocast("cpu", dtype=torch.bfloat16):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     with span("softmax"):
@@ -81,10 +81,10 @@ def test_what_is_watched_is_the_operator_not_the_module(two_ranges: Watch) -> No
     with span("views"):
         product.view(4).float()
     torch.ones(3).double()  # in no range
-    assert two_ranges.told("product") == "bf16"
-    assert two_ranges.told("softmax") == "fp32"
-    assert two_ranges.told("views") == "→fp32"
-    assert two_ranges.told("elsewhere") == "-"
+    assert two_ranges.formats_in("product") == "bf16"
+    assert two_ranges.formats_in("softmax") == "fp32"
+    assert two_ranges.formats_in("views") == "→fp32"
+    assert two_ranges.formats_in("elsewhere") == "-"
 
 
 def test_watching_leaves_torch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,5 +101,5 @@ def test_notes_come_back_as_they_were_kept(tmp_path: Path) -> None:
     pushed = dict(Counter("aab"))
     kept = RunNotes(facts=facts, costs=[["a", 1, None, 3]], pushed=pushed)
     kept.keep(recording)
-    assert RunNotes.of(recording) == kept
-    assert RunNotes.of(tmp_path / "other.qdstrm") is None
+    assert RunNotes.read(recording) == kept
+    assert RunNotes.read(tmp_path / "other.qdstrm") is None

@@ -141,7 +141,7 @@ def test_samples_are_paired_with_the_ranges_of_the_report(tmp_path: Path) -> Non
     note = json.loads(
         json.dumps({"source": memory_samples.SAMPLES, "device": 1, "borders": borders})
     )
-    facts, lost = memory_report.add(report, note, [])
+    facts, lost = memory_report.add_memory(report, note, [])
     assert (facts, lost) == ({"memory_source": memory_samples.SAMPLES}, {})
     found = rows(
         report,
@@ -164,7 +164,7 @@ def test_samples_whose_ranges_did_not_all_arrive_are_counted(tmp_path: Path) -> 
             schema.create(connection, table)
     note = {"source": memory_samples.SAMPLES, "device": 0}
     borders = [(5, "step", [[(1, 1, 1), (2, 2, 2)]] * 3)]
-    _, lost = memory_report.add(report, {**note, "borders": borders}, [])
+    _, lost = memory_report.add_memory(report, {**note, "borders": borders}, [])
     assert lost == {"step": 3}
     assert rows(report, "SELECT count(*) FROM TOOLKIT_MEMORY") == [(0,)]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from profiling.spans import annotate, recording, span
-from profiling.spans.backward import stack
+from profiling.spans.backward import open_range_stack
 from tests.made.runs.recorded import Recorded
 
 
@@ -171,7 +171,7 @@ def test_an_annotated_model_can_be_saved(recorded: Recorded, tmp_path: Path) -> 
 def test_nothing_is_recorded_when_nobody_asks() -> None:
     model = annotate(Model())
     backward(model(TOKENS))
-    assert stack() == []
+    assert open_range_stack() == []
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")

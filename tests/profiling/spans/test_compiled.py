@@ -68,13 +68,13 @@ def test_launches_stand_in_the_ranges_of_their_spans() -> None:
     plain, x = TwoParts(), torch.randn(4, 16)
     expected = plain(x)
     ranges = Pushed()
-    with compiled.mapped():
+    with compiled.kernel_ranges():
         model = torch.compile(plain, fullgraph=True)
-        compiled.settle(lambda: model(x).backward())
+        compiled.run_until_compiled(lambda: model(x).backward())
         with recording(ranges):
             result = model(x)
             result.backward()
-        seen = compiled.found()
+        seen = compiled.launch_counts()
     assert torch.allclose(result, expected)
     assert ranges.open == 0
     product = 2 * 4 * 16 * 16
@@ -91,7 +91,7 @@ def test_launches_stand_in_the_ranges_of_their_spans() -> None:
 
 def test_nothing_is_pushed_while_nobody_records() -> None:
     ranges = Pushed()
-    with compiled.mapped():
+    with compiled.kernel_ranges():
         model = torch.compile(TwoParts())
         with recording(None):
             model(torch.randn(4, 16))
@@ -136,7 +136,7 @@ def test_what_is_written_into_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
         "    with _range_of_kernel(1): buf2 = torch.ops.aten.sort.default(buf1)",
     ]
     assert compiled._kernels == [("ffn.backward", None), ("x.backward", None)]
-    assert compiled.found() == {"one": 2, "several": 0, "none": 1}
+    assert compiled.launch_counts() == {"one": 2, "several": 0, "none": 1}
 
 
 def test_a_leaf_counts_before_what_is_around_it() -> None:
@@ -158,9 +158,9 @@ def test_the_products_of_the_whole_model_are_all_there() -> None:
     def step() -> None:
         next_token_loss(fast(tokens), tokens).backward()  # type: ignore[no-untyped-call]
 
-    with compiled.mapped():
+    with compiled.kernel_ranges():
         fast = torch.compile(model, fullgraph=True)
-        compiled.settle(step)
+        compiled.run_until_compiled(step)
     with recording(ranges):
         step()
     counted = [each for each in ranges.ranges if not each[0].startswith(names.LOSS)]
@@ -170,4 +170,4 @@ def test_the_products_of_the_whole_model_are_all_there() -> None:
     assert sum(flops or 0 for _, flops in forward) == products
     assert sum(flops or 0 for _, flops in backward) == 2 * products
     assert {name for name, _ in forward} >= {names.QKV_PROJECTION, names.FFN, names.LM_HEAD}
-    assert compiled.found()["none"] == 0
+    assert compiled.launch_counts()["none"] == 0

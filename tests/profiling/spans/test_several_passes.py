@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import Variable
 
 from profiling.spans import backward, span
-from profiling.spans.backward import BackwardRange, stack
+from profiling.spans.backward import BackwardRange, open_range_stack
 from tests.made.runs.recorded import Recorded
 
 SOON_S = 30.0
@@ -40,7 +40,7 @@ def walk(result: Tensor) -> None:
 
 
 def open_here() -> list[str]:
-    return [entry.name for entry in stack()]
+    return [entry.name for entry in open_range_stack()]
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["two graphs", "one graph"])

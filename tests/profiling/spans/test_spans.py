@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from model import SIZES, TransformerLM
 from model.transformer import next_token_loss
 from profiling.spans import costs, is_recording, recording, span
-from profiling.spans.backward import _passes, stack
+from profiling.spans.backward import _passes, open_range_stack
 from tests.made.runs.recorded import Operators, Recorded
 
 TINY = SIZES["tiny"]
@@ -97,7 +97,7 @@ def test_nothing_is_recorded_when_nobody_asks() -> None:
         assert mark.output(one) is one
         assert mark.output(one, one) == (one, one)
     backward(one)
-    assert stack() == []
+    assert open_range_stack() == []
 
 
 def test_recording_can_be_turned_off_inside(recorded: Recorded) -> None:
@@ -182,7 +182,7 @@ def test_gradients_of_some_inputs_only_leave_no_range_open(recorded: Recorded) -
     result.sum().backward(inputs=[second.weight])
     assert recorded.trees() == ["first", "second", "second.backward"]
     torch.autograd.grad(second(first(x)).sum(), [x])
-    assert stack() == []
+    assert open_range_stack() == []
 
 
 def test_an_embedding_has_a_backward_range(recorded: Recorded) -> None:

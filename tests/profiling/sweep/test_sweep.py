@@ -36,7 +36,7 @@ def result(settings: dict[str, Any]) -> dict[str, Any]:
         "mfu": settings["batch"] / 10 if settings["mode"] == "train" else None,
         **{f"{part}_ns": values for part, values in times.items()},
         "statistics": {
-            part: {name: getattr(Spread.of(values), name) for name in Spread.__slots__}
+            part: {name: getattr(Spread.of_values(values), name) for name in Spread.__slots__}
             for part, values in times.items()
         },
     }
@@ -304,7 +304,7 @@ def test_killed_halfway_and_started_again(tmp_path: Path) -> None:
     rows = rows_of(out)
     assert [row["Warm-up"] for row in rows] == ["0", "1", "2"]
     raw = [json.loads(line)["result"] for line in kept.read_bytes().splitlines()]
-    means = [Spread.of(each["total_ns"]).mean / 1e6 for each in raw]
+    means = [Spread.of_values(each["total_ns"]).mean / 1e6 for each in raw]
     assert [float(row["Total Mean (ms)"]) for row in rows] == pytest.approx(means)
 
 

@@ -135,9 +135,9 @@ def test_cuda_graphs_are_refused_where_there_are_none_and_where_ranges_are_wante
         check(settings(compile_mode=CUDA_GRAPHS))
     words = ["--compile", "--compile-mode", CUDA_GRAPHS]
     arguments = options.parser("", Path("reports")).parse_args(words)
-    config = options.config(arguments)
+    config = options.model_config(arguments)
     with pytest.raises(UsageError, match="replays CUDA graphs, which stand in no range"):
-        options.settings(arguments, config, "cuda")
+        options.training_settings(arguments, config, "cuda")
 
 
 def test_a_step_of_cuda_graphs_says_that_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from model.transformer import next_token_loss
 from profiling import names
 from profiling.spans import span
 from profiling.training import saved_tensors
-from profiling.training.saved_tensors import Account, account
+from profiling.training.saved_tensors import SavedTensors, find_saved_tensors
 
 SHAPES = {
     "plain": ModelConfig(d_model=32, d_ff=48, num_layers=2, num_heads=4, vocab_size=50),
@@ -26,7 +26,9 @@ BATCHES = [(1, 8), (2, 8), (3, 17), (2, 1)]
 DTYPES = [torch.float32, torch.bfloat16]
 
 
-def model_account(config: ModelConfig, batch: int, context: int, dtype: torch.dtype) -> Account:
+def model_account(
+    config: ModelConfig, batch: int, context: int, dtype: torch.dtype
+) -> SavedTensors:
     torch.manual_seed(0)
     model = TransformerLM(config).to(dtype)
     tokens, targets = (torch.randint(0, config.vocab_size, (batch, context)) for _ in range(2))
@@ -35,7 +37,7 @@ def model_account(config: ModelConfig, batch: int, context: int, dtype: torch.dt
         with span(names.FORWARD):
             return next_token_loss(model(tokens), targets)
 
-    return account(forward, model.parameters(), (tokens, targets))
+    return find_saved_tensors(forward, model.parameters(), (tokens, targets))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -124,7 +126,7 @@ def test_attention_alone_keeps_its_square_and_its_inputs(
 ) -> None:
     q, k, v = torch.randn(3, batch, heads, context, width).unbind()
     leaves = [part.clone().requires_grad_() for part in (q, k, v)]
-    found = account(lambda: attend(*leaves), (), leaves)
+    found = find_saved_tensors(lambda: attend(*leaves), (), leaves)
     assert found.total_bytes() == formulas.softmax(batch * heads * context**2, 4)
     assert found.total_bytes(saved_tensors.INPUT) == 3 * 4 * batch * heads * context * width
 
@@ -149,7 +151,7 @@ def test_views_share_their_storage_and_a_slice_keeps_all_of_it() -> None:
         base = weight * torch.ones(100, 4)
         return (base[0].exp() + base[1].square() + base.sin()[0]).sum()
 
-    found = account(forward, [weight], ())
+    found = find_saved_tensors(forward, [weight], ())
     kept = {each.operator: each for each in found.kept}
     assert kept["PowBackward0.self"].storage_bytes == 1600
     assert found.total_bytes() == 1600 + 16 + 1600  # base, exp's result; and the factor
@@ -169,7 +171,7 @@ def test_a_function_written_in_python_and_a_module_without_spans() -> None:
     layer = nn.Linear(4, 4, bias=False)
     x = torch.ones(3, 4)
     twice: Any = Twice
-    found = account(lambda: twice.apply(layer(x)).sum(), layer.parameters(), [x])
+    found = find_saved_tensors(lambda: twice.apply(layer(x)).sum(), layer.parameters(), [x])
     operators = [each.operator for each in found.kept if each.kind == saved_tensors.ACTIVATION]
     assert operators == ["TwiceBackward.saved_tensors"] * 2
     (row,) = found.by_span()
@@ -187,6 +189,6 @@ def test_nothing_is_held_once_the_account_is_made() -> None:
         made.append(weakref.ref(middle))
         return middle.square().sum()
 
-    found = account(forward, (), ())
+    found = find_saved_tensors(forward, (), ())
     assert found.total_bytes() == 32
     assert [each() for each in made] == [None, None]
