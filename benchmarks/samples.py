@@ -24,7 +24,7 @@ FIRST_STEPS = 3
 
 @dataclass(frozen=True)
 class Sample:
-    """What one thing measured, again and again.
+    """Repeated measurements of one thing: their median and spread.
 
     Attributes:
         middle: the median.
@@ -39,7 +39,7 @@ class Sample:
     count: int
 
     def scaled(self, factor: float) -> Sample:
-        """Return the same in another unit."""
+        """Return the sample in another unit."""
         return Sample(self.middle * factor, self.low * factor, self.high * factor, self.count)
 
 
@@ -96,7 +96,7 @@ def growth(after: Sample, before: Sample, factor: float) -> Sample:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a number should be.
+    """A goal that a measurement is held against.
 
     Attributes:
         words: how a person writes it.

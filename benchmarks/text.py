@@ -11,7 +11,7 @@ from benchmarks.samples import Sample
 
 
 class BenchmarkError(Exception):
-    """What was asked for cannot be measured: one line, with what to do about it."""
+    """A benchmark cannot be measured: why, in one line, with what to do about it."""
 
 
 def spread(sample: Sample, unit: str, digits: int = 2) -> str:

@@ -145,7 +145,7 @@ def span_times(repeats: int) -> SideTimes:
 
 
 def seconds(module: nn.Module, tokens: torch.Tensor, passes: int) -> float:
-    """Return how long that many forward passes take, one after the other has ended."""
+    """Return how long ``passes`` forward passes take, one after the other has ended."""
     device = str(tokens.device)
     began = time.perf_counter()
     for _ in range(passes):
@@ -155,7 +155,7 @@ def seconds(module: nn.Module, tokens: torch.Tensor, passes: int) -> float:
 
 
 def passes_timer(module: nn.Module, tokens: torch.Tensor) -> TimedSide:
-    """Return what runs so many forward passes, and tells the seconds of one."""
+    """Return a function that runs forward passes, and returns the seconds of one."""
     return lambda passes: seconds(module, tokens, passes) / passes
 
 

@@ -83,7 +83,7 @@ def sides(training: Training) -> dict[str, Loop]:
 
 
 def seconds(loop: Loop, device: str, steps: int) -> float:
-    """Return how long one of so many steps takes, from an idle device to an idle device."""
+    """Return how long one of ``steps`` steps takes, from an idle device to an idle device."""
     synchronize(device)
     began = time.perf_counter()
     loop(steps)

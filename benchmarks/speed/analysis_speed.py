@@ -59,7 +59,7 @@ CHECKS: Final = {
 
 @dataclass(frozen=True)
 class Tools:
-    """The programs of other people."""
+    """The programs of NVIDIA that ours are timed against."""
 
     nsys: str
     synthetic: str
@@ -80,7 +80,7 @@ class Tools:
 
 
 def ours(module: str, report: Path, *arguments: str) -> Command:
-    """Return a command of ours."""
+    """Return the command line of one of our commands."""
     return [sys.executable, "-m", module, str(report), "--format", "csv", *arguments]
 
 

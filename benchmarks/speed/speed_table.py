@@ -77,7 +77,7 @@ def compared_as(ours: str, theirs: str) -> str:
 
 
 def faster(times: int) -> Goal:
-    """Return the goal to be that many times faster."""
+    """Return the goal of being ``times`` times faster."""
     return Goal(f">= {times}x faster", times, at_least=True)
 
 
@@ -167,7 +167,7 @@ def grown(before: ReportRuns, after: ReportRuns) -> list[Line]:
 
 
 def line_of(work: str, size: str, ratio: Sample | None, goal: Goal | None) -> Line:
-    """Return a line with what all have."""
+    """Return a line of the table with the cells that all lines have."""
     line = dict.fromkeys(HEADER, "") | {"work": work, "size": size}
     if ratio:
         line["ratio"] = spread(ratio, "x")

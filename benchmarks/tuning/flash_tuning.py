@@ -54,7 +54,7 @@ Result = dict[str, Any]
 
 
 def cells(row: Result) -> dict[str, Any]:
-    """Return one row of the table; what is missing is NaN."""
+    """Return the cells of one result, by column; what is missing is NaN."""
     shape, cut = row["shape"], row["tiling"]
     median, low, high = row.get("time_ns", [math.nan] * 3)
     seconds = median / 1e9
@@ -169,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def trials(arguments: argparse.Namespace, shape: Shape) -> list[Trial]:
-    """Return what is to be timed of a shape."""
+    """Return the trials of a shape that are to be timed."""
     dtype = getattr(torch, shape.dtype)
     return [
         Trial(shape, which, tiling)
@@ -181,7 +181,7 @@ def trials(arguments: argparse.Namespace, shape: Shape) -> list[Trial]:
 
 
 def key(result: Result) -> str:
-    """Return what a row is known by."""
+    """Return the key that tells a row from the others."""
     return json.dumps([result["implementation"], result["shape"], result["part"], result["tiling"]])
 
 

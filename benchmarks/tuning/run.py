@@ -32,7 +32,7 @@ TOLERANCE: Final = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One problem, causal.
+    """The shape of one causal attention.
 
     Attributes:
         width: of a head.
@@ -82,7 +82,7 @@ class Problem:
         self.lse = torch.empty(size[:-1], dtype=torch.float32, device=shape.device)
 
     def run(self, which: Pass, tiling: Tiling, lse: Tensor, output: Tensor) -> Callable[[], None]:
-        """Return what does a pass once, from this result of the forward pass."""
+        """Return a function that runs a pass once, from this result of the forward pass."""
         if which == "forward":
             read = (self.q, self.k, self.v)
             return lambda: run_forward(*read, self.output, self.lse, True, tiling)

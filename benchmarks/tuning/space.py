@@ -33,7 +33,7 @@ ROWS_OF_A_WARP: Final = 16
 
 
 def tilings(which: Pass, width: int, dtype_bytes: int, precision: str) -> list[Tiling]:
-    """Return what is worth timing, what is shipped first.
+    """Return the tilings worth timing, the shipped ones first.
 
     Args:
         which: the kernel.

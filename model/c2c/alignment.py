@@ -43,7 +43,7 @@ class TokenAligner:
         self._known: dict[int, int] = {}
 
     def align(self, ids: Sequence[int]) -> list[int]:
-        """Return the sharer's ids, as many.
+        """Return the sharer's token ids, one for each of the receiver's.
 
         Raises:
             ValueError: the sharer has no token at all for one of them.

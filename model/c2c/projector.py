@@ -92,7 +92,7 @@ def fuse_cost(tokens: int, heads: int, width: int, itemsize: int) -> Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BranchCosts:
-    """What each part of one branch (keys or values) of one projector launches.
+    """The cost of each part of one branch (keys or values) of a projector.
 
     Attributes:
         tokens: in the cache.
@@ -150,7 +150,7 @@ NORM_EPS: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """What a model caches: so many layers, each with so many key-value heads of such a width."""
+    """The shape of a model's cache: its layers, the key-value heads of each, and their width."""
 
     layers: int
     heads: int

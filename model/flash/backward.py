@@ -27,7 +27,7 @@ ROW_WARPS: Final = 8
 
 
 class Backward(NamedTuple):
-    """What the backward kernels read and write; all ``(batch, heads, length, width)``.
+    """The tensors of the backward kernels, all ``(batch, heads, length, width)``.
 
     Attributes:
         above: the gradient of the output.
@@ -46,21 +46,21 @@ class Backward(NamedTuple):
 
     @property
     def queries(self) -> int:
-        """How many there are."""
+        """How many queries there are."""
         return self.q.shape[-2]
 
     @property
     def keys(self) -> int:
-        """How many there are."""
+        """How many keys there are."""
         return self.k.shape[-2]
 
     @property
     def scale(self) -> float:
-        """What scores are multiplied by."""
+        """The factor that scores are multiplied by."""
         return 1 / math.sqrt(self.q.shape[-1])
 
     def kinds(self) -> dict[Pass, Kind]:
-        """Return what the tiling of each pass is kept under."""
+        """Return the kind of work of each pass, under which its tiling is kept."""
         return kinds(self.q, self.keys, self.is_causal)
 
     def run_dq(self, chosen: Tiling) -> None:
@@ -105,18 +105,18 @@ class Backward(NamedTuple):
         )
 
     def runs(self) -> dict[Pass, Callable[[Tiling], None]]:
-        """Return what does each pass with a tiling."""
+        """Return the function that runs each pass with a tiling."""
         return {"dq": self.run_dq, "dkdv": self.run_dkdv, "one_pass": self.run_one_pass}
 
 
 def kinds(q: Tensor, keys: int, is_causal: bool) -> dict[Pass, Kind]:
-    """Return what the tiling of each pass of the backward pass is kept under."""
+    """Return the kind of work of each backward pass, under which its tiling is kept."""
     every: tuple[Pass, ...] = ("dq", "dkdv", "one_pass")
     return {which: kind(which, q, keys, is_causal, product_precision(q.dtype)) for which in every}
 
 
 def statistics(output: Tensor, above: Tensor, lse: Tensor) -> Tensor:
-    """Return what the kernels know of each query: `Backward.statistics`."""
+    """Return the numbers that the kernels read of each query: `Backward.statistics`."""
     from model.flash.triton_backward import flash_backward_statistics_kernel
 
     batch, heads, queries, width = output.shape

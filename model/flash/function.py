@@ -17,7 +17,7 @@ DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def check(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> None:
-    """Refuse what the kernels cannot compute, before anything is launched.
+    """Refuse tensors that the kernels cannot compute with, before anything is launched.
 
     Raises:
         ValueError: see `check_inputs`; or the heads are wider than `WIDEST`.
@@ -79,7 +79,7 @@ class FlashAttentionTriton(torch.autograd.Function):
 def kinds_of_work(
     q: Tensor, keys: int, is_causal: bool
 ) -> tuple[tuning.Kind, dict[Pass, tuning.Kind]]:
-    """Return what the tilings of the forward pass, and of the backward passes, are kept under."""
+    """Return the kinds of work of the forward and the backward passes, for their tilings."""
     ahead = tuning.kind("forward", q, keys, is_causal, product_precision(q.dtype))
     return ahead, kinds(q, keys, is_causal)
 

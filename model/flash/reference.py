@@ -17,7 +17,7 @@ RANKS: Final = (3, 4)
 
 
 def check_inputs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> None:
-    """Refuse what attention is not defined for.
+    """Refuse queries, keys and values that attention is not defined for.
 
     The queries may be more or fewer than the keys, unless the attention is causal: a query looks at
     the keys up to its own position, which says nothing where the two are not the same positions.

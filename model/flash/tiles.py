@@ -179,7 +179,7 @@ def masked_tiles(chosen: Tiling, is_causal: bool) -> int:
 
 
 def length_class(length: int) -> int:
-    """Return what a tuned tiling is kept under: lengths of one class share it.
+    """Return the class of a length: lengths of one class share a tuned tiling.
 
     >>> [length_class(n) for n in (100, 512, 513, 2048, 16384, 65536)]
     [512, 512, 2048, 2048, 8193, 8193]
@@ -238,7 +238,7 @@ def empty_like(tensor: Tensor) -> Tensor:
 
 
 def kernel_constants(q: Tensor, keys: int, is_causal: bool, chosen: Tiling) -> dict[str, Any]:
-    """Return what a kernel with tiles is compiled for."""
+    """Return the constants that a kernel with tiles is compiled for."""
     limit = {"maxnreg": chosen.registers} if chosen.registers and torch.version.hip is None else {}
     return {
         "TILE_Q": chosen.queries,

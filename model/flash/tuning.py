@@ -37,7 +37,7 @@ MOST_CANDIDATES: Final = 5
 
 
 class Kind(NamedTuple):
-    """What a tiling is kept under."""
+    """A kind of work, under which a tiling is kept."""
 
     which: Pass
     device: str
@@ -57,7 +57,7 @@ class NoTiling(RuntimeError):
 
 
 class Choice(NamedTuple):
-    """What was chosen for a kind of work, and on what grounds.
+    """The tiling chosen for a kind of work, and on what grounds.
 
     Attributes:
         tiling: the fastest.
@@ -156,7 +156,7 @@ def backward_passes(works: Mapping[Pass, Kind]) -> tuple[Pass, ...]:
 
 
 def described_choices(works: Container[Kind] | None = None) -> list[dict[str, Any]]:
-    """Return what was chosen in this process, for a run's notes.
+    """Return the tilings chosen in this process, for a run's notes.
 
     Args:
         works: only of these.

@@ -25,7 +25,7 @@ class Bucket:
 
     @property
     def size_bytes(self) -> int:
-        """Of all gradients."""
+        """Bytes of all gradients."""
         return sum(size_bytes(parameter) for _, parameter in self.members)
 
     def collect(self) -> Tensor:

@@ -54,7 +54,7 @@ class Reducer:
 
     @property
     def sizes_bytes(self) -> list[int]:
-        """Of each bucket, in the order they are launched."""
+        """Bytes of each bucket, in the order they are launched."""
         return [bucket.size_bytes for bucket in self._buckets]
 
     def finish(self) -> None:

@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def rows(arguments: argparse.Namespace, device: str) -> list[AttentionRow]:
-    """Return the rows that were asked for, in order."""
+    """Return the benchmark's rows that the arguments ask for, in order."""
     return [
         AttentionRow(
             implementation=implementation,
@@ -119,7 +119,7 @@ def rows(arguments: argparse.Namespace, device: str) -> list[AttentionRow]:
 
 
 def measure_row(row: AttentionRow, limit_bytes: int | None) -> Result:
-    """Return the result of a row; what goes wrong is one, too."""
+    """Measure one attention in a process of its own; a failure becomes a result too."""
     what = f"{row.implementation}, width {row.width}, length {row.length}"
     try:
         check(row)
@@ -135,7 +135,7 @@ def measure_row(row: AttentionRow, limit_bytes: int | None) -> Result:
 
 
 def table(results: Sequence[Result], device: str) -> Table:
-    """Return the results, a row each.
+    """Return the benchmark's table, a row for each result.
 
     Returns:
         ``implementation, width, length, batch, dtype``; ``forward_mean_ns, forward_std_ns``;
@@ -186,7 +186,7 @@ def _draw(results: Sequence[Result], to: Path) -> list[Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, and return the exit status: 1 where a row failed, but not where memory did."""
+    """Run the benchmark; return exit status 1 where a row failed, but not out of memory."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(given)
     device = choose_device(arguments.device)

@@ -39,7 +39,7 @@ _VECTORS: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionRow:
-    """One row of the benchmark.
+    """One attention to measure, a row of the benchmark.
 
     Attributes:
         implementation: one of `IMPLEMENTATIONS`.
@@ -67,7 +67,7 @@ class AttentionRow:
 
     @property
     def is_square(self) -> bool:
-        """Whether the T x T matrices are made."""
+        """Whether this implementation makes the T x T matrices."""
         return self.implementation in {"eager", COMPILED}
 
 
@@ -94,7 +94,7 @@ def computed_bytes(row: AttentionRow) -> int | None:
 
 
 def measure(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return the times of one row and its memory.
+    """Time one attention, and count its memory.
 
     Args:
         spec: the fields of an `AttentionRow`.
@@ -143,7 +143,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(row: AttentionRow) -> None:
-    """Refuse what a CPU cannot hold, before the system ends what it likes; a GPU says so itself.
+    """Refuse an attention that does not fit into a CPU's memory; a GPU says so itself.
 
     Raises:
         OutOfMemory: it cannot.

@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def defaults(device: str) -> dict[str, tuple[Any, ...]]:
-    """Return what is measured on a device unless asked for."""
+    """Return the default options of the benchmark on a device."""
     if not device.startswith("cuda"):
         return ON_CPU
     chosen = ["eager", COMPILED, "sdpa", SDPA_FLASH, "flash"]
@@ -125,7 +125,7 @@ def defaults(device: str) -> dict[str, tuple[Any, ...]]:
 
 
 def rows(arguments: argparse.Namespace, device: str) -> list[FlashRow]:
-    """Return the rows that were asked for, those to be compared side by side."""
+    """Return the benchmark's rows, those to be compared side by side."""
     usual = defaults(device)
     over = [getattr(arguments, name) or usual[name] for name in ("dtypes", "widths", "lengths")]
     return [
@@ -146,7 +146,7 @@ def rows(arguments: argparse.Namespace, device: str) -> list[FlashRow]:
 
 
 def measure_row(row: FlashRow) -> Result:
-    """Return the result of a row; that it cannot be measured is one, too."""
+    """Time one attention; an implementation that cannot run becomes a result too."""
     what = f"{row.implementation}, {row.dtype}, width {row.width}, length {row.length}"
     try:
         return {**asdict(row), **measure(row), "outcome": DONE}
@@ -166,7 +166,7 @@ def measure_row(row: FlashRow) -> Result:
 
 
 def table(results: Sequence[Result], device: str) -> Table:
-    """Return the results, a row for each part.
+    """Return the benchmark's table, a row for each part of each result.
 
     Returns:
         ``implementation, dtype, width, length, part, median_ns, p20_ns, p80_ns, flops_per_s,
@@ -188,7 +188,7 @@ def table(results: Sequence[Result], device: str) -> Table:
 
 
 def cells(result: Result, part: str) -> dict[str, Any]:
-    """Return one row of the table."""
+    """Return the cells of one part of a result, by column."""
     median, low, high = result.get(part, [math.nan] * 3)
     flops = PRODUCTS[part] * FlashRow(**{name: result[name] for name in FlashRow.__slots__}).flops
     memory = result.get("memory_bytes")
@@ -211,7 +211,7 @@ def _draw(results: Sequence[Result], to: Path) -> list[Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, and return the exit status; memory that was wanting is a result, no failure."""
+    """Run the benchmark; return the exit status, 0 where nothing but memory was wanting."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(given)
     device = choose_device(arguments.device)

@@ -61,7 +61,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Unsupported(Exception):
-    """This implementation does not do this shape or dtype here: why, in one line."""
+    """An implementation cannot do a shape or dtype on this device: why, in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class FlashRow:
 
     @property
     def needed_bytes(self) -> int:
-        """About how much memory it takes at its peak."""
+        """About how many bytes the attention takes at its peak."""
         itemsize = int(getattr(torch, self.dtype).itemsize)
         vectors = _VECTORS * self.batch * self.heads * self.length * self.width * itemsize
         if self.implementation not in {"eager", COMPILED}:
@@ -99,7 +99,7 @@ class FlashRow:
 
 
 def measure(row: FlashRow) -> dict[str, Any]:
-    """Return the times of one row and its memory.
+    """Time one causal attention, and measure its peak of memory.
 
     Returns:
         For each of ``forward``, ``backward`` and ``both`` the median, 20th and 80th percentile of

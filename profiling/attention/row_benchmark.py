@@ -16,26 +16,26 @@ Result = dict[str, Any]
 
 
 class BenchmarkRow(Protocol):
-    """What one row measures."""
+    """One attention that a benchmark measures."""
 
     @property
     def implementation(self) -> str:
-        """What computes attention."""
+        """The implementation that computes attention."""
 
     @property
     def width(self) -> int:
-        """Of a head."""
+        """Channels of a head."""
 
     @property
     def length(self) -> int:
-        """In positions."""
+        """Positions of the sequence."""
 
 
 R = TypeVar("R", bound=BenchmarkRow)
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
-    """Refuse what could not be written, before any work is done.
+    """Refuse output files that could not be written, before any work is done.
 
     Raises:
         LaunchError: a file cannot be written.
@@ -73,7 +73,7 @@ def write_results(
     about: dict[str, Any],
     draw: Callable[[Sequence[Result], Path], Sequence[Path]],
 ) -> None:
-    """Write everything that was asked for, and say why rows are missing.
+    """Write the results in every form asked for, and say why rows are missing.
 
     Raises:
         LaunchError: the raw results cannot be written.

@@ -43,7 +43,7 @@ SMALLER: Final = "use a smaller size, batch or context, or --mode forward"
 
 
 def measured(asked: Request) -> Measurements:
-    """Run what was asked for, and say how far it is; an interrupted run is not complete.
+    """Run the benchmark asked for, saying how far it is; an interrupted run is not complete.
 
     Raises:
         KeyboardInterrupt: it was interrupted before a step was done.
@@ -90,7 +90,7 @@ def progress_lines(what: str, done: int, count: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print, or compare, and return the exit status; see the module's docstring."""
+    """Run a benchmark, or compare two, and return the exit status; see the module's docstring."""
     given = sys.argv[1:] if argv is None else list(argv)
     if COMPARE in given:
         return compare.main(given)

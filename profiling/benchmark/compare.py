@@ -65,7 +65,7 @@ def shape(settings: Settings) -> str:
 
 
 def check(before: StoredRun, after: StoredRun) -> list[str]:
-    """Return what else differs between two runs, one line each.
+    """Return the settings and facts that differ between two runs, one line each.
 
     Raises:
         LaunchError: they are of another model, batch, context, mode or device.
@@ -93,7 +93,7 @@ def check(before: StoredRun, after: StoredRun) -> list[str]:
 
 
 def compare(before: StoredRun, after: StoredRun) -> Table:
-    """Return a row for the step and for each part that both have.
+    """Compare two runs: a row for the step and for each part that both have.
 
     Returns:
         ``part, a_mean_ns, b_mean_ns, a_median_ns, b_median_ns, ratio, interval, verdict,
@@ -169,7 +169,7 @@ def judged(p: noise.Float64) -> noise.Bools:
 
 
 def verdict(row: dict[str, Any], different: bool) -> str:
-    """Return what is said of a row."""
+    """Return the verdict on a row, in words."""
     if math.isnan(row["p"]):
         return UNJUDGED
     if not different:
@@ -178,7 +178,7 @@ def verdict(row: dict[str, Any], different: bool) -> str:
 
 
 def heading(before: StoredRun, after: StoredRun, total: dict[str, Any]) -> str:
-    """Return what is compared, and the answer in a sentence."""
+    """Return the heading of a comparison: both runs, and the answer in a sentence."""
     lines = []
     for word, kept in zip(SIDES, (before, after), strict=True):
         steps = len(kept.times[TOTAL])

@@ -14,7 +14,7 @@ _STATUS: Final = Path("/proc/self/status")
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What was held at the end of the steps, and the most that was.
+    """Memory held at the end of the timed steps, and its peaks.
 
     Attributes:
         allocated_bytes: by tensors on the GPU; None on a CPU, whose allocator keeps no account.
@@ -38,7 +38,7 @@ def reset_peak(device: str) -> None:
 
 
 def memory(device: str) -> Memory:
-    """Return what is held now, and the peaks."""
+    """Return the memory that a device holds now, and its peaks."""
     resident = int(psutil.Process().memory_info().rss)
     peak = max(resident, peak_resident())
     if not device.startswith("cuda"):

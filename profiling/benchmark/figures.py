@@ -23,7 +23,7 @@ Times = dict[str, list[int]]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run says.
+    """The figures that follow from the step times of a run.
 
     Attributes:
         spreads: by part, in ns, as in `Times`.
@@ -47,12 +47,12 @@ class Figures:
 
     @property
     def flops_per_s(self) -> float | None:
-        """What the model needs a second; None where a step took no time."""
+        """FLOPs that the model needs a second; None where a step took no time."""
         return self.flops / self.mean_s if self.mean_s else None
 
     @property
     def peak_flops_per_s(self) -> float | None:
-        """What the GPU could do at most in this number format."""
+        """The most FLOPs a second that the GPU could do in this number format."""
         return self.peak.flops_per_s(self.number_format) if self.peak else None
 
     @property
@@ -90,7 +90,7 @@ def by_part(steps: list[StepTime]) -> Times:
 
 
 def figures(settings: Settings, measured: Measurements) -> Figures:
-    """Return what follows from at least one timed step."""
+    """Return the figures of a run of at least one timed step."""
     number_format = number_format_of(settings)
     on_gpu = settings.device.startswith("cuda")
     peak = lookup(device_name(settings.device)) if on_gpu else None

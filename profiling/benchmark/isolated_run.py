@@ -11,7 +11,7 @@ from profiling.training import training
 
 
 def measure(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return what ``--json`` writes, for `profiling.processes.isolated`.
+    """Run one benchmark, and return what its ``--json`` file holds.
 
     Args:
         spec: ``settings`` as `asdict` gives them, and ``learning_rate`` (may be left out).

@@ -59,7 +59,7 @@ VARIANTS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked for.
+    """A benchmark as the command line asks for it.
 
     Attributes:
         learning_rate: of AdamW; None in the mode ``forward``, which has none.
@@ -137,7 +137,7 @@ def add_steps(group: argparse._ArgumentGroup) -> None:
 
 
 def config(arguments: argparse.Namespace) -> "ModelConfig":
-    """Return the shape asked for.
+    """Return the model's shape that the arguments ask for.
 
     Raises:
         UsageError: no such size, or an impossible shape.
@@ -158,7 +158,7 @@ def config(arguments: argparse.Namespace) -> "ModelConfig":
 
 
 def request(arguments: argparse.Namespace) -> Request:
-    """Return what the arguments ask for, defaults filled in.
+    """Return the benchmark that the arguments ask for, defaults filled in.
 
     Raises:
         UsageError: no such size or device, an impossible shape, or an option that would have no

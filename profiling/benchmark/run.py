@@ -28,7 +28,7 @@ STEPS, WARMUP, ALONE = "steps", "warm-up steps", "forward-only steps"
 
 @dataclass
 class Measurements:
-    """What was measured so far; an interruption leaves it as it is.
+    """Times and memory measured so far; an interruption leaves them as they are.
 
     Attributes:
         warmup: the first steps.
@@ -51,7 +51,7 @@ def run(
     tell: StepListener,
     clock: Clock = default_timer,
 ) -> Measurements:
-    """Measure what the settings of ``workload`` ask for.
+    """Warm up and time the steps that the settings of ``workload`` ask for.
 
     Args:
         workload: whose optimizer is made, where the mode has one.
@@ -120,7 +120,7 @@ def compiling(settings: Settings) -> Iterator[None]:
 
 
 def check(settings: Settings) -> None:
-    """Refuse what cannot be run here, before the model is made.
+    """Refuse settings that cannot be run on this machine, before the model is made.
 
     Raises:
         LaunchError: the device cannot do what is asked for, or it does not fit.

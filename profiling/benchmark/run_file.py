@@ -28,7 +28,7 @@ LONGEST_NS: Final = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as its file tells it.
+    """A benchmark's run, read from its file.
 
     Attributes:
         facts: of the machine, `profiling.common.machine.facts`.
@@ -46,7 +46,7 @@ class StoredRun:
 def content(
     settings: Settings, measured: Measurements, learning_rate: float | None, command: str
 ) -> dict[str, Any]:
-    """Return what the file holds, of at least one timed step."""
+    """Return the content of a run's file, of at least one timed step."""
     found = figures(settings, measured)
     raw = by_part(measured.steps)
     return {
@@ -86,7 +86,7 @@ def write(path: Path, what: dict[str, Any]) -> Path:
 
 
 def read(path: Path) -> StoredRun:
-    """Return a run that was kept.
+    """Read a run from its file.
 
     Raises:
         LaunchError: it cannot be read, is of another command, or lacks what it should have.

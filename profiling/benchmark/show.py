@@ -34,7 +34,7 @@ def parameters(count: int) -> str:
 
 
 def configuration(settings: Settings) -> list[str]:
-    """Return what is going to be run."""
+    """Return the lines on the run's configuration."""
     config = settings.config
     shape = (
         f"{settings.size}: d_model {config.d_model}, d_ff {config.d_ff}, layers "
@@ -53,7 +53,7 @@ def configuration(settings: Settings) -> list[str]:
 
 
 def initializing(settings: Settings, learning_rate: float) -> str:
-    """Return what is said when AdamW is about to be made."""
+    """Return the line printed before AdamW is made."""
     said = f"Initializing AdamW … (learning rate {learning_rate:g})"
     if settings.mode == "train":
         return said
@@ -111,7 +111,7 @@ def utilization(settings: Settings, found: Figures) -> str:
 
 
 def held(memory: Memory) -> list[str]:
-    """Return what memory was held."""
+    """Return the lines on the memory that was held."""
     resident = f"{byte_size(memory.rss_bytes)} resident, peak {byte_size(memory.peak_rss_bytes)}"
     if memory.allocated_bytes is None:
         what = "of the whole process; a CPU's allocator keeps no account"
@@ -168,7 +168,7 @@ def estimate(found: Figures) -> str | None:
 
 
 def show(settings: Settings, found: Figures, memory: Memory) -> None:
-    """Print everything that was measured."""
+    """Print all figures of a run."""
     print()
     print("\n".join(results(settings, found, memory)))
     print()

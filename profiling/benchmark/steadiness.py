@@ -40,7 +40,7 @@ NEGLIGIBLE: Final = 0.01
 
 
 def outliers(times_ns: Sequence[int]) -> list[int]:
-    """Return the positions of steps that do not belong to the others.
+    """Return the positions of outliers among the times of steps.
 
     >>> outliers([100, 101, 99, 100, 250, 101, 99])
     [4]
@@ -97,7 +97,7 @@ def slow_first(times_ns: Sequence[int]) -> bool:
 
 
 def steadiness_warnings(times_ns: Sequence[int]) -> list[str]:
-    """Return what a reader of these times should know, one line each; nothing where all is well."""
+    """Return warnings of unsteady step times, one line each; none where they are steady."""
     count, said = len(times_ns), []
     if count < FEW:
         steps = "1 step" if count == 1 else f"{count} steps"

@@ -84,7 +84,7 @@ def positive(text: str) -> float:
 
 
 def comma_separated(read: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
-    """Return a reader of values with commas between them; the same value twice is one.
+    """Return a reader of comma-separated values; a repeated value counts once.
 
     >>> comma_separated(count)("128,256,128")
     (128, 256)
@@ -97,7 +97,7 @@ def comma_separated(read: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
 
 
 def one_of(*known: str) -> Callable[[str], str]:
-    """Return a reader of one of these words."""
+    """Return a reader that takes one of the known words."""
 
     def read(text: str) -> str:
         if text not in known:

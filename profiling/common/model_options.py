@@ -22,7 +22,7 @@ Adder = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
 def add_shape(parser: Adder) -> None:
-    """Add a size of the table and the hyperparameters that may differ from it."""
+    """Add the options for a model's size and the hyperparameters that may differ from it."""
     parser.add_argument(
         "--size", help="tiny, small, medium, large, xl, xl-2026, 2.7B or 10B (default: small)"
     )
@@ -32,13 +32,13 @@ def add_shape(parser: Adder) -> None:
 
 
 def add_variants(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
-    """Add how the model computes: precision, attention, compiler, optimizer, checkpoints."""
+    """Add the options for precision, attention, compiler, optimizer and checkpoints."""
     add_precision(parser)
     add_implementation(parser, attentions)
 
 
 def add_precision(parser: Adder) -> None:
-    """Add in what precision the model computes."""
+    """Add the options for the precision that the model computes in."""
     parser.add_argument("--dtype", choices=DTYPES, help="of the weights (default: float32)")
     parser.add_argument(
         "--autocast", choices=DTYPES[1:], help="cast matrix products; the weights keep their dtype"
@@ -49,7 +49,7 @@ def add_precision(parser: Adder) -> None:
 
 
 def add_implementation(parser: Adder, attentions: Sequence[str] = ATTENTIONS) -> None:
-    """Add how the same is computed in other ways: attention, compiler, optimizer, checkpoints."""
+    """Add the options for attention, compiler, optimizer and checkpoints."""
     parser.add_argument("--attention", choices=attentions, help="(default: eager)")
     parser.add_argument(
         "--compile", action="store_true", default=None, help="by torch.compile; its ranges go"
@@ -65,7 +65,7 @@ def add_implementation(parser: Adder, attentions: Sequence[str] = ATTENTIONS) ->
 
 
 def add_compiler(parser: Adder) -> None:
-    """Add how it is compiled, where it is."""
+    """Add the options for torch.compile."""
     parser.add_argument(
         "--compile-mode", choices=COMPILE_MODES, help="of torch.compile (default: default)"
     )

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class StepsBar:
-    """How many steps of a run are done."""
+    """The progress of a run, step by step."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress

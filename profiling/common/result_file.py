@@ -16,7 +16,7 @@ KIND: Final = "kind"
 
 
 def header(kind: str, command: str, device: str) -> dict[str, Any]:
-    """Return what every result file begins with.
+    """Return the entries that every result file begins with.
 
     Args:
         kind: of result: ``benchmark``, ``sweep``, ….
@@ -72,7 +72,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read(path: Path, kind: str, package: str = "profiling") -> dict[str, Any]:
-    """Return what `write` wrote.
+    """Read a result file that `write` wrote.
 
     Args:
         path: the file.

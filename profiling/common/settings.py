@@ -136,7 +136,7 @@ class Settings:
 
     @property
     def precision(self) -> str:
-        """What a column of dtypes says: `PRECISIONS`."""
+        """The name of the precision in a table, as `PRECISIONS` has it."""
         if self.autocast:
             return f"{self.autocast}-autocast"
         return "tf32" if self.tf32 else self.dtype

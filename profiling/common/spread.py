@@ -8,7 +8,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What is said of some repeated measurements, in the unit they came in.
+    """Mean, median, deviation and extremes of repeated measurements, in their own unit.
 
     Attributes:
         count: how many there were.

@@ -18,7 +18,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """One step.
+    """The time of one step, and of its parts.
 
     Attributes:
         total_ns: on the host, synchronize included.
@@ -30,7 +30,7 @@ class StepTime:
 
     @property
     def rest_ns(self) -> int:
-        """What is in no part: on a CPU 0, on a GPU the launch of the first and the last wait."""
+        """Time in no part: on a CPU 0, on a GPU the launch of the first and the last wait."""
         return self.total_ns - sum(self.parts_ns.values())
 
 

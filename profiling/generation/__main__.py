@@ -34,7 +34,7 @@ def print_notes(*notes: str) -> None:
 
 
 def prompts_of(arguments: argparse.Namespace) -> list[Prompt]:
-    """Return what is to be generated from, all shards of it.
+    """Return the prompts to generate from, of all shards.
 
     Raises:
         LaunchError: the file or the data set cannot be read, or holds no prompts.
@@ -67,7 +67,7 @@ def own_shard(arguments: argparse.Namespace, prompts: list[Prompt]) -> list[Prom
 
 
 def load(arguments: argparse.Namespace) -> Generator:
-    """Load the models and say what there is to say about them."""
+    """Load the models, and print the notes on them."""
     models = options.models(arguments)
     print_notes(*options.implied(arguments))  # before the minutes that a large one takes
     ready = pair.load_models(models)
@@ -140,7 +140,7 @@ def _say_inexact(made: Generator) -> None:
 
 
 def command(argv: Sequence[str]) -> int:
-    """Do what the arguments ask for."""
+    """Run the subcommand that the arguments ask for."""
     arguments = options.parse(options.parser(__doc__), argv)
     if arguments.mode == options.PROFILE:
         return run_profile(arguments, cli.command_line("profiling.generation", argv))

@@ -49,7 +49,7 @@ TINY: Final = "qwen3-tiny"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One part of a run, of so many; counted from 1."""
+    """One of the shards that a run is divided into, counted from 1."""
 
     index: int
     count: int

@@ -30,7 +30,7 @@ ALIGNMENTS: Final = (*PICKS, REFUSE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSelection:
-    """What is to be loaded, and how.
+    """The models to load, and how.
 
     Attributes:
         base: a folder or a name; not looked at where ``random_init`` is given.
@@ -94,7 +94,7 @@ class ReadyModels:
 
 
 def load_models(models: ModelSelection) -> ReadyModels:
-    """Load everything.
+    """Load both models, their tokenizers and the projectors between them.
 
     Raises:
         UsageError: something asked for does not exist.

@@ -86,7 +86,7 @@ PREFILL_PARTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ModelPair:
-    """What generates: a base model, and a teacher with its projectors unless the base is alone.
+    """The models that generate: a base, and a teacher with its projectors unless it is alone.
 
     Attributes:
         base: causal language model of transformers, in eval mode; it decodes.
@@ -107,7 +107,7 @@ class ModelPair:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What came of one prompt.
+    """The tokens generated from one prompt, and the times of its parts.
 
     Attributes:
         tokens: generated, the end of sequence included where it was reached.
@@ -135,7 +135,7 @@ def greedy(logits: Tensor) -> Tensor:
 
 
 def sampling(temperature: float, generator: torch.Generator) -> Choose:
-    """Return what draws tokens by their probability at a temperature."""
+    """Return a function that draws tokens by their probability at a temperature."""
 
     def choose(logits: Tensor) -> Tensor:
         weights = torch.softmax(logits.float() / temperature, dim=-1)

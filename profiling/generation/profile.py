@@ -35,7 +35,7 @@ _TIMES: Final = "_timing_data"
 
 @dataclass(frozen=True, slots=True)
 class ProfileFiles:
-    """What ``profile`` writes, all beside its JSONL."""
+    """The files that ``profile`` writes, all beside its JSONL."""
 
     jsonl: Path
 
@@ -46,7 +46,7 @@ class ProfileFiles:
 
     @property
     def trace(self) -> Path:
-        """What the PyTorch profiler saw, for chrome://tracing and Perfetto."""
+        """The trace of the PyTorch profiler, for chrome://tracing and Perfetto."""
         return self._beside("_profiler_trace.json")
 
     @property
@@ -56,11 +56,11 @@ class ProfileFiles:
 
     @property
     def report(self) -> Path:
-        """For `analysis`."""
+        """The report, for `analysis`."""
         return self._beside("_report.sqlite")
 
     def all(self) -> tuple[Path, ...]:
-        """Every one of them."""
+        """All files of the profile."""
         return self.jsonl, self.tsv, self.trace, self.stats, self.report
 
     def _beside(self, ending: str) -> Path:
@@ -127,7 +127,7 @@ def tsv(generated: Generated) -> str:
 
 
 def unrecorded_time(generated: Generated, tokens: int) -> list[int]:
-    """Return what the unrecorded run took for as many tokens as were recorded."""
+    """Return the time of the unrecorded run for as many tokens as were recorded."""
     steps = generated.each_ns(DECODE_STEP)
     return [sum(time for _, time in generated.parts_ns) - sum(steps[tokens:])]
 

@@ -1,4 +1,4 @@
-"""What is generated from: the built-in prompts, a JSONL file, or a data set of the hub.
+"""The prompts to generate from: built in, of a JSONL file, or of a data set of the hub.
 
 An id is a prompt's place in its source, so that parts run by different processes can be put
 together again.

@@ -1,4 +1,4 @@
-"""What is kept of a prompt: one line of JSON, with these keys in this order.
+"""The record of a prompt: one line of JSON, with these keys in this order.
 
     {"id", "prompt", "response", "model_config": {"base_model", "teacher_model"},
      "timing": {TIMING_KEYS}, "decode_step_times_ms": […]}
@@ -36,7 +36,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One thing to generate from.
+    """One prompt to generate from.
 
     Attributes:
         id: its place in the whole data set, whatever part of it is run here.

@@ -24,7 +24,7 @@ from profiling.generation.record import Prompt, Record, line
 
 @dataclass(slots=True)
 class EarlierRecords:
-    """What a file holds from an earlier run.
+    """The records that a file holds from an earlier run.
 
     Attributes:
         lines: of the records that stay, as they are.
@@ -42,7 +42,7 @@ class EarlierRecords:
 def read_earlier(
     path: Path, prompts: Iterable[Prompt], models: Mapping[str, str | None]
 ) -> EarlierRecords:
-    """Read what an earlier run left.
+    """Read the records that an earlier run left.
 
     Args:
         path: of the file.

@@ -31,7 +31,7 @@ _LONGEST_REASON: Final = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How text is generated.
+    """How tokens are chosen, and how many.
 
     Attributes:
         max_new_tokens: where to stop if no end of sequence comes.
@@ -83,7 +83,7 @@ class Generator:
         return sampling(self.decoding.temperature, generator)
 
     def record(self, prompt: Prompt, made: Generated) -> Record:
-        """Return what is kept of a prompt."""
+        """Return the record of a prompt that was generated from."""
         response = self.ready.tokenizer.decode(made.tokens, skip_special_tokens=True)
         assert isinstance(response, str)
         return record(prompt, response, self.models.names, made)

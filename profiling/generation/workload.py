@@ -29,7 +29,7 @@ from profiling.words import runs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationSettings:
-    """One run to record.
+    """A run of generation to record.
 
     Attributes:
         models: what generates.
@@ -51,7 +51,7 @@ class GenerationSettings:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read settings that `save` wrote."""
         fields = json.loads(path.read_text())
         return cls(**{**fields, "models": ModelSelection(**fields["models"])})
 
@@ -87,7 +87,7 @@ class GenerationSettings:
 
 
 def generator(settings: GenerationSettings) -> Generator:
-    """Load the models.
+    """Load the models, and return what generates by them.
 
     Raises:
         UsageError: something asked for does not exist.
@@ -152,7 +152,7 @@ def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
 
 
 def repeat(count: int, step: Callable[[], int], bar: StepsBar, what: str) -> list[int]:
-    """Run a step so many times; return how long each took."""
+    """Run a step ``count`` times; return how long each took."""
     return [bar.done(what, step()) for _ in range(count)]
 
 

@@ -36,7 +36,7 @@ from profiling.recorders.report_files import REPORTS, check_free, files_of, scra
 
 
 def record(launch: Launch) -> list[Path]:
-    """Make the report, or leave everything as it was.
+    """Record a run and make its report, or leave everything as it was.
 
     Returns:
         The reports, in order of rank where there are several; where nsys cannot make them here,
@@ -82,7 +82,7 @@ def _embedded(command: list[str], folder: Path) -> Path:
 
 
 def prepare(arguments: argparse.Namespace, command: str) -> Launch:
-    """Turn the command line into what is to be done, refusing what cannot be.
+    """Turn the command line into a `Launch`, refusing what cannot be recorded.
 
     Raises:
         UsageError: it asks for something that does not exist.
@@ -150,7 +150,7 @@ def announce(launch: Launch) -> None:
 
 
 def show(launch: Launch, made: list[Path]) -> int:
-    """Print the page, or where there is no report yet, how it is made."""
+    """Print the page of the reports, or how they are made where there are none yet."""
     if all(map(report.is_finished, made)):
         return show_page(made)
     assert launch.nsys

@@ -39,7 +39,7 @@ _ELSEWHERE: Final = "give another folder with --reports, or --overwrite to repla
 
 
 def find_nsys() -> Nsys:
-    """Return the nsys to complete with.
+    """Return the nsys that completes recordings.
 
     Raises:
         LaunchError: there is none, or it does not work.
@@ -51,7 +51,7 @@ def find_nsys() -> Nsys:
 
 
 def check(recording: Path) -> None:
-    """Refuse what is no recording.
+    """Refuse a file that is no recording.
 
     Raises:
         UsageError: it has another suffix.

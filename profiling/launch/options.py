@@ -90,7 +90,7 @@ def parser(description: str, reports: Path) -> argparse.ArgumentParser:
 
 
 def add_ranks(parser: Adder) -> None:
-    """Add how many ranks train, and how together."""
+    """Add the options for how many ranks train, and how together."""
     parser.add_argument(
         "--ranks", type=count, metavar="N", help="train on N ranks; --batch counts all of them"
     )
@@ -125,7 +125,7 @@ def report_name(arguments: argparse.Namespace) -> str:
 
 
 def model_config(arguments: argparse.Namespace) -> "ModelConfig":
-    """Return the shape asked for, and fill in the defaults.
+    """Return the model's shape that is asked for, and fill in the defaults.
 
     Raises:
         UsageError: no such size, an impossible shape, or arguments without a script.
@@ -148,7 +148,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 
 def check_script(arguments: argparse.Namespace) -> None:
-    """Refuse what a script would ignore.
+    """Refuse options that a script would ignore.
 
     Raises:
         UsageError: an option of our own model was given beside a script.
@@ -160,7 +160,7 @@ def check_script(arguments: argparse.Namespace) -> None:
 def training_settings(
     arguments: argparse.Namespace, config: "ModelConfig", device: str
 ) -> Settings:
-    """Return what is to be run; batch and context default to what the device can bear."""
+    """Return the settings of training; batch and context default to what the device can bear."""
     if arguments.attention not in ATTENTIONS:
         known = ", ".join(ATTENTIONS)
         raise UsageError(f"our model knows no {arguments.attention} attention; there are: {known}")

@@ -32,7 +32,7 @@ TIMEOUT_S: Final = 600.0
 
 
 def choose_ranks(arguments: argparse.Namespace, device: str) -> Ranks | None:
-    """Return what the command line says of ranks, and leave a rank's part of the batch in it.
+    """Return the ranks that the command line asks for, and leave a rank's batch in it.
 
     Raises:
         UsageError: it does not go together, or there is no such strategy.

@@ -79,7 +79,7 @@ def destinations(made: Path, stem: Path) -> dict[Path, Path]:
 
 
 def keep(made: Path, stem: Path, overwrite: bool) -> Path:
-    """Give what was made its name, and everything that belongs to it; return the name.
+    """Give a report or recording, and all that belongs to it, their names; return its own.
 
     Raises:
         LaunchError: an earlier one is there, and not to be replaced.
@@ -166,7 +166,7 @@ def facts(launch: Launch, result: dict[str, Any]) -> dict[str, object]:
 def notes(
     launch: Launch, result: dict[str, Any], folder: Path, more: dict[str, str] | None = None
 ) -> RunNotes:
-    """Return what a report gets besides what was recorded.
+    """Return the notes that a report gets besides what was recorded.
 
     Args:
         result: what the recorded process left.

@@ -56,7 +56,7 @@ _OF_TRAINING: Final = (
 
 
 class RunSettings(Protocol):
-    """What is run."""
+    """Settings of a run that can be recorded."""
 
     def save(self, path: Path) -> None:
         """Write the settings for the process that runs them."""
@@ -69,7 +69,7 @@ class RunSettings(Protocol):
 
 
 def add_workload(parser: Adder) -> None:
-    """Add which workload to run, and what the models of the others are."""
+    """Add the options for the workload, and for the models of those besides training."""
     parser.add_argument("--workload", choices=tuple(MODULES), help=f"(default: {TRAINING})")
     parser.add_argument("--model", metavar="NAME", help="of layers or generation: name or folder")
     parser.add_argument(
@@ -98,7 +98,7 @@ def refuse(arguments: argparse.Namespace, options: Iterable[str], why: str) -> N
 
 
 def workload_settings(arguments: argparse.Namespace, device: str) -> RunSettings:
-    """Return what is to be run, of the workloads other than training.
+    """Return the settings of a workload other than training.
 
     Raises:
         UsageError: an option of another workload was given, or a size that does not exist.

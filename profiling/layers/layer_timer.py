@@ -110,7 +110,7 @@ class Instants:
         return self._at_ns[end] - self._at_ns[start]
 
     def device_ns(self, start: int, end: int) -> int | None:
-        """Return it on the device, which must be idle by now; None without one."""
+        """Return the time between two instants on the device, idle by now; None without one."""
         if self._new_event is None:
             return None
         # In milliseconds, to about half a microsecond.
@@ -139,7 +139,7 @@ class PartTime:
 
 @dataclass(frozen=True, slots=True)
 class TimedForward:
-    """One forward pass.
+    """The times of one forward pass, layer by layer.
 
     Attributes:
         total_ns: on the host, from an idle device to an idle device.
@@ -191,7 +191,7 @@ class LayerTimer:
         self._undo.close()
 
     def time(self, forward: Callable[[], object]) -> TimedForward:
-        """Run the model once, and return what it took.
+        """Run the model once, and return the times of its layers.
 
         Raises:
             LaunchError: its layers do not run their parts in the order that is timed.

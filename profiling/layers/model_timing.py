@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def shapes(arguments: argparse.Namespace) -> list[InputShape]:
-    """Return what is to be timed.
+    """Return the input shapes to time.
 
     Raises:
         UsageError: a shape was given twice over.
@@ -192,7 +192,7 @@ def one_forward(
 
 
 def time_all(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    """Do what the command line says; return the exit status.
+    """Time every shape that the command line asks for; return the exit status.
 
     Raises:
         UsageError, LaunchError: it cannot be done.

@@ -23,7 +23,7 @@ _SAME: Final = ("model", "dtype", "device", "attention")
 
 
 def run_record(run: TimedForward, batch_size: int, input_len: int) -> dict[str, Any]:
-    """Return a run as the file has it, in seconds; what was not measured is null."""
+    """Return the record of a forward pass, in seconds; what was not measured is null."""
     return {
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "batch_size": batch_size,

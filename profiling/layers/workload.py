@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayersSettings:
-    """One run to record.
+    """A run of forward passes to record.
 
     Attributes:
         model_name: a folder or a name on the hub; not looked at where ``random_init`` is given.
@@ -60,7 +60,7 @@ class LayersSettings:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read settings that `save` wrote."""
         return cls(**json.loads(path.read_text()))
 
     def describe(self) -> str:

@@ -148,7 +148,7 @@ def check(arguments: argparse.Namespace, device: str) -> None:
 
 
 def measure_configuration(spec: dict[str, Any], limit_bytes: int | None) -> Result:
-    """Return the result of one configuration; what goes wrong is one, too."""
+    """Measure one configuration in a process of its own; a failure becomes a result too."""
     settings = Settings.from_fields(spec["settings"])
     what = f"{settings.precision}, context {settings.context}"
     try:
@@ -161,7 +161,7 @@ def measure_configuration(spec: dict[str, Any], limit_bytes: int | None) -> Resu
 
 
 def spec_of(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the process that measures a configuration is told."""
+    """Return the specification for the process that measures a configuration."""
     snapshot = None
     if arguments.snapshots:
         name = f"memory-{settings.size}-{settings.precision}-{settings.context}.pickle"
@@ -171,7 +171,7 @@ def spec_of(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]
 
 
 def write(results: Sequence[Result], arguments: argparse.Namespace, about: dict[str, Any]) -> None:
-    """Write everything that was asked for.
+    """Write the results in every form asked for.
 
     Raises:
         LaunchError: the raw results cannot be written.
@@ -196,7 +196,7 @@ def write(results: Sequence[Result], arguments: argparse.Namespace, about: dict[
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, and return the exit status: 1 where a run failed, but not where memory did."""
+    """Measure all configurations; return exit status 1 where one failed, but not out of memory."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(given)
     device = choose_device(arguments.device)

@@ -33,7 +33,7 @@ HISTORY_ENTRIES: Final = 1_000_000
 
 
 def measure(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return what one configuration takes, phase by phase, and who takes it.
+    """Return the memory that one configuration takes, by phase and by range.
 
     Args:
         spec: ``settings`` as ``asdict`` gives them, ``timeline`` (whether every change is wanted),

@@ -62,7 +62,7 @@ def peaks(results: Sequence[Result]) -> Table:
 
 
 def parts(results: Sequence[Result]) -> Table:
-    """Return what memory is made of: measured beside computed.
+    """Return the parts that memory is made of: measured beside computed.
 
     Returns:
         ``size, batch, context, dtype, mode, part, bytes, computed_bytes``.

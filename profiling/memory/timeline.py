@@ -63,16 +63,16 @@ class Timeline:
         ]
 
     def at(self, time_ns: int) -> int:
-        """Return what tensors held just before a moment."""
+        """Return the bytes that tensors held just before a moment."""
         place = bisect_left(self.time_ns, time_ns)
         return self.allocated_bytes[place - 1] if place else 0
 
     def peak_bytes(self, phase: Phase) -> int:
-        """Return the most that tensors held while a range was open."""
+        """Return the most bytes that tensors held while a range was open."""
         return self._most(self.allocated_bytes, phase)
 
     def peak_reserved_bytes(self, phase: Phase) -> int:
-        """Return the most that the allocator held while a range was open."""
+        """Return the most bytes that the allocator held while a range was open."""
         return self._most(self.reserved_bytes, phase)
 
     def _most(self, levels: list[int], phase: Phase) -> int:

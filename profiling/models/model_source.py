@@ -24,7 +24,7 @@ _LONGEST: Final = 200
 
 
 def from_disk_or_hub(name: str, read: Callable[[str, bool], T]) -> T:
-    """Read from a folder; or from the cache, and only what is not there from the hub.
+    """Read a model from a folder, or from the local cache, or what is missing from the hub.
 
     Args:
         name: a folder, or a name on the hub.

@@ -50,7 +50,7 @@ _BINARY: Final = {f"{letter}i": 1024**n for n, letter in enumerate("KMG", 1)}
 
 @dataclass
 class AllReduceRow:
-    """One size over some ranks.
+    """The all-reduce of one size over some ranks.
 
     Attributes:
         status: `DONE`, or why there are no times.
@@ -69,7 +69,7 @@ class AllReduceRow:
         return self.backend == "gloo"
 
     def figures(self) -> dict[str, Any]:
-        """Return the columns of the table."""
+        """Return the cells of the row, by column."""
         known: dict[str, Any] = {
             "backend": self.backend,
             "ranks": self.ranks,

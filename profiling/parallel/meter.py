@@ -72,7 +72,7 @@ class CollectiveMeter:
         self._waiting = self._now()
 
     def waited(self) -> None:
-        """Note that it can."""
+        """Note that computation goes on."""
         self._waits.append((self._waiting, self._now()))
 
     def read(self) -> tuple[int, int]:

@@ -63,7 +63,7 @@ def parser(module: str, doc: str | None) -> cli.Parser:
 
 
 def strategies(arguments: argparse.Namespace) -> list[Strategy]:
-    """Return what is to be timed, in order; ``bucketed`` once for each size."""
+    """Return the strategies to time, in order; ``bucketed`` once for each size."""
     made: list[Strategy] = []
     for name in arguments.strategies:
         sizes = arguments.bucket_mbs if name == BUCKETED else [None]
@@ -72,7 +72,7 @@ def strategies(arguments: argparse.Namespace) -> list[Strategy]:
 
 
 def choose_backend(arguments: argparse.Namespace, gpus: int) -> str:
-    """Return what the ranks talk through: NCCL with a GPU each, else gloo.
+    """Return the backend that ranks communicate by: NCCL with a GPU each, else gloo.
 
     Raises:
         UsageError: no device is called so, or one GPU is named for several ranks.
@@ -95,7 +95,7 @@ def choose_backend(arguments: argparse.Namespace, gpus: int) -> str:
 
 
 def rank_settings(arguments: argparse.Namespace, backend: str) -> Settings:
-    """Return what each rank is told; its device is its own.
+    """Return the settings that each rank gets; its device is its own.
 
     Raises:
         UsageError: the batch does not come out even, no such size, or an impossible shape.
@@ -139,7 +139,7 @@ def check_memory(settings: Settings, ranks: int) -> None:
 
 
 def add_timing(parser: Adder, timeout_s: float, each: str) -> None:
-    """Add how many steps are timed, how long they may take, and where the ranks meet.
+    """Add the options for timed steps, their time limit, and the port where ranks meet.
 
     Args:
         parser: the parser, or a group of it.

@@ -43,7 +43,7 @@ LARGE_BYTES: Final = 64 * 10**6
 
 
 class Benchmark:
-    """What was asked for, and what has been measured of it."""
+    """The strategies to time, and what has been measured of them."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
@@ -114,7 +114,7 @@ class Benchmark:
             row.status = str(error)
 
     def content(self, command: str) -> dict[str, Any]:
-        """Return everything, for a file."""
+        """Return the content of the result file."""
         about = result_file.header(KIND, command, "cuda" if self.backend == "nccl" else "cpu")
         costs = computed_costs(self.rows, self.settings, self.arguments.ranks)
         rows = [

@@ -31,7 +31,7 @@ IN_BUCKETS: Final = ("flat", "overlapped", "bucketed")
 
 @dataclass
 class StrategyRow:
-    """One strategy.
+    """One strategy, and what was measured of it.
 
     Attributes:
         results: of each rank; empty where it was not measured.

@@ -88,7 +88,7 @@ def outcome(module: str, asked: Request, precision: str) -> Outcome:
 
 
 def outcomes(module: str, asked: Request, precisions: Sequence[str], done: list[Outcome]) -> None:
-    """Find all precisions out, one after another, into ``done``; say how far it is."""
+    """Measure all precisions, one after another, into ``done``, saying how far it is."""
     with steps_bar(len(precisions)) as bar:
         for precision in precisions:
             done.append(outcome(module, asked, precision))
@@ -101,7 +101,7 @@ def outcomes(module: str, asked: Request, precisions: Sequence[str], done: list[
 def printed_table(
     arguments: argparse.Namespace, settings: Settings, done: Sequence[Outcome]
 ) -> Table:
-    """Return what is printed."""
+    """Return the table that is printed."""
     for_people = arguments.format in cli.FOR_PEOPLE
     if arguments.components:
         table = components_table(settings, done)
@@ -111,7 +111,7 @@ def printed_table(
 
 
 def json_content(command: str, settings: Settings, done: Sequence[Outcome]) -> dict[str, Any]:
-    """Return what ``--json`` keeps."""
+    """Return the content of the ``--json`` file."""
     return {
         **result_file.header("precision", command, settings.device),
         "settings": asdict(settings),
@@ -120,7 +120,7 @@ def json_content(command: str, settings: Settings, done: Sequence[Outcome]) -> d
 
 
 def check_components(arguments: argparse.Namespace) -> None:
-    """Refuse what --components would ignore: its model and its step are its own.
+    """Refuse options that --components would ignore: its model and its step are its own.
 
     Raises:
         UsageError: such an option was given.

@@ -47,7 +47,7 @@ class SilentRecorder:
         """Open a range."""
 
     def pop(self) -> None:
-        """Close it."""
+        """Close the innermost open range."""
 
     def pushed(self) -> dict[str, int]:
         """Return nothing."""

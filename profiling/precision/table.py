@@ -20,7 +20,7 @@ OK, OUT_OF_MEMORY, UNAVAILABLE = "ok", "OOM", "not available"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one precision.
+    """The figures of one precision, or why there are none.
 
     Attributes:
         status: `OK`, `OUT_OF_MEMORY` or `UNAVAILABLE`.

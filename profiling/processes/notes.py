@@ -32,7 +32,7 @@ SendMessage = Callable[[RankMessage], None]
 
 
 def rank_folder(folder: Path, rank: int) -> Path:
-    """Return where a rank leaves its notes."""
+    """Return the folder in which a rank leaves its notes."""
     return folder / f"rank-{rank}"
 
 

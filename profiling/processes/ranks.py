@@ -50,7 +50,7 @@ Command = Callable[[int, list[str]], list[str]]
 
 
 class RanksError(LaunchError):
-    """Some rank failed.
+    """A rank failed: which one and how, in one line.
 
     Attributes:
         late: there was not time enough.

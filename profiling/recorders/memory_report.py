@@ -24,7 +24,7 @@ _RANGES = (
 def add_memory(
     report: Path, note: Note, ranges: Sequence[Sequence[object]]
 ) -> tuple[Note, dict[str, int]]:
-    """Add what the recorded process noted of its memory.
+    """Add the memory that the recorded process noted to its report.
 
     Args:
         report: the converted trace, or the export of nsys.

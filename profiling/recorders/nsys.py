@@ -24,7 +24,7 @@ class Nsys:
 
     @classmethod
     def find(cls) -> "Nsys | None":
-        """Return the one ``NSYS`` names, else the first on the PATH, else nothing.
+        """Return the nsys that ``NSYS`` names, else the first on the PATH, else None.
 
         Raises:
             LaunchError: ``NSYS`` names something that cannot be run.
@@ -52,7 +52,7 @@ class Nsys:
         return Path(shutil.which(self.path) or self.path).resolve()
 
     def options(self, command: str) -> frozenset[str]:
-        """Return the long options one of its commands has; they differ between versions."""
+        """Return the long options of an nsys command; they differ between versions."""
         return frozenset(re.findall(r"--[a-z][\w-]*", self._answer(command, "--help")))
 
     def profile_command(self, output: Path, device: str, command: list[str]) -> list[str]:

@@ -30,7 +30,7 @@ _END_BYTES: Final = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class RunNotes:
-    """What only the run and its launcher know.
+    """Facts of a recorded run that only it and its launcher know.
 
     Attributes:
         facts: rows of TOOLKIT_RUN.

@@ -33,11 +33,11 @@ class OpenRange(Protocol):
 
     @property
     def name(self) -> str:
-        """What it was called when it was opened."""
+        """The name of the range when it was opened."""
 
     @property
     def backward(self) -> "BackwardRange":
-        """Itself, or the range its backward pass will open."""
+        """The backward range: itself, or the one that the span's backward pass will open."""
 
     def close(self) -> None:
         """Pop it from its recorder; called by whoever took it off the stack."""

@@ -117,7 +117,7 @@ def kernel_ranges() -> Iterator[None]:
 
 
 def run_until_compiled(step: Callable[[], None], most: int = 5) -> None:
-    """Run a step until it compiles nothing new, at most so often.
+    """Run a step until it compiles nothing new, at most ``most`` times.
 
     It is not for recording: the compiler runs the operators of the model to learn their shapes.
     """

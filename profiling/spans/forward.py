@@ -188,7 +188,7 @@ def recording(recorder: Recorder | None) -> Iterator[None]:
 
 
 def current_recorder() -> Recorder | None:
-    """Return where spans are written."""
+    """Return the recorder that spans are written to, None where there is none."""
     return _recorder
 
 

@@ -35,7 +35,7 @@ MODULE = "profiling.sweep"
 
 
 def measure(plan: Plan, store: Store, command: str) -> tuple[list[SweepRow], int]:
-    """Return all rows of a plan, and how many of them were there already.
+    """Measure the rows of a plan; return them, and how many were there already.
 
     What a row asks for and this machine cannot do is that row's failure; it is tried again by the
     next sweep, as a row that ran out of memory is not.

@@ -117,7 +117,7 @@ def parser(module: str, doc: str | None) -> Parser:
 
 
 def plan(arguments: argparse.Namespace) -> Plan:
-    """Return what is to be measured, in the order of the rows.
+    """Return the sweep that the arguments ask for, in the order of its rows.
 
     Raises:
         UsageError: no such size or device, or a limit on a GPU's memory.

@@ -19,7 +19,7 @@ OK, OOM, FAILED = "ok", "OOM", "failed"
 
 @dataclass(frozen=True, slots=True)
 class SweepRow:
-    """One row, measured or not.
+    """One row of a sweep, measured or not.
 
     Attributes:
         status: `OK`, `OOM` or `FAILED`.

@@ -21,7 +21,7 @@ FINISH: Final = "finish"
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """One of `model.parallel.accounting.ALL_STRATEGIES`.
+    """A strategy of data parallel training: `model.parallel.accounting.ALL_STRATEGIES`.
 
     Attributes:
         bucket_mb: of ``bucketed``; None for all others.
@@ -80,7 +80,7 @@ class ParallelTraining:
         }
 
     def step(self) -> None:
-        """Do all of it once."""
+        """Run all parts of a step once."""
         for part in self.parts().values():
             part()
 
@@ -112,7 +112,7 @@ class ParallelTraining:
 
 
 def compute_dtype(settings: Settings) -> torch.dtype | None:
-    """Return what full sharding computes in; None is that of the weights."""
+    """Return the dtype that full sharding computes in; None is that of the weights."""
     return None if settings.dtype == DTYPES[0] else getattr(torch, settings.dtype)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def saved_by_forward(training: Training) -> SavedTensors:
-    """Return what a forward pass of a model keeps for its backward pass."""
+    """Return the tensors that a model's forward pass keeps for its backward pass."""
 
     def forward() -> Tensor | None:
         training.forward()

@@ -115,7 +115,7 @@ class Contributor:
 
 @dataclass(frozen=True, slots=True)
 class SavedTensors:
-    """All that one forward pass keeps.
+    """The tensors that one forward pass keeps for its backward pass.
 
     Attributes:
         kept: in order.
@@ -173,7 +173,7 @@ def _of_span(name: str, kept: list[SavedTensor]) -> SpanBytes:
 def find_saved_tensors(
     forward: Callable[[], Tensor | None], parameters: Iterable[Tensor], inputs: Iterable[Tensor]
 ) -> SavedTensors:
-    """Return what one forward pass keeps for its backward pass.
+    """Return the tensors that one forward pass keeps for its backward pass.
 
     Args:
         forward: runs it, and returns its result; called twice: what the first pass kept and left

@@ -92,7 +92,7 @@ class Training:
 
     @property
     def loss(self) -> Tensor | None:
-        """What `forward` left for `backward`, until that takes it."""
+        """The loss that `forward` left, until `backward` takes it."""
         return self._loss
 
     def parts(self) -> dict[str, Callable[[], None]]:
@@ -110,7 +110,7 @@ class Training:
         return parts
 
     def step(self) -> None:
-        """Do what the mode says once, and leave no gradients behind."""
+        """Run all parts of a step once, and leave no gradients behind."""
         for part in self.parts().values():
             part()
 
@@ -159,7 +159,7 @@ class Training:
 
 
 def check(settings: Settings) -> None:
-    """Refuse what this device cannot do.
+    """Refuse settings that the device cannot run.
 
     Raises:
         LaunchError: TF32, CUDA graphs or Triton's attention were asked for where there are none.
@@ -201,7 +201,7 @@ def compiled(made: TransformerLM, settings: Settings) -> nn.Module:
 
 
 def compiled_loss(settings: Settings) -> Loss:
-    """Return the loss of the model's logits, which compiles itself likewise."""
+    """Return the loss of the model's logits, which compiles itself with its first call."""
     loss: Loss = torch.compile(next_token_loss, **compile_options(settings))
     return loss
 

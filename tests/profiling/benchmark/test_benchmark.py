@@ -12,7 +12,7 @@ from profiling.benchmark.options import parser, request
 from profiling.benchmark.show import configuration, estimate, held, utilization
 from profiling.common.timing import StepTime
 from tests.made.runs.step_benchmark import MS, measured, settings
-from tests.made.tools.pages_touched import touched
+from tests.made.tools.resident_memory import resident_memory
 
 OF_MODE = {
     "forward": ["forward"],
@@ -135,7 +135,7 @@ def test_the_peak_of_a_gpu_is_of_the_timed_steps(monkeypatch: pytest.MonkeyPatch
 
 def test_the_peak_of_a_process_does_not_forget() -> None:
     before = device_memory.memory("cpu")
-    with touched(64 << 20):
+    with resident_memory(64 << 20):
         during = device_memory.memory("cpu")
     after = device_memory.memory("cpu")
     assert before.allocated_bytes is before.peak_bytes is None

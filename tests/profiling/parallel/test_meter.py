@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from profiling.parallel import meter as parallel_meter
 from profiling.parallel.meter import CollectiveMeter, PeakMemory, union_ns
-from tests.made.tools.pages_touched import touched
+from tests.made.tools.resident_memory import resident_memory
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambda p: (min(p), max(p)))))
@@ -101,7 +101,7 @@ def test_the_peak_of_a_cpu_is_resident_memory_beyond_what_there_was() -> None:
     peak = PeakMemory("cpu")
     peak.start()
     start = peak.read()
-    with touched(64 << 20):
+    with resident_memory(64 << 20):
         high = peak.read()
         assert high - start > 60 << 20
     peak.start()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def touched(size_bytes: int) -> Iterator[None]:
+def resident_memory(size_bytes: int) -> Iterator[None]:
     """Hold so much resident memory, straight from the system.
 
     What an allocator hands out may be memory that earlier tests gave back to it.
