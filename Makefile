@@ -59,24 +59,24 @@ format: $(READY) ## format the code
 	$(BIN)/ruff check --fix
 
 bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans and of timing: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
-	$(BIN)/python -m benchmarks.analysis_speed $(BENCH)
-	$(BIN)/python -m benchmarks.span_cost
-	$(BIN)/python -m benchmarks.timing_cost
+	$(BIN)/python -m benchmarks.speed.analysis_speed $(BENCH)
+	$(BIN)/python -m benchmarks.cost.span_cost
+	$(BIN)/python -m benchmarks.cost.timing_cost
 
 gpu-evidence: ## all that must be true on a GPU, into OUT= (BUDGET_S=, STAGES=, CARRY=, NSYS_BUNDLE=, PACK_INTO=, PYTHON= of that machine)
-	NSYS_BUNDLE='$(NSYS_BUNDLE)' $(PYTHON) -m benchmarks.gpu_evidence $(or $(OUT),gpu_evidence) \
+	NSYS_BUNDLE='$(NSYS_BUNDLE)' $(PYTHON) -m benchmarks.gpu.evidence $(or $(OUT),gpu_evidence) \
 		$(if $(STAGES),--stages $(STAGES)) $(if $(CARRY),--carry $(CARRY)) \
 		$(if $(BUDGET_S),--budget-s $(BUDGET_S)) $(if $(PACK_INTO),--pack-into '$(PACK_INTO)')
 
 gpu-unpack: ## unpack what it packed, from FROM= into OUT=, and complete its recordings
-	$(PYTHON) -m benchmarks.gpu_unpack '$(FROM)' $(or $(OUT),gpu_evidence) \
+	$(PYTHON) -m benchmarks.gpu.unpack '$(FROM)' $(or $(OUT),gpu_evidence) \
 		$(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
 
 gpu-carry: ## fill CARRY= with wheels of what a bare GPU machine lacks (GPU_PYTHON=3.12: over there)
-	$(PYTHON) -m benchmarks.gpu_carry $(or $(CARRY),gpu_carry) $(if $(GPU_PYTHON),--python $(GPU_PYTHON))
+	$(PYTHON) -m benchmarks.gpu.carry $(or $(CARRY),gpu_carry) $(if $(GPU_PYTHON),--python $(GPU_PYTHON))
 
 gpu-verdict: $(READY) ## say what of OUT= holds, and keep it as data: benchmarks/results/, nsys_reports/gpu-*.sqlite
-	$(BIN)/python -m benchmarks.gpu_verdict $(or $(OUT),gpu_evidence) --keep benchmarks/results --samples nsys_reports
+	$(BIN)/python -m benchmarks.gpu.verdict $(or $(OUT),gpu_evidence) --keep benchmarks/results --samples nsys_reports
 
 docs: $(READY) ## renew what the README shows, by running it
 	$(BIN)/cog -r README.md

@@ -40,7 +40,9 @@ def conditions(*packages: str) -> Conditions:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    if commit := answer("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"):
+    if commit := command_output(
+        "git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"
+    ):
         found["commit"] = commit
     return found
 
@@ -57,11 +59,11 @@ def processor() -> str:
 
 def program_version(program: str) -> str:
     """Return the version a program gives, or that it gives none."""
-    found = re.search(r"\d+(\.\d+)+", answer(program, "--version"))
+    found = re.search(r"\d+(\.\d+)+", command_output(program, "--version"))
     return found[0] if found else "unknown"
 
 
-def answer(*command: str) -> str:
+def command_output(*command: str) -> str:
     """Return what a command prints on stdout, nothing where it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -70,7 +72,7 @@ def answer(*command: str) -> str:
     return done.stdout.strip()
 
 
-def told(found: Mapping[str, str | int | float]) -> list[str]:
+def conditions_text(found: Mapping[str, str | int | float]) -> list[str]:
     """Return the lines above a table: the machine, the versions, and a warning if it was busy."""
     cores, load = found["cores"], float(found["load_average_before"])
     after = f", {found['load_average_after']:.2f} after" if "load_average_after" in found else ""

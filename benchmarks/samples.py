@@ -1,23 +1,34 @@
-"""Repeated measurements: the middle, how far they spread, and whether a goal was met."""
+"""Repeated measurements: taken by turns, their middle and spread, and whether a goal was met."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
+from random import Random
 from statistics import median
 from typing import Final
 
 CONFIDENCE: Final = 0.95
 
+SideTimes = dict[str, list[float]]
+"""What was measured of each side, a value a turn."""
+
+TimedSide = Callable[[int], float]
+"""Runs so many steps; returns how many seconds one of them took, on average."""
+
+FIRST_STEPS = 3
+"""Of each side before the turns, one by one; the fastest says how many steps fill a block."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """What one thing measured, again and again.
+    """Repeated measurements of one thing: their median and spread.
 
     Attributes:
         middle: the median.
-        low: where the spread begins: the least, or the lower end of `interval`.
+        low: where the spread begins: the least, or the lower end of `median_and_interval`.
         high: where it ends.
         count: how many measurements there were.
     """
@@ -28,27 +39,27 @@ class Sample:
     count: int
 
     def scaled(self, factor: float) -> Sample:
-        """Return the same in another unit."""
+        """Return the sample in another unit."""
         return Sample(self.middle * factor, self.low * factor, self.high * factor, self.count)
 
 
-def whole(values: Sequence[float]) -> Sample:
+def median_and_range(values: Sequence[float]) -> Sample:
     """Return the median with the least and the most: for a handful of rounds.
 
-    >>> whole([3.0, 1.0, 2.0, 9.0])
+    >>> median_and_range([3.0, 1.0, 2.0, 9.0])
     Sample(middle=2.5, low=1.0, high=9.0, count=4)
     """
     return Sample(median(values), min(values), max(values), len(values))
 
 
-def interval(values: Sequence[float]) -> Sample:
+def median_and_interval(values: Sequence[float]) -> Sample:
     """Return the median with the interval that holds the true one in 95 % of cases, at least.
 
     It takes no shape of the noise for granted: the number of measurements below the true median is
     that of heads in as many throws of a coin. Below six measurements there is no such interval, and
     it is all of them.
 
-    >>> interval([5.0, 1.0, 2.0, 4.0, 3.0, 6.0, 7.0, 8.0])
+    >>> median_and_interval([5.0, 1.0, 2.0, 4.0, 3.0, 6.0, 7.0, 8.0])
     Sample(middle=4.5, low=1.0, high=8.0, count=8)
     """
     ordered, count = sorted(values), len(values)
@@ -85,7 +96,7 @@ def growth(after: Sample, before: Sample, factor: float) -> Sample:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a number should be.
+    """A goal that a measurement is held against.
 
     Attributes:
         words: how a person writes it.
@@ -100,7 +111,7 @@ class Goal:
     def verdict(self, found: Sample) -> str:
         """Return ``met`` or ``missed``, by the median; ``narrowly`` where the spread crosses it.
 
-        >>> Goal("4 or more", 4, at_least=True).verdict(whole([3.9, 4.2, 4.3]))
+        >>> Goal("4 or more", 4, at_least=True).verdict(median_and_range([3.9, 4.2, 4.3]))
         'met, narrowly'
         """
         held = [self._holds(value) for value in (found.low, found.middle, found.high)]
@@ -109,3 +120,36 @@ class Goal:
 
     def _holds(self, value: float) -> bool:
         return value >= self.limit if self.at_least else value <= self.limit
+
+
+def interleaved(
+    sides: Mapping[str, TimedSide], budget_s: float, *, block_s: float, fewest: int
+) -> SideTimes:
+    """Return the seconds of a step of each side; they take turns, in shuffled order.
+
+    What disturbs the machine disturbs all sides alike.
+
+    Args:
+        sides: what to time, by name.
+        budget_s: for all turns together.
+        block_s: how long one side runs before another has its turn, at least one step.
+        fewest: turns, however long a step takes.
+
+    Returns:
+        Seconds by side, a value a turn: values at one place were measured in one turn.
+    """
+    once = min(side(1) for side in sides.values() for _ in range(FIRST_STEPS))
+    steps = max(1, round(block_s / once))
+    turns = max(fewest, round(budget_s / (len(sides) * steps * once)))
+    found: SideTimes = {name: [] for name in sides}
+    names, order = list(sides), Random(0)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(turns):
+            order.shuffle(names)
+            for name in names:
+                found[name].append(sides[name](steps))
+    finally:
+        gc.enable()
+    return found

@@ -11,7 +11,7 @@ from benchmarks.samples import Sample
 
 
 class BenchmarkError(Exception):
-    """What was asked for cannot be measured: one line, with what to do about it."""
+    """A benchmark cannot be measured: why, in one line, with what to do about it."""
 
 
 def spread(sample: Sample, unit: str, digits: int = 2) -> str:
@@ -56,7 +56,7 @@ def writable(path: Path) -> Path:
     return path
 
 
-def known(path: Path) -> dict[str, object]:
+def earlier_data(path: Path) -> dict[str, object]:
     """Return the data of an earlier run, nothing where there was none.
 
     Raises:

@@ -57,7 +57,7 @@ def attend_sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def sdpa_cost(q: Tensor, k: Tensor, v: Tensor) -> flops.Cost:
-    """Return what PyTorch's attention launches.
+    """Return the cost of PyTorch's attention.
 
     Its backend ``math`` computes the full square in the parts of `attend`; the others skip what the
     mask hides. How far their tiles reach over the diagonal is not known here: the pairs that a

@@ -45,7 +45,7 @@ ADAMW_FLOPS: Final = 14
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one range launches.
+    """The cost of the work that one range launches.
 
     Attributes:
         flops: in the forward pass.

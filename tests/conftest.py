@@ -52,11 +52,11 @@ def _plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
 def recorded() -> "Iterator[Recorded]":
     """Every span of the test, all of which are closed at its end."""
     from profiling.spans import recording  # here: most tests need no torch
-    from profiling.stack import stack
+    from profiling.spans.backward import open_range_stack
     from tests.made.runs.recorded import Recorded
 
     recorder = Recorded()
     with recording(recorder):
         yield recorder
     assert recorder.balanced
-    assert stack() == []
+    assert open_range_stack() == []

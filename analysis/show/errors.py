@@ -14,3 +14,17 @@ class ReportError(Exception):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{self.path}: {problem}" + (f"; {remedy}" if remedy else ""))
+
+
+def one_line(text: str) -> str:
+    r"""Return text that neither breaks a line nor steers a terminal, whatever a path holds.
+
+    >>> one_line("a\nb\x1b[31m")
+    'a\\nb\\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

@@ -7,14 +7,17 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from model.flash.arguments import constants, precision, programs, rows
 from model.flash.tiles import (
     PADDED_QUERIES,
     STATISTICS,
     Pass,
     Tiling,
+    kernel_constants,
+    launch_grid,
     masked_tiles,
     padded,
+    product_precision,
+    row_strides,
 )
 from model.flash.tuning import Kind, kind
 
@@ -24,7 +27,7 @@ ROW_WARPS: Final = 8
 
 
 class Backward(NamedTuple):
-    """What the backward kernels read and write; all ``(batch, heads, length, width)``.
+    """The tensors of the backward kernels, all ``(batch, heads, length, width)``.
 
     Attributes:
         above: the gradient of the output.
@@ -43,21 +46,21 @@ class Backward(NamedTuple):
 
     @property
     def queries(self) -> int:
-        """How many there are."""
+        """How many queries there are."""
         return self.q.shape[-2]
 
     @property
     def keys(self) -> int:
-        """How many there are."""
+        """How many keys there are."""
         return self.k.shape[-2]
 
     @property
     def scale(self) -> float:
-        """What scores are multiplied by."""
+        """The factor that scores are multiplied by."""
         return 1 / math.sqrt(self.q.shape[-1])
 
     def kinds(self) -> dict[Pass, Kind]:
-        """Return what the tiling of each pass is kept under."""
+        """Return the kind of work of each pass, under which its tiling is kept."""
         return kinds(self.q, self.keys, self.is_causal)
 
     def run_dq(self, chosen: Tiling) -> None:
@@ -65,12 +68,12 @@ class Backward(NamedTuple):
         from model.flash.triton_backward import flash_backward_dq_kernel
 
         read = (self.q, self.k, self.v, self.above)
-        flash_backward_dq_kernel[programs(self.q, self.queries, chosen.queries)](
+        flash_backward_dq_kernel[launch_grid(self.q, self.queries, chosen.queries)](
             *(*read, self.dq, self.statistics),
-            *(stride for tensor in (*read, self.dq) for stride in rows(tensor)),
+            *(stride for tensor in (*read, self.dq) for stride in row_strides(tensor)),
             *(self.q.shape[1], self.queries, self.keys, self.scale * LOG2_E, self.scale),
             MASKED_TILES=masked_tiles(chosen, self.is_causal),
-            **constants(self.q, self.keys, self.is_causal, chosen),
+            **kernel_constants(self.q, self.keys, self.is_causal, chosen),
         )
 
     def run_dkdv(self, chosen: Tiling, sums: Tensor | None = None) -> None:
@@ -78,11 +81,11 @@ class Backward(NamedTuple):
         from model.flash.triton_backward import flash_backward_dkdv_kernel
 
         both = (self.q, self.k, self.v, self.above, self.dk, self.dv)
-        flash_backward_dkdv_kernel[programs(self.q, self.keys, chosen.keys)](
+        flash_backward_dkdv_kernel[launch_grid(self.q, self.keys, chosen.keys)](
             *(*both, self.statistics, sums),
-            *(stride for tensor in both for stride in rows(tensor)),
+            *(stride for tensor in both for stride in row_strides(tensor)),
             *(self.q.shape[1], self.queries, self.keys, self.scale * LOG2_E, self.scale),
-            **constants(self.q, self.keys, self.is_causal, chosen),
+            **kernel_constants(self.q, self.keys, self.is_causal, chosen),
         )
 
     def run_one_pass(self, chosen: Tiling) -> None:
@@ -93,8 +96,8 @@ class Backward(NamedTuple):
         shape = (*self.statistics.shape[:-1], padded(width))
         sums = torch.zeros(shape, dtype=torch.float32, device=self.q.device)
         self.run_dkdv(chosen, sums)
-        flash_backward_dq_cast_kernel[programs(self.q, self.queries, PADDED_QUERIES)](
-            *(sums, self.dq, *rows(self.dq), self.q.shape[1], self.queries, self.scale),
+        flash_backward_dq_cast_kernel[launch_grid(self.q, self.queries, PADDED_QUERIES)](
+            *(sums, self.dq, *row_strides(self.dq), self.q.shape[1], self.queries, self.scale),
             WIDTH=width,
             BLOCK=padded(width),
             SHORT_Q=bool(self.queries % PADDED_QUERIES),
@@ -102,29 +105,29 @@ class Backward(NamedTuple):
         )
 
     def runs(self) -> dict[Pass, Callable[[Tiling], None]]:
-        """Return what does each pass with a tiling."""
+        """Return the function that runs each pass with a tiling."""
         return {"dq": self.run_dq, "dkdv": self.run_dkdv, "one_pass": self.run_one_pass}
 
 
 def kinds(q: Tensor, keys: int, is_causal: bool) -> dict[Pass, Kind]:
-    """Return what the tiling of each pass of the backward pass is kept under."""
+    """Return the kind of work of each backward pass, under which its tiling is kept."""
     every: tuple[Pass, ...] = ("dq", "dkdv", "one_pass")
-    return {which: kind(which, q, keys, is_causal, precision(q.dtype)) for which in every}
+    return {which: kind(which, q, keys, is_causal, product_precision(q.dtype)) for which in every}
 
 
 def statistics(output: Tensor, above: Tensor, lse: Tensor) -> Tensor:
-    """Return what the kernels know of each query: `Backward.statistics`."""
+    """Return the numbers that the kernels read of each query: `Backward.statistics`."""
     from model.flash.triton_backward import flash_backward_statistics_kernel
 
     batch, heads, queries, width = output.shape
-    grid = programs(output, queries, PADDED_QUERIES)
+    grid = launch_grid(output, queries, PADDED_QUERIES)
     made = torch.empty(
         (batch * heads, -(-queries // PADDED_QUERIES) * PADDED_QUERIES, STATISTICS),
         dtype=torch.float32,
         device=output.device,
     )
     flash_backward_statistics_kernel[grid](
-        *(output, above, lse, made, *rows(output), *rows(above), heads, queries),
+        *(output, above, lse, made, *row_strides(output), *row_strides(above), heads, queries),
         WIDTH=width,
         BLOCK=padded(width),
         SHORT_Q=bool(queries % PADDED_QUERIES),

@@ -6,25 +6,25 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.flash import shapes, tuning
-from model.flash.arguments import precision
+from model.flash import tuning
 from model.flash.availability import check_available
 from model.flash.backward import kinds
 from model.flash.launch import flash_backward, flash_forward
-from model.flash.tiles import PRODUCTS, WIDEST, Pass, computed_pairs
+from model.flash.reference import check_inputs, with_heads
+from model.flash.tiles import PRODUCTS, WIDEST, Pass, computed_pairs, product_precision
 
 DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def check(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> None:
-    """Refuse what the kernels cannot compute, before anything is launched.
+    """Refuse tensors that the kernels cannot compute with, before anything is launched.
 
     Raises:
-        ValueError: see `shapes.check`; or the heads are wider than `WIDEST`.
-        TypeError: see `shapes.check`; or the dtype is none of `DTYPES`.
+        ValueError: see `check_inputs`; or the heads are wider than `WIDEST`.
+        TypeError: see `check_inputs`; or the dtype is none of `DTYPES`.
         FlashUnavailable: there is no Triton, or no GPU and no interpreter.
     """
-    shapes.check(q, k, v, is_causal)
+    check_inputs(q, k, v, is_causal)
     if q.dtype not in DTYPES:
         raise TypeError(
             f"flash attention in Triton takes float32, float16 and bfloat16, not {q.dtype}; "
@@ -54,7 +54,7 @@ class FlashAttentionTriton(torch.autograd.Function):
         check(q, k, v, is_causal)
         lse: Tensor
         output: Tensor
-        output, lse = flash_forward(*shapes.with_heads(q, k, v), is_causal)
+        output, lse = flash_forward(*with_heads(q, k, v), is_causal)
         if q.dim() == 3:
             output, lse = output.squeeze(1), lse.squeeze(1)
         ctx.save_for_backward(q, k, v, output, lse)
@@ -68,7 +68,7 @@ class FlashAttentionTriton(torch.autograd.Function):
         q, k, v, output, lse = ctx.saved_tensors
         if q.dim() == 3:
             lse = lse.unsqueeze(1)
-        q_, k_, v_, output_, gradient_ = shapes.with_heads(q, k, v, output, gradient)
+        q_, k_, v_, output_, gradient_ = with_heads(q, k, v, output, gradient)
         dq, dk, dv = flash_backward(q_, k_, v_, output_, lse, gradient_, ctx.is_causal)
         dq, dk, dv = (
             given.view_as(like) for given, like in zip((dq, dk, dv), (q, k, v), strict=True)
@@ -76,9 +76,11 @@ class FlashAttentionTriton(torch.autograd.Function):
         return dq, dk, dv, None
 
 
-def works(q: Tensor, keys: int, is_causal: bool) -> tuple[tuning.Kind, dict[Pass, tuning.Kind]]:
-    """Return what the tilings of the forward pass, and of the backward passes, are kept under."""
-    ahead = tuning.kind("forward", q, keys, is_causal, precision(q.dtype))
+def kinds_of_work(
+    q: Tensor, keys: int, is_causal: bool
+) -> tuple[tuning.Kind, dict[Pass, tuning.Kind]]:
+    """Return the kinds of work of the forward and the backward passes, for their tilings."""
+    ahead = tuning.kind("forward", q, keys, is_causal, product_precision(q.dtype))
     return ahead, kinds(q, keys, is_causal)
 
 
@@ -97,7 +99,7 @@ def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[in
         is_causal: whether tiles are skipped.
     """
     queries, keys = q.shape[-2], k.shape[-2]
-    ahead, back = works(q, keys, is_causal)
+    ahead, back = kinds_of_work(q, keys, is_causal)
     needed = [ahead, *back.values()] if _has_gradient(q, k, v) else [ahead]
     if q.is_cuda and not all(map(tuning.is_tuned, needed)):
         with torch.no_grad():
@@ -106,7 +108,7 @@ def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[in
                 flash_backward(q, k, v, output, lse, torch.ones_like(output), is_causal)
 
     def pairs(work: tuning.Kind) -> int:
-        chosen = tuning.known(work)
+        chosen = tuning.known_tiling(work)
         return computed_pairs(queries, keys, is_causal, chosen.queries, chosen.keys)
 
     backward = (PRODUCTS[which] * pairs(back[which]) for which in tuning.backward_passes(back))

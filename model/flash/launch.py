@@ -14,10 +14,20 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from model.flash import tuning
-from model.flash.arguments import constants, empty_like, precision, programs, rows, with_rows
 from model.flash.availability import check_available
 from model.flash.backward import LOG2_E, Backward, statistics
-from model.flash.tiles import PRODUCTS, TWO_PASSES, Tiling, masked_tiles
+from model.flash.tiles import (
+    PRODUCTS,
+    TWO_PASSES,
+    Tiling,
+    empty_like,
+    kernel_constants,
+    launch_grid,
+    masked_tiles,
+    product_precision,
+    row_strides,
+    with_adjacent_channels,
+)
 from model.flops import visible_pairs
 
 
@@ -25,12 +35,12 @@ from model.flops import visible_pairs
 def flash_forward(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[Tensor, Tensor]:
     """Return the output, of q's layout, and the log-sum-exp ``(batch, heads, queries)``."""
     check_available(q.device)
-    q, k, v = with_rows(q), with_rows(k), with_rows(v)
+    q, k, v = with_adjacent_channels(q), with_adjacent_channels(k), with_adjacent_channels(v)
     output = empty_like(q)
     lse = torch.empty(q.shape[:-1], dtype=torch.float32, device=q.device)
     if not q.numel():
         return output, lse
-    work = tuning.kind("forward", q, k.shape[-2], is_causal, precision(q.dtype))
+    work = tuning.kind("forward", q, k.shape[-2], is_causal, product_precision(q.dtype))
 
     def run(chosen: Tiling) -> None:
         run_forward(q, k, v, output, lse, is_causal, chosen)
@@ -47,17 +57,27 @@ def run_forward(
     from model.flash.triton_forward import flash_forward_kernel
 
     keys, scale = k.shape[-2], LOG2_E / math.sqrt(q.shape[-1])
-    flash_forward_kernel[programs(q, q.shape[-2], chosen.queries)](
-        *(q, k, v, output, lse, *rows(q), *rows(k), *rows(v), *rows(output)),
+    flash_forward_kernel[launch_grid(q, q.shape[-2], chosen.queries)](
+        *(
+            q,
+            k,
+            v,
+            output,
+            lse,
+            *row_strides(q),
+            *row_strides(k),
+            *row_strides(v),
+            *row_strides(output),
+        ),
         *(q.shape[1], q.shape[-2], keys, scale),
         MASKED_TILES=masked_tiles(chosen, is_causal),
-        **constants(q, keys, is_causal, chosen),
+        **kernel_constants(q, keys, is_causal, chosen),
     )
 
 
 @flash_forward.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[Tensor, Tensor]:
-    return empty_like(with_rows(q)), q.new_empty(q.shape[:-1], dtype=torch.float32)
+    return empty_like(with_adjacent_channels(q)), q.new_empty(q.shape[:-1], dtype=torch.float32)
 
 
 @register_flop_formula(torch.ops.spanlight.flash_forward)
@@ -76,8 +96,12 @@ def flash_backward(
     from run to run: with ``torch.use_deterministic_algorithms(True)`` there are always two.
     """
     check_available(q.device)
-    q, k, v = with_rows(q), with_rows(k), with_rows(v)
-    output, gradient, lse = with_rows(output), with_rows(gradient), lse.contiguous()
+    q, k, v = with_adjacent_channels(q), with_adjacent_channels(k), with_adjacent_channels(v)
+    output, gradient, lse = (
+        with_adjacent_channels(output),
+        with_adjacent_channels(gradient),
+        lse.contiguous(),
+    )
     dq, dk, dv = empty_like(q), empty_like(k), empty_like(v)
     if not q.numel():
         return dq, dk.zero_(), dv.zero_()
@@ -85,7 +109,7 @@ def flash_backward(
         known = statistics(output, gradient, lse)
         work = Backward(q, k, v, gradient, dq, dk, dv, known, is_causal)
         runs = work.runs()
-        for which, chosen in tuning.backward(work.kinds(), runs):
+        for which, chosen in tuning.backward_tilings(work.kinds(), runs):
             runs[which](chosen)
     return dq, dk, dv
 
@@ -94,7 +118,7 @@ def flash_backward(
 def _(
     q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, gradient: Tensor, is_causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dq, dk, dv = (empty_like(with_rows(tensor)) for tensor in (q, k, v))
+    dq, dk, dv = (empty_like(with_adjacent_channels(tensor)) for tensor in (q, k, v))
     return dq, dk, dv
 
 

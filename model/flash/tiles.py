@@ -1,8 +1,16 @@
-"""The tiles that attention is cut into: which there are to choose from, and which are computed."""
+"""The tiles that attention is cut into: which there are to choose from, and which are computed.
+
+Also what the Triton kernels are called with: strides, layouts, constants, grids.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor
+
+from model.flash.availability import is_interpreted
 
 Pass = Literal["forward", "dq", "dkdv", "one_pass"]
 """What has tiles: the forward pass, the two of the backward pass, and the backward pass in one."""
@@ -110,10 +118,10 @@ HALF: Final[dict[tuple[Pass, int], tuple[Tiling, ...]]] = {
 }
 """For bf16 and fp16, by pass and by the width up to which they are meant; the first is a guess.
 
-Each was compiled for an H100 (`tests/test_flash_compiled.py`) by Triton 3.6.0 and 3.7.1: none keeps
-its sums in local memory, in none are the tensor cores' instructions serialised. The last of each
-fits smaller GPUs. In one pass a tile of 64 x 128, width 64, takes 1280 cycles of the tensor cores
-and some 360 instructions a thread, in two 1792 and some 550: so much is known without a GPU.
+Each was compiled for an H100 (`tests.model.flash.test_compiled`) by Triton 3.6.0 and 3.7.1: none
+keeps its sums in local memory, in none are the tensor cores' instructions serialised. The last of
+each fits smaller GPUs. In one pass a tile of 64 x 128, width 64, takes 1280 cycles of the tensor
+cores and some 360 instructions a thread, in two 1792 and some 550: so much is known without a GPU.
 """
 
 IEEE: Final[dict[Pass, tuple[Tiling, ...]]] = {
@@ -171,7 +179,7 @@ def masked_tiles(chosen: Tiling, is_causal: bool) -> int:
 
 
 def length_class(length: int) -> int:
-    """Return what a tuned tiling is kept under: lengths of one class share it.
+    """Return the class of a length: lengths of one class share a tuned tiling.
 
     >>> [length_class(n) for n in (100, 512, 513, 2048, 16384, 65536)]
     [512, 512, 2048, 2048, 8193, 8193]
@@ -201,3 +209,53 @@ def computed_pairs(
         seen = -(-after // tile_keys) * tile_keys
         pairs += (after - first) * min(seen, keys)
     return pairs
+
+
+def product_precision(dtype: torch.dtype) -> str:
+    """Return how Triton multiplies: TF32 for fp32 only where torch is allowed it too."""
+    if dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
+        return "ieee"
+    return "tf32"
+
+
+def row_strides(tensor: Tensor) -> tuple[int, int, int]:
+    """Return the strides of batch, head and row."""
+    batch, head, row, _ = tensor.stride()
+    return batch, head, row
+
+
+def with_adjacent_channels(tensor: Tensor) -> Tensor:
+    """Return the tensor, copied where its channels do not lie side by side."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
+def empty_like(tensor: Tensor) -> Tensor:
+    """Return a tensor to be filled, of the same layout, its channels side by side in any case."""
+    made = torch.empty_like(tensor)
+    if made.stride(-1) == 1:
+        return made
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+def kernel_constants(q: Tensor, keys: int, is_causal: bool, chosen: Tiling) -> dict[str, Any]:
+    """Return the constants that a kernel with tiles is compiled for."""
+    limit = {"maxnreg": chosen.registers} if chosen.registers and torch.version.hip is None else {}
+    return {
+        "TILE_Q": chosen.queries,
+        "TILE_K": chosen.keys,
+        "WIDTH": q.shape[-1],
+        "BLOCK": padded(q.shape[-1]),
+        "CAUSAL": is_causal,
+        "SHORT_Q": bool(q.shape[-2] % chosen.queries),
+        "SHORT_K": bool(keys % chosen.keys),
+        "PRECISION": product_precision(q.dtype),
+        "UPCAST": is_interpreted() and q.dtype == torch.bfloat16,
+        "num_warps": chosen.warps,
+        "num_stages": chosen.stages,
+        **limit,
+    }
+
+
+def launch_grid(q: Tensor, length: int, tile: int) -> tuple[int]:
+    """Return the grid: a program for each tile of each head, the tiles of a head side by side."""
+    return (-(-length // tile) * q.shape[0] * q.shape[1],)

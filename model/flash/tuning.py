@@ -37,7 +37,7 @@ MOST_CANDIDATES: Final = 5
 
 
 class Kind(NamedTuple):
-    """What a tiling is kept under."""
+    """A kind of work, under which a tiling is kept."""
 
     which: Pass
     device: str
@@ -57,7 +57,7 @@ class NoTiling(RuntimeError):
 
 
 class Choice(NamedTuple):
-    """What was chosen for a kind of work, and on what grounds.
+    """The tiling chosen for a kind of work, and on what grounds.
 
     Attributes:
         tiling: the fastest.
@@ -91,7 +91,7 @@ def kind(which: Pass, q: torch.Tensor, keys: int, is_causal: bool, precision: st
     return Kind(which, device, q.dtype, padded(q.shape[-1]), length, is_causal, precision)
 
 
-def known(work: Kind) -> Tiling:
+def known_tiling(work: Kind) -> Tiling:
     """Return the tiling this kind of work gets, or would get were nothing timed."""
     if is_interpreted():
         return INTERPRETED
@@ -118,10 +118,10 @@ def tiling(work: Kind, run: Callable[[Tiling], object]) -> Tiling:
         NoTiling: the GPU takes none of them.
     """
     _tune(work, run)
-    return known(work)
+    return known_tiling(work)
 
 
-def backward(
+def backward_tilings(
     works: Mapping[Pass, Kind], runs: Mapping[Pass, Callable[[Tiling], object]]
 ) -> list[tuple[Pass, Tiling]]:
     """Return the passes of the backward pass and their tilings; the first time, all are timed.
@@ -140,7 +140,7 @@ def backward(
             if which not in ONE_PASS:
                 raise
             _tuned[works[which]] = Choice(_candidates(works[which])[0], math.inf, 0, 0.0)
-    return [(which, known(works[which])) for which in backward_passes(works)]
+    return [(which, known_tiling(works[which])) for which in backward_passes(works)]
 
 
 def backward_passes(works: Mapping[Pass, Kind]) -> tuple[Pass, ...]:
@@ -155,8 +155,8 @@ def backward_passes(works: Mapping[Pass, Kind]) -> tuple[Pass, ...]:
     return ONE_PASS if one < sum(two) else TWO_PASSES
 
 
-def described(works: Container[Kind] | None = None) -> list[dict[str, Any]]:
-    """Return what was chosen in this process, for a run's notes.
+def described_choices(works: Container[Kind] | None = None) -> list[dict[str, Any]]:
+    """Return the tilings chosen in this process, for a run's notes.
 
     Args:
         works: only of these.

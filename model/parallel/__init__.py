@@ -4,9 +4,8 @@ Made on torch.distributed: gloo between CPUs, NCCL between GPUs.
 """
 
 from model.parallel.data_parallel import STRATEGIES, DataParallel
-from model.parallel.errors import ParallelError
 from model.parallel.fully_sharded import FullyShardedDataParallel
-from model.parallel.group import process_group
+from model.parallel.group import ParallelError, process_group
 from model.parallel.sharded_optimizer import ShardedOptimizer
 
 __all__ = [

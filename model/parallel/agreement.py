@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from model.parallel.collectives import Group, broadcast
-from model.parallel.errors import ParallelError
+from model.parallel.group import ParallelError
 
 Line = tuple[str, str]
 """A thing the ranks must agree on, and what it is here."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.parallel.errors import ParallelError
+from model.parallel.group import ParallelError
 
 MEGABYTE = 10**6
 
@@ -25,7 +25,7 @@ class Bucket:
 
     @property
     def size_bytes(self) -> int:
-        """Of all gradients."""
+        """Bytes of all gradients."""
         return sum(size_bytes(parameter) for _, parameter in self.members)
 
     def collect(self) -> Tensor:

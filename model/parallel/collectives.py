@@ -37,7 +37,7 @@ class Observer(Protocol):
         """Note that what comes next needs the result of a collective."""
 
     def waited(self) -> None:
-        """Note that it is there (on a GPU: will be, before what is launched from now on)."""
+        """Note that the result is there (on a GPU: before what is launched from now on)."""
 
 
 _observer: Observer | None = None

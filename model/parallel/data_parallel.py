@@ -113,7 +113,7 @@ class DataParallel(nn.Module):
 
     @property
     def bucket_sizes_bytes(self) -> list[int]:
-        """What each all-reduce takes, in the order they are launched."""
+        """Bytes of each all-reduce, in the order they are launched."""
         return self._reducer.sizes_bytes
 
 

@@ -1,4 +1,4 @@
-"""Join the ranks of a run, as torchrun or `profiling.ranks` has started them.
+"""Join the ranks of a run, as torchrun or `profiling.processes.ranks` has started them.
 
 torchrun --nproc-per-node 2 train.py
 
@@ -15,13 +15,15 @@ from typing import Final
 import torch
 import torch.distributed as dist
 
-from model.parallel.errors import ParallelError
-
 BACKENDS: Final = ("gloo", "nccl")
 VARIABLES: Final = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What tells a process which rank it is and where the others are."""
 
 TIMEOUT_S: Final = 600.0
+
+
+class ParallelError(RuntimeError):
+    """The ranks cannot train together: what is wrong, and what to do."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model.parallel import buckets
 from model.parallel.collectives import Group, Pending, all_reduce
-from model.parallel.errors import ParallelError
+from model.parallel.group import ParallelError
 
 
 class Reducer:
@@ -54,7 +54,7 @@ class Reducer:
 
     @property
     def sizes_bytes(self) -> list[int]:
-        """Of each bucket, in the order they are launched."""
+        """Bytes of each bucket, in the order they are launched."""
         return [bucket.size_bytes for bucket in self._buckets]
 
     def finish(self) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from model.parallel import agreement
 from model.parallel.collectives import Group, broadcast
-from model.parallel.errors import ParallelError
+from model.parallel.group import ParallelError
 
 
 def assign(counts: Sequence[int], loads: list[int]) -> list[int]:

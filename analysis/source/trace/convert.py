@@ -20,13 +20,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.show.errors import one_line
 from analysis.show.interrupts import Interruptible
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows
 from analysis.source.trace.events import Staging
 from analysis.source.trace.report import write_report
 from analysis.source.trace.source import Progress, TraceError, TraceSource
-from profiling.errors import one_line
 
 __all__ = ["TraceError", "TraceSummary", "convert", "main"]
 

@@ -33,7 +33,9 @@ def python(folder: Path, *words: str, **modules: str) -> subprocess.CompletedPro
 
 
 def test_all_commands_are_looked_at() -> None:
-    assert {"analysis", "analysis.kernels", "profiling.launch", "profiling.rank"} <= {*ENTRY_POINTS}
+    assert {"analysis", "analysis.kernels", "profiling.launch", "profiling.processes.rank"} <= {
+        *ENTRY_POINTS
+    }
 
 
 @pytest.mark.parametrize("module", ENTRY_POINTS)
@@ -51,7 +53,7 @@ def test_an_interruption_that_a_module_would_swallow_ends_the_command_too(tmp_pa
     assert (done.returncode, done.stderr) == (130, LINE)
 
 
-@pytest.mark.parametrize("package", ["analysis.kernels", "profiling.launch"])
+@pytest.mark.parametrize("package", ["analysis.kernels", "profiling.launch.__main__"])
 def test_for_a_program_that_imports_us_it_stays_keyboard_interrupt(
     package: str, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from profiling.processes import child_environment
+from profiling.processes.starting import child_environment
 from tests.made.tools.shared import ROOT as ROOT
 
 TINY = ("--size", "tiny", "--batch", "2", "--context", "16", "--steps", "2", "--device", "cpu")

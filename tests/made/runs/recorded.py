@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from profiling.stack import stack
+from profiling.spans.backward import open_range_stack
 
 
 @dataclass
@@ -72,6 +72,6 @@ class Operators(TorchDispatchMode):
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
-        innermost = stack()[-1].name if stack() else ""
+        innermost = open_range_stack()[-1].name if open_range_stack() else ""
         self.calls.append((innermost, func.overloadpacket.__name__))
         return func(*args, **(kwargs or {}))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from profiling import importer
-from profiling.nsys import Nsys
+from profiling.recorders import importer
+from profiling.recorders.nsys import Nsys
 from tests.made.runs.launched import find_nsys
 
 LEFT_OUT = ("libcupti", "libnvperf", "CollectX")

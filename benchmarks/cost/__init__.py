@@ -1,0 +1,1 @@
+"""What spans and timing cost the code that they measure."""

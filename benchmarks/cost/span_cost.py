@@ -1,0 +1,294 @@
+"""What a span costs: off, into NVTX, into the PyTorch profiler; and the model with none recording.
+
+    python -m benchmarks.cost.span_cost
+    python -m benchmarks.cost.span_cost --seconds 60 --json spans.json
+    python -m benchmarks.cost.span_cost --device cuda --sizes small --batch 4 --context 512
+
+The model with spans that nobody records runs against the same model with its spans taken out of
+the source, on the same weights, on one thread of the CPU or on a GPU with a synchronize after every
+pass: forward only, no gradients. The two take turns; the ratio is of each turn's pair. `control` is
+the model with spans against itself: what noise alone looks like. `expected` is what the spans of
+one pass cost when timed by themselves, in a loop that keeps all of it in the processor's caches: a
+lower bound. In brackets: of spans the least and the most of the repeats, of ratios the interval
+that holds the true median in 95 % of cases. A missed goal is no failure: the exit status stays 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import timeit
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import nvtx
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from benchmarks.conditions import RESULTS, conditions, conditions_text
+from benchmarks.cost.spanless import spanless
+from benchmarks.samples import (
+    Goal,
+    Sample,
+    SideTimes,
+    TimedSide,
+    interleaved,
+    median_and_interval,
+    median_and_range,
+    ratios,
+)
+from benchmarks.text import BenchmarkError, aligned, writable, write
+from model import SIZES, TransformerLM, flops
+from profiling.common.cli import count
+from profiling.common.errors import LaunchError, UsageError
+from profiling.common.machine import choose_device, device_name
+from profiling.common.timing import synchronize
+from profiling.spans import recording, span
+from profiling.spans.backends import NvtxRecorder, Recorder, TorchRecorder
+
+DEFAULT: Final = RESULTS / "span_cost.json"
+BATCH: Final = 1
+CONTEXT: Final = 64
+NAME: Final = "softmax"
+
+AS_IN_MODEL: Final = "span off, as the model writes it"
+WITHIN: Final = Goal("<= 1 %", 1.01)
+BLOCK_S: Final = 0.005
+"""How long one side runs before the other has its turn, at least one pass: what disturbs the
+machine for longer then disturbs both."""
+
+FEWEST: Final = 20
+"""Turns, however long a pass takes."""
+
+SPAN_REPEATS: Final = 20
+SPAN_LOOPS: Final = 20_000
+RECORDED_LOOPS: Final = 2_000
+"""Fewer, as the profiler keeps every event."""
+
+
+def bare_span() -> None:
+    """Open and close a span."""
+    with span(NAME):
+        pass
+
+
+def model_span(result: torch.Tensor) -> None:
+    """Do what a part of the model does besides its work."""
+    with span(NAME, cost=lambda: flops.softmax(64, 4)) as mark:
+        mark.output(result)
+
+
+def nothing() -> None:
+    """Do what `bare_span` does besides its span."""
+
+
+def new_annotation() -> None:
+    """Open an NVTX range the way the package's README does."""
+    with nvtx.annotate(NAME):
+        pass
+
+
+def torch_range() -> None:
+    """Open a range of the PyTorch profiler by itself."""
+    with record_function(NAME):
+        pass
+
+
+def repeated(work: Callable[[], None], repeats: int, loops: int) -> list[float]:
+    """Return the nanoseconds of one call, less those of calling nothing, for each repeat."""
+    found = []
+    for _ in range(repeats):
+        empty = timeit.timeit(nothing, number=loops)
+        found.append((timeit.timeit(work, number=loops) - empty) / loops * 1e9)
+    return found
+
+
+@contextmanager
+def listening(recorder: Recorder | None, profiled: bool) -> Iterator[None]:
+    """Turn on a recorder, and the PyTorch profiler, or neither."""
+    with recording(recorder):
+        if not profiled:
+            yield
+            return
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes its own log to stderr
+        with profile(activities=[ProfilerActivity.CPU]):
+            yield
+
+
+def span_times(repeats: int) -> SideTimes:
+    """Return the nanoseconds of one span of each kind, for each repeat."""
+    result = torch.zeros(1)
+
+    def part() -> None:
+        model_span(result)
+
+    kinds: list[tuple[str, Callable[[], None], Recorder | None, bool]] = [
+        ("span off", bare_span, None, False),
+        (AS_IN_MODEL, part, None, False),
+        ("span into NVTX, as the model writes it", part, NvtxRecorder(), False),
+        ("nvtx.annotate alone, made anew", new_annotation, None, False),
+        ("span into record_function, not profiled", part, TorchRecorder(), False),
+        ("span into record_function, profiled", part, TorchRecorder(), True),
+        ("record_function alone, profiled", torch_range, None, True),
+    ]
+    found: SideTimes = {}
+    for name, work, recorder, profiled in kinds:
+        with listening(recorder, profiled):
+            repeated(work, 1, RECORDED_LOOPS)
+            found[name] = repeated(work, repeats, RECORDED_LOOPS if profiled else SPAN_LOOPS)
+    return found
+
+
+def seconds(module: nn.Module, tokens: torch.Tensor, passes: int) -> float:
+    """Return how long ``passes`` forward passes take, one after the other has ended."""
+    device = str(tokens.device)
+    began = time.perf_counter()
+    for _ in range(passes):
+        module(tokens)
+        synchronize(device)
+    return time.perf_counter() - began
+
+
+def passes_timer(module: nn.Module, tokens: torch.Tensor) -> TimedSide:
+    """Return a function that runs forward passes, and returns the seconds of one."""
+    return lambda passes: seconds(module, tokens, passes) / passes
+
+
+def spans_of(module: nn.Module, tokens: torch.Tensor) -> int:
+    """Return how many spans one forward pass opens."""
+    recorder = NvtxRecorder()
+    with recording(recorder):
+        module(tokens)
+    return sum(recorder.pushed().values())
+
+
+def model_times(
+    size: str, budget_s: float, shape: tuple[int, int] = (BATCH, CONTEXT), device: str = "cpu"
+) -> tuple[SideTimes, int]:
+    """Return the seconds of a forward pass of each side in each turn, and the spans in one.
+
+    Args:
+        size: of the table of sizes.
+        budget_s: for all turns together.
+        shape: ``(batch, context)``.
+        device: where it runs.
+    """
+    config = SIZES[size]
+    with torch.device(device):
+        twin = TransformerLM(config)
+        tokens = torch.randint(0, config.vocab_size, shape)
+        sides: dict[str, nn.Module] = {
+            "with": twin,
+            "without": spanless(twin, config),
+            "with again": twin,
+        }
+    with torch.no_grad(), recording(None):
+        passing = {name: passes_timer(module, tokens) for name, module in sides.items()}
+        found = interleaved(passing, budget_s, block_s=BLOCK_S, fewest=FEWEST)
+        return found, spans_of(twin, tokens)
+
+
+def span_table(found: SideTimes) -> str:
+    """Return a line for each kind of span."""
+    rows = []
+    for name, times_ns in found.items():
+        sample = median_and_range(times_ns)
+        rows.append([name, f"{sample.middle:.0f}", f"{sample.low:.0f}", f"{sample.high:.0f}"])
+    return aligned(["one span, ns", "median", "least", "most"], rows)
+
+
+def model_row(size: str, found: SideTimes, spans: int, span_ns: float) -> list[str]:
+    """Return the line of a model: its times, the ratio, the goal, and what to hold it against."""
+    ratio = median_and_interval(ratios(found["with"], found["without"]))
+    control = median_and_interval(ratios(found["with again"], found["with"]))
+    expected = spans * span_ns / (median_and_range(found["without"]).middle * 1e9)
+    return [
+        size,
+        *(f"{median_and_range(found[side]).middle * 1e3:.3f} ms" for side in ("with", "without")),
+        overhead_text(ratio),
+        WITHIN.words,
+        WITHIN.verdict(ratio),
+        overhead_text(control),
+        f"{spans} spans, {expected:+.2%}",
+    ]
+
+
+def overhead_text(ratio: Sample) -> str:
+    """Return a ratio near 1 as what comes on top.
+
+    >>> overhead_text(Sample(1.004, 0.999, 1.01, 9))
+    '+0.40 % (-0.10 to +1.00)'
+    """
+    above = (ratio.middle - 1, ratio.low - 1, ratio.high - 1)
+    return "{:+.2f} % ({:+.2f} to {:+.2f})".format(*(100 * part for part in above))
+
+
+MODEL_HEADER: Final = (
+    "forward",
+    "with spans off",
+    "without spans",
+    "on top",
+    "goal",
+    "verdict",
+    "control",
+    "expected",
+)
+
+
+def made_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cost.span_cost",
+        description=(__doc__ or "").strip().replace("%", "%%"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--sizes", default="tiny,small", help="models (default %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="for each model (default %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default cpu)")
+    parser.add_argument("--batch", type=count, default=BATCH, help="(default %(default)s)")
+    parser.add_argument("--context", type=count, default=CONTEXT, help="(default %(default)s)")
+    parser.add_argument("--json", type=Path, default=DEFAULT, metavar="FILE", help="the data")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the tables, write the data; see the module's docstring."""
+    parser = made_parser()
+    args = parser.parse_args(argv)
+    sizes = args.sizes.split(",")
+    if args.threads < 1 or not set(sizes) <= set(SIZES):
+        parser.error(f"--threads is 1 or more, and --sizes some of {', '.join(SIZES)}")
+    torch.set_num_threads(args.threads)
+    try:
+        device, path = choose_device(args.device), writable(args.json)
+    except UsageError as error:
+        parser.error(str(error))
+    except (BenchmarkError, LaunchError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    known = conditions("torch", "nvtx") | {"device": device, "device_name": device_name(device)}
+    known |= {"threads": torch.get_num_threads(), "batch": args.batch, "context": args.context}
+    spans = span_times(SPAN_REPEATS)
+    shape = args.batch, args.context
+    models = {size: model_times(size, args.seconds, shape, device) for size in sizes}
+    off_ns = median_and_range(spans[AS_IN_MODEL]).middle
+    rows = [model_row(size, *found, off_ns) for size, found in models.items()]
+    print(
+        "\n".join([*conditions_text(known), "", span_table(spans), "", aligned(MODEL_HEADER, rows)])
+    )
+    data = {size: {"seconds": found, "spans": count} for size, (found, count) in models.items()}
+    lines = [dict(zip(MODEL_HEADER, row, strict=True)) for row in rows]
+    write(path, {"conditions": known, "lines": lines, "span_ns": spans, "forward": data})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""What timing the parts of a step costs the step: marks and a synchronize, against a bare loop.
+
+    python -m benchmarks.cost.timing_cost
+    python -m benchmarks.cost.timing_cost --sizes small --device cuda --seconds 60
+
+A training step (batch 1, context 64) runs bare, and as `profiling.benchmark` times it: a mark
+before, between and after its parts, and one synchronize. The two take turns, in blocks; the ratio
+is of each turn's pair. `control` is the bare loop against itself: what noise alone looks like. On a
+GPU `synchronized` is the bare step with a synchronize after each, and no marks: what is lost when
+launches cannot run ahead, which is the price of a step from an idle device to an idle device. `by
+itself` is the timing of a step whose parts do nothing. In brackets: the interval that holds the
+true median in 95 % of cases. A missed goal is no failure: the exit status stays 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from benchmarks.conditions import RESULTS, conditions, conditions_text
+from benchmarks.cost.span_cost import overhead_text
+from benchmarks.samples import (
+    Goal,
+    SideTimes,
+    interleaved,
+    median_and_interval,
+    median_and_range,
+    ratios,
+)
+from benchmarks.text import BenchmarkError, aligned, writable, write
+from model import SIZES
+from profiling.common.errors import LaunchError, UsageError
+from profiling.common.machine import choose_device, device_name
+from profiling.common.settings import Settings
+from profiling.common.timing import synchronize, time_parts
+from profiling.spans import recording
+from profiling.training.training import Training
+
+DEFAULT: Final = RESULTS / "timing_cost.json"
+BATCH: Final = 1
+CONTEXT: Final = 64
+WITHIN: Final = Goal("<= 1 %", 1.01)
+BLOCK_S: Final = 0.05
+"""How long one side runs before the other has its turn, at least one step."""
+
+FEWEST: Final = 20
+"""Turns, however long a step takes."""
+
+BARE, TIMED, AGAIN, SYNCHRONIZED = "bare", "timed", "bare again", "synchronized"
+EMPTY_REPEATS: Final = 20
+EMPTY_LOOPS: Final = 1000
+
+Loop = Callable[[int], object]
+"""Runs so many steps."""
+
+
+def sides(training: Training) -> dict[str, Loop]:
+    """Return the ways to run steps, by name."""
+    device, parts = training.settings.device, training.parts()
+
+    def bare(steps: int) -> None:
+        for _ in range(steps):
+            training.step()
+
+    def synchronized(steps: int) -> None:
+        for _ in range(steps):
+            training.step()
+            synchronize(device)
+
+    def timed(steps: int) -> None:
+        for _ in range(steps):
+            time_parts(parts, device)
+
+    found: dict[str, Loop] = {BARE: bare, TIMED: timed, AGAIN: bare}
+    return found | ({SYNCHRONIZED: synchronized} if device.startswith("cuda") else {})
+
+
+def seconds(loop: Loop, device: str, steps: int) -> float:
+    """Return how long one of ``steps`` steps takes, from an idle device to an idle device."""
+    synchronize(device)
+    began = time.perf_counter()
+    loop(steps)
+    synchronize(device)
+    return (time.perf_counter() - began) / steps
+
+
+def empty_ns(device: str) -> list[float]:
+    """Return what timing three parts that do nothing takes, in nanoseconds, for each repeat."""
+    parts = dict.fromkeys(("forward", "backward", "optimizer"), _nothing)
+
+    def loop(steps: int) -> None:
+        for _ in range(steps):
+            time_parts(parts, device)
+
+    return [seconds(loop, device, EMPTY_LOOPS) * 1e9 for _ in range(EMPTY_REPEATS)]
+
+
+def _nothing() -> None:
+    """Stand in for a part."""
+
+
+def step_times(size: str, device: str, budget_s: float) -> SideTimes:
+    """Return the seconds of a training step of each side in each turn."""
+    settings = Settings(
+        size=size, config=SIZES[size], batch=BATCH, context=CONTEXT, device=device, mode="train"
+    )
+    with recording(None):
+        loops = {
+            name: partial(seconds, loop, device) for name, loop in sides(Training(settings)).items()
+        }
+        return interleaved(loops, budget_s, block_s=BLOCK_S, fewest=FEWEST)
+
+
+HEADER: Final = (
+    *("step", BARE, TIMED, "on top", "goal", "verdict", "control", "by itself", SYNCHRONIZED),
+)
+
+
+def row(size: str, found: SideTimes, by_itself_ns: Sequence[float]) -> list[str]:
+    """Return the line of a size: its times, the ratio, the goal, and what to hold it against."""
+    ratio = median_and_interval(ratios(found[TIMED], found[BARE]))
+    alone = median_and_range(by_itself_ns).middle
+    share = alone / (median_and_range(found[BARE]).middle * 1e9)
+    waiting = found.get(SYNCHRONIZED)
+    return [
+        size,
+        *(f"{median_and_range(found[side]).middle * 1e3:.3f} ms" for side in (BARE, TIMED)),
+        overhead_text(ratio),
+        WITHIN.words,
+        WITHIN.verdict(ratio),
+        overhead_text(median_and_interval(ratios(found[AGAIN], found[BARE]))),
+        f"{alone / 1e3:.1f} µs, {share:+.2%}",
+        overhead_text(median_and_interval(ratios(waiting, found[BARE]))) if waiting else "no GPU",
+    ]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks.cost.timing_cost",
+        description=(__doc__ or "").strip().replace("%", "%%"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--sizes", default="tiny,small", help="models (default %(default)s)")
+    made.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    made.add_argument(
+        "--seconds", type=float, default=20.0, help="for each model (default %(default)s)"
+    )
+    made.add_argument("--json", type=Path, default=DEFAULT, metavar="FILE", help="the data")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table, write the data; see the module's docstring."""
+    made = parser()
+    args = made.parse_args(argv)
+    sizes = args.sizes.split(",")
+    if not set(sizes) <= set(SIZES) or not args.seconds > 0:
+        made.error(f"--sizes is some of {', '.join(SIZES)}, and --seconds above 0")
+    try:
+        device = choose_device(args.device)
+        path = writable(args.json)
+    except (BenchmarkError, LaunchError, UsageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    known = conditions("torch") | {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+    }
+    alone = empty_ns(device)
+    found = {size: step_times(size, device, args.seconds) for size in sizes}
+    rows = [row(size, times, alone) for size, times in found.items()]
+    print("\n".join([*conditions_text(known), "", aligned(HEADER, rows)]))
+    lines = [dict(zip(HEADER, each, strict=True)) for each in rows]
+    write(path, {"conditions": known, "lines": lines, "by_itself_ns": alone, "seconds": found})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What must be true on a GPU: run there, carried home, judged."""

@@ -1,0 +1,1 @@
+"""The tilings of FlashAttention-2, timed."""

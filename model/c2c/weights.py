@@ -1,0 +1,167 @@
+"""Trained projectors on disk, in the layout that the C2C authors publish theirs in.
+
+A folder holds ``projector_0.pt``, ``projector_1.pt``, …, the weights of one projector each, and
+``projector_config.json``, which says what sharer layer and what projector each receiver layer has:
+``{receiver model: {sharer model: {receiver layer: [[sharer layer, projector], …]}}}``.
+"""
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from model.c2c.fuser import Fuser
+from model.c2c.projector import CacheShape, ProjectorShape
+
+CONFIG_NAME: Final = "projector_config.json"
+
+OURS: Final = {
+    "in": "input",
+    "mlp1.blocks.0.norm": "mlp.norm",
+    "mlp1.blocks.0.w1": "mlp.up",
+    "mlp1.blocks.0.w2": "mlp.down",
+    "scalar_mlp2.blocks.0.norm": "scalar_mlp.norm",
+    "scalar_mlp2.blocks.0.w1": "scalar_mlp.up",
+    "scalar_mlp2.blocks.0.w2": "scalar_mlp.down",
+    "scalar_head": "scalar_head",
+    "proj_out": "feature_out",
+}
+"""What a part of a branch is called in the file, to what it is called here."""
+
+_FEATURE_BLOCK: Final = re.compile(r"proj_mlp2\.blocks\.([0-9]+)\.(norm|w1|w2)")
+_INNER: Final = {"norm": "norm", "w1": "up", "w2": "down"}
+_NOT_WEIGHTS: Final = ("gate_temperature",)
+"""What training leaves in the file besides weights."""
+
+
+def load_fuser(folder: Path, source: CacheShape, target: CacheShape) -> Fuser:
+    """Return the trained projectors of a folder, for models that cache such shapes.
+
+    Raises:
+        ValueError: the folder has no such projectors, or they are of other models.
+        OSError: it cannot be read.
+    """
+    files = sorted(folder.glob("projector_*.pt"), key=_number)
+    if not files:
+        raise ValueError("no projector_0.pt in it; give the folder that holds the projectors")
+    mapping, chosen = _assigned(folder / CONFIG_NAME, len(files), target.layers)
+    weights = [_renamed(_read(file), file.name) for file in files]
+    shape = _shape(weights[0])
+    fuser = Fuser(source, target, shape, mapping)
+    for layer, number in enumerate(chosen):
+        if number >= len(weights):
+            raise ValueError(f"{CONFIG_NAME} names projector {number}, and {len(files)} are there")
+        _fill(fuser, layer, weights[number], files[number].name)
+    return fuser
+
+
+def save_fuser(fuser: Fuser, folder: Path) -> None:
+    """Write projectors to a folder, for `load_fuser` and for the authors' own code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    layers = {}
+    for layer, projector in enumerate(fuser.projectors):
+        state = {_published(name): value for name, value in projector.state_dict().items()}
+        torch.save(state, folder / f"projector_{layer}.pt")
+        layers[str(layer)] = [[fuser.mapping[layer], layer]]
+    (folder / CONFIG_NAME).write_text(json.dumps({"0": {"1": layers}}))
+
+
+def _number(file: Path) -> int:
+    found = re.fullmatch(r"projector_([0-9]+)", file.stem)
+    return int(found[1]) if found else -1
+
+
+def _assigned(config: Path, projectors: int, layers: int) -> tuple[list[int] | None, list[int]]:
+    """Return each receiver layer's sharer layer (None: the default) and projector."""
+    if not config.exists():
+        if projectors != layers:
+            raise ValueError(f"{projectors} projectors in it, and the receiver has {layers} layers")
+        return None, list(range(layers))
+    wrong = f"{CONFIG_NAME} does not assign one sharer layer and projector to each receiver layer"
+    try:
+        ((_, sharers),) = json.loads(config.read_text(encoding="utf-8")).items()
+        ((_, assigned),) = sharers.items()
+        pairs = [assigned[str(layer)][0] for layer in range(layers)]
+        found = [(int(source), int(projector)) for source, projector in pairs]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        raise ValueError(wrong) from None
+    if len(assigned) != layers or any(len(each) != 1 for each in assigned.values()):
+        raise ValueError(f"{wrong}; the receiver has {layers}")
+    return [source for source, _ in found], [projector for _, projector in found]
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        state: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{file.name} holds no weights ({said[:80]})") from None
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{file.name} holds no weights by name")
+    return dict(state)
+
+
+def _renamed(state: dict[str, Tensor], file: str) -> dict[str, Tensor]:
+    named = {}
+    for name, value in state.items():
+        if name in _NOT_WEIGHTS:
+            continue
+        branch, _, part = name.partition("_")
+        ours = _ours(part)
+        if branch not in {"key", "value"} or ours is None:
+            raise ValueError(f"{file} has a weight {name!r}, which no C2C projector has")
+        # A gate may be saved as a number or as a list of one.
+        named[f"{branch}.{ours}"] = value.reshape(()) if ours == "gate_logit" else value
+    return named
+
+
+def _ours(part: str) -> str | None:
+    if part == "gate_logit":
+        return part
+    module, _, kind = part.rpartition(".")
+    if found := _FEATURE_BLOCK.fullmatch(module):
+        return f"feature_mlps.{found[1]}.{_INNER[found[2]]}.{kind}"
+    return f"{OURS[module]}.{kind}" if module in OURS else None
+
+
+def _published(name: str) -> str:
+    branch, _, part = name.partition(".")
+    module, _, kind = part.rpartition(".")
+    if not module:
+        return f"{branch}_{part}"
+    if module.startswith("feature_mlps."):
+        _, number, inner = module.split(".")
+        theirs = next(word for word, ours in _INNER.items() if ours == inner)
+        return f"{branch}_proj_mlp2.blocks.{number}.{theirs}.{kind}"
+    theirs = next(word for word, ours in OURS.items() if ours == module)
+    return f"{branch}_{theirs}.{kind}"
+
+
+def _shape(weights: dict[str, Tensor]) -> ProjectorShape:
+    """Return the hyperparameters that weights of such shapes have."""
+    try:
+        intermediate, hidden = weights["key.mlp.up.weight"].shape
+    except (KeyError, ValueError):
+        raise ValueError("projector_0.pt has no key_mlp1.blocks.0.w1.weight") from None
+    blocks = {name.split(".")[2] for name in weights if name.startswith("key.feature_mlps.")}
+    return ProjectorShape(hidden=hidden, intermediate=intermediate, depth=2 + max(len(blocks), 1))
+
+
+def _fill(fuser: Fuser, layer: int, weights: dict[str, Tensor], file: str) -> None:
+    projector = fuser.projectors[layer]
+    expected = {name: value.shape for name, value in projector.state_dict().items()}
+    for name in sorted(expected.keys() ^ weights.keys()):
+        what = "lacks" if name in expected else "has too many weights:"
+        raise ValueError(f"{file} {what} {_published(name)}")
+    for name, value in weights.items():
+        if value.shape != expected[name]:
+            raise ValueError(
+                f"{file}: {_published(name)} is {tuple(value.shape)}, and these two models want "
+                f"{tuple(expected[name])}; it was trained for other models"
+            )
+    projector.load_state_dict(weights)

@@ -1,0 +1,1 @@
+"""Attention alone, by length and width: PyTorch's implementations and FlashAttention-2."""

@@ -1,0 +1,203 @@
+"""Time attention alone, forward and backward, over widths and lengths, with its memory.
+
+    python -m profiling.attention_benchmark
+    python -m profiling.attention_benchmark --widths 16,64 --lengths 256,1024 --format markdown
+
+One head, causal. Every row runs in a process of its own: warm-up, then as many forward and backward
+passes as --steps says, a synchronize after each; what does not fit reads OOM, and the others go on.
+`memory` is what is held before a backward pass: on a GPU what torch's allocator has given out, on a
+CPU the storages of q, k, v, of the result, and of what autograd keeps, counted by hooks on saved
+tensors. `saved` is what autograd keeps beside q, k and v; beside it the formula's figure: the T x T
+weights of eager attention, the result and one number a row of a fused one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from analysis.show.table import Column, Table
+from profiling.attention.attention_benchmark_run import (
+    COMPILED,
+    DTYPES,
+    IMPLEMENTATIONS,
+    AttentionRow,
+    check,
+)
+from profiling.attention.row_benchmark import Result, check_outputs, measure_rows, write_results
+from profiling.common import result_file
+from profiling.common.cli import (
+    Parser,
+    add_output,
+    comma_separated,
+    command_line,
+    count,
+    count_or_zero,
+    one_of,
+)
+from profiling.common.errors import LaunchError, OutOfMemory
+from profiling.common.machine import choose_device, device_name
+from profiling.common.spread import Spread
+from profiling.memory.tables import DONE, FAILED, OOM
+from profiling.processes import isolated
+
+MODULE: Final = "profiling.attention_benchmark"
+WIDTHS: Final = (16, 32, 64, 128)
+LENGTHS: Final = (256, 1024, 4096, 8192, 16384)
+BATCH: Final = 8
+STEPS: Final = 100
+WARMUP: Final = 10
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    made = Parser(MODULE, __doc__)
+    made.add_argument(
+        "--implementations",
+        type=comma_separated(one_of(*IMPLEMENTATIONS)),
+        metavar="I,I",
+        default=("eager", COMPILED),
+        help=f"of {', '.join(IMPLEMENTATIONS)} (default: eager,{COMPILED})",
+    )
+    for name, default, what in (
+        ("widths", WIDTHS, "of the head"),
+        ("lengths", LENGTHS, "positions"),
+    ):
+        said = ",".join(map(str, default))
+        made.add_argument(
+            f"--{name}",
+            type=comma_separated(count),
+            metavar="N,N",
+            default=default,
+            help=f"{what} (default: {said})",
+        )
+    made.add_argument("--batch", type=count, metavar="N", default=BATCH, help="(default: 8)")
+    made.add_argument(
+        "--steps", type=count, metavar="N", default=STEPS, help="timed (default: 100)"
+    )
+    made.add_argument(
+        "--warmup", type=count_or_zero, metavar="N", default=WARMUP, help="(default: 10)"
+    )
+    made.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="(default: float32)")
+    made.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add_output(made)
+    made.add_argument("--json", type=Path, metavar="FILE", help="every raw time, and the machine")
+    made.add_argument("--pictures", type=Path, metavar="DIR", help="times and memory by length")
+    made.add_argument(
+        "--limit",
+        type=count,
+        metavar="MIB",
+        help="memory a row may take beyond its start, on a CPU (default: what is free)",
+    )
+    return made
+
+
+def rows(arguments: argparse.Namespace, device: str) -> list[AttentionRow]:
+    """Return the benchmark's rows that the arguments ask for, in order."""
+    return [
+        AttentionRow(
+            implementation=implementation,
+            width=width,
+            length=length,
+            batch=arguments.batch,
+            dtype=arguments.dtype,
+            device=device,
+            steps=arguments.steps,
+            warmup=arguments.warmup,
+        )
+        for implementation in arguments.implementations
+        for width in arguments.widths
+        for length in arguments.lengths
+    ]
+
+
+def measure_row(row: AttentionRow, limit_bytes: int | None) -> Result:
+    """Measure one attention in a process of its own; a failure becomes a result too."""
+    what = f"{row.implementation}, width {row.width}, length {row.length}"
+    try:
+        check(row)
+        found = isolated.run(
+            "profiling.attention.attention_benchmark_run", asdict(row), limit_bytes=limit_bytes
+        )
+        return {**found, "outcome": DONE}
+    except OutOfMemory as error:
+        failure = {"outcome": OOM, "message": f"{what}: {error}"}
+    except LaunchError as error:
+        failure = {"outcome": FAILED, "message": f"{what}: {error}"}
+    return {**asdict(row), **failure}
+
+
+def table(results: Sequence[Result], device: str) -> Table:
+    """Return the benchmark's table, a row for each result.
+
+    Returns:
+        ``implementation, width, length, batch, dtype``; ``forward_mean_ns, forward_std_ns``;
+        ``memory_bytes`` before a backward pass; ``saved_bytes, computed_bytes``;
+        ``backward_mean_ns, backward_std_ns``; ``outcome``. What is missing is NaN.
+    """
+    made = [_cells(result) for result in results]
+    columns: dict[str, Column] = {}
+    for name in made[0] if made else ():
+        cells = [row[name] for row in made]
+        columns[name] = cells if isinstance(cells[0], str) else np.array(cells, object)
+    common = {key: made[0][key] for key in ("batch", "dtype")} if made else {}
+    said = ", ".join(f"{key} {value}" for key, value in common.items())
+    steps = results[0]["steps"] if results else 0
+    return Table(
+        "attention_benchmark",
+        columns,
+        heading=f"Attention on {device_name(device)}: {said}, one head, {steps} passes each",
+        hidden=tuple(common),
+        droppable=("backward_std_ns", "forward_std_ns"),
+    )
+
+
+def _cells(result: Result) -> dict[str, Any]:
+    times: dict[str, float] = {}
+    for part in ("forward", "backward"):
+        spread = Spread.of_values(result[f"{part}_ns"]) if f"{part}_ns" in result else None
+        times[f"{part}_mean_ns"] = spread.mean if spread else math.nan
+        times[f"{part}_std_ns"] = spread.std if spread else math.nan
+    bytes_of = {
+        name: math.nan if result.get(name) is None else result[name]
+        for name in ("memory_bytes", "saved_bytes", "computed_bytes")
+    }
+    given = ("implementation", "width", "length", "batch", "dtype")
+    order = ("forward_mean_ns", "forward_std_ns", *bytes_of, "backward_mean_ns", "backward_std_ns")
+    cells = {**times, **bytes_of}
+    return (
+        {name: result[name] for name in given}
+        | {name: cells[name] for name in order}
+        | {"outcome": result["outcome"]}
+    )
+
+
+def _draw(results: Sequence[Result], to: Path) -> list[Path]:
+    from profiling.attention.pictures import draw_attention_benchmark  # here: for matplotlib
+
+    return draw_attention_benchmark(results, to)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return exit status 1 where a row failed, but not out of memory."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(given)
+    device = choose_device(arguments.device)
+    check_outputs(arguments)
+    every = rows(arguments, device)
+    about = result_file.header("attention_benchmark", command_line(MODULE, given), device)
+    print(f"timing {len(every)} rows on {device}", file=sys.stderr)
+    limit = arguments.limit * 2**20 if arguments.limit else None
+
+    def finish(results: Sequence[Result]) -> None:
+        write_results(results, table(results, device), arguments, about, _draw)
+
+    results = measure_rows(every, lambda row: measure_row(row, limit), finish)
+    return 1 if any(result["outcome"] == FAILED for result in results) else 0

@@ -1,0 +1,123 @@
+"""What is the matter with some step times: a slow first one, outliers, a drift.
+
+Outliers are judged by the modified z-score of B. Iglewicz and D. Hoaglin, "How to Detect and Handle
+Outliers" (1993): the distance from the median in medians of such distances, 3.5 of them (scaled to
+be standard deviations of a normal distribution). A drift is judged by the test of H. Mann
+(1945) and M. Kendall: whether later steps are longer, or shorter, more often than chance would have
+it; how far it goes is told by the median slope of all pairs (P. Sen, 1968).
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Final
+
+from analysis.show.render import duration, percent
+
+FEW: Final = 5
+"""Below so many steps the spread itself is hardly known."""
+
+FEWEST_FOR_DRIFT: Final = 8
+OUTLIER_Z: Final = 3.5
+NORMAL: Final = 0.6745
+"""The median distance from the median, in standard deviations of a normal distribution."""
+
+NORMAL_MEAN: Final = 0.7979
+"""The mean of such distances, likewise; it stands in where the median is 0."""
+
+MOST: Final = 300
+"""How many times are compared pair by pair."""
+
+SLOW: Final = 1.5
+"""How much longer than all others the first of a few steps is, to be called slow."""
+
+DRIFT_Z: Final = 2.576
+"""Chance alone drifts as clearly once in a hundred runs."""
+
+NEGLIGIBLE: Final = 0.01
+"""A drift, or an outlier, of less than that share of the median is not worth a word."""
+
+
+def outliers(times_ns: Sequence[int]) -> list[int]:
+    """Return the positions of outliers among the times of steps.
+
+    >>> outliers([100, 101, 99, 100, 250, 101, 99])
+    [4]
+    """
+    middle = statistics.median(times_ns)
+    distances = [abs(time - middle) for time in times_ns]
+    scale = statistics.median(distances) / NORMAL or statistics.fmean(distances) / NORMAL_MEAN
+    beyond = max(OUTLIER_Z * scale, NEGLIGIBLE * middle)
+    return [place for place, distance in enumerate(distances) if distance > beyond]
+
+
+def thinned(times_ns: Sequence[int]) -> Sequence[int]:
+    """Return no more than `MOST` times: themselves, or medians of as many in a row.
+
+    >>> len(thinned(range(1001)))
+    251
+    """
+    block = -(-len(times_ns) // MOST)
+    if block == 1:
+        return times_ns
+    starts = range(0, len(times_ns), block)
+    return [statistics.median_low(times_ns[start : start + block]) for start in starts]
+
+
+def drift(times_ns: Sequence[int]) -> float:
+    """Return by how much of the median the last step is longer than the first, by the trend.
+
+    0.0 where chance could make the trend, where it is negligible, or where steps are few.
+
+    >>> round(drift(range(100, 120)), 2)
+    0.17
+    """
+    if len(times_ns) < FEWEST_FOR_DRIFT:
+        return 0.0
+    times_ns = thinned(times_ns)
+    count = len(times_ns)
+    pairs = [
+        ((later - earlier) / (j - i), (later > earlier) - (later < earlier))
+        for (i, earlier), (j, later) in combinations(enumerate(times_ns), 2)
+    ]
+    score = sum(sign for _, sign in pairs)
+    # Its variance where no two are equal; equal ones make it less, and the test stricter.
+    deviation = math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    if (abs(score) - 1) / deviation < DRIFT_Z:
+        return 0.0
+    middle = statistics.median(times_ns)
+    change = statistics.median(slope for slope, _ in pairs) * (count - 1) / middle
+    return change if abs(change) > NEGLIGIBLE else 0.0
+
+
+def slow_first(times_ns: Sequence[int]) -> bool:
+    """Return whether the first of a few steps is longer than all others by half."""
+    return times_ns[0] > SLOW * max(times_ns[1:])
+
+
+def steadiness_warnings(times_ns: Sequence[int]) -> list[str]:
+    """Return warnings of unsteady step times, one line each; none where they are steady."""
+    count, said = len(times_ns), []
+    if count < FEW:
+        steps = "1 step" if count == 1 else f"{count} steps"
+        said.append(f"only {steps}, so the spread is hardly known; time 10 or more")
+    odd = outliers(times_ns) if count >= FEW else []
+    middle = statistics.median(times_ns)
+    if times_ns[0] > middle and (0 in odd or (1 < count < FEW and slow_first(times_ns))):
+        times = f"{duration(times_ns[0])} against {duration(middle)}"
+        said.append(f"the first step is slow ({times}); warm up more")
+    if others := [place for place in odd if place or times_ns[0] < middle]:
+        which = ", ".join(str(place + 1) for place in others[:5])
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        said.append(
+            f"{len(others)} of {count} steps are outliers (step {which}{more}); something else ran "
+            "meanwhile, or the clock changed: repeat it"
+        )
+    if change := drift(times_ns):
+        word = "longer" if change > 0 else "shorter"
+        said.append(
+            f"steps get {word} as the run goes on, {percent(abs(change))} in all; clocks, "
+            "temperature or neighbours changed: repeat it, or warm up more"
+        )
+    return said

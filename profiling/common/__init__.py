@@ -1,0 +1,1 @@
+"""What the commands share: options, settings, the machine, timing, results."""

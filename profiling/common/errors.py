@@ -1,0 +1,13 @@
+"""What a user can put right, said in one line."""
+
+
+class LaunchError(Exception):
+    """The run cannot be made or kept: what is wrong, and what to do (exit status 1)."""
+
+
+class UsageError(Exception):
+    """The command asks for something that does not exist (exit status 2)."""
+
+
+class OutOfMemory(LaunchError):
+    """The run wanted more memory than there is, on the device or in the machine."""

@@ -1,0 +1,138 @@
+"""The machine a run is made on: its device, memory, and the versions of what ran."""
+
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import psutil
+import torch
+
+from analysis.show.render import plural
+from profiling.common.errors import LaunchError, UsageError
+
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+def choose_device(asked: str | None) -> str:
+    """Return ``cuda`` or ``cpu``: what was asked for, or the best there is.
+
+    Raises:
+        UsageError: no device is called so.
+        LaunchError: CUDA was asked for and there is none.
+    """
+    if asked is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", asked):
+        raise UsageError(f"no device is called {asked!r}; there are: cpu, cuda, cuda:N")
+    if asked.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise LaunchError("CUDA was asked for and no CUDA device is here; ask for cpu")
+        count = torch.cuda.device_count()
+        if torch.device(asked).index not in {None, *range(count)}:
+            raise LaunchError(f"there is no {asked}; this machine has {count} CUDA device(s)")
+    return asked
+
+
+def device_name(device: str) -> str:
+    """Return the model of the GPU, or of the processor with its number of threads."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {plural(torch.get_num_threads(), 'thread')}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def available_bytes(device: str) -> int:
+    """Return the memory a new process may take, on the GPU or in this machine or container."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    available = int(psutil.virtual_memory().available)
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        used = int((_CGROUP / "memory.current").read_text())
+    except OSError:
+        return available
+    if limit == "max":
+        return available
+    return min(available, max(0, int(limit) - used + _reclaimable()))
+
+
+def _reclaimable() -> int:
+    """Return the bytes of cached files that the container gives back when memory is wanted."""
+    try:
+        lines = (_CGROUP / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+
+
+def facts(device: str) -> dict[str, str]:
+    """Return what a report must tell of the machine: device, clocks, versions, commit."""
+    known = {
+        "device": device,
+        "device_name": device_name(device),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "threads": str(torch.get_num_threads()),
+        "tf32": str(torch.get_float32_matmul_precision() != "highest").lower(),
+    }
+    for package in ("nvtx", "triton", "transformers"):
+        try:
+            known[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    if device.startswith("cuda"):
+        known |= _cuda_facts(device)
+    else:
+        known["memory_bytes"] = str(psutil.virtual_memory().total)
+    if commit := _commit():
+        known["commit"] = commit
+    return known
+
+
+def _cuda_facts(device: str) -> dict[str, str]:
+    properties = torch.cuda.get_device_properties(device)
+    known = {
+        "cuda": str(torch.version.cuda),
+        "memory_bytes": str(properties.total_memory),
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "multiprocessors": str(properties.multi_processor_count),
+    }
+    query = "driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit"
+    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
+    # By its own id: the CUDA ordinal counts visible devices only.
+    which = getattr(properties, "uuid", None)
+    try:
+        answer = subprocess.run(
+            [*command, *([f"--id=GPU-{which}"] if which else [])],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return known
+    keys = ("driver", "clock_mhz", "clock_max_mhz", "memory_clock_mhz", "power_limit_w")
+    return known | dict(zip(keys, map(str.strip, answer.stdout.split(",")), strict=False))
+
+
+def _commit() -> str | None:
+    """Return the commit this code is at, marked where files differ from it."""
+    command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

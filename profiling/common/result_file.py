@@ -1,0 +1,94 @@
+"""Files of results: JSON that says what was run, where, with what versions, and every raw time."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from analysis.show.errors import ReportError
+from analysis.show.output import ELSEWHERE, replacing
+from profiling.common.errors import LaunchError
+from profiling.common.machine import facts
+
+KIND: Final = "kind"
+"""The key that tells which command wrote a file."""
+
+
+def header(kind: str, command: str, device: str) -> dict[str, Any]:
+    """Return the entries that every result file begins with.
+
+    Args:
+        kind: of result: ``benchmark``, ``sweep``, ….
+        command: as it was typed.
+        device: the measurements were made on; its name, clocks where readable, the versions and
+            the commit are looked up.
+    """
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {KIND: kind, "date": date, "command": command, "facts": facts(device)}
+
+
+def check_writable(path: Path | None, overwrite: bool = True) -> None:
+    """Refuse a result file that could not be written, before any work is done.
+
+    Raises:
+        LaunchError: it is a directory, its folder is not there or not writable, or it exists and
+            is not to be replaced.
+    """
+    if path is None:
+        return
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise LaunchError(f"{path}: a directory; name a file")
+    if path.exists() and not overwrite:
+        raise LaunchError(f"{path}: exists; name another file, or give --overwrite to replace it")
+    if not folder.is_dir():
+        raise LaunchError(f"{path}: its folder does not exist; make it, or name another file")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise LaunchError(f"{path}: cannot be written to; name another file")
+
+
+def write(path: Path, content: object) -> None:
+    """Write JSON, whole or not at all; an earlier file is replaced only when that is done.
+
+    Raises:
+        LaunchError: the disk or the folder does not take it.
+    """
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text, whole or not at all.
+
+    Raises:
+        LaunchError: the disk or the folder does not take it.
+    """
+    try:
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except ReportError as error:
+        raise LaunchError(str(error).replace(ELSEWHERE, "name another file")) from None
+
+
+def read(path: Path, kind: str, package: str = "profiling") -> dict[str, Any]:
+    """Read a result file that `write` wrote.
+
+    Args:
+        path: the file.
+        kind: of result, the module that wrote it.
+        package: where that module is.
+
+    Raises:
+        LaunchError: it cannot be read, or is no result of that kind.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise LaunchError(f"{path}: cannot be read ({reason}); name another file") from None
+    except (ValueError, RecursionError):
+        raise LaunchError(f"{path}: no JSON; give a file that {package}.{kind} wrote") from None
+    if not isinstance(content, dict) or content.get(KIND) != kind:
+        raise LaunchError(f"{path}: no result of {package}.{kind}; give a file that it wrote")
+    return content

@@ -1,0 +1,1 @@
+"""Generation by one language model, or by two with cache-to-cache communication."""

@@ -1,0 +1,151 @@
+"""The prompts to generate from: built in, of a JSONL file, or of a data set of the hub.
+
+An id is a prompt's place in its source, so that parts run by different processes can be put
+together again.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from profiling.common.errors import LaunchError, UsageError
+from profiling.generation.record import Prompt
+
+BUILT_IN: Final = (
+    "Explain in three sentences why the sky is blue.",
+    "A farmer has 17 sheep and buys twice as many. How many sheep are there now? Show each step.",
+    "Write a Python function that returns the n-th Fibonacci number without recursion.",
+    "Summarise the causes of the First World War for a pupil of fourteen.",
+    "What is the difference between a process and a thread? Give one example of each.",
+)
+"""The prompts of ``batch``; the first is that of ``profile``."""
+
+KEYS: Final = ("prompt", "question")
+"""Where a record's text is; the first that it has counts."""
+
+CONFIGS: Final = {"gsm8k": "main", "openai/gsm8k": "main", "cais/mmlu": "all"}
+"""Of data sets that have several configurations, the one that is meant where none is named."""
+
+
+def built_in() -> list[Prompt]:
+    """Return the five prompts that come with the command."""
+    return [Prompt(number, text) for number, text in enumerate(BUILT_IN)]
+
+
+def from_file(path: Path, most: int | None = None) -> list[Prompt]:
+    """Read prompts from a JSONL file, one record a line; empty lines are none.
+
+    Every line that is wanted is looked at before anything is run.
+
+    Args:
+        path: of the file.
+        most: how many to read, from the start; None for all.
+
+    Raises:
+        LaunchError: it cannot be read, has no prompt, or a line, named by its number, is no record.
+    """
+    prompts: list[Prompt] = []
+    try:
+        with path.open("rb") as stream:
+            for number, text in _lines(stream):
+                if most is not None and len(prompts) == most:
+                    break
+                prompts.append(Prompt(len(prompts), _text_of_line(path, number, text)))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise LaunchError(f"{path}: cannot be read ({reason}); give a JSONL file") from None
+    if not prompts:
+        raise LaunchError(f'{path}: empty; give a line {{"prompt": "…"}} for each prompt')
+    return prompts
+
+
+def _lines(stream: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    for number, text in enumerate(stream, 1):
+        text = text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text
+        if text.strip():
+            yield number, text
+
+
+def _text_of_line(path: Path, number: int, line: bytes) -> str:
+    where = f"{path}: line {number}"
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise LaunchError(f"{where} is not UTF-8; correct it") from None
+    except (ValueError, RecursionError):
+        raise LaunchError(f"{where} is no JSON; correct it") from None
+    return _text(record, where)
+
+
+def _text(record: Any, where: str) -> str:
+    if not isinstance(record, dict):
+        raise LaunchError(f"{where} is no JSON object; give {{{KEYS[0]!r}: …}}")
+    for key in KEYS:
+        if isinstance(record.get(key), str):
+            return str(record[key])
+    raise LaunchError(f"{where} has no text called {' or '.join(KEYS)}; it has: {_keys(record)}")
+
+
+def _keys(record: dict[Any, Any]) -> str:
+    return ", ".join(map(str, list(record)[:10])) or "nothing"
+
+
+def named(name: str) -> tuple[str, str | None]:
+    """Return a data set's name and configuration.
+
+    >>> named("gsm8k"), named("cais/mmlu:anatomy"), named("squad")
+    (('gsm8k', 'main'), ('cais/mmlu', 'anatomy'), ('squad', None))
+    """
+    path, colon, config = name.partition(":")
+    if not path or (colon and not config):
+        raise UsageError(f"no data set is called {name!r}; give NAME or NAME:CONFIG")
+    return path, config or CONFIGS.get(path)
+
+
+def from_dataset(name: str, split: str, most: int | None = None) -> list[Prompt]:
+    """Read prompts from a data set that the package ``datasets`` loads.
+
+    Args:
+        name: ``NAME`` or ``NAME:CONFIG``.
+        split: such as ``test``.
+        most: how many to read, from the start; None for all.
+
+    Raises:
+        LaunchError: the package is missing, or the data set is not found or has no prompts.
+    """
+    path, config = named(name)
+    rows = _load(name, path, config, split)
+    count = len(rows) if most is None else min(most, len(rows))
+    if not count:
+        raise LaunchError(f"{name}: its split {split} is empty; choose another --split")
+    return [Prompt(number, _text(rows[number], f"{name}: row {number}")) for number in range(count)]
+
+
+def _load(name: str, path: str, config: str | None, split: str) -> Any:
+    try:
+        from importlib import import_module
+
+        load_dataset = import_module("datasets").load_dataset
+    except ImportError:
+        raise LaunchError(
+            "reading a data set wants the package datasets; pip install datasets, "
+            "or give --dataset_file FILE.jsonl"
+        ) from None
+    try:
+        return load_dataset(path, config, split=split)
+    # What the package raises for a wrong name, a wrong split or no network differs by version.
+    except Exception as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise LaunchError(
+            f"{name}: split {split} cannot be loaded ({said.rstrip('.')}); check name and split, "
+            "or give --dataset_file FILE.jsonl"
+        ) from None
+
+
+def shard_of(prompts: Iterable[Prompt], index: int, count: int) -> list[Prompt]:
+    """Return the part of the prompts that shard ``index`` (from 1) of ``count`` runs.
+
+    Shards take turns, so that each gets long and short prompts alike.
+    """
+    return [prompt for prompt in prompts if prompt.id % count == index - 1]

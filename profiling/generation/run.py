@@ -1,0 +1,153 @@
+"""Generate from prompts one after another; each leaves a record, whatever becomes of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+import torch
+
+from analysis.show.errors import one_line
+from profiling.common.cli import is_out_of_memory
+from profiling.common.progress import steps_bar
+from profiling.generation.pair import ModelSelection, ReadyModels
+from profiling.generation.pipeline import Choose, Generated, generate, greedy, sampling
+from profiling.generation.record import Prompt, Record, failure, record
+from profiling.generation.record_file import RecordFile
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LESS_MEMORY: Final = "lower --max_new_tokens"
+"""What to do when memory is wanting."""
+
+WARMUP_TOKENS: Final = 8
+"""How many a warm-up generates: every kind of step several times."""
+
+_LONGEST_REASON: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How tokens are chosen, and how many.
+
+    Attributes:
+        max_new_tokens: where to stop if no end of sequence comes.
+        temperature: of the draw; 0 takes the most likely token.
+        seed: of the draw, to which a prompt's id is added: a shard draws as the whole run does.
+        warmup: generations of a few tokens before the first that counts.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+    warmup: int = 1
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many prompts were done, how many failed, and what was said of the first that did."""
+
+    done: int = 0
+    failed: int = 0
+    first_error: str = ""
+
+
+class Generator:
+    """Models that generate as they were told to."""
+
+    def __init__(self, ready: ReadyModels, models: ModelSelection, decoding: Decoding) -> None:
+        self.ready, self.models, self.decoding = ready, models, decoding
+
+    def encode(self, text: str) -> list[int]:
+        """Return a prompt's tokens: in the base's chat template if its tokenizer has one."""
+        return encode(self.ready.tokenizer, text)
+
+    def generate(self, prompt: Prompt, most: int | None = None) -> Generated:
+        """Generate from a prompt, at most ``most`` tokens where that is given."""
+        limit = self.decoding.max_new_tokens
+        return generate(
+            self.ready.pair,
+            self.encode(prompt.text),
+            limit if most is None else min(most, limit),
+            choose=self._choose(prompt),
+        )
+
+    def _choose(self, prompt: Prompt) -> Choose:
+        if not self.decoding.temperature:
+            return greedy
+        generator = torch.Generator(self.ready.pair.device)
+        generator.manual_seed(self.decoding.seed + prompt.id)
+        return sampling(self.decoding.temperature, generator)
+
+    def record(self, prompt: Prompt, made: Generated) -> Record:
+        """Return the record of a prompt that was generated from."""
+        response = self.ready.tokenizer.decode(made.tokens, skip_special_tokens=True)
+        assert isinstance(response, str)
+        return record(prompt, response, self.models.names, made)
+
+    def _record(self, prompt: Prompt) -> Record:
+        return self.record(prompt, self.generate(prompt))
+
+    def warm_up(self, prompts: Sequence[Prompt]) -> None:
+        """Generate a little without a record, so that what happens once is over."""
+        for prompt in prompts[: self.decoding.warmup and 1]:
+            for _ in range(self.decoding.warmup):
+                # If it fails, the prompt itself will fail too, and that is on record.
+                self.attempt(self.generate, prompt, WARMUP_TOKENS)
+
+    def attempt(
+        self, work: Callable[P, T], *given: P.args, **named: P.kwargs
+    ) -> tuple[T | None, str]:
+        """Return what some work returns, or why it failed."""
+        try:
+            return work(*given, **named), ""
+        # Tokenizer, template and models are other people's: whatever one prompt makes them raise,
+        # the next prompt may do well.
+        except Exception as error:
+            reason = reason_of(error)
+        # Out here, where the traceback holds no tensors any more.
+        if self.ready.pair.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return None, reason
+
+    def run(self, prompts: Sequence[Prompt], results: RecordFile) -> Tally:
+        """Generate from each prompt, and put each record on the disk before the next prompt."""
+        tally = Tally()
+        with steps_bar(len(prompts)) as bar:
+            for prompt in prompts:
+                kept, reason = self.attempt(self._record, prompt)
+                results.add(failure(prompt, reason) if kept is None else kept)
+                tally.done += kept is not None
+                tally.failed += kept is None
+                tally.first_error = tally.first_error or reason
+                bar.done(f"prompt {prompt.id}", 0)
+        return tally
+
+
+def encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
+    """Return the tokens of a prompt, as the one message of a chat if there is a chat template."""
+    if tokenizer.chat_template:
+        message = [{"role": "user", "content": text}]
+        encoded: Any = tokenizer.apply_chat_template(
+            message, add_generation_prompt=True, tokenize=True, return_dict=True
+        )
+        return [int(number) for number in encoded["input_ids"]]
+    encoded = tokenizer(text)
+    return [int(number) for number in encoded["input_ids"]]
+
+
+def reason_of(error: BaseException) -> str:
+    """Return one line on why a prompt failed.
+
+    >>> reason_of(KeyError("layers"))
+    "KeyError: 'layers'"
+    """
+    said = (str(error).strip().splitlines() or [""])[0]
+    if is_out_of_memory(error):
+        detail = f" ({said})" if said else ""
+        return one_line(f"out of memory{detail}"[:_LONGEST_REASON]) + f"; {LESS_MEMORY}"
+    what = said if type(error) is ValueError else f"{type(error).__name__}: {said}"
+    return one_line(what[:_LONGEST_REASON])

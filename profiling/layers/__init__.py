@@ -1,0 +1,1 @@
+"""A language model timed layer by layer."""

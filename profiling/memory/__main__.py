@@ -1,0 +1,225 @@
+"""How much memory a model takes, when, and for what: measured, beside what is computed.
+
+    python -m profiling.memory --size small --contexts 128,256,512 --dtypes float32,bfloat16
+    python -m profiling.memory --size tiny --device cpu --show spans --format csv
+
+Every configuration runs in a process of its own: a forward pass for no gradient, then a step. What
+does not fit reads OOM, and the others go on. Peaks are of what tensors hold, told by torch's
+allocator at every change, on a GPU and on a CPU; libraries' own memory is not in them. Bytes saved
+for backward are counted by hooks on saved tensors, each storage once, in the range that keeps it
+first; the computed figures are those of model/memory.py, for eager attention.
+
+--show peaks   the most held in inference, forward, backward, optimizer, and the whole step
+--show parts   parameters, gradients, optimizer state, activations: measured and computed
+--show spans   bytes saved for backward, range by range
+--show largest the five largest contributors to those
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from analysis.show import pictures
+from analysis.show.cli import put, say
+from profiling.common import result_file
+from profiling.common.cli import (
+    Parser,
+    add_output,
+    comma_separated,
+    command_line,
+    count,
+    one_of,
+    run,
+    seed,
+)
+from profiling.common.errors import LaunchError, OutOfMemory, UsageError
+from profiling.common.machine import choose_device
+from profiling.common.model_options import DEFAULT_SIZE, add_implementation, add_shape
+from profiling.common.progress import steps_bar
+from profiling.common.settings import MODES, PRECISIONS, SHAPE_FIELDS, Settings, shape
+from profiling.memory.tables import DONE, FAILED, OOM, TABLES, Result, outcome
+from profiling.processes import isolated
+
+MODULE: Final = "profiling.memory"
+ALL: Final = "all"
+_OF_A_MODEL: Final = (
+    *("attention", "compile", "compile_mode", "compile_scope", "optimizer", "checkpoint"),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    made = Parser(MODULE, __doc__)
+    what = made.add_argument_group("what to run")
+    add_shape(what)
+    what.add_argument(
+        "--contexts",
+        type=comma_separated(count),
+        metavar="N,N",
+        help="positions (default: 128,256,512; on a CPU 128)",
+    )
+    what.add_argument(
+        "--dtypes",
+        type=comma_separated(one_of(*PRECISIONS)),
+        metavar="T,T",
+        default=("float32",),
+        help=f"of {', '.join(PRECISIONS)} (default: float32)",
+    )
+    what.add_argument("--batch", type=count, metavar="N", help="sequences (default: 4; on a CPU 1)")
+    what.add_argument("--mode", choices=MODES, default="train", help="(default: train)")
+    what.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    what.add_argument("--seed", type=seed, metavar="N", default=0, help="(default: 0)")
+    add_implementation(what)
+    out = made.add_argument_group("what comes out")
+    out.add_argument(
+        "--show",
+        choices=(ALL, *TABLES),
+        help="which table (default: all; in csv and json peaks, for they hold one)",
+    )
+    add_output(made)
+    out.add_argument("--json", type=Path, metavar="FILE", help="everything measured, raw")
+    out.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="memory over time, phases marked; the peaks"
+    )
+    out.add_argument(
+        "--snapshots",
+        type=Path,
+        metavar="DIR",
+        help="the allocator's history of a step, for pytorch.org/memory_viz (GPU)",
+    )
+    out.add_argument(
+        "--limit",
+        type=count,
+        metavar="MIB",
+        help="memory a run may take beyond its start, on a CPU (default: what is free)",
+    )
+    return made
+
+
+def every_settings(arguments: argparse.Namespace, device: str) -> list[Settings]:
+    """Return the configurations, in order of dtype and context.
+
+    Raises:
+        UsageError: no such size, or an impossible shape.
+    """
+    size = arguments.size or DEFAULT_SIZE
+    config = shape(size, **{field: getattr(arguments, field) for field in SHAPE_FIELDS})
+    on_gpu = device.startswith("cuda")
+    variants = {name: getattr(arguments, name) for name in _OF_A_MODEL}
+    given = {name: value for name, value in variants.items() if value is not None}
+    return [
+        Settings(
+            size=size,
+            config=config,
+            mode=arguments.mode,
+            batch=arguments.batch or (4 if on_gpu else 1),
+            context=context,
+            device=device,
+            seed=arguments.seed,
+            **{**PRECISIONS[precision], **given},
+        )
+        for precision in arguments.dtypes
+        for context in arguments.contexts or ((128, 256, 512) if on_gpu else (128,))
+    ]
+
+
+def check(arguments: argparse.Namespace, device: str) -> None:
+    """Refuse what cannot be done, before any work.
+
+    Raises:
+        UsageError: options that do not go together.
+        LaunchError: a file or folder that cannot be written.
+    """
+    on_gpu = device.startswith("cuda")
+    if arguments.snapshots and not on_gpu:
+        raise UsageError("--snapshots are of CUDA's allocator; on a CPU use --pictures")
+    if arguments.limit and on_gpu:
+        raise UsageError("--limit is of a CPU's memory; on a GPU leave it out")
+    if arguments.show == ALL and arguments.format in {"csv", "json"}:
+        raise UsageError(f"{arguments.format} holds one table; give --show {', '.join(TABLES)}")
+    for file in (arguments.json, Path(arguments.output) if arguments.output else None):
+        result_file.check_writable(file)
+    for made in (arguments.pictures, arguments.snapshots):
+        if made:
+            pictures.make_folder(made)
+
+
+def measure_configuration(spec: dict[str, Any], limit_bytes: int | None) -> Result:
+    """Measure one configuration in a process of its own; a failure becomes a result too."""
+    settings = Settings.from_fields(spec["settings"])
+    what = f"{settings.precision}, context {settings.context}"
+    try:
+        return isolated.run("profiling.memory.run", spec, limit_bytes=limit_bytes)
+    except OutOfMemory as error:
+        failure = {"outcome": OOM, "message": f"{what}: {error}"}
+    except LaunchError as error:
+        failure = {"outcome": FAILED, "message": f"{what}: {error}"}
+    return {"settings": spec["settings"], **failure}
+
+
+def spec_of(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the specification for the process that measures a configuration."""
+    snapshot = None
+    if arguments.snapshots:
+        name = f"memory-{settings.size}-{settings.precision}-{settings.context}.pickle"
+        snapshot = str((arguments.snapshots / name).resolve())
+    timeline = bool(arguments.pictures or arguments.json)
+    return {"settings": asdict(settings), "timeline": timeline, "snapshot": snapshot}
+
+
+def write(results: Sequence[Result], arguments: argparse.Namespace, about: dict[str, Any]) -> None:
+    """Write the results in every form asked for.
+
+    Raises:
+        LaunchError: the raw results cannot be written.
+        ReportError: a table or picture cannot be.
+    """
+    if arguments.json:
+        result_file.write(arguments.json, {**about, "results": list(results)})
+    one = arguments.format in {"csv", "json"}
+    show = arguments.show or ("peaks" if one else ALL)
+    made = [table(results) for name, table in TABLES.items() if show in {ALL, name}]
+    put([table for table in made if len(table) or show != ALL], arguments)
+    if arguments.pictures:
+        from profiling.memory.pictures import draw
+
+        say(*(f"picture {file}" for file in draw(results, arguments.pictures)))
+    say(*(result["message"] for result in results if outcome(result) != DONE))
+    for result in results:
+        if unasked := result.get("unasked_nodes"):
+            say(f"{unasked:,} autograd nodes were too many to ask; their operators are unknown")
+        if leaked := result.get("leaked_bytes"):
+            say(f"the step ended with {leaked:+,} bytes against its start: something stays behind")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure all configurations; return exit status 1 where one failed, but not out of memory."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(given)
+    device = choose_device(arguments.device)
+    every = every_settings(arguments, device)
+    check(arguments, device)
+
+    results: list[Result] = []
+    limit = arguments.limit * 2**20 if arguments.limit else None
+    about = result_file.header("memory", command_line(MODULE, given), device)
+    print(f"measuring {len(every)} configurations on {device}", file=sys.stderr)
+    try:
+        with steps_bar(len(every)) as bar:
+            for settings in every:
+                results.append(measure_configuration(spec_of(settings, arguments), limit))
+                bar.done(f"{settings.precision}, context {settings.context}", 0)
+    except KeyboardInterrupt:
+        if results:
+            say(f"interrupted: {len(results)} of {len(every)} configurations are done")
+            write(results, arguments, about)
+        raise
+    write(results, arguments, about)
+    return 1 if any(outcome(result) == FAILED for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,1 @@
+"""Language models from disk, from the hub, or with random weights."""

@@ -1,0 +1,286 @@
+"""A language model of a known architecture with random weights: no download, no file but a shape.
+
+    --random-init qwen3-0.6b | qwen3-4b | qwen3-tiny | CONFIG.json
+
+Timings do not depend on what the weights are, only on their shapes, as long as they stay finite.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from profiling.common.errors import LaunchError, UsageError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+END: Final = "<|endoftext|>"
+"""The token after the 256 bytes: end of sequence, and padding."""
+
+SMALLEST: Final = 257
+"""Tokens of the smallest vocabulary: every byte, and the end."""
+
+_QWEN3: Final = {
+    "model_type": "qwen3",
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151_936,
+    "max_position_embeddings": 40_960,
+    "rope_theta": 1_000_000.0,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": True,
+}
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "qwen3-tiny": {
+        **_QWEN3,
+        "num_hidden_layers": 4,
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "vocab_size": 512,
+    },
+    "qwen3-0.6b": {
+        **_QWEN3,
+        "num_hidden_layers": 28,
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_attention_heads": 16,
+    },
+    "qwen3-4b": {
+        **_QWEN3,
+        "num_hidden_layers": 36,
+        "hidden_size": 2560,
+        "intermediate_size": 9728,
+        "num_attention_heads": 32,
+    },
+}
+"""The architectures known by name, as their published ``config.json`` has them; but for the tiny
+one, which is for trying things out."""
+
+_SIZES: Final = (
+    "num_hidden_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+)
+_PATTERN: Final = (1 << 20) + 7
+"""Random numbers drawn once and laid over all weights again and again.
+
+Odd, so that no two rows of a matrix whose width is even begin at the same place.
+"""
+
+
+def config_of(random_init: str) -> "PretrainedConfig":
+    """Return the configuration a ``--random-init`` asks for.
+
+    Raises:
+        UsageError: it is neither a known name nor a file.
+        LaunchError: the file holds no configuration of a model that can be built.
+    """
+    if random_init.lower() in PRESETS:
+        return _config(random_init, PRESETS[random_init.lower()])
+    path = Path(random_init).expanduser()
+    if path.is_dir():
+        path = path / "config.json"
+    if not path.exists():
+        known = ", ".join(PRESETS)
+        raise UsageError(
+            f"no architecture and no file is called {random_init!r}; "
+            f"--random-init takes {known} or a transformers config.json"
+        )
+    config = _config(str(path), _read(path))
+    _check(path, config)
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise LaunchError(f"{path}: cannot be read ({reason}); give a config.json") from None
+    except (ValueError, RecursionError):
+        raise LaunchError(f"{path}: no JSON; give a transformers config.json") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("model_type"), str):
+        raise LaunchError(f"{path}: names no model_type; give a transformers config.json")
+    return fields
+
+
+def _config(what: str, fields: dict[str, Any]) -> "PretrainedConfig":
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind, rest = fields["model_type"], {**fields}
+    del rest["model_type"]
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise LaunchError(
+            f"{what}: {kind!r} is no language model of the installed transformers; "
+            "take a model_type such as qwen3 or llama"
+        )
+    try:
+        return AutoConfig.for_model(kind, **rest)
+    except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LaunchError(f"{what}: {_last_line(error)}; correct the file") from None
+
+
+def _last_line(error: BaseException) -> str:
+    """Return what a validation error says in the end; it begins by naming itself."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+    return re.sub(r"^\w+Error: ", "", line)
+
+
+def _check(path: Path, config: "PretrainedConfig") -> None:
+    """Refuse shapes that would build and then fail in the forward pass."""
+    sizes = {size: getattr(config, size, None) for size in _SIZES}
+    for size, value in sizes.items():
+        if isinstance(value, int) and value < 1:
+            raise LaunchError(f"{path}: {size} is {value}; it must be positive")
+    heads, shared = sizes["num_attention_heads"], sizes["num_key_value_heads"]
+    if isinstance(heads, int) and isinstance(shared, int) and heads % shared:
+        raise LaunchError(
+            f"{path}: {heads} attention heads cannot share {shared} key-value heads; "
+            "num_key_value_heads must divide num_attention_heads"
+        )
+    vocabulary = getattr(config, "vocab_size", 0)
+    if vocabulary < SMALLEST:
+        raise LaunchError(
+            f"{path}: vocab_size is {vocabulary}; the byte-level tokenizer wants {SMALLEST}"
+        )
+
+
+def weight_count(config: "PretrainedConfig") -> int:
+    """Return how many numbers a model's weights are, without making them.
+
+    Raises:
+        LaunchError: no model can be built so.
+    """
+    return sum(weight.numel() for weight in _build(config, "meta", "float32", "eager").parameters())
+
+
+def random_model(
+    config: "PretrainedConfig", *, device: str, dtype: str, attention: str, seed: int
+) -> "PreTrainedModel":
+    """Build a model and fill its weights, the same ones on every device.
+
+    Matrices get normal numbers of the configuration's ``initializer_range``, biases 0; norms stay
+    1. Filling takes as long as writing the memory.
+
+    Raises:
+        LaunchError: no model can be built so.
+    """
+    model = _build(config, device, dtype, attention)
+    scale = getattr(config, "initializer_range", None) or 0.02
+    generator = torch.Generator().manual_seed(seed)
+    pattern = torch.randn(_PATTERN, generator=generator).mul_(scale)
+    pattern = pattern.to(device=device, dtype=getattr(torch, dtype))
+    with torch.no_grad():
+        _fill(model.named_parameters(), pattern)
+    return model
+
+
+def _fill(weights: Iterable[tuple[str, Tensor]], pattern: Tensor) -> None:
+    for number, (name, weight) in enumerate(weights):
+        if name.endswith("bias"):
+            weight.zero_()
+        elif weight.dim() > 1:
+            # Each begins elsewhere in the pattern, so that no two layers are the same.
+            own = pattern.roll(-(number * 7919) % len(pattern))
+            flat = weight.data.view(-1)
+            whole = flat.numel() // len(own)
+            flat[: whole * len(own)].view(whole, len(own)).copy_(own)
+            flat[whole * len(own) :].copy_(own[: flat.numel() - whole * len(own)])
+
+
+class _WithoutRandomFills(TorchFunctionMode):
+    """Leave out the filling that constructors do: a minute for 4 billion weights."""
+
+    # By name: while transformers builds, torch.nn.init holds functions of its own.
+    _FILLS: Final = frozenset(
+        {
+            "kaiming_normal_",
+            "kaiming_uniform_",
+            "normal_",
+            "trunc_normal_",
+            "uniform_",
+            "xavier_normal_",
+            "xavier_uniform_",
+        }
+    )
+
+    def __torch_function__(  # type: ignore[no-untyped-def]  # as torch has it
+        self, func, types, args=(), kwargs=None
+    ):
+        given = kwargs or {}
+        if getattr(func, "__name__", "") in self._FILLS:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
+def _build(
+    config: "PretrainedConfig", device: str, dtype: str, attention: str
+) -> "PreTrainedModel":
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device(device), _WithoutRandomFills():
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                config, dtype=getattr(torch, dtype), attn_implementation=attention
+            )
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        raise LaunchError(
+            f"a {config.model_type} of this shape cannot be built ({_last_line(error)}); "
+            "correct its config.json"
+        ) from None
+    return model
+
+
+def byte_tokenizer(vocab_size: int = SMALLEST) -> "PreTrainedTokenizerBase":
+    """Return a tokenizer that knows every text, and names every id below ``vocab_size``.
+
+    It has one token a byte, and needs no file and no training. The ids above the bytes, which a
+    model with random weights is as likely to say as any other, have a visible name (``<300>``), so
+    that no token vanishes when it is decoded.
+
+    Raises:
+        ValueError: the vocabulary has no room for every byte and the end.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    if vocab_size < SMALLEST:
+        raise ValueError(f"a byte-level tokenizer has at least {SMALLEST} tokens, not {vocab_size}")
+    vocabulary = {_letter(byte): byte for byte in range(256)}
+    vocabulary[END] = 256
+    vocabulary.update({f"<{number}>": number for number in range(SMALLEST, vocab_size)})
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # as transformers has it
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=END,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _letter(byte: int) -> str:
+    """Return how the byte-level alphabet of GPT-2 writes a byte: as itself if that shows.
+
+    The bytes that show nothing (blanks, controls) follow after the 256, in their own order.
+    """
+    return chr(byte if _shows(byte) else 256 + sum(not _shows(each) for each in range(byte)))
+
+
+def _shows(byte: int) -> bool:
+    return 33 <= byte <= 126 or 161 <= byte <= 172 or 174 <= byte <= 255

@@ -1,0 +1,1 @@
+"""Collectives between ranks, and strategies of data parallel training."""

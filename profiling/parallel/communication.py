@@ -1,0 +1,281 @@
+"""Time all-reduces between the ranks of this machine: how long, and at what bandwidth.
+
+    python -m profiling.communication
+    python -m profiling.communication --sizes 1MB,100MB --ranks 2,4 --backends gloo --format csv
+
+Each rank is a process: on a CPU with gloo, with NCCL on a GPU of its own. The ranks start each
+all-reduce together and wait for their device after it. median, mean, std, min and max are over all
+steps of all ranks; `slowest` is the largest of the ranks' own medians. Of the median the algorithm
+bandwidth is S/t, and the bus bandwidth 2(N-1)/N S/t, which can be compared with what the hardware
+gives. Sizes are in bytes, KB, MB, GB (powers of ten) or KiB, MiB, GiB.
+
+A row that cannot be measured says why, and the rest goes on. --json keeps every time of every rank.
+"""
+
+import argparse
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from analysis.show.render import scaled
+from analysis.show.table import Column, Table
+from model.parallel import costs
+from model.parallel.group import BACKENDS
+from profiling.common import cli, result_file
+from profiling.common.errors import LaunchError
+from profiling.common.machine import device_name
+from profiling.common.progress import StepsBar, steps_bar
+from profiling.common.settings import runs
+from profiling.common.spread import Spread
+from profiling.parallel.communication_rank import ITEM_BYTES
+from profiling.parallel.options import add_timing
+from profiling.processes import ranks
+from profiling.processes.notes import RankMessage
+
+MODULE: Final = "profiling.communication"
+KIND: Final = "communication"
+DONE: Final = "ok"
+NAN: Final = float("nan")
+
+_PREFIXES: Final = {"": 1, **{letter: 1000**n for n, letter in enumerate("KMG", 1)}}
+_BINARY: Final = {f"{letter}i": 1024**n for n, letter in enumerate("KMG", 1)}
+
+
+@dataclass
+class AllReduceRow:
+    """The all-reduce of one size over some ranks.
+
+    Attributes:
+        status: `DONE`, or why there are no times.
+        times_ns: of each step, by rank.
+    """
+
+    backend: str
+    ranks: int
+    bytes: int
+    status: str = "not measured"
+    times_ns: list[list[int]] = field(default_factory=list)
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether the ranks have no GPU."""
+        return self.backend == "gloo"
+
+    def figures(self) -> dict[str, Any]:
+        """Return the cells of the row, by column."""
+        known: dict[str, Any] = {
+            "backend": self.backend,
+            "ranks": self.ranks,
+            "bytes": self.bytes,
+            "steps": len(self.times_ns[0]) if self.times_ns else 0,
+        }
+        return known | (self._measured() if self.times_ns else _NOTHING) | {"status": self.status}
+
+    def _measured(self) -> dict[str, Any]:
+        over = Spread.of_values([time for rank in self.times_ns for time in rank])
+        medians = [Spread.of_values(rank).median for rank in self.times_ns]
+        slowest = max(range(len(medians)), key=medians.__getitem__)
+        seconds = over.median / 1e9
+        return {
+            "median_ns": float(over.median),
+            "mean_ns": over.mean,
+            "std_ns": over.std,
+            "min_ns": float(over.min),
+            "max_ns": float(over.max),
+            "slowest_ns": float(medians[slowest]),
+            "slowest_rank": str(slowest),
+            "algorithm_bytes_per_s": self.bytes / seconds,
+            "bus_bytes_per_s": costs.bus_bytes_per_s(self.bytes, self.ranks, seconds),
+        }
+
+
+_NOTHING: Final[dict[str, Any]] = {
+    "median_ns": NAN,
+    "mean_ns": NAN,
+    "std_ns": NAN,
+    "min_ns": NAN,
+    "max_ns": NAN,
+    "slowest_ns": NAN,
+    "slowest_rank": "",
+    "algorithm_bytes_per_s": NAN,
+    "bus_bytes_per_s": NAN,
+}
+
+
+def size(text: str) -> int:
+    """Read a size, such as 100MB.
+
+    >>> size("1GB"), size("1MiB"), size("400")
+    (1000000000, 1048576, 400)
+    """
+    found = re.fullmatch(r"([0-9]{1,15})([KMG]i?|)B?", text, re.IGNORECASE)
+    units = {key.lower(): value for key, value in (_PREFIXES | _BINARY).items()}
+    count = int(found[1]) * units[found[2].lower()] if found else 0
+    if not count or count % ITEM_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"must be a size such as 1MB, a multiple of {ITEM_BYTES} bytes, not {text!r}"
+        )
+    return count
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    made = cli.Parser(MODULE, __doc__)
+    made.add_argument(
+        "--sizes",
+        type=cli.comma_separated(size),
+        default="1MB,10MB,100MB,1GB",
+        metavar="SIZES",
+        help="of the float32 tensor (default: %(default)s)",
+    )
+    made.add_argument(
+        "--ranks",
+        type=cli.comma_separated(cli.count),
+        default="2,4,6",
+        metavar="N,N",
+        help="(2,4,6)",
+    )
+    made.add_argument(
+        "--backends",
+        type=cli.comma_separated(cli.one_of(*BACKENDS)),
+        default=",".join(BACKENDS),
+        metavar="NAMES",
+        help="(default: %(default)s)",
+    )
+    add_timing(made, 600.0, "all sizes of one backend and number of ranks")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write everything there, raw too")
+    cli.add_output(made)
+    return made
+
+
+def measure(rows: Sequence[AllReduceRow], arguments: argparse.Namespace, bar: StepsBar) -> None:
+    """Fill in rows of one backend and number of ranks; a size that fails costs one more start."""
+    backend, count = rows[0].backend, rows[0].ranks
+    gpus = torch.cuda.device_count()
+    if backend == "nccl" and gpus < count:
+        for row in rows:
+            row.status = f"needs {count} GPUs, this machine has {gpus}"
+            bar.done(_what(row), 0)
+        return
+    left = {row.bytes: row for row in rows}
+    times_ns: dict[int, dict[int, list[int]]] = defaultdict(dict)
+
+    def on_told(rank: int, told: RankMessage) -> None:
+        row = left.get(told["bytes"])
+        if row is None or "started" in told:
+            return
+        if "lacks" in told:
+            row.status = told["lacks"]
+        else:
+            times_ns[row.bytes][rank] = told["times_ns"]
+            if len(times_ns[row.bytes]) < count:
+                return
+            row.times_ns = [times_ns[row.bytes][each] for each in range(count)]
+            row.status = DONE
+        del left[row.bytes]
+        bar.done(_what(row), 0)
+
+    while left:
+        plan = {
+            "backend": backend,
+            "sizes": list(left),
+            "warmup": arguments.warmup,
+            "steps": arguments.steps,
+            "timeout_s": arguments.timeout,
+        }
+        try:
+            ranks.run(
+                "profiling.parallel.communication_rank:measure",
+                count,
+                plan,
+                timeout_s=arguments.timeout,
+                port=arguments.port,
+                on_told=on_told,
+            )
+        except ranks.RanksError as error:
+            # The first left is the one that failed; where time is wanting, so do those after it.
+            for each in list(left) if error.late else list(left)[:1]:
+                row = left.pop(each)
+                row.status = str(error)
+                bar.done(_what(row), 0)
+
+
+def _what(row: AllReduceRow) -> str:
+    return f"{row.backend}, {row.ranks} ranks, {scaled(row.bytes, 'B')}"
+
+
+def table(rows: Sequence[AllReduceRow], arguments: argparse.Namespace) -> Table:
+    """Return the rows as a table."""
+    figures = [row.figures() for row in rows]
+    columns: dict[str, Column] = {}
+    for name, first in figures[0].items():
+        values = [each[name] for each in figures]
+        columns[name] = values if isinstance(first, str) else np.array(values)
+    where = device_name("cuda" if _on_gpu(rows) else "cpu")
+    return Table(
+        name=KIND,
+        columns=columns,
+        heading=f"all-reduce of float32, {runs(arguments.warmup, arguments.steps)}\n"
+        f"{where}, torch {torch.__version__}",
+        notes=tuple(_notes(rows)),
+        droppable=("min_ns", "max_ns", "mean_ns", "std_ns", "steps", "slowest_rank"),
+    )
+
+
+def _notes(rows: Sequence[AllReduceRow]) -> list[str]:
+    """Return what was not measured and why, and what to think of the rest."""
+    whys: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.status != DONE:
+            whys[row.status].append(_what(row))
+    notes = [f"{'; '.join(which)}: {why}" for why, which in whys.items()]
+    return notes + ranks.crowding(row.ranks for row in rows if row.times_ns and row.is_on_cpu)
+
+
+def _on_gpu(rows: Sequence[AllReduceRow]) -> bool:
+    return any(row.times_ns and not row.is_on_cpu for row in rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table and return the exit status."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = parser().parse_args(given)
+    result_file.check_writable(arguments.json)
+    result_file.check_writable(Path(arguments.output) if arguments.output else None)
+    groups = [
+        [AllReduceRow(backend, count, each) for each in arguments.sizes]
+        for backend in arguments.backends
+        for count in arguments.ranks
+    ]
+    rows = [row for group in groups for row in group]
+    interrupted = False
+    try:
+        with steps_bar(len(rows)) as bar:
+            for group in groups:
+                measure(group, arguments, bar)
+    except KeyboardInterrupt:
+        interrupted = True
+    done = sum(row.status == DONE for row in rows)
+    if not done and not interrupted:
+        raise LaunchError(f"nothing could be measured: {rows[0].status}")
+    cli.write(table(rows, arguments), arguments)
+    if arguments.json:
+        about = result_file.header(
+            KIND, cli.command_line(MODULE, given), "cuda" if _on_gpu(rows) else "cpu"
+        )
+        raw = [
+            {"backend": row.backend, "ranks": row.ranks, "bytes": row.bytes}
+            | {"status": row.status, "times_ns": row.times_ns}
+            for row in rows
+        ]
+        result_file.write(arguments.json, about | {"rows": raw})
+    if interrupted:
+        return cli.failed(f"interrupted; {done} of {len(rows)} rows are measured", 130)
+    return 0

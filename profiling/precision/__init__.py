@@ -1,0 +1,1 @@
+"""Number formats compared: times, and what each component runs in."""

@@ -1,0 +1,177 @@
+"""Compare precisions: float32, TF32, bfloat16 and float16, as weights or by autocast.
+
+    python -m profiling.precision --size small
+    python -m profiling.precision --size small --mode train --precisions float32,bfloat16-autocast
+    python -m profiling.precision --components
+
+One row for each precision, measured as `python -m profiling.benchmark` does, in a process of its
+own: a model of that precision, warm-up, steps. `ratio` is the mean step over that of float32, so
+below 1 is faster. Peak memory is what tensors held on the GPU during the steps; on a CPU it is the
+whole process's. A precision that the device has not, or that runs out of memory, keeps its row and
+says so. With float16 autocast the loss is scaled, in the mode train.
+
+--components shows, instead of times, in which number format each part of the model really runs:
+that of the operands and, after an arrow, of the result where it differs, watched while a small
+model takes a training step. --json keeps all that was found, raw times too. After an interruption
+the rows that are done are printed, and --json leaves them in FILE.partial.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+from analysis.show.table import Table
+from profiling.benchmark import isolated_run
+from profiling.benchmark.options import Request, add_model, add_steps, request
+from profiling.benchmark.run_file import PARTIAL
+from profiling.common import cli, result_file
+from profiling.common.errors import LaunchError, OutOfMemory, UsageError
+from profiling.common.model_options import add_implementation
+from profiling.common.progress import steps_bar
+from profiling.common.settings import PRECISIONS, SHAPE_FIELDS, Settings
+from profiling.precision import components
+from profiling.precision.table import (
+    OK,
+    OUT_OF_MEMORY,
+    UNAVAILABLE,
+    Outcome,
+    components_table,
+    narrow_components,
+    rounded_times,
+    times_table,
+)
+from profiling.processes import isolated
+
+MODULE: Final = "profiling.precision"
+OF_TIMES: Final = (
+    *("size", *SHAPE_FIELDS, "rope_theta", "context_length", "batch_size"),
+    *("compile", "compile_mode", "compile_scope", "checkpoint", "mode", "learning_rate"),
+    *("warmup_steps", "num_steps"),
+)
+"""Options that --components has no use for."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    made = cli.Parser(MODULE, __doc__)
+    made.add_argument(
+        "--precisions",
+        type=cli.comma_separated(cli.one_of(*PRECISIONS)),
+        default=tuple(PRECISIONS),
+        metavar="P,P",
+        help=f"some of {', '.join(PRECISIONS)} (default: all)",
+    )
+    made.add_argument(
+        "--components", action="store_true", help="show number formats by component, no times"
+    )
+    add_model(made.add_argument_group("the model and its input"))
+    add_implementation(made.add_argument_group("how the model computes"))
+    add_steps(made.add_argument_group("what is timed"))
+    cli.add_output(made)
+    made.add_argument("--json", type=Path, metavar="FILE", help="keep everything there, raw too")
+    return made
+
+
+def outcome(module: str, asked: Request, precision: str) -> Outcome:
+    """Return what a module finds in one precision, in a process of its own."""
+    chosen = replace(asked.settings, **PRECISIONS[precision])
+    spec = {"settings": asdict(chosen), "learning_rate": asked.learning_rate}
+    try:
+        return Outcome(precision, OK, found=isolated.run(module, spec))
+    except OutOfMemory as error:
+        return Outcome(precision, OUT_OF_MEMORY, str(error))
+    except LaunchError as error:
+        return Outcome(precision, UNAVAILABLE, str(error))
+
+
+def outcomes(module: str, asked: Request, precisions: Sequence[str], done: list[Outcome]) -> None:
+    """Measure all precisions, one after another, into ``done``, saying how far it is."""
+    with steps_bar(len(precisions)) as bar:
+        for precision in precisions:
+            done.append(outcome(module, asked, precision))
+            bar.done(precision, 0)
+            if not sys.stderr.isatty():
+                said = f"Completed {len(done)}/{len(precisions)}: {precision}, {done[-1].status}"
+                print(said, file=sys.stderr, flush=True)
+
+
+def printed_table(
+    arguments: argparse.Namespace, settings: Settings, done: Sequence[Outcome]
+) -> Table:
+    """Return the table that is printed."""
+    for_people = arguments.format in cli.FOR_PEOPLE
+    if arguments.components:
+        table = components_table(settings, done)
+        return narrow_components(table) if for_people else table
+    table = times_table(settings, done)
+    return rounded_times(table) if for_people else table
+
+
+def json_content(command: str, settings: Settings, done: Sequence[Outcome]) -> dict[str, Any]:
+    """Return the content of the ``--json`` file."""
+    return {
+        **result_file.header("precision", command, settings.device),
+        "settings": asdict(settings),
+        "precisions": {each.precision: asdict(each) for each in done},
+    }
+
+
+def check_components(arguments: argparse.Namespace) -> None:
+    """Refuse options that --components would ignore: its model and its step are its own.
+
+    Raises:
+        UsageError: such an option was given.
+    """
+    plain = parser().parse_args([])
+    for option in OF_TIMES:
+        if arguments.components and getattr(arguments, option) != getattr(plain, option):
+            flag = option.replace("_", "-")
+            raise UsageError(f"--{flag} has no effect with --components; leave it out")
+
+
+def check_output(arguments: argparse.Namespace) -> None:
+    """Refuse, before any work, files that could not be written.
+
+    Raises:
+        LaunchError: one could not.
+    """
+    for path in (arguments.json, arguments.output):
+        result_file.check_writable(None if path is None else Path(path))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table, and return the exit status."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = parser().parse_args(given)
+    check_components(arguments)
+    asked = request(arguments)
+    check_output(arguments)
+    if asked.on_cpu_for_want_of_cuda:
+        print("note: no CUDA device is here; running on the CPU", file=sys.stderr)
+    module = components if arguments.components else isolated_run
+    done: list[Outcome] = []
+    interrupted = False
+    try:
+        outcomes(module.__name__, asked, arguments.precisions, done)
+    except KeyboardInterrupt:
+        interrupted = True
+        if not done:
+            raise
+    cli.write(printed_table(arguments, asked.settings, done), arguments)
+    if path := arguments.json:
+        target = path.with_name(path.name + PARTIAL) if interrupted else path
+        result_file.write(
+            target, json_content(cli.command_line(MODULE, given), asked.settings, done)
+        )
+        print(f"written to {target}", file=sys.stderr)
+    if interrupted:
+        found = f"{len(done)} of {len(arguments.precisions)} precisions are done"
+        return cli.failed(f"interrupted; {found}", 130)
+    return 0 if any(each.status == OK for each in done) else cli.failed("no precision could be run")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

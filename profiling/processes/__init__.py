@@ -1,0 +1,1 @@
+"""Processes of this project, and the notes that they leave in a folder."""

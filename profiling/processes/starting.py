@@ -1,0 +1,61 @@
+"""Processes of this project: how they are started, and how a signal to us ends what we do.
+
+Nothing here imports torch, so that a command which needs none starts without it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from profiling.common.cli import relative_to_here
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a process that imports this project from anywhere."""
+    known = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(_ROOT), known] if known else [str(_ROOT)])
+    # Kineto writes its own log to stderr unless told not to.
+    return {"KINETO_LOG_LEVEL": "99", **os.environ, "PYTHONPATH": path}
+
+
+def python_command(module: str, *arguments: str | Path) -> list[str]:
+    """Return the command line that runs a module of this project in a process of its own."""
+    # -P: a module of the same name in the current folder is somebody else's.
+    return [sys.executable, "-P", "-m", module, *map(str, arguments)]
+
+
+def show_page(reports: Sequence[Path]) -> int:
+    """Print the page of the first report, and then the overlap of all where there are several.
+
+    Returns:
+        The exit status of what printed it.
+    """
+    pages = [python_command("analysis", relative_to_here(reports[0]))]
+    if len(reports) > 1:
+        pages.append(python_command("analysis.overlap", *map(relative_to_here, reports)))
+    for page in pages:
+        if status := subprocess.run(page, env=child_environment(), check=False).returncode:
+            return status
+    return 0
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let a signal end us like an interruption: what we started first, then what it left."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Who records a run, nsys or the PyTorch profiler, and what a report gets besides."""

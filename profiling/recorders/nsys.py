@@ -1,0 +1,159 @@
+"""The nsys recorder: find it, ask what it can do, run it, export what it left."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from profiling.common.errors import LaunchError
+
+FIRST_UNHEARD_NVTX: Final = (0, 2, 12)
+"""From this version on the Python package names ranges in a way nsys up to 2023.4 cannot read."""
+
+
+@dataclass(frozen=True)
+class Nsys:
+    """An installed nsys."""
+
+    path: str
+
+    @classmethod
+    def find(cls) -> "Nsys | None":
+        """Return the nsys that ``NSYS`` names, else the first on the PATH, else None.
+
+        Raises:
+            LaunchError: ``NSYS`` names something that cannot be run.
+        """
+        asked = os.environ.get("NSYS")
+        if asked and shutil.which(asked) is None:
+            raise LaunchError(f"NSYS={asked} is no program; name the nsys program, or unset it")
+        path = asked or shutil.which("nsys")
+        if path is None:
+            return None
+        found = cls(path)
+        if not found.version:
+            raise LaunchError(f"{path} does not say its version; name a working nsys with NSYS=")
+        return found
+
+    @cached_property
+    def version(self) -> str:
+        """Its version, as in ``2023.4.4.54``; empty where it does not say."""
+        found = re.search(r"\d+(\.\d+)+", self._answer("--version"))
+        return found[0] if found else ""
+
+    @property
+    def real_path(self) -> Path:
+        """The program itself, links followed; a script that starts it counts as it."""
+        return Path(shutil.which(self.path) or self.path).resolve()
+
+    def options(self, command: str) -> frozenset[str]:
+        """Return the long options of an nsys command; they differ between versions."""
+        return frozenset(re.findall(r"--[a-z][\w-]*", self._answer(command, "--help")))
+
+    def profile_command(self, output: Path, device: str, command: list[str]) -> list[str]:
+        """Return the command line that records ``command`` into ``output`` (without suffix).
+
+        Sampling and context switches are off: they need rights a container does not give, and
+        we do not read them. On a GPU only what stands between cudaProfilerStart and -Stop is
+        recorded, and the kernels of a CUDA graph one by one.
+        """
+        on_gpu = device.startswith("cuda")
+        wanted = {
+            "--trace": "cuda,nvtx" if on_gpu else "nvtx",
+            "--sample": "none",
+            "--cpuctxsw": "none",
+            "--force-overwrite": "true",
+            "--output": str(output),
+        }
+        if on_gpu:
+            wanted |= {
+                "--capture-range": "cudaProfilerApi",
+                "--capture-range-end": "stop",
+                "--cuda-graph-trace": "node",
+            }
+        known = self.options("profile")
+        chosen = [f"{option}={value}" for option, value in wanted.items() if option in known]
+        return [self.path, "profile", *chosen, *command]
+
+    def export(self, recording: Path, destination: Path) -> None:
+        """Write a recording as SQLite.
+
+        Raises:
+            LaunchError: nsys could not, with what it said.
+        """
+        wanted = {"--type": "sqlite", "--force-overwrite": "true", "--output": str(destination)}
+        known = self.options("export")
+        chosen = [f"{option}={value}" for option, value in wanted.items() if option in known]
+        done = subprocess.run(
+            [self.path, "export", *chosen, str(recording)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode or not destination.exists():
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            raise LaunchError(
+                f"{recording.name}: nsys {self.version} could not export it "
+                f"({said[-1] if said else f'exit {done.returncode}'}); "
+                "export it with the nsys that recorded it: nsys export --type=sqlite"
+            )
+
+    def _answer(self, *arguments: str) -> str:
+        try:
+            done = subprocess.run(
+                [self.path, *arguments], capture_output=True, text=True, errors="replace"
+            )
+        except OSError as error:
+            raise LaunchError(f"{self.path} cannot be run: {error.strerror}") from None
+        return done.stdout + done.stderr
+
+
+def check_ranges_arrived(report: Path, pushed: dict[str, int], version: str, nvtx: str) -> None:
+    """Make sure that the ranges a run pushed are in its report.
+
+    Args:
+        report: the export.
+        pushed: how often each name was pushed.
+        version: of the nsys that recorded it.
+        nvtx: the version of the Python package; empty where it is not known.
+
+    Raises:
+        LaunchError: some are missing; it names the known cause where that is the likely one.
+    """
+    arrived = recorded_ranges(report)
+    missing = {name: count - arrived.get(name, 0) for name, count in pushed.items()}
+    missing = {name: count for name, count in missing.items() if count > 0}
+    if not missing:
+        return
+    total, lost = sum(pushed.values()), sum(missing.values())
+    numbers = tuple(int(part) for part in re.findall(r"\d+", nvtx)[:3])
+    if lost == total and numbers >= FIRST_UNHEARD_NVTX:
+        cure = (
+            f"nsys up to 2023.4 records no ranges of the Python package nvtx {nvtx}; "
+            "install nvtx==0.2.11"
+        )
+    else:
+        cure = f"first missing: {next(iter(missing))}; use RECORDER=torch"
+    raise LaunchError(f"nsys {version} recorded {total - lost} of {total} ranges: {cure}")
+
+
+def recorded_ranges(report: Path) -> dict[str, int]:
+    """Return how often each push/pop range occurs in a report, by name."""
+    query = """
+        SELECT coalesce(StringIds.value, NVTX_EVENTS.text), count(*) FROM NVTX_EVENTS
+        LEFT JOIN StringIds ON StringIds.id = NVTX_EVENTS.textId
+        WHERE eventType = 59 GROUP BY 1
+    """
+    connection = sqlite3.connect(f"{report.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        return dict(connection.execute(query).fetchall())
+    except sqlite3.OperationalError:  # no such table: nothing was recorded
+        return {}
+    finally:
+        connection.close()

@@ -1,0 +1,154 @@
+"""What a report gets besides what was recorded, added at once or kept for later.
+
+Where nsys recorded and cannot make the report (`profiling.recorders.importer`), the notes are kept
+beside the recording, in NAME.qdstrm.json, and `python -m profiling.complete` adds them.
+"""
+
+import hashlib
+import json
+import sqlite3
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from analysis.show.errors import one_line
+from analysis.source.trace import schema
+from profiling.common.errors import LaunchError
+from profiling.recorders.nsys import check_ranges_arrived
+from profiling.recorders.report_files import NOTES
+
+KIND: Final = "notes of a recording"
+NSYS: Final = "nsys"
+MISSING: Final = "missing"
+"""The fact that tells what a report lacks."""
+
+_END_BYTES: Final = 4096
+"""The importer renews the last few hundred bytes of a recording: these may differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunNotes:
+    """Facts of a recorded run that only it and its launcher know.
+
+    Attributes:
+        facts: rows of TOOLKIT_RUN.
+        costs: rows of TOOLKIT_RANGE_COST, by the names that the report has.
+        pushed: how often each range was pushed.
+        memory: what the run noted of its memory, and rows of TOOLKIT_RANGE_MEMORY; None where that
+            was not asked for.
+    """
+
+    facts: dict[str, Any]
+    costs: list[list[Any]]
+    pushed: dict[str, int]
+    memory: dict[str, Any] | None = None
+
+    def add(self, report: Path) -> None:
+        """Complete a report.
+
+        Raises:
+            LaunchError: nsys recorded it, and not all ranges are there.
+        """
+        if self.facts["recorder"] == NSYS:
+            version, nvtx = self.facts[NSYS], self.facts.get("nvtx", "")
+            check_ranges_arrived(report, self.pushed, version, nvtx)
+        add_run_facts(report, self.facts | self._add_memory(report), self.costs)
+
+    def _add_memory(self, report: Path) -> dict[str, object]:
+        if self.memory is None:
+            return {}
+        from profiling.recorders import memory_report  # here: it needs torch, and nothing else does
+
+        facts, lost = memory_report.add_memory(report, self.memory["note"], self.memory["ranges"])
+        for name, count in lost.items():
+            print(
+                f"note: the memory at {count:,} ranges {one_line(name)} left out: not all arrived",
+                file=sys.stderr,
+            )
+        return facts
+
+    def keep(self, recording: Path) -> Path:
+        """Write the notes beside a recording, with what tells it from a damaged one."""
+        path = notes_path(recording)
+        size = recording.stat().st_size
+        known = {"kind": KIND, "bytes": size, "sha256": _digest(recording, size), **asdict(self)}
+        path.write_text(json.dumps(known), encoding="utf-8")
+        return path
+
+    @classmethod
+    def read(cls, recording: Path) -> "RunNotes | None":
+        """Return the notes that lie beside a recording, or nothing where none do.
+
+        Raises:
+            LaunchError: they cannot be read, or the recording is not as it was.
+        """
+        path = notes_path(recording)
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise LaunchError(f"{path}: cannot be read ({error.strerror})") from None
+        except (ValueError, RecursionError):
+            known = None
+        if not isinstance(known, dict) or known.get("kind") != KIND:
+            raise LaunchError(f"{path}: {_NO_NOTES}")
+        try:
+            size, digest = int(known["bytes"]), str(known["sha256"])
+            notes = cls(**{field: known[field] for field in cls.__annotations__})
+            known_to_nsys = known["facts"]["recorder"] == NSYS and known["facts"][NSYS]
+        except (KeyError, TypeError, ValueError):
+            known_to_nsys = None
+        if not known_to_nsys:
+            raise LaunchError(f"{path}: {_NO_NOTES}")
+        _check_whole(recording, size, digest)
+        return notes
+
+
+_NO_NOTES: Final = (
+    "damaged, or no notes of profiling.launch; bring it again, or take it away to complete the "
+    "report without it"
+)
+
+
+def notes_path(recording: Path) -> Path:
+    """Return where the notes of a recording lie."""
+    return recording.with_name(recording.name + NOTES)
+
+
+def _check_whole(recording: Path, size: int, digest: str) -> None:
+    found = recording.stat().st_size
+    if found < size:
+        raise LaunchError(
+            f"{recording}: cut short, {found:,} of {size:,} bytes are here; bring it again"
+        )
+    if _digest(recording, size) != digest:
+        raise LaunchError(f"{recording}: damaged, not what was recorded; bring it again")
+
+
+def _digest(recording: Path, size: int) -> str:
+    """Return the SHA-256 of a recording but its end, which the importer renews."""
+    left, digest = max(0, size - _END_BYTES), hashlib.sha256()
+    with recording.open("rb") as file:
+        while left and (piece := file.read(min(left, 2**20))):
+            digest.update(piece)
+            left -= len(piece)
+    return digest.hexdigest()
+
+
+def add_run_facts(
+    report: Path, facts: Mapping[str, object], costs: Sequence[Sequence[object]]
+) -> None:
+    """Add facts and range costs to a report; lists are kept as JSON."""
+    rows = [
+        (key, value if isinstance(value, str) else json.dumps(value))
+        for key, value in facts.items()
+    ]
+    with closing(sqlite3.connect(report)) as connection, connection:
+        schema.create(connection, "TOOLKIT_RUN")
+        connection.executemany("INSERT OR REPLACE INTO TOOLKIT_RUN VALUES (?, ?)", rows)
+        if costs:
+            schema.insert(connection, "TOOLKIT_RANGE_COST", costs)

@@ -1,0 +1,119 @@
+"""The assignment's two answers about a sweep, with its figures: how long, how steady; warm-up."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from analysis.show.render import digits
+from profiling import names
+from profiling.sweep.store import SweepRow
+from profiling.sweep.table import NOISY, NS_PER_MS, statistic
+
+ON_GPU: Final = (
+    "a cold step pays for what is done once: loading kernels (CUDA loads them when they are first "
+    "launched), cuBLAS handles and workspaces, and memory that the caching allocator has to ask "
+    "the driver for; one or two steps do most of it, and clocks still rise after them"
+)
+ON_CPU: Final = (
+    "a cold step pays for what is done once: starting the threads, pages of memory that are "
+    "touched for the first time, packed weights and kernels that oneDNN and MKL choose for each "
+    "shape, masks and rotary tables that are cached; one or two steps do most of it"
+)
+
+
+def explained(rows: Sequence[SweepRow]) -> list[str]:
+    """Return the answers, a line a sentence."""
+    measured = [row for row in rows if row.result is not None]
+    if not measured:
+        return ["no row could be measured, so there is nothing to explain"]
+    return [
+        "(b) How long forward and backward take, and how steady that is",
+        *(_duration(row) for row in _warmed(measured)),
+        "",
+        "(c) What leaving out warm-up does, or doing only a step or two of it",
+        *_warmup(measured),
+    ]
+
+
+def _warmed(rows: Sequence[SweepRow]) -> list[SweepRow]:
+    """Return of rows that differ in warm-up only the one with most."""
+    best: dict[Any, SweepRow] = {}
+    for row in rows:
+        key = _but_for_warmup(row)
+        if key not in best or row.settings.warmup > best[key].settings.warmup:
+            best[key] = row
+    return list(best.values())
+
+
+def _but_for_warmup(row: SweepRow) -> object:
+    settings = replace(row.settings, warmup=0)
+    return (settings.size, settings.batch, settings.context, settings.mode, settings.precision)
+
+
+def name(row: SweepRow) -> str:
+    """Return what a configuration is called in a sentence."""
+    settings = row.settings
+    return (
+        f"{settings.size}, batch {settings.batch}, context {settings.context}, "
+        f"{settings.precision}, {settings.mode}"
+    )
+
+
+def _duration(row: SweepRow) -> str:
+    parts = []
+    for part in names.PHASES:
+        mean, std = statistic(row, part, "mean"), statistic(row, part, "std")
+        if mean == mean:  # not every mode has every part
+            parts.append(f"{part} {digits(mean)} ± {digits(std)} ms ({std / mean:.1%})")
+    forward, backward = (statistic(row, part, "mean") for part in names.PHASES[:2])
+    ratio = f"; backward is {backward / forward:.2f} times forward" if backward == backward else ""
+    total = row.result["statistics"]["total"] if row.result else {}
+    share = total["std"] / total["mean"] if total else 0.0
+    steady = "steady" if share <= NOISY else "not steady"
+    return (
+        f"{name(row)}: {', '.join(parts)}{ratio}; the whole step deviates by {share:.1%}, which is "
+        f"{steady}."
+    )
+
+
+def _warmup(rows: Sequence[SweepRow]) -> list[str]:
+    groups: dict[Any, list[SweepRow]] = {}
+    for row in rows:
+        groups.setdefault(_but_for_warmup(row), []).append(row)
+    compared = [group for group in groups.values() if len(group) > 1]
+    if not compared:
+        return ["Every configuration was measured with one warm-up only; give --warmups 0,1,2,5."]
+    lines = [line for group in compared for line in _compared(group)]
+    on_gpu = rows[0].settings.device.startswith("cuda")
+    return [*lines, f"Why: {ON_GPU if on_gpu else ON_CPU}."]
+
+
+def _compared(group: Sequence[SweepRow]) -> list[str]:
+    """Return what each lesser warm-up did to a configuration's figures."""
+    ordered = sorted(group, key=lambda row: row.settings.warmup)
+    best, lines = ordered[-1], []
+    middle, mean = statistic(best, "total", "median"), statistic(best, "total", "mean")
+    std = statistic(best, "total", "std")
+    for row in ordered[:-1]:
+        first = _times(row)[0] / NS_PER_MS
+        rest = _times(row)[1:]
+        later = f", the others {digits(statistics.median(rest) / NS_PER_MS)} ms" if rest else ""
+        lines.append(
+            f"{name(row)}, {_so_many(row.settings.warmup)}: the first timed step took "
+            f"{digits(first)} ms, {first / middle:.1f} times the median of a warm one "
+            f"({digits(middle)} ms){later}; the mean is "
+            f"{digits(statistic(row, 'total', 'mean'))} ± {digits(statistic(row, 'total', 'std'))} "
+            f"ms against {digits(mean)} ± {digits(std)} with {best.settings.warmup}."
+        )
+    return lines
+
+
+def _times(row: SweepRow) -> list[int]:
+    return list(row.result["total_ns"]) if row.result else []
+
+
+def _so_many(warmup: int) -> str:
+    if not warmup:
+        return "no warm-up"
+    return f"{warmup} warm-up step{'s' if warmup > 1 else ''}"

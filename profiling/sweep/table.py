@@ -1,0 +1,104 @@
+"""The table of a sweep: a row a configuration, in milliseconds."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from analysis.show.table import Column, Table
+from profiling import names
+from profiling.benchmark.steadiness import steadiness_warnings
+from profiling.sweep.store import OK, SweepRow
+
+NS_PER_MS: Final = 1e6
+NOISY: Final = 0.05
+"""A standard deviation above that share of the mean is large, and its likely cause is told."""
+
+
+def statistic(row: SweepRow, part: str, which: str) -> float:
+    """Return a statistic of a part's times in milliseconds; NaN where there is none."""
+    if row.result is None or part not in row.result["statistics"]:
+        return float("nan")
+    value: float = row.result["statistics"][part][which]
+    return value / NS_PER_MS
+
+
+def utilization(row: SweepRow) -> float:
+    """Return the MFU, a share of 1; NaN where no peak is known, or nothing was measured."""
+    found = (row.result or {}).get("mfu")
+    return float("nan") if found is None else float(found)
+
+
+def table(rows: Sequence[SweepRow], heading: str, notes: Sequence[str]) -> Table:
+    """Return the table; what a row could not measure is missing, and its status says why."""
+    columns: dict[str, Column] = {"Model": [row.settings.size for row in rows]}
+    for part in ("total", *names.PHASES):
+        for title, which in (("Mean", "mean"), ("Std", "std")):
+            columns[f"{part.title()} {title} (ms)"] = np.array(
+                [statistic(row, part, which) for row in rows]
+            )
+    forward, backward = (
+        np.array([statistic(row, part, "mean") for row in rows])
+        for part in (names.FORWARD, names.BACKWARD)
+    )
+    columns |= {
+        "Context": np.array([row.settings.context for row in rows], np.int64),
+        "Warm-up": np.array([row.settings.warmup for row in rows], np.int64),
+        "Mode": [row.settings.mode for row in rows],
+        "Dtype": [row.settings.precision for row in rows],
+        "Backward/Forward": backward / forward,
+        "Status": [row.status for row in rows],
+        "Batch": np.array([row.settings.batch for row in rows], np.int64),
+        "MFU": np.array([utilization(row) for row in rows]),
+    }
+    return Table(
+        name="sweep",
+        columns=columns,
+        heading=heading,
+        notes=(*notes, *_remarks(rows)),
+        hidden=(*_never_measured(columns), *_same_batch(rows)),
+        droppable=("Backward/Forward", "Mode"),
+    )
+
+
+def _never_measured(columns: dict[str, Column]) -> tuple[str, ...]:
+    """Return the times that no row has, and the MFU, which a person need not see."""
+    return tuple(
+        name
+        for name, column in columns.items()
+        if (name == "MFU" or (name.endswith("(ms)") and not name.startswith("Total")))
+        and not isinstance(column, list)
+        and np.isnan(column).all()
+    )
+
+
+def _same_batch(rows: Sequence[SweepRow]) -> tuple[str, ...]:
+    """Return the column of batches where the heading says it all."""
+    return ("Batch",) if len({row.settings.batch for row in rows}) < 2 else ()
+
+
+def label(row: SweepRow) -> str:
+    """Return what tells a row from the others."""
+    settings = row.settings
+    return (
+        f"{settings.size}, batch {settings.batch}, context {settings.context}, "
+        f"warm-up {settings.warmup}, "
+        f"{settings.mode}, {settings.precision}"
+    )
+
+
+def _remarks(rows: Sequence[SweepRow]) -> list[str]:
+    """Return why rows are missing, and why some are unsteady."""
+    said = [f"{label(row)}: {row.status}: {row.reason}" for row in rows if row.status != OK]
+    for row in rows:
+        if row.result is None:
+            continue
+        total = row.result["statistics"]["total"]
+        if total["std"] > NOISY * total["mean"]:
+            share = f"{total['std'] / total['mean']:.0%}"
+            cause = (
+                "; ".join(steadiness_warnings(row.result["total_ns"]))
+                or "no step stands out: noise"
+            )
+            said.append(f"{label(row)}: the deviation is {share} of the mean: {cause}")
+    return said

@@ -1,0 +1,1 @@
+"""Training steps of our own model, on one rank or many."""

@@ -1,0 +1,107 @@
+"""Recording a language model's layers, and generation by two models."""
+
+import argparse
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from analysis import Report
+from profiling.common.errors import UsageError
+from profiling.generation.workload import GenerationSettings
+from profiling.launch import options, workloads
+from profiling.layers.workload import LayersSettings
+from profiling.processes.starting import child_environment, python_command
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    return options.parser("", Path()).parse_args(list(words))
+
+
+def settings(*words: str) -> workloads.RunSettings:
+    return workloads.workload_settings(parsed(*words), "cpu")
+
+
+def test_a_size_is_a_shape_with_random_weights() -> None:
+    made = settings("--workload", "layers", "--size", "0.6B", "--batch", "2", "--steps", "5")
+    assert isinstance(made, LayersSettings)
+    assert (made.random_init, made.batch, made.steps) == ("qwen3-0.6b", 2, 5)
+    assert made.dtype == "bfloat16"
+    assert "layers of qwen3-0.6b" in made.describe()
+    assert made.facts()["workload"] == "layers"
+
+
+def test_the_teacher_is_of_the_same_size_unless_another_is_named() -> None:
+    pair = settings("--workload", "generation", "--size", "tiny", "--max-new-tokens", "4")
+    assert isinstance(pair, GenerationSettings)
+    assert pair.models.teacher_random_init == "qwen3-tiny"
+    assert pair.max_new_tokens == 4
+    alone = settings("--workload", "generation", "--size", "tiny", "--teacher-model", "none")
+    assert isinstance(alone, GenerationSettings)
+    assert not alone.models.has_teacher
+    other = settings(
+        "--workload", "generation", "--size", "tiny", "--teacher-random-init", "a.json"
+    )
+    assert isinstance(other, GenerationSettings)
+    assert other.models.teacher_random_init == "a.json"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--workload", "layers", "--mode", "train"], "--mode is of training, not of layers"),
+        (["--workload", "layers", "--compile"], "--compile is of training"),
+        (["--workload", "layers", "--d-model", "64"], "--d-model is of training"),
+        (["--workload", "layers", "--memory"], "--memory is of training"),
+        (["--workload", "layers", "--prompt", "x"], "--prompt is of generation, not of layers"),
+        (["--workload", "generation", "--batch", "2"], "--batch is of layers"),
+        (["--workload", "layers", "--size", "small"], "no language model is called 'small'"),
+        (["--workload", "layers", "--size", "tiny", "--model", "m"], "say the same thing twice"),
+        (["--workload", "layers", "--attention", "flash"], "layers knows no flash attention"),
+    ],
+)
+def test_options_without_effect_are_refused(words: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        settings(*words)
+
+
+def test_training_refuses_the_options_of_others() -> None:
+    with pytest.raises(UsageError, match="--prompt is of --workload layers and generation"):
+        options.model_config(parsed("--prompt", "x"))
+
+
+def test_a_script_takes_no_workload(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--workload is of our own model"):
+        options.check_script(parsed("--script", "x.py", "--workload", "layers"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["--workload", "layers", "--size", "tiny", "--context", "16"],
+            {"block": 16, "attention": 16, "ffn": 16, "attention_core": 16, "lm_head": 4},
+        ),
+        (
+            ["--workload", "generation", "--size", "tiny", "--max-new-tokens", "3"],
+            {"prefill": 4, "projector": 16, "decode_step": 12, "base_prefill": 4},
+        ),
+    ],
+)
+def test_the_report_has_the_ranges(
+    words: list[str], expected: dict[str, int], tmp_path: Path
+) -> None:
+    command = python_command("profiling.launch", *words, "--device", "cpu", "--name", "run")
+    done = subprocess.run(
+        [*command, "--reports", str(tmp_path)],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with Report(tmp_path / "run.sqlite") as report:
+        assert report.run["workload"] == words[1]
+        flat = report.ranges().groupby("range")["instances"].sum()
+    assert {name: flat[name] for name in expected} == expected
