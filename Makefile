@@ -47,10 +47,11 @@ profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH
 test: $(READY) ## run the tests that take under 20 s each
 	$(PYTEST) -m 'not slow'
 
-check: $(READY) ## format check, lint, types, README, all tests
+check: $(READY) ## format check, lint, types, imports, README, all tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/cog --check README.md
 	$(PYTEST)
 

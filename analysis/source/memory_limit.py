@@ -24,7 +24,7 @@ from analysis.show.errors import ReportError
 from analysis.source import tables
 
 if TYPE_CHECKING:
-    from analysis.source.report import Report
+    from analysis.source.open_report import OpenReport
 
 VARIABLE: Final = "SPANLIGHT_MEMORY"
 UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -52,7 +52,7 @@ ACTIVITY: Final = "CUPTI_ACTIVITY_KIND_"
 
 
 @contextmanager
-def paged_if_needed(report: Report) -> Iterator[None]:
+def paged_if_needed(report: OpenReport) -> Iterator[None]:
     """Keep the arrays of a report in temporary files while it is open, if memory is too small.
 
     Raises:
@@ -72,7 +72,7 @@ _open: Final[list[int]] = []
 
 
 @contextmanager
-def paged_beyond_memory(report: Report, needed: int) -> Iterator[None]:
+def paged_beyond_memory(report: OpenReport, needed: int) -> Iterator[None]:
     """Keep arrays in temporary files where more memory is needed than is free."""
     if sys.platform != "linux":  # other systems take memory to disk by themselves
         yield
@@ -96,7 +96,7 @@ def paged_beyond_memory(report: Report, needed: int) -> Iterator[None]:
         yield
 
 
-def needed_bytes(report: Report) -> int:
+def needed_bytes(report: OpenReport) -> int:
     """Return how much memory the commands take at most to read a report and work on it.
 
     The rows are not counted, which would read all of them: they are not more than the last one's
@@ -113,7 +113,7 @@ def needed_bytes(report: Report) -> int:
     )
 
 
-def last_row(report: Report, table: str) -> int:
+def last_row(report: OpenReport, table: str) -> int:
     """Return the number of a table's last row; of a view, how many rows it has."""
     try:
         last = int(report.columns(f'SELECT coalesce(max(rowid), -1) AS n FROM "{table}"')["n"][0])
@@ -122,7 +122,7 @@ def last_row(report: Report, table: str) -> int:
     return last if last >= 0 else tables.count(report, table)
 
 
-def out_of_memory_error(report: Report) -> ReportError:
+def out_of_memory_error(report: OpenReport) -> ReportError:
     """Return the error for a report after a `MemoryError`: what memory or disk was too small."""
     needed = f"it may need {bytes_text(sum(_open))}"
     paging = sys.modules.get("analysis.source.paging")

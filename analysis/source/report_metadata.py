@@ -14,7 +14,7 @@ from analysis.source import tables
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns, Database
-    from analysis.source.report import Report
+    from analysis.source.open_report import OpenReport
 
 Schema = Mapping[str, tuple[str, ...]]
 
@@ -63,7 +63,7 @@ def is_report(schema: Schema) -> bool:
     )
 
 
-def exporter_metadata(report: Report) -> dict[str, str]:
+def exporter_metadata(report: OpenReport) -> dict[str, str]:
     """Return the exporter's notes by name; their table is from 2021 and was renamed in 2023."""
     for table in METADATA_TABLES:
         if report.has(table, "name", "value"):
@@ -71,12 +71,12 @@ def exporter_metadata(report: Report) -> dict[str, str]:
     return {}
 
 
-def run_metadata(report: Report) -> dict[str, str]:
+def run_metadata(report: OpenReport) -> dict[str, str]:
     """Return the launcher's notes on the run, by key."""
     return pairs(report, RUN_TABLE, "key") if report.has(RUN_TABLE, "key", "value") else {}
 
 
-def pairs(report: Report, table: str, key: str) -> dict[str, str]:
+def pairs(report: OpenReport, table: str, key: str) -> dict[str, str]:
     """Return a table of names and values as a dictionary, where NULL values are empty."""
     found = report.columns(
         f"SELECT cast({key} AS blob) AS key, cast(coalesce(value, '') AS blob) AS value "
@@ -85,7 +85,7 @@ def pairs(report: Report, table: str, key: str) -> dict[str, str]:
     return dict(zip(found["key"].tolist(), found["value"].tolist(), strict=True))
 
 
-def gpus(report: Report) -> list[Gpu]:
+def gpus(report: OpenReport) -> list[Gpu]:
     """Return the GPUs of the machine, in the order of their CUDA ordinals.
 
     Files of 2020 have `TARGET_INFO_CUDA_GPU` and little in it, and ``cuDevice`` came later; there
@@ -112,7 +112,7 @@ def gpus(report: Report) -> list[Gpu]:
     return []
 
 
-def duration_ns(report: Report) -> int | None:
+def duration_ns(report: OpenReport) -> int | None:
     """Return how long the recording lasted, if the report says."""
     if not report.has("ANALYSIS_DETAILS", "duration"):
         return None
@@ -123,7 +123,7 @@ def duration_ns(report: Report) -> int | None:
     return longest if longest >= 0 else None
 
 
-def started_ns(report: Report) -> int | None:
+def started_ns(report: OpenReport) -> int | None:
     """Return when the recording began, in nanoseconds since 1970 (UTC), if the report says."""
     table = "TARGET_INFO_SESSION_START_TIME"
     if not report.has(table, "utcEpochNs"):

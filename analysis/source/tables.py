@@ -18,7 +18,7 @@ from analysis.source.database import NUMBERED
 
 if TYPE_CHECKING:
     from analysis.source.database import Array, Columns
-    from analysis.source.report import Report
+    from analysis.source.open_report import OpenReport
 
 Int64 = npt.NDArray[np.int64]
 
@@ -38,27 +38,27 @@ DOMAIN_CREATE: Final = 75
 IDS_A_QUERY: Final = 5000
 
 
-def first(report: Report, table: str, *columns: str) -> str:
+def first(report: OpenReport, table: str, *columns: str) -> str:
     """Return SQL for the first of these columns that there is and is not NULL, else MISSING."""
     there = [f'"{column}"' for column in columns if report.has(table, column)]
     return f"coalesce({', '.join([*there, str(MISSING)])})" if there else str(MISSING)
 
 
-def count(report: Report, table: str) -> int:
+def count(report: OpenReport, table: str) -> int:
     """Return how many rows a table has; 0 where there is no such table."""
     if not report.has(table):
         return 0
     return int(report.columns(f"SELECT count(*) AS n FROM {table}")["n"][0])
 
 
-def is_empty(report: Report, table: str) -> bool:
+def is_empty(report: OpenReport, table: str) -> bool:
     """Return whether a table has no row, or is not there."""
     return not report.has(table) or not len(
         report.columns(f"SELECT 1 AS there FROM {table} LIMIT 1")["there"]
     )
 
 
-def range_bytes(report: Report) -> dict[tuple[str, int], int]:
+def range_bytes(report: OpenReport) -> dict[tuple[str, int], int]:
     """Return the least bytes a range must move, by its name and FLOPs, where it is known."""
     if not report.has(RANGE_COST, "name", "flops", "bytes"):
         return {}
@@ -70,24 +70,24 @@ def range_bytes(report: Report) -> dict[tuple[str, int], int]:
     return dict(zip(keys, found["bytes"].tolist(), strict=True))
 
 
-def process_of(report: Report, table: str, column: str = "globalPid") -> str:
+def process_of(report: OpenReport, table: str, column: str = "globalPid") -> str:
     """Return SQL for the process id, bits 24 to 47 of a global id; MISSING without the column."""
     if not report.has(table, column):
         return str(MISSING)
     return f"(({first(report, table, column)} >> 24) & 16777215)"
 
 
-def devices(report: Report) -> list[int]:
+def devices(report: OpenReport) -> list[int]:
     """Return the CUDA ordinals that kernels or graphs ran on, ascending."""
     return distinct(report, {table: first(report, table, "deviceId") for table in (KERNEL, GRAPH)})
 
 
-def processes(report: Report) -> list[int]:
+def processes(report: OpenReport) -> list[int]:
     """Return the ids of the processes that launched kernels or graphs, ascending."""
     return distinct(report, {table: process_of(report, table) for table in (KERNEL, GRAPH)})
 
 
-def distinct(report: Report, wanted: Mapping[str, str]) -> list[int]:
+def distinct(report: OpenReport, wanted: Mapping[str, str]) -> list[int]:
     """Return the distinct values, but for MISSING, of an SQL expression a table, ascending."""
     found: set[int] = set()
     for table, sql in wanted.items():
@@ -96,13 +96,13 @@ def distinct(report: Report, wanted: Mapping[str, str]) -> list[int]:
     return sorted(found - {MISSING})
 
 
-def strings(report: Report, ids: Iterable[int]) -> dict[int, str]:
+def strings(report: OpenReport, ids: Iterable[int]) -> dict[int, str]:
     """Return the text of these string ids, and of no others; one that is not there is named so."""
     wanted = sorted({int(number) for number in ids})
     return {number: f"[no string {number}]" for number in wanted} | known_strings(report, wanted)
 
 
-def known_strings(report: Report, ids: Iterable[int]) -> dict[int, str]:
+def known_strings(report: OpenReport, ids: Iterable[int]) -> dict[int, str]:
     """Return the text of those of these string ids that there are."""
     wanted = sorted({int(number) for number in ids})
     report.database.check_held(len(wanted), "different names", NUMBERED)
@@ -119,7 +119,7 @@ def known_strings(report: Report, ids: Iterable[int]) -> dict[int, str]:
     return found
 
 
-def named(report: Report, ids: Int64) -> tuple[list[str], Int64]:
+def named(report: OpenReport, ids: Int64) -> tuple[list[str], Int64]:
     """Return the distinct names of these string ids, and for each id its name's position.
 
     Args:
@@ -151,14 +151,14 @@ def compact(ids: Int64) -> tuple[Int64, Int64]:
     return np.flatnonzero(there).astype(np.int64), (np.cumsum(there, dtype=np.int64) - 1)[ids]
 
 
-def name_sql(report: Report) -> tuple[str, str]:
+def name_sql(report: OpenReport) -> tuple[str, str]:
     """Return SQL for the string id and for the text of a row of `NVTX`; the id wins."""
     there = report.has(NVTX, "text")
     text = "cast(coalesce(text, '') AS blob)" if there else "cast('' AS blob)"
     return first(report, NVTX, "textId"), text
 
 
-def texts_of(report: Report, events: Columns) -> Array:
+def texts_of(report: OpenReport, events: Columns) -> Array:
     """Return the name of each event: its registered string where it has one, else its text."""
     texts = events["text"].copy()
     registered = events["name_id"] != MISSING
@@ -168,7 +168,7 @@ def texts_of(report: Report, events: Columns) -> Array:
     return texts
 
 
-def has_range(report: Report, wanted: Iterable[str]) -> bool:
+def has_range(report: OpenReport, wanted: Iterable[str]) -> bool:
     """Return whether an NVTX event has one of these names, without reading them all."""
     if not report.has(NVTX, "eventType"):
         return False
