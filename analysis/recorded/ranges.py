@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE, ordered, parents
 from analysis.knowledge.vocabulary import canonical
 from analysis.source import tables
-from analysis.source.operator_tables import operator_domains
+from analysis.source.operator_tables import domain_rows, operator_domains
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns
@@ -181,7 +182,7 @@ def _read(report: Report) -> Ranges:
         start_ns=found.start_ns[order],
         end_ns=end[order],
         thread=thread,
-        process=(thread >> 24) & 0xFFFFFF,
+        process=process_of(thread),
         payload=found.more["payload"][order],
         start_end=found.start_end[order],
         elsewhere=found.elsewhere[order],
@@ -193,23 +194,17 @@ def _read(report: Report) -> Ranges:
 
 def domain_names(report: Report) -> dict[tuple[int, int], str]:
     """Return the NVTX domains that have a name, by number and process; the first made counts."""
-    if not report.has(tables.NVTX, "domainId", "text"):
-        return {}
-    rows = report.columns(
-        f"SELECT domainId AS number, {tables.process_of(report, tables.NVTX, 'globalTid')} "
-        f"AS process, cast(text AS blob) AS text FROM {tables.NVTX} "
-        f"WHERE eventType = {tables.DOMAIN_CREATE} AND domainId IS NOT NULL AND text <> '' "
-        "ORDER BY start DESC"
-    )
-    columns = (rows[field].tolist() for field in ("number", "process", "text"))
-    return {(number, process): text for number, process, text in zip(*columns, strict=True)}
+    rows = domain_rows(report)
+    latest_first = np.argsort(-rows["start_ns"], kind="stable")
+    columns = (rows[field][latest_first].tolist() for field in ("domain", "process", "text"))
+    return {(number, process): text for number, process, text in zip(*columns, strict=True) if text}
 
 
 def domains_of(found: Events, known: dict[tuple[int, int], str]) -> tuple[list[str], Int64]:
     """Return the names of domains, the first "", and ``(N,)`` which of them each range is in."""
     names = ["", *sorted(set(known.values()))]
     domain = np.zeros(len(found), np.int64)
-    process = (found.thread >> 24) & 0xFFFFFF
+    process = process_of(found.thread)
     for (number, owner), name in known.items():
         domain[(found.more["domain"] == number) & (process == owner)] = names.index(name)
     return names, domain
@@ -225,18 +220,18 @@ def events(report: Report, condition: str = "", **more: str) -> Events:
     """
     ended = '"endGlobalTid"' if report.has(tables.NVTX, "endGlobalTid") else "NULL"
     name_id, _ = tables.name_sql(report)
-    text = "cast(coalesce(text, char(0)) AS blob)" if report.has(tables.NVTX, "text") else "x'00'"
     where = f"WHERE eventType IN ({', '.join(map(str, RANGE_TYPES))}){condition}"
     extra = "".join(f", {sql} AS {name}" for name, sql in more.items())
-    rows = report.columns(
+    rows, texts = report.database.columns_with_text(
         f'SELECT start AS start_ns, coalesce("end", -1) AS end_ns, '
-        f"coalesce(globalTid, -1) AS thread, {name_id} AS name_id, "
+        f"coalesce(globalTid, -1) AS thread, {name_id} AS name_id, {own_text(report)} AS text, "
         f"(eventType IN ({', '.join(map(str, START_END_TYPES))})) "
         f"+ CASE WHEN {ended} IS NULL THEN 0 WHEN {ended} IN (0, globalTid) THEN 2 ELSE 6 END "
         f"AS flags{extra} FROM {tables.NVTX} {where} ORDER BY rowid",
+        "text",
         tables.count(report, tables.NVTX),
     )
-    names, name = named(report, rows["name_id"], text, where)
+    names, name = named(report, rows["name_id"], texts, where)
     return Events(
         names=names,
         name=name,
@@ -250,7 +245,19 @@ def events(report: Report, condition: str = "", **more: str) -> Events:
     )
 
 
-def named(report: Report, name_id: Int64, text: str, where: str) -> tuple[list[str], Int64]:
+def own_text(report: Report) -> str:
+    """Return SQL for the text of a row that has no registered string: a blob, never NULL."""
+    if not report.has(tables.NVTX, "text"):
+        return "x'00'"
+    text = "cast(coalesce(text, char(0)) AS blob)"
+    if not report.has(tables.NVTX, "textId"):
+        return text
+    return f"CASE WHEN textId IS NULL THEN {text} ELSE x'00' END"
+
+
+def named(
+    report: Report, name_id: Int64, texts: tuple[list[str], Int64], where: str
+) -> tuple[list[str], Int64]:
     """Return the distinct names of these rows, ascending, and each row's; `NONE` where unnamed.
 
     A registered string wins over the row's own text, as in NVIDIA's reports.
@@ -258,25 +265,20 @@ def named(report: Report, name_id: Int64, text: str, where: str) -> tuple[list[s
     Args:
         report: where the strings are.
         name_id: ``(N,)`` ids of registered strings, or `tables.MISSING`.
-        text: SQL of the rows' own text.
-        where: SQL that selects the same rows.
+        texts: distinct texts, and ``(N,)`` the position of each row's own among them.
+        where: SQL that selects the rows.
     """
     ids, place = tables.compact(name_id - tables.MISSING)
     ids += tables.MISSING
     known = tables.known_strings(report, ids[ids != tables.MISSING].tolist())
-    words: list[str] = [known.get(number, NO_TEXT) for number in ids.tolist()]
-    code = place
     lost = np.array([number not in known for number in ids.tolist()], np.bool_)
-    lacking = np.flatnonzero(lost[place])
-    if len(lacking):
-        # Mostly those without an id; where an id is of no string, the text of every row is read.
-        without = bool((ids[lost] == tables.MISSING).all()) and report.has(tables.NVTX, "textId")
-        only = " AND textId IS NULL" if without else ""
-        sql = f"SELECT {text} AS text FROM {tables.NVTX} {where}{only} ORDER BY rowid"
-        texts, own = report.coded(sql, len(lacking))
-        code = place.copy()
-        code[lacking] = (own if without else own[lacking]) + len(words)
-        words += texts
+    if bool((ids[lost] != tables.MISSING).any()) and report.has(tables.NVTX, "text"):
+        # An id of no string, which no exporter writes: the text of every row is read.
+        sql = f"SELECT cast(coalesce(text, char(0)) AS blob) AS text FROM {tables.NVTX} {where}"
+        texts = report.coded(f"{sql} ORDER BY rowid", len(name_id))
+    words = [known.get(number, NO_TEXT) for number in ids.tolist()]
+    code = np.where(lost[place], texts[1] + len(words), place)
+    words += texts[0]
     used = np.zeros(len(words), np.bool_)
     used[code] = True
     names = sorted({words[number] for number in np.flatnonzero(used).tolist()} - {NO_TEXT})

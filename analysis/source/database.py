@@ -111,6 +111,14 @@ class Database:
         (column,) = self._table(sql, rows).values()
         return column.coded()
 
+    def columns_with_text(
+        self, sql: str, text: str, rows: int = 0
+    ) -> tuple[Columns, tuple[list[str], npt.NDArray[np.int64]]]:
+        """Return the columns of a query, and of them one of text in codes: see `coded`."""
+        table = self._table(sql, rows)
+        coded = table.pop(text).coded()
+        return {name: column.array(name) for name, column in table.items()}, coded
+
     def _table(self, sql: str, rows: int) -> dict[str, Collector]:
         if self._closed:
             raise ReportError(self.path, "this report is closed", "open it again: Report(path)")

@@ -16,6 +16,7 @@ from analysis.source.tables import (
     OPERATOR,
     PUSH_POP,
     count,
+    first,
     is_empty,
     name_sql,
     named,
@@ -29,16 +30,30 @@ if TYPE_CHECKING:
     from analysis.source.report import Report
 
 
-def operator_domains(report: Report) -> list[tuple[int, int]]:
-    """Return ``(domain id, process id)`` of every NVTX domain that holds CPU operators."""
+def domain_rows(report: Report) -> Columns:
+    """Return the NVTX domains that processes made, read once: ``domain, process, start_ns``, names.
+
+    The name is the text of the row, or its registered string: ``text`` and ``name_id``.
+    """
+    return report.once(_domain_rows)
+
+
+def _domain_rows(report: Report) -> Columns:
     if not report.has(NVTX, "eventType", "domainId", "globalTid"):
-        return []
+        fields = ("domain", "process", "start_ns", "name_id")
+        none = dict.fromkeys(fields, np.empty(0, np.int64))
+        return {**none, "text": np.empty(0, object)}
     name_id, text = name_sql(report)
-    found = report.columns(
+    return report.columns(
         f"SELECT domainId AS domain, {process_of(report, NVTX, 'globalTid')} AS process, "
-        f"{name_id} AS name_id, {text} AS text FROM {NVTX} "
+        f"coalesce(start, 0) AS start_ns, {name_id} AS name_id, {text} AS text FROM {NVTX} "
         f"WHERE eventType = {DOMAIN_CREATE} AND domainId IS NOT NULL"
     )
+
+
+def operator_domains(report: Report) -> list[tuple[int, int]]:
+    """Return ``(domain id, process id)`` of every NVTX domain that holds CPU operators."""
+    found = domain_rows(report)
     named_so = texts_of(report, found) == names.OPERATOR_DOMAIN
     domains = zip(found["domain"][named_so], found["process"][named_so], strict=True)
     return sorted({(int(domain), int(process)) for domain, process in domains})
@@ -72,10 +87,23 @@ def operator_ranges(report: Report) -> Columns:
 
 
 def operator_rows(report: Report) -> Columns:
-    """Return `TOOLKIT_OPERATOR`: ``start_ns, end_ns, self_ns, name_id, thread, process``."""
+    """Return the rows of `OPERATOR`, read once: CPU operators, and autograd's nodes among them.
+
+    Returns:
+        ``start_ns, end_ns, self_ns, name_id, thread, process, number``; the last is autograd's
+        sequence number, MISSING where there is none. Empty where there is no such table.
+    """
+    return report.once(_operator_rows)
+
+
+def _operator_rows(report: Report) -> Columns:
+    if is_empty(report, OPERATOR):
+        fields = ("start_ns", "end_ns", "self_ns", "name_id", "thread", "process", "number")
+        return dict.fromkeys(fields, np.empty(0, np.int64))
     return report.columns(
         "SELECT start_ns, end_ns, self_ns, name_id, global_tid AS thread, "
-        f"{process_of(report, OPERATOR, 'global_tid')} AS process FROM {OPERATOR} ORDER BY rowid",
+        f"{process_of(report, OPERATOR, 'global_tid')} AS process, "
+        f"{first(report, OPERATOR, 'sequence')} AS number FROM {OPERATOR} ORDER BY rowid",
         count(report, OPERATOR),
     )
 
@@ -86,15 +114,7 @@ def operator_nodes(report: Report) -> Columns:
     Returns:
         ``start_ns, end_ns, thread, number, name``; the number is MISSING where there is none.
     """
-    if is_empty(report, OPERATOR):
-        none = np.empty(0, np.int64)
-        fields = ("start_ns", "end_ns", "thread", "number")
-        return {**dict.fromkeys(fields, none), "name": np.empty(0, object)}
-    rows = report.columns(
-        "SELECT start_ns, end_ns, global_tid AS thread, coalesce(sequence, -1) AS number, "
-        f"name_id FROM {OPERATOR} ORDER BY rowid",
-        count(report, OPERATOR),
-    )
-    known, place = named(report, rows.pop("name_id"))
-    rows["name"] = np.array(known, object)[place]
-    return rows
+    rows = operator_rows(report)
+    names_, place = named(report, rows["name_id"])
+    nodes = {field: rows[field] for field in ("start_ns", "end_ns", "thread", "number")}
+    return {**nodes, "name": np.array(names_, object)[place]}
