@@ -1,0 +1,59 @@
+"""Commands as modules: all that the README names start, and none is executed twice."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.made.commands.commands import commands
+from tests.made.tools.shared import ROOT
+
+NAMED = sorted(set(re.findall(r"python -m ([a-z_.]+)", (ROOT / "README.md").read_text())))
+
+
+@pytest.mark.parametrize("module", NAMED)
+def test_every_module_of_the_readme_is_there(module: str) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import importlib.util as u; print(u.find_spec({module!r}).origin)",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    path = Path(done.stdout.strip())
+    if path.name == "__init__.py":
+        path = path.with_name("__main__.py")
+    assert '\nif __name__ == "__main__":' in path.read_text(), done.stderr
+
+
+TWICE = """
+import contextlib, io, runpy, sys
+from pathlib import Path
+name, real, *words = sys.argv[1:]
+sys.argv = [name, *words]
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+print(real in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("module", [command.__name__ for command in commands()])
+def test_no_command_is_executed_twice(module: str) -> None:
+    name = module.removesuffix(".__main__")
+    report = ROOT / "nsys_reports" / "sample.sqlite"
+    words = [report, report] if name == "analysis.compare" else [report]
+    real = module if module.endswith("__main__") else name
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE, name, real, *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "False", done.stderr
