@@ -27,7 +27,7 @@ from analysis.attribution import selection
 from analysis.attribution.launches import within
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge.vocabulary import clean
-from analysis.measures import idle, idle_causes
+from analysis.measures import idle
 from analysis.recorded.operators import has_operators
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -90,7 +90,7 @@ def listed(chosen: Selected, min_gap_us: float) -> Table:
             "device": shown.device,
             "start_ns": shown.start_ns,
             "duration_ns": shown.duration_ns,
-            "cause": [idle_causes.CAUSES[number] for number in shown.cause.tolist()],
+            "cause": [idle.CAUSES[number] for number in shown.cause.tolist()],
             "range": [clean(name) for name in idle.ranges_of(shown, ranges)],
             "process": shown.process,
         },
@@ -171,16 +171,12 @@ def notes(every: Idle, kept: Bools, short: Bools, min_gap_us: float) -> tuple[st
             f"{plural(int(short.sum()), 'gap')} under {min_gap_us:g} µs, "
             f"{duration(int(time[short].sum()))} in all, not listed; --min-gap 0 lists all"
         )
-    unknown = kept & (every.cause == idle_causes.CAUSES.index(idle_causes.UNKNOWN))
+    unknown = kept & (every.cause == idle.CAUSES.index(idle.UNKNOWN))
     if unknown.any():
         lines.append(
             f"before work whose launch was not recorded: {plural(int(unknown.sum()), 'gap')}"
         )
-    waiting = (
-        kept
-        & (every.cause == idle_causes.CAUSES.index(idle_causes.LAUNCH_LATENCY))
-        & (time >= IN_TIME_NS)
-    )
+    waiting = kept & (every.cause == idle.CAUSES.index(idle.LAUNCH_LATENCY)) & (time >= IN_TIME_NS)
     if waiting.any():
         lines.append(
             f"{plural(int(waiting.sum()), 'gap')} of {duration(IN_TIME_NS)} or more before work "

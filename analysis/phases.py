@@ -24,7 +24,8 @@ from analysis.arithmetic.intervals import NONE, parents
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import phases as placement
 from analysis.attribution import selection, steps
-from analysis.attribution.launches import Attribution
+from analysis.attribution.launches import Attribution, within
+from analysis.attribution.origin import origin
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge import categories
 from analysis.knowledge.vocabulary import canonical
@@ -35,6 +36,7 @@ from analysis.source.report import Report
 
 if TYPE_CHECKING:
     from analysis.attribution.phases import Phases
+    from analysis.source.report import Report
 
 ALL: Final = "all"
 OUTSIDE: Final = "outside steps"
@@ -216,6 +218,50 @@ def _sums(phase: Int64, count: int, kept: Bools, duration_ns: Int64) -> Int64:
     result = np.zeros(count, np.int64)
     np.add.at(result, phase[kept], duration_ns[kept])
     return result
+
+
+def coverage(report: Report, **selected: Unpack[Options]) -> Table:
+    """Return how much work each relation places in a range, and how much none does.
+
+    Args:
+        report: what was recorded.
+        selected: what counts: see `analysis.attribution.selection.Options`.
+
+    Returns:
+        ``relation, calls, kernel_ns, share``: ``own`` is launched inside a range of the launching
+        thread; else ``caller`` while a range of another thread of the process was open; else
+        ``origin`` serves the backward pass of a known operator; ``no_launch`` has no recorded
+        launch, ``unplaced`` is launched outside all that. The calls add up to all there are, the
+        shares (of time) to 1.
+    """
+    chosen = Selected.of(report, Selection(**selected))
+    found, kept = chosen.found, chosen.work
+    launches, ranges = found.launches, found.ranges
+    own, known = found.placed, launches.known
+    caller = ~own & within(launches.start_ns, launches.process, ranges)
+    from_forward = ~own & ~caller & origin(found).known
+    placed = own | caller | from_forward
+    relations = {
+        "own": own,
+        "caller": caller,
+        "origin": from_forward,
+        "no_launch": ~known & ~placed,
+        "unplaced": known & ~placed,
+    }
+    groups = {relation: group & kept for relation, group in relations.items()}
+    duration = found.work.duration_ns
+    times = np.array([duration[group].sum() for group in groups.values()], np.int64)
+    return Table(
+        name="coverage",
+        columns={
+            "relation": list(groups),
+            "calls": np.array([group.sum() for group in groups.values()], np.int64),
+            "kernel_ns": times,
+            "share": times / max(int(times.sum()), 1),
+        },
+        counted=chosen.lines,
+        heading="How much of the work was launched inside a range",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

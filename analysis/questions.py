@@ -61,7 +61,7 @@ QUESTIONS: Final = {
         "analysis.compare.__main__", "compare", "two reports: what got faster and what slower"
     ),
     "coverage": Question(
-        "analysis.coverage", "coverage", "how much of the work each rule places in a range"
+        "analysis.phases", "coverage", "how much of the work each rule places in a range"
     ),
 }
 """Every question by its name: the method of `Report`, and (but for coverage) the command."""

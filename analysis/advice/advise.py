@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.advice.finding import Finding, work_share
-from analysis.advice.on_copies import copies, exposed, pageable
+from analysis.advice.on_copies import communication, copies, exposed, pageable
 from analysis.advice.on_idle import elsewhere, launches, synchronisation
 from analysis.advice.on_model import attention, optimizer, tf32
-from analysis.advice.on_ranks import communication
 from analysis.measures.range_sums import launched
 from analysis.measures.step_times import slowdown, step_times
 from analysis.show.render import duration, percent

@@ -1,4 +1,4 @@
-"""Advice on copies: those that keep the host waiting, and those that no kernel runs beside."""
+"""Advice on copies and collectives: what keeps the host waiting, and what no kernel runs beside."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import Finding, exposed_share, in_words, places
+from analysis.advice.finding import Finding, exposed_share, in_words, places, wall_share
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.union import IntervalUnion
-from analysis.measures import idle_causes
+from analysis.measures import idle
+from analysis.measures.gpu_time_split import occupations
 from analysis.recorded.device_work import COPY
 from analysis.show.render import duration, percent, scaled
 from analysis.source import device_tables
 
 if TYPE_CHECKING:
+    from analysis.measures.gpu_time_split import Occupation
     from analysis.measures.window import Measured
 
 COPY_SHARE: Final = 0.01
 """Copies get a line sooner: a step needs next to none, and the cure is one word."""
 
 EXPOSED: Final = 0.05
-"""Of the wall time in copies and in no kernel; less is not seen among steps that differ."""
+"""Of the wall time in copies, or collectives, with no kernel beside them; less is not seen among
+steps that differ."""
 
 TO_DEVICE: Final = "Host-to-Device"
 TO_HOST: Final = "Device-to-Host"
@@ -32,6 +35,10 @@ CURES: Final = {
     TO_HOST: "copy less often, and on a stream of its own, while kernels run",
 }
 OTHERWISE: Final = "copy less (views, work in place), or on a stream of its own, while kernels run"
+
+
+UNEVEN: Final = 0.02
+"""Of the wall time: ranks differ by more than this where one of them makes the others wait."""
 
 
 def copies(measured: Measured) -> list[Finding]:
@@ -133,7 +140,7 @@ def beside(share: float) -> str:
 def costly(measured: Measured, chosen: Bools) -> bool:
     """Return whether the ``(M,)`` chosen copies, and idle time for copies, are worth a line."""
     found = measured.idle
-    waits = measured.gaps & (found.cause == idle_causes.CAUSES.index(idle_causes.COPY))
+    waits = measured.gaps & (found.cause == idle.CAUSES.index(idle.COPY))
     took = int(measured.done.duration_ns[chosen].sum()) + int(found.duration_ns[waits].sum())
     return bool(chosen.any()) and took / measured.wall_ns >= COPY_SHARE
 
@@ -150,3 +157,45 @@ def time_in_calls(measured: Measured, chosen: Bools) -> int:
         mine = call[calls.thread[call] == thread]
         total += IntervalUnion.of(calls.start_ns[mine], calls.end_ns[mine]).busy_ns
     return total
+
+
+def communication(measured: Measured) -> list[Finding]:
+    """Return a line on collectives with nothing beside them, and on ranks that wait unevenly."""
+    gpus = occupations(measured)
+    exposed_ns = sum(gpu.communication_ns for gpu in gpus)
+    share = wall_share(measured, exposed_ns)
+    if not gpus or share < EXPOSED:
+        return []
+    hidden_ns = sum(gpu.overlapped_communication_ns for gpu in gpus)
+    under = hidden_ns / (hidden_ns + exposed_ns)
+    return [
+        Finding(
+            f"collectives take {duration(exposed_ns)}, {in_words(measured, share)}, with no other "
+            f"kernel running beside them ({percent(under)} of their time is "
+            "hidden under computation): begin them earlier and in smaller pieces (DDP: "
+            "bucket_cap_mb; FSDP: forward_prefetch, backward_prefetch), on a stream of their own"
+            f"{uneven(gpus)}",
+            share,
+        )
+    ]
+
+
+def uneven(gpus: list[Occupation]) -> str:
+    """Return in words that one GPU waits for others much longer than another does.
+
+    In a collective all wait for the last to come: the one that waits least is the one that is late.
+    """
+    ordered = sorted(gpus, key=lambda gpu: gpu.share(gpu.communication_ns))
+    least, most = ordered[0], ordered[-1]
+    low, high = (gpu.share(gpu.communication_ns) for gpu in (least, most))
+    if high - low < UNEVEN:
+        return ""
+    return (
+        f"; they take {percent(high)} on {named(most)} and {percent(low)} on {named(least)}, which "
+        "comes last and keeps the others waiting: give it less to do"
+    )
+
+
+def named(gpu: Occupation) -> str:
+    """Return what a GPU is called."""
+    return f"GPU {gpu.device} in process {gpu.process}"

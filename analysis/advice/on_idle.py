@@ -12,7 +12,7 @@ from analysis.arithmetic.containment import Intervals
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.phases import last_around
 from analysis.knowledge.vocabulary import canonical
-from analysis.measures import idle, idle_causes
+from analysis.measures import idle
 from analysis.show.render import duration, percent
 from profiling import names
 
@@ -41,7 +41,7 @@ OURS: Final = frozenset((names.STEP, *names.PHASES, names.BLOCK, names.ATTENTION
 def synchronisation(measured: Measured) -> list[Finding]:
     """Return a line on time the GPU lost because the host had waited for it."""
     found = measured.idle
-    chosen = measured.gaps & (found.cause == idle_causes.CAUSES.index(idle_causes.SYNCHRONISATION))
+    chosen = measured.gaps & (found.cause == idle.CAUSES.index(idle.SYNCHRONISATION))
     lost = int(found.duration_ns[chosen].sum())
     share = wall_share(measured, lost)
     if share < WORTH_A_LINE:
@@ -80,7 +80,7 @@ def listed(labels: list[str]) -> str:
 
 def launches(measured: Measured) -> list[Finding]:
     """Return a line on a GPU that waits for the host to launch, and on the ranges it does so in."""
-    short = measured.idle.duration_ns < idle_causes.RESUME_NS
+    short = measured.idle.duration_ns < idle.RESUME_NS
     chosen = late(measured) & short
     lost = int(measured.idle.duration_ns[chosen].sum())
     share = wall_share(measured, lost)
@@ -101,7 +101,7 @@ def launches(measured: Measured) -> list[Finding]:
 def elsewhere(measured: Measured) -> list[Finding]:
     """Return a line on a GPU that waits for a host that does something else than launching."""
     time = measured.idle.duration_ns
-    chosen = late(measured) & (time >= idle_causes.RESUME_NS)
+    chosen = late(measured) & (time >= idle.RESUME_NS)
     lost = int(time[chosen].sum())
     share = wall_share(measured, lost)
     if share < WORTH_A_LINE:
@@ -111,7 +111,7 @@ def elsewhere(measured: Measured) -> list[Finding]:
     return [
         Finding(
             f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in {gaps} of "
-            f"{duration(idle_causes.RESUME_NS)} or more while the host did something else"
+            f"{duration(idle.RESUME_NS)} or more while the host did something else"
             f"{most(measured, chosen)}: do that ahead or on another thread (DataLoader workers, "
             "prefetching, asynchronous saving)",
             share,
@@ -121,9 +121,7 @@ def elsewhere(measured: Measured) -> list[Finding]:
 
 def late(measured: Measured) -> Bools:
     """Return ``(G,)`` which gaps are there because the host was late, or a launch took its time."""
-    causes = [
-        idle_causes.CAUSES.index(cause) for cause in (idle_causes.HOST, idle_causes.LAUNCH_LATENCY)
-    ]
+    causes = [idle.CAUSES.index(cause) for cause in (idle.HOST, idle.LAUNCH_LATENCY)]
     chosen: Bools = measured.gaps & np.isin(measured.idle.cause, causes)
     return chosen
 

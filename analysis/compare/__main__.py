@@ -39,8 +39,7 @@ from typing import Final, NamedTuple, Unpack
 from analysis.arithmetic.noise import FEWEST
 from analysis.attribution import selection
 from analysis.attribution.selection import Options, Selection
-from analysis.compare import work as compare_work
-from analysis.compare.checks import SIDES, Both, check
+from analysis.compare.checks import SIDES, Both, SharedWork, check, shared_work, work_line
 from analysis.compare.rows import NOISE, SORTS, UNJUDGED, order, rows
 from analysis.compare.show import (
     TOTALS,
@@ -56,7 +55,6 @@ from analysis.compare.show import (
     total_line,
 )
 from analysis.compare.sides import BUSY, KINDS, WALL, Side, side
-from analysis.compare.work import Work
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.render import duration
@@ -114,7 +112,7 @@ class Compared(NamedTuple):
     """
 
     table: Table
-    work: Work | None
+    work: SharedWork | None
     queued_ns: tuple[float, float]
 
 
@@ -157,8 +155,8 @@ def compared(
     table = table.take(order(columns, sort))
     totals = sorted(only(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"])))
     lines = heading(reports, sides, excluded=not asked.warmup_counts)
-    work = compare_work.compared(*sides)
-    lines += [*map(total_line, totals), *idle_line(sides), *compare_work.line(work)]
+    work = shared_work(*sides)
+    lines += [*map(total_line, totals), *idle_line(sides), *work_line(work)]
     said = [
         f"{word}: {line}" for word, each in zip(SIDES, sides, strict=True) for line in each.counted
     ]

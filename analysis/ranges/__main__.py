@@ -31,8 +31,7 @@ from analysis.attribution import selection
 from analysis.attribution.launches import Attribution
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.measures.range_times import range_times
-from analysis.ranges.notes import notes
-from analysis.ranges.rows import by_name, each
+from analysis.ranges.rows import by_name, each, notes
 from analysis.ranges.tree import nested
 from analysis.show import cli
 from analysis.show.errors import ReportError

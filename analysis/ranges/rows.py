@@ -1,4 +1,4 @@
-"""Rows of ranges: one a name, style and domain, or one a range."""
+"""Rows of ranges, one a name, style and domain, or one a range; and the notes below them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.containment import distinct
+from analysis.arithmetic.global_ids import process_of
+from analysis.attribution import phases
+from analysis.attribution.launches import within
 from analysis.knowledge.vocabulary import clean
-from analysis.recorded.operators import distinct
+from analysis.recorded.operators import distinct_texts
 from analysis.recorded.ranges import outermost
+from analysis.show.render import duration
 from analysis.show.table import Column, Table
 from analysis.source import tables
+from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
+    from analysis.attribution.selection import Selected
     from analysis.measures.range_times import RangeTimes
     from analysis.recorded.ranges import Ranges
 
@@ -25,17 +32,17 @@ STYLES: Final = ("PushPop", "StartEnd")
 def by_name(found: Attribution, times: RangeTimes, kept: Bools) -> Table:
     """Return one row per name, style and domain, the longest span first."""
     ranges = found.ranges
-    names, domains, label = labels(ranges)
+    texts, domains, label = labels(ranges)
     group = label * 2 + ranges.start_end
     rows = np.flatnonzero(kept)
     outer = outermost(ranges, label)
-    columns = totals(found, times, group, rows, outer, 2 * len(names))
+    columns = totals(found, times, group, rows, outer, 2 * len(texts))
     used = np.flatnonzero(columns["instances"])
     order = used[np.lexsort((used, -columns["wall_ns"][used], -columns["span_ns"][used]))]
     return table(
         found,
         {
-            "range": [names[place // 2] for place in order.tolist()],
+            "range": [texts[place // 2] for place in order.tolist()],
             "style": [STYLES[place % 2] for place in order.tolist()],
             **{key: column[order] for key, column in columns.items()},
         },
@@ -45,11 +52,11 @@ def by_name(found: Attribution, times: RangeTimes, kept: Bools) -> Table:
 
 def labels(ranges: Ranges) -> tuple[list[str], list[str], Int64]:
     """Return what ranges are told apart by: ``(L,)`` names, ``(L,)`` domains; ``(R,)`` which."""
-    names, name = distinct(np.array([clean(one) for one in ranges.names], object))
-    used, label = np.unique(ranges.domain * len(names) + name[ranges.name], return_inverse=True)
-    pairs = [divmod(number, len(names)) for number in used.tolist()]
+    texts, name = distinct_texts(np.array([clean(one) for one in ranges.names], object))
+    used, label = np.unique(ranges.domain * len(texts) + name[ranges.name], return_inverse=True)
+    pairs = [divmod(number, len(texts)) for number in used.tolist()]
     return (
-        [names[place] for _, place in pairs],
+        [texts[place] for _, place in pairs],
         [ranges.domains[domain] for domain, _ in pairs],
         label.astype(np.int64),
     )
@@ -140,3 +147,66 @@ def table(found: Attribution, columns: dict[str, Column], **more: Column) -> Tab
         hidden=unseen if any(more["domain"]) else (*unseen, "domain"),
         droppable=("self_ns", "wall_ns", "gpu_ops"),
     )
+
+
+def notes(chosen: Selected) -> tuple[str, ...]:
+    """Return what the rows of ranges do not tell: work of other threads, ranges left open."""
+    unclosed = chosen.found.ranges.unclosed
+    left = (f"{unclosed:,} ranges were never closed: they end with the last",)
+    return (*of_other_threads(chosen), *(left if unclosed else ()))
+
+
+def of_other_threads(chosen: Selected) -> tuple[str, ...]:
+    """Return how much was launched by other threads while a phase or step that is shown was open.
+
+    That is the rule of `analysis.attribution.phases`, by which other commands count; where
+    outermost ranges stand in for phases there is nothing to compare with.
+    """
+    found = chosen.found
+    if not has_other_threads(found):
+        return ()
+    waiting, _ = phases.taken_as_phases(found)
+    wanted = (*names.PHASES, names.STEP)
+    if not len(waiting) or not waiting.where(lambda name: name in wanted).any():
+        return ()
+    rows = np.flatnonzero(chosen.work & on_other_threads(found, waiting))
+    launches = found.launches.take(rows)
+    place, by_caller = phases.around(launches, waiting)
+    helping = np.flatnonzero(by_caller)
+    shown = found.ranges.take(chosen.ranges)
+    parts, total = [], 0
+    for label in wanted:
+        of_label = helping[waiting.called(label)[place[helping]]]
+        windows = shown.take(shown.called(label))
+        during = within(launches.start_ns[of_label], launches.process[of_label], windows)
+        if during.any():
+            parts.append(label)
+            total += int(found.work.duration_ns[rows[of_label[during]]].sum())
+    if not parts:
+        return ()
+    return (
+        f"{duration(total)} were launched by other threads during {' and '.join(parts)}: here a "
+        "range has what its own thread launched, as NVIDIA counts; phases, --within and compare "
+        "count them there too",
+    )
+
+
+def has_other_threads(found: Attribution) -> bool:
+    """Return whether a process launches, or opens ranges, on more than one thread."""
+    known = [distinct(found.launches.thread), distinct(found.ranges.thread)]
+    threads = np.unique(np.concatenate(known))
+    threads = threads[threads != tables.MISSING]
+    return len(threads) > len(np.unique(process_of(threads)))
+
+
+def on_other_threads(found: Attribution, chosen: Ranges) -> Bools:
+    """Return ``(N,)`` which launches another thread's range may have, of some ranges.
+
+    On the one thread of a process that has such ranges that can be none: the most of the launches
+    need not be looked at.
+    """
+    threads = np.unique(chosen.thread)
+    _, place, count = np.unique(process_of(threads), return_inverse=True, return_counts=True)
+    alone = threads[count[place] == 1]
+    result: Bools = found.launches.known & ~np.isin(found.launches.thread, alone)
+    return result

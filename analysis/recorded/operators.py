@@ -79,7 +79,7 @@ def load(report: Report) -> Operators:
         closed = rows["end_ns"] != tables.MISSING
         unclosed = int((~closed).sum())
         rows = {field: column[closed] for field, column in rows.items()}
-        known, name = distinct(tables.texts_of(report, rows))
+        known, name = distinct_texts(tables.texts_of(report, rows))
         self_ns, first = merged(rows["start_ns"], rows["end_ns"], rows["thread"], name)
     works = np.array([WORKS.match(text) is not None for text in known], np.bool_)[name]
     kept, others = first & works, first & ~works
@@ -121,10 +121,10 @@ def merged(start: Int64, end: Int64, thread: Int64, name: Int64) -> tuple[Int64,
     return together, root == np.arange(len(root))
 
 
-def distinct(texts: Array) -> tuple[list[str], Int64]:
+def distinct_texts(texts: Array) -> tuple[list[str], Int64]:
     """Return the distinct texts, ascending, and for each text its position among them.
 
-    >>> known, position = distinct(np.array(["b", "a", "b"], object))
+    >>> known, position = distinct_texts(np.array(["b", "a", "b"], object))
     >>> known, position.tolist()
     (['a', 'b'], [1, 0, 1])
     """

@@ -13,13 +13,12 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from analysis.show import render
-from analysis.show.arguments import GIVEN, Once, asked
 from analysis.show.errors import ReportError
 from analysis.show.interrupts import Interruptible
 from analysis.show.output import add_to_database, replacing
@@ -37,6 +36,13 @@ ESCAPED: Final = "backslashreplace"
 """What becomes of a letter that cannot be written, such as half of a file name's; json reads it."""
 
 WIDTH_WITHOUT_TERMINAL: Final = 100
+
+
+GIVEN: Final = "_given"
+"""Where the values given so far stand while arguments are read."""
+
+OF_OUTPUT: Final = ("help", "format", "output", "table")
+"""Options that say where an answer goes, and not which."""
 
 
 def parser(
@@ -270,3 +276,46 @@ def write(
 def width() -> int:
     """Return how many columns a table may take: COLUMNS, else the terminal's."""
     return shutil.get_terminal_size((WIDTH_WITHOUT_TERMINAL, 24)).columns
+
+
+class Once(argparse.Action):
+    """An argument with one value: another, given later, is an error and does not win in silence."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Note the value, unless there is another already."""
+        given = vars(namespace).setdefault(GIVEN, {})
+        if self.option_strings and given.setdefault(self.dest, values) != values:
+            raise argparse.ArgumentError(self, "given twice, with different values")
+        setattr(namespace, self.dest, values)
+
+
+def asked(made: argparse.ArgumentParser, args: argparse.Namespace) -> Iterator[str]:
+    """Yield the options that make the answer another, in one order, without their defaults."""
+    for action in made._actions:  # argparse has no public list of them
+        name = action.dest
+        if not action.option_strings or name in OF_OUTPUT:
+            continue
+        value, usual = getattr(args, name, action.default), action.default
+        if isinstance(usual, str) and callable(action.type):
+            usual = action.type(usual)
+        if value != usual:
+            for each in value if isinstance(value, list) else [value]:
+                yield action.option_strings[-1]
+                yield from () if action.nargs == 0 else (worded(each),)
+
+
+def worded(value: object) -> str:
+    """Return a value as it is typed.
+
+    >>> worded((0, None)), worded(2.5)
+    ('0:', '2.5')
+    """
+    if isinstance(value, tuple):  # of steps
+        return ":".join("" if each is None else str(each) for each in value)
+    return str(value)

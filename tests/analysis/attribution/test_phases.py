@@ -8,7 +8,7 @@ import pytest
 
 from analysis import Report, copies, kernels, phases
 from analysis.attribution.selection import steps_option
-from analysis.coverage import coverage
+from analysis.phases import coverage
 from analysis.ranges import __main__ as ranges
 from analysis.recorded.work import ranked
 from analysis.show.errors import ReportError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis import gaps
-from analysis.measures.idle_causes import RESUME_NS, SLOW_CALL_NS
+from analysis.measures.idle import RESUME_NS, SLOW_CALL_NS
 from tests.analysis.questions.test_gaps import found
 from tests.made.reports.build_device import PAGEABLE, Call, Copy, add_device_work
 from tests.made.reports.build_report import Kernel, make_report
