@@ -36,7 +36,7 @@ QUESTIONS: Final = {
     "kernels": Question(
         "analysis.kernels", "ranking", "which kernels run, how often and for how long"
     ),
-    "ranges": Question("analysis.ranges.__main__", "summary", "GPU time of every NVTX range"),
+    "ranges": Question("analysis.ranges.summary", "summary", "GPU time of every NVTX range"),
     "phases": Question(
         "analysis.phases", "by_category", "forward, backward, optimizer: what each spends time on"
     ),
@@ -53,12 +53,12 @@ QUESTIONS: Final = {
     "overlap": Question(
         "analysis.overlap", "overlap", "collectives: hidden under compute or exposed"
     ),
-    "memory": Question("analysis.memory.__main__", "memory", "device memory by part of the model"),
+    "memory": Question("analysis.memory.tables", "memory", "device memory by part of the model"),
     "answers": Question(
-        "analysis.answers.__main__", "answers", "the profiling assignment's five questions"
+        "analysis.answers.answers", "answers", "the profiling assignment's five questions"
     ),
     "compare": Question(
-        "analysis.compare.__main__", "compare", "two reports: what got faster and what slower"
+        "analysis.compare.compare", "compare", "two reports: what got faster and what slower"
     ),
     "coverage": Question(
         "analysis.phases", "coverage", "how much of the work each rule places in a range"

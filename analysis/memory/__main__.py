@@ -16,53 +16,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import Final
 
 from analysis.attribution import selection
-from analysis.attribution.selection import Options, Selection
-from analysis.memory.tables import TABLES, Memory
+from analysis.attribution.selection import Selection
+from analysis.memory.tables import TABLES, Memory, everything, headed
 from analysis.show import cli
-from analysis.show.errors import ReportError
 from analysis.source.report import Report
 
-if TYPE_CHECKING:
-    from analysis.show.table import Table
-
 ALL: Final = "all"
-
-
-def memory(report: Report, *, show: str = "peaks", **selected: Unpack[Options]) -> Table:
-    """Return one of `TABLES`, with the peaks in its heading.
-
-    Args:
-        report: what was recorded.
-        show: which.
-        selected: what counts, ranges as well as peaks: see
-            `analysis.attribution.selection.Options`.
-
-    Raises:
-        ReportError: no memory was recorded, or not what this table needs.
-    """
-    found = Memory.of(report, Selection(**selected))
-    return headed(TABLES[show](found), found)
-
-
-def headed(table: Table, found: Memory) -> Table:
-    """Return a table with what is said of the report above its own heading."""
-    return replace(table, heading=f"{found.heading}\n\n{table.heading}", counted=found.chosen.lines)
-
-
-def everything(found: Memory) -> tuple[list[Table], list[str]]:
-    """Return every table the report has something for, and why the others are not there."""
-    made, reasons = [], []
-    for table in TABLES.values():
-        try:
-            made.append(table(found))
-        except ReportError as error:
-            reasons.append(f"{error.problem}; {error.remedy}")
-    return made, reasons
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, innermost
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Attribution, spans
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge.vocabulary import canonical, clean
 from analysis.measures.memory_changes import Changes, load
 from analysis.recorded.work import check_there
@@ -278,6 +278,38 @@ def saved(memory: Memory) -> Table:
 
 TABLES: Final = {"peaks": peaks, "holders": holders, "steps": growth, "saved": saved}
 """What ``--show`` knows."""
+
+
+def memory(report: Report, *, show: str = "peaks", **selected: Unpack[Options]) -> Table:
+    """Return one of `TABLES`, with the peaks in its heading.
+
+    Args:
+        report: what was recorded.
+        show: which.
+        selected: what counts, ranges as well as peaks: see
+            `analysis.attribution.selection.Options`.
+
+    Raises:
+        ReportError: no memory was recorded, or not what this table needs.
+    """
+    found = Memory.of(report, Selection(**selected))
+    return headed(TABLES[show](found), found)
+
+
+def headed(table: Table, found: Memory) -> Table:
+    """Return a table with what is said of the report above its own heading."""
+    return replace(table, heading=f"{found.heading}\n\n{table.heading}", counted=found.chosen.lines)
+
+
+def everything(found: Memory) -> tuple[list[Table], list[str]]:
+    """Return every table the report has something for, and why the others are not there."""
+    made, reasons = [], []
+    for table in TABLES.values():
+        try:
+            made.append(table(found))
+        except ReportError as error:
+            reasons.append(f"{error.problem}; {error.remedy}")
+    return made, reasons
 
 
 def _table(

@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import attention, phases
-from analysis.answers.__main__ import answers as answered
+from analysis.answers.answers import answers as answered
 from analysis.attribution import phases as placement
 from analysis.attribution.launches import Attribution
 from analysis.attribution.selection import Selected, Selection
 from analysis.measures.gemm_calls import GEMM, gemm_calls
-from analysis.ranges import __main__ as ranges
+from analysis.ranges.summary import summary
 from analysis.show.errors import ReportError
 from analysis.show.render import digits
 from benchmarks.gpu.verdict_rows import (
@@ -159,7 +159,7 @@ def _by_nvtx(left: Left, recorder: str) -> Found:
     """
     measured = statistics.median(left.json("benchmark-forward")["forward_ns"])
     with left.report("forward", recorder) as report:
-        rows = ranges.summary(report, instances=True).rows()
+        rows = summary(report, instances=True).rows()
         on_gpu = report.run.get("device", "cuda").startswith("cuda")
     column = "span_ns" if on_gpu else "wall_ns"
     times = [int(each[column]) for each in rows if each["range"] == names.FORWARD]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from analysis import Report
 from analysis.kernels import ranking
-from analysis.ranges.__main__ import summary
+from analysis.ranges.summary import summary
 from analysis.show.errors import ReportError
 from analysis.source.trace.convert import TraceError, convert
 from profiling.common import result_file

@@ -13,6 +13,7 @@ import pytest
 
 from analysis import Report
 from analysis.compare import __main__ as compare
+from analysis.compare.compare import compare as compared_reports
 from analysis.show import cli
 from analysis.show.table import Table
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
@@ -40,7 +41,7 @@ def run_of(path: Path, *steps: Sequence[tuple[str, int]], **run: str) -> Path:
 
 def compared(before: Path, after: Path, *, sort: str = "delta") -> Table:
     with Report(before) as one, Report(after) as other:
-        return compare.compare(one, other, sort=sort)
+        return compared_reports(one, other, sort=sort)
 
 
 def of_kind(table: Table, kind: str) -> dict[str, Row]:

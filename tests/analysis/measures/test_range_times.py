@@ -14,7 +14,7 @@ from analysis.attribution.launches import Attribution
 from analysis.attribution.selection import Selected, Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures.range_times import operations, range_times
-from analysis.ranges import __main__ as ranges
+from analysis.ranges.summary import summary
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 
@@ -36,7 +36,7 @@ def nvidias(name: str) -> dict[tuple[str, str, str], tuple[int, int, int]]:
 
 def rows(name: str) -> list[dict[str, Any]]:
     with Report(shared.report(name)) as report:
-        return ranges.summary(report, exclude=("none",)).rows()
+        return summary(report, exclude=("none",)).rows()
 
 
 def zipped(name: str) -> Path:

@@ -16,6 +16,7 @@ import pytest
 from analysis import Report
 from analysis.measures.memory_changes import Changes
 from analysis.memory import __main__ as memory
+from analysis.memory.tables import memory as memory_table
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.source.trace import schema
@@ -89,7 +90,7 @@ def path(tmp_path: Path) -> Path:
 
 def rows(path: Path, show: str, **options: Any) -> list[dict[str, int | float | str]]:
     with Report(path) as report:
-        return memory.memory(report, show=show, **options).rows()
+        return memory_table(report, show=show, **options).rows()
 
 
 def test_the_peak_of_a_range_is_the_most_held_while_it_was_open(path: Path) -> None:
@@ -139,10 +140,10 @@ def test_growth_is_told_step_by_step_and_a_leak_is_named(tmp_path: Path, path: P
     assert (first["start_bytes"], first["peak_bytes"], first["end_bytes"]) == (1500, 1690, 1500)
     assert (second["end_bytes"], second["growth_bytes"]) == (1510, 10)
     with Report(path) as report:
-        assert "(a leak?)" in memory.memory(report, show="steps").notes[0]
+        assert "(a leak?)" in memory_table(report, show="steps").notes[0]
     steady = with_memory(tmp_path / "steady.sqlite", CHANGES[:-1])
     with Report(steady) as report:
-        assert memory.memory(report, show="steps").notes == ()
+        assert memory_table(report, show="steps").notes == ()
 
 
 def test_a_report_gives_the_same_as_a_frame(path: Path) -> None:
@@ -228,7 +229,7 @@ def test_nsys_own_events_are_read_where_they_are(tmp_path: Path) -> None:
         ("cpu", "(no range)"): 7,
     }
     with Report(made) as report:
-        assert "as nsys saw them" in memory.memory(report).heading
+        assert "as nsys saw them" in memory_table(report).heading
 
 
 def test_a_report_without_memory_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:

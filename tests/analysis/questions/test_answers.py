@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from analysis import Report
-from analysis.answers.__main__ import answers, main
+from analysis.answers.__main__ import main
+from analysis.answers.answers import answers
 from tests.made.reports.build_device import add_device_work
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from analysis import Report, attention, phases, roofline
-from analysis.answers import __main__ as answers
+from analysis.answers.answers import answers
 from tests.made.reports.build_report import Kernel, Range, make_report
 
 
@@ -56,7 +56,7 @@ def test_the_command_prints_it(report: Path, capsys: pytest.CaptureFixture[str])
 
 def test_the_fifth_answer_says_that_it_cannot_be_told_apart(report: Path) -> None:
     with Report(report) as opened:
-        said = {str(row["question"]): str(row["answer"]) for row in answers.answers(opened).rows()}
+        said = {str(row["question"]): str(row["answer"]) for row in answers(opened).rows()}
     assert said["e"].startswith(
         "Attention is fused: scores, softmax and final matmul together take 100 ns for 8.000 "
         "kFLOP, which is 80.00 GFLOP/s, and 230 ns in backward: 97.1 % of all time. "

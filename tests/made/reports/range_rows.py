@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis import Report
-from analysis.ranges import __main__ as ranges
+from analysis.ranges.summary import summary
 
 
 def rows(path: Path, **options: Any) -> list[dict[str, Any]]:
     with Report(path) as report:
-        return ranges.summary(report, **options).rows()
+        return summary(report, **options).rows()
 
 
 def by_range(path: Path, column: str, **options: Any) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""The comparison of two reports: what got faster, what slower, what is new and what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, Unpack
+
+from analysis.arithmetic.noise import FEWEST
+from analysis.attribution.selection import Options, Selection
+from analysis.compare.checks import SIDES, Both, SharedWork, check, shared_work, work_line
+from analysis.compare.rows import order, rows
+from analysis.compare.show import TOTALS, UNSEEN, heading, idle_line, only, total_line
+from analysis.compare.sides import Side, side
+from analysis.show.table import Table
+
+if TYPE_CHECKING:
+    from analysis.source.report import Report
+
+
+def compare(
+    before: Report,
+    after: Report,
+    *,
+    force: bool = False,
+    sort: str = "delta",
+    **selected: Unpack[Options],
+) -> Table:
+    """Return one row for every name of either report, by kind.
+
+    Args:
+        before: the report that the other is measured by.
+        after: the other.
+        force: compare runs on other GPUs, or of another mode, all the same.
+        sort: within a kind, one of `analysis.compare.rows.SORTS`.
+        selected: what counts of both: see `analysis.attribution.selection.Options`.
+
+    Returns:
+        ``kind, name, before_ns, after_ns, delta_ns, ratio, calls_before, calls_after, status,
+        call_ratio, p, ratio_low, ratio_high, total_before_ns, total_after_ns, self_before_ns,
+        self_after_ns, recorded_before, recorded_after``. The first times and calls are means per
+        step, times to the nanosecond; the ``total`` ones are of all steps together. The interval
+        and ``p`` are of the name by itself. What is not known is NaN: a ratio to nothing, noise
+        with one step.
+
+    Raises:
+        ReportError: one of them cannot answer, or they cannot be compared.
+    """
+    return compared(before, after, Selection(**selected), force=force, sort=sort).table
+
+
+class Compared(NamedTuple):
+    """A comparison, and what a gate needs of it besides.
+
+    Attributes:
+        table: the answer.
+        work: how the work differs where there are no steps.
+        queued_ns: before and after, the mean time a step that the GPUs would have been busy, had no
+            two kernels of one stream run at the same time.
+    """
+
+    table: Table
+    work: SharedWork | None
+    queued_ns: tuple[float, float]
+
+
+def compared(
+    before: Report,
+    after: Report,
+    asked: Selection,
+    *,
+    force: bool = False,
+    gated: bool = False,
+    sort: str = "delta",
+) -> Compared:
+    """Return the comparison of two reports: see `compare`.
+
+    Args:
+        before: the report that the other is measured by.
+        after: the other.
+        asked: what counts of both.
+        force: compare runs on other GPUs, or of another mode, all the same.
+        gated: refuse what no gate can judge.
+        sort: within a kind, one of `analysis.compare.rows.SORTS`.
+
+    Raises:
+        ReportError: one of them cannot answer, or they cannot be compared.
+    """
+    reports = before, after
+    sides = [side(report, asked) for report in reports]
+    stepped = [each.has_steps for each in sides]
+    notes: list[str] = []
+    if stepped[0] != stepped[1]:
+        place = stepped.index(True)
+        sides[place] = side(reports[place], asked, whole=True)
+        notes.append(f"no step ranges {SIDES[1 - place]}: whole reports are compared")
+    notes += check(Both(reports, (sides[0], sides[1])), force=force, gated=gated)
+    for word, each in zip(SIDES, sides, strict=True):
+        notes += [f"{word}: {note}" for note in each.notes]
+    notes += unjudged(sides)
+    columns = rows(*sides)
+    table = Table("compare", columns, notes=tuple(notes), hidden=UNSEEN)
+    table = table.take(order(columns, sort))
+    totals = sorted(only(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"])))
+    lines = heading(reports, sides, excluded=not asked.warmup_counts)
+    work = shared_work(*sides)
+    lines += [*map(total_line, totals), *idle_line(sides), *work_line(work)]
+    said = [
+        f"{word}: {line}" for word, each in zip(SIDES, sides, strict=True) for line in each.counted
+    ]
+    table = replace(table, heading="\n".join(lines), counted=tuple(said))
+    queued = [float(each.contents.queued_ns.mean()) for each in sides]
+    return Compared(table, work, (queued[0], queued[1]))
+
+
+def unjudged(sides: Sequence[Side]) -> list[str]:
+    """Return a line where there are too few steps to tell change from noise."""
+    if not sides[0].has_steps:
+        return ["noise cannot be judged without steps; put a range called step around each"]
+    few = [word for word, each in zip(SIDES, sides, strict=True) if each.contents.count < FEWEST]
+    if not few:
+        return []
+    return [f"noise cannot be judged with one step {' and '.join(few)}; record STEPS=3 or more"]

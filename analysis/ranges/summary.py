@@ -1,0 +1,76 @@
+"""GPU time of every NVTX range of a report, as one table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Unpack
+
+import numpy as np
+
+from analysis.attribution.launches import Attribution
+from analysis.attribution.selection import Options, Selected, Selection
+from analysis.measures.range_times import range_times
+from analysis.ranges.rows import by_name, each, notes
+from analysis.ranges.tree import nested
+from analysis.show.errors import ReportError
+
+if TYPE_CHECKING:
+    from analysis.show.table import Table
+    from analysis.source.report import Report
+
+NO_WORK: Final = (
+    "no GPU work and no CPU operators in this report: only how long its ranges were open"
+)
+
+OF_WORK: Final = ("span_ns", "busy_ns", "kernel_ns", "self_ns", "gpu_ops", "backward_ns")
+"""Columns that say nothing where no work was recorded."""
+
+
+def summary(
+    report: Report,
+    *,
+    tree: bool = False,
+    instances: bool = False,
+    depth: int | None = None,
+    most: int | None = None,
+    **selected: Unpack[Options],
+) -> Table:
+    """Return the ranges of a report with the GPU time of each.
+
+    Args:
+        report: what was recorded.
+        tree: one row per place in the tree of ranges, in the order they first open, with ``depth``
+            and ``path`` as further columns; else one row per name, style and domain.
+        instances: one row per range, in the order they open, with ``start_ns`` and ``thread`` as
+            further columns.
+        depth: how many levels the tree has; None for all.
+        most: how many places the tree has, those with the most time; None for all.
+        selected: what counts: see `analysis.attribution.selection.Options`.
+
+    Returns:
+        ``range, style, instances, wall_ns, span_ns, busy_ns, kernel_ns, self_ns, gpu_ops, flops,
+        backward_ns, source, domain``; ``flops`` is NaN where it is not known, and ``backward_ns``
+        where no work of the report has an origin; ``domain`` is "" for what NVTX has no name for,
+        else what NVIDIA's reports put before the range's name.
+
+    Raises:
+        ReportError: there is no range and no work, or no such range, step, device or process.
+    """
+    chosen = Selected.of_any(report, Selection(**selected))
+    found, kept = chosen.found, chosen.ranges
+    if not len(found.ranges):
+        Attribution.of(report)  # which says so where there is no work either
+        raise ReportError(report.path, "no NVTX ranges in this report", "record with --trace=nvtx")
+    times = range_times(chosen)
+    if instances:
+        table = each(found, times, np.flatnonzero(kept))
+    elif tree:
+        table = nested(found, times, chosen.parents, kept, levels=depth, most=most)
+    else:
+        table = by_name(found, times, kept)
+    said: tuple[str, ...] = ()
+    if not times.gpu_ops.any() and not len(found.work):
+        said = (NO_WORK,)
+        table = replace(table, hidden=(*table.hidden, *OF_WORK))
+    table = replace(table, notes=(*said, *notes(chosen), *table.notes))
+    return replace(table, counted=chosen.lines)
