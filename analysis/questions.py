@@ -53,6 +53,9 @@ QUESTIONS: Final = {
     "overlap": Question(
         "analysis.overlap", "overlap", "collectives: hidden under compute or exposed"
     ),
+    "streams": Question(
+        "analysis.streams", "streams", "which streams and devices ran at the same time"
+    ),
     "memory": Question("analysis.memory.tables", "memory", "device memory by part of the model"),
     "answers": Question(
         "analysis.answers.answers", "answers", "the profiling assignment's five questions"
