@@ -22,7 +22,7 @@ COMPILE_MODES: Final = ("default", "max-autotune-no-cudagraphs", "reduce-overhea
 
 CUDA_GRAPHS: Final = "reduce-overhead"
 COMPILE_SCOPES: Final = ("model", "block")
-"""What is one graph to the compiler: `profiling.compiler`."""
+"""What is one graph to the compiler: `profiling.training.training`."""
 
 BLOCK: Final = "block"
 PRECISIONS: Final[dict[str, dict[str, Any]]] = {
