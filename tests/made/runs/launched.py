@@ -77,9 +77,9 @@ def nvtx_sum(nsys: str, report: Path) -> dict[str, int]:
     return {row["Range"]: row["Instances"] for row in json.loads(done.stdout)}
 
 
-def ranking(report: Path) -> list[dict[str, Any]]:
+def ranking(report: Path, *words: str) -> list[dict[str, Any]]:
     done = subprocess.run(
-        [sys.executable, "-m", "analysis.kernels", str(report), "--format", "json"],
+        [sys.executable, "-m", "analysis.kernels", str(report), "--format", "json", *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
