@@ -139,7 +139,8 @@ def gradients(
         first = columns.start // TILE_QUERIES * TILE_QUERIES if is_causal else 0
         for rows in tiles(q.shape[-2], TILE_QUERIES, first):
             scores = tile_scores(q, k, rows, columns, is_causal)
-            weights = torch.exp(scores - lse[..., rows, None])
+            # No weight exceeds 1: scores rounded otherwise than before may, where they are huge.
+            weights = torch.exp((scores - lse[..., rows, None]).clamp(max=0))
             above = gradient[..., rows, :]
             v_sum += weights.transpose(-2, -1) @ above
             by_weights = above @ v[..., columns, :].transpose(-2, -1)

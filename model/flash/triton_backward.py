@@ -4,6 +4,9 @@ The weights are computed again from the log-sum-exp. In two passes, one kernel g
 and gives dQ, another goes along the queries and gives dK and dV: every number is written by one
 program, in seven products. In one pass, the second kernel gives dQ as well, added up in memory in
 float32: five products, but the order of the sums, so their last bits, differ from run to run.
+
+No weight exceeds 1, but a product of other tiles may round a huge score up beyond the log-sum-exp
+that the forward pass saved: hence the minimum with 0 in each exponent.
 """
 
 import triton
@@ -80,7 +83,7 @@ def _dq_through_keys(
     if MASKED:
         seen = visible(first_query, key, keys, TILE_Q, TILE_K, CAUSAL)
         scores = tl.where(seen, scores, float("-inf"))
-    weights = tl.exp2(scores * scale - lse[:, None])
+    weights = tl.exp2(tl.minimum(scores * scale - lse[:, None], 0.0))
     by_weights = product(do, tl.trans(v), PRECISION, UPCAST)
     by_scores = (weights * (by_weights - delta[:, None])).to(k.dtype)
     return add_product(dq, by_scores, k, PRECISION, UPCAST)
@@ -150,7 +153,7 @@ def _through_queries(
         if MASKED:
             seen = visible(query, first_key, keys, TILE_Q, TILE_K, CAUSAL)
             scores = tl.where(tl.trans(seen), scores, float("-inf"))
-        weights = tl.exp2(scores * scale - lse[None, :])
+        weights = tl.exp2(tl.minimum(scores * scale - lse[None, :], 0.0))
         dv = add_product(dv, weights.to(do.dtype), do, PRECISION, UPCAST)
         by_weights = product(v, tl.trans(do), PRECISION, UPCAST)
         by_scores = (weights * (by_weights - delta[None, :])).to(q.dtype)
