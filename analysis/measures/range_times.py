@@ -72,8 +72,7 @@ def operations(chosen: Selected) -> Operations:
     kernel_ns = np.append(work.duration_ns, np.zeros(len(launches) - len(work), np.int64))
     rows = np.flatnonzero(launches.known & chosen.all_work)
     launch = launches.take(rows)
-    columns = (start[rows], correlation[rows], launch.start_ns, launch.thread)
-    order = np.lexsort(columns)
+    order = np.lexsort((start[rows], correlation[rows], launch.start_ns, launch.thread))
     rows, launch = rows[order], launch.take(order)
     thread, number = launch.thread, correlation[rows]
     fresh = np.ones(len(order), np.bool_)

@@ -227,7 +227,7 @@ def _read(report: Report) -> DeviceWork:
     parts = [device_tables.device_events(report, table) for table in device_tables.OF_DEVICES]
     sizes = tuple(len(part["start_ns"]) for part in parts)
     fields = ("start_ns", "end_ns", *device_tables.WORK)
-    columns = {field: np.concatenate([part.pop(field) for part in parts]) for field in fields}
+    columns = {field: joined([part.pop(field) for part in parts]) for field in fields}
     return DeviceWork(
         report,
         sizes,
@@ -236,6 +236,12 @@ def _read(report: Report) -> DeviceWork:
         copied=parts[COPY],
         written=parts[SET],
     )
+
+
+def joined(parts: list[Int64]) -> Int64:
+    """Return arrays one after another; where only one has rows that one, and no copy of it."""
+    with_rows = [part for part in parts if len(part)]
+    return with_rows[0] if len(with_rows) == 1 else np.concatenate(parts)
 
 
 def replay_names(graph: Int64) -> tuple[list[str], Int64]:

@@ -94,17 +94,20 @@ def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> C
         fields: our name for a column, and nsys's names, the first that is there counts.
 
     Returns:
-        Each as int64, ``(N,)``; empty where there is no such table.
+        Each as int64, ``(N,)``; empty where there is no such table. A column that the table has not
+        is `tables.MISSING` throughout, and takes no memory.
     """
     if not report.has(table, "start", "end"):
         return {name: np.empty(0, np.int64) for name in ("start_ns", "end_ns", *fields)}
-    listed = "".join(
-        f", {tables.first(report, table, *columns)} AS {name}" for name, columns in fields.items()
-    )
-    return report.columns(
+    sql = {name: tables.first(report, table, *columns) for name, columns in fields.items()}
+    there = {name: text for name, text in sql.items() if text != str(tables.MISSING)}
+    listed = "".join(f", {text} AS {name}" for name, text in there.items())
+    rows = report.columns(
         f'SELECT start AS start_ns, coalesce("end", start) AS end_ns{listed} FROM {table}',
         tables.count(report, table),
     )
+    lacking = np.broadcast_to(np.int64(tables.MISSING), len(rows["start_ns"]))
+    return {**rows, **{name: lacking for name in fields if name not in there}}
 
 
 def device_events(report: Report, table: str) -> Columns:
