@@ -13,7 +13,7 @@ from profiling import names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.measures.memory_changes import Changes
+    from analysis.measures.memory_changes import MemoryChanges
 
 MIB: Final = 2**20
 _COLOURS: Final = {
@@ -33,7 +33,7 @@ def draw(memory: Memory, path: Path) -> list[Path]:
     make_folder(path)
     made = []
     for each in memory.changes:
-        of_process = f"-{each.process}" if memory.several else ""
+        of_process = f"-{each.process}" if memory.several_processes else ""
         file = path / f"memory-{each.name.replace(':', '')}{of_process}.png"
         with picture(file) as figure:
             over_time(figure.subplots(), memory, each)
@@ -41,7 +41,7 @@ def draw(memory: Memory, path: Path) -> list[Path]:
     return made
 
 
-def over_time(axes: Axes, memory: Memory, changes: Changes) -> None:
+def over_time(axes: Axes, memory: Memory, changes: MemoryChanges) -> None:
     """Draw what was held after every change, and mark the outermost of warm-up and phases."""
     start = int(changes.time_ns[0])
     axes.step(
@@ -51,7 +51,7 @@ def over_time(axes: Axes, memory: Memory, changes: Changes) -> None:
         color="black",
         linewidth=0.8,
     )
-    ranges = memory.found.ranges
+    ranges = memory.attribution.ranges
     mine = ranges.where(lambda name: name in _COLOURS) & (ranges.process == changes.process)
     some = ranges.take(mine)
     labelled, marked_until = set(), 0

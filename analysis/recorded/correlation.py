@@ -17,7 +17,9 @@ PROCESS_BITS: Final = ~0xFFFFFF
 """What a global thread id and its process's global id have in common."""
 
 
-def callers(wanted: tuple[Int64, Int64], calls: tuple[Int64, Int64], start_ns: Int64) -> Int64:
+def starting_calls(
+    wanted: tuple[Int64, Int64], calls: tuple[Int64, Int64], start_ns: Int64
+) -> Int64:
     """Return for each piece of work the position of the call that started it.
 
     A correlation id is unique only within a process, so that is compared too (NVIDIA's expert rules
@@ -35,7 +37,7 @@ def callers(wanted: tuple[Int64, Int64], calls: tuple[Int64, Int64], start_ns: I
 
     >>> one = np.array([1 << 24])
     >>> two_calls = ((one + 5).repeat(2), np.array([7, 7]))
-    >>> callers((one, np.array([7])), two_calls, np.array([9, 4])).tolist()
+    >>> starting_calls((one, np.array([7])), two_calls, np.array([9, 4])).tolist()
     [1]
     """
     known = (wanted[0] != tables.MISSING) & (wanted[1] != tables.MISSING)
