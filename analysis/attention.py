@@ -28,6 +28,7 @@ from analysis.attribution.launches import Attribution, launched_inside, launched
 from analysis.attribution.origin import origin
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.measures import attention_work
+from analysis.measures.range_costs import range_costs
 from analysis.recorded.ranges import outermost
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -94,23 +95,23 @@ def attention_parts(chosen: Selected, *, softmax_flops: int = costs.SOFTMAX_FLOP
     there = [part for part in PARTS if forward[part].any()]
     if not there:
         return fused_kernels(attribution, chosen.work, whole_ns)
-    each, unscaled = costs.range_flops(attribution, softmax_flops)
+    cost = range_costs(chosen, softmax_flops)
     kernel = np.array([time_ns[forward[part]].sum() for part in there], np.int64)
-    flops = np.array([flops_or_nan(each[forward[part]]) for part in there])
+    flops = np.array([sum_or_nan(cost.flops[forward[part]]) for part in there])
     table = parts_table(
         attribution,
         there,
         calls=[instances(ranges, forward[part]) for part in there],
         kernel_ns=kernel,
         flops=flops,
-        moved=np.array([least_bytes(attribution, forward[part]) for part in there]),
+        moved=np.array([sum_or_nan(cost.bytes[forward[part]]) for part in there]),
         backward_ns=backward_times(attribution, [forward[part] for part in there], time),
         whole_ns=whole_ns,
     )
     known = names.SOFTMAX in there and not np.isnan(flops[there.index(names.SOFTMAX)])
-    convention = costs.softmax_convention(None if unscaled else softmax_flops) if known else ""
+    convention = costs.softmax_convention(None if cost.unscaled else softmax_flops) if known else ""
     # Only where it was asked for another way of counting does it matter that there is none.
-    said = notes(flops, there, unscaled if softmax_flops != costs.SOFTMAX_FLOPS else 0)
+    said = notes(flops, there, cost.unscaled if softmax_flops != costs.SOFTMAX_FLOPS else 0)
     return replace(table, heading="\n".join(filter(None, (table.heading, convention))), notes=said)
 
 
@@ -242,23 +243,9 @@ def instances(ranges: Ranges, rows: Bools) -> int:
     return int(counts.max())
 
 
-def flops_or_nan(flops: Int64) -> float:
-    """Return FLOPs of some ranges together, NaN where one has none."""
-    return float("nan") if (flops == tables.MISSING).any() else float(flops.sum())
-
-
-def least_bytes(attribution: Attribution, rows: Bools) -> float:
-    """Return the least bytes these ranges must move, NaN where the report does not say."""
-    known = attribution.range_costs
-    total = 0.0
-    keys = zip(
-        attribution.ranges.name[rows].tolist(),
-        attribution.ranges.payload[rows].tolist(),
-        strict=True,
-    )
-    for name, payload in keys:
-        total += known.get((attribution.ranges.names[name], payload), float("nan"))
-    return total
+def sum_or_nan(values: Int64) -> float:
+    """Return the sum of some figures, NaN where one of them is `tables.MISSING`."""
+    return float("nan") if (values == tables.MISSING).any() else float(values.sum())
 
 
 def ratios(values: Float64, there: list[str]) -> Float64:

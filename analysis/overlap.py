@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
 from analysis.attribution.selection import Options, Selected, Selection
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from analysis.measures.alignment import ClockAlignment
     from analysis.measures.collectives import DeviceCollectives
 
-Int64 = npt.NDArray[np.int64]
 
 BY: Final = ("device", "collective")
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.intervals import NONE, parents
+from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection, steps, work_phases
 from analysis.attribution.launches import Attribution, during_ranges
@@ -28,6 +29,7 @@ from analysis.attribution.origin import origin
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge import categories
 from analysis.knowledge.vocabulary import canonical
+from analysis.recorded.ranges import outermost
 from analysis.show import cli
 from analysis.show.render import duration
 from analysis.show.table import Table
@@ -150,8 +152,8 @@ def overview(chosen: Selected) -> Table | None:
     wall, opened = host_times(phases, counted_phase_ranges(chosen, phases), len(labels))
     gemm = attribution.work.in_category("gemm")
     time = attribution.work.duration_ns
-    kernel = _sums(phase, len(labels), kept, time)
-    in_gemm = _sums(phase, len(labels), kept & gemm, time)
+    kernel = sums(phase[kept], time[kept], len(labels))
+    in_gemm = sums(phase[kept & gemm], time[kept & gemm], len(labels))
     table = Table(
         name="phases",
         columns={
@@ -199,6 +201,7 @@ def host_times(phases: WorkPhases, kept: Bools, count: int) -> tuple[Int64, Int6
     """
     ranges, name = phases.ranges.take(kept), name_numbers(phases)[kept]
     label = phases.label[kept]
+    outer = outermost(ranges, name, ranges.process)
     wall, opened = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for process in np.unique(ranges.process).tolist():
         of_it = ranges.process == process
@@ -206,7 +209,7 @@ def host_times(phases: WorkPhases, kept: Bools, count: int) -> tuple[Int64, Int6
             rows = np.flatnonzero(of_it & (label == place))
             start, end = ranges.start_ns[rows], ranges.end_ns[rows]
             wall[place] += IntervalUnion.of(start, end).busy_ns
-            opened[place] += int((parents(start, end, name[rows]) == NONE).sum())
+            opened[place] += int(outer[rows].sum())
     return wall, opened
 
 
@@ -215,12 +218,6 @@ def name_numbers(phases: WorkPhases) -> Int64:
     called = [canonical(name) for name in phases.ranges.names]
     number = {name: place for place, name in enumerate(dict.fromkeys(called))}
     return np.array([number[name] for name in called], np.int64)[phases.ranges.name]
-
-
-def _sums(phase: Int64, count: int, kept: Bools, duration_ns: Int64) -> Int64:
-    result = np.zeros(count, np.int64)
-    np.add.at(result, phase[kept], duration_ns[kept])
-    return result
 
 
 def coverage(report: Report, **selected: Unpack[Options]) -> Table:

@@ -73,7 +73,7 @@ def exposed_share(measured: MeasuredWindow, moved: Bools) -> float:
     total = 0
     for here, window in gpus_in_window(measured):
         kernels = gpu_time_split.union_of_work(measured, here & (measured.done.kind < RANKED))
-        both = gpu_time_split.joined(kernels, gpu_time_split.union_of_work(measured, here & moved))
+        both = kernels.joined(gpu_time_split.union_of_work(measured, here & moved))
         total += gpu_time_split.covered_ns(both, window)
         total -= gpu_time_split.covered_ns(kernels, window)
     return wall_share(measured, total)
@@ -83,6 +83,6 @@ def gpus_in_window(measured: MeasuredWindow) -> list[tuple[Bools, list[int]]]:
     """Return of each GPU which device work it did, ``(M,)``, and its measured window."""
     done = measured.done
     return [
-        ((done.process == place.process) & (done.device == place.device), window)
+        (place.did(done), window)
         for place, window in zip(measured.idle.places, measured.windows.tolist(), strict=True)
     ]

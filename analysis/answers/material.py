@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from analysis import kernels
-from analysis.arithmetic.arrays import Bools
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.attribution import work_phases
 from analysis.attribution.selection import Selected, Selection
 from analysis.measures.gemm_calls import GemmCalls, gemm_calls
@@ -53,7 +50,7 @@ class Material:
         """``(N,)`` which work counts."""
         return self.chosen.work
 
-    def walls_ns(self, phase: str) -> npt.NDArray[np.int64]:
+    def walls_ns(self, phase: str) -> Int64:
         """Return how long each instance of a phase was open."""
         ranges = self.attribution.ranges
         return ranges.wall_ns[ranges.called(phase) & self.chosen.ranges]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.knowledge.vocabulary import canonical
 from analysis.show import cli
 from analysis.source import device_tables, tables
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.recorded.ranges import Ranges
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 SOFTMAX_FLOPS: Final = 3
 """FLOPs per softmax element that our model counts: exponential, sum, division.
@@ -100,7 +99,7 @@ def add_softmax_option(made: argparse.ArgumentParser) -> None:
     )
 
 
-def whole_numbers(values: Float64) -> npt.NDArray[np.int64] | npt.NDArray[np.object_]:
+def whole_numbers(values: Float64) -> Int64 | npt.NDArray[np.object_]:
     """Return whole numbers as such; where one is missing (NaN), as Python's, NaN among them.
 
     >>> whole_numbers(np.array([4.0, np.nan])).tolist(), whole_numbers(np.array([4.0])).dtype.kind

@@ -19,6 +19,7 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, Slices, contained, innermost
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import ordered
+from analysis.arithmetic.union import IntervalUnion
 from analysis.recorded import ranges as nvtx
 from analysis.recorded.device_work import DeviceWork, device_work
 from analysis.recorded.work import NO_WORK, Work, has_device_work, has_work, ranked_work
@@ -158,11 +159,6 @@ class Attribution:
         return innermost(range_intervals(self.ranges), launch_intervals(self.launches))
 
     @cached_property
-    def range_costs(self) -> dict[tuple[str, int], int]:
-        """The least bytes a range moves, by its name and payload, where the report says."""
-        return tables.range_bytes(self.report)
-
-    @cached_property
     def placed(self) -> Bools:
         """``(N,)`` which work has at least one range around its launch."""
         return launched_inside(self.ranges, self.launches)
@@ -200,13 +196,9 @@ def during_ranges(instant_ns: Int64, process: Int64, windows: Ranges) -> Bools:
     inside = np.zeros(len(instant_ns), np.bool_)
     for number in np.unique(windows.process):
         of_it = windows.process == number
-        start, end = windows.start_ns[of_it], windows.end_ns[of_it]
-        order = np.argsort(start, kind="stable")
-        reach = np.maximum.accumulate(end[order])
-        last = np.searchsorted(start[order], instant_ns, side="right") - 1
         # Half open: what begins at the very end of a warm-up is not part of it.
-        hit = (last >= 0) & (instant_ns < reach[last.clip(0)]) & (process == number)
-        inside |= hit
+        open_ = IntervalUnion.of(windows.start_ns[of_it], windows.end_ns[of_it])
+        inside |= (process == number) & open_.contains(instant_ns)
     return inside
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools
-from analysis.arithmetic.intervals import NONE, parents
 from analysis.knowledge.vocabulary import ALIASES, canonical, matching
+from analysis.recorded.ranges import outermost
 from analysis.show.errors import ReportError
 from analysis.show.render import cut
 from profiling import names
@@ -77,7 +77,7 @@ def listed_names(ranges: Ranges) -> str:
     The outermost were open longest first; what is left of the names is counted.
     """
     called = [canonical(name) for name in ranges.names]
-    outer = parents(ranges.start_ns, ranges.end_ns, ranges.thread) == NONE
+    outer = outermost(ranges)
     wall = np.bincount(ranges.name[outer], ranges.wall_ns[outer], len(called))
     instances = np.bincount(ranges.name[outer], minlength=len(called))
     order = np.lexsort((np.arange(len(called)), -wall))

@@ -23,8 +23,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Launches
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.recorded.ranges import Ranges
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 EVALUATE: Final = "autograd::engine::evaluate_function: "
 _SEQUENCE: Final = re.compile(r", seq = (\d+)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.noise import LEVEL, changed, judge
 from analysis.compare.sides import KINDS, Series
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from analysis.compare.sides import Side
     from analysis.show.table import Column
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 SAME, NOISE, FASTER, SLOWER = "same", "noise", "faster", "slower"
 NEW, GONE, UNJUDGED = "new", "gone", "unjudged"

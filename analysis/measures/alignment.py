@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
+
+from analysis.arithmetic.arrays import Int64
 
 if TYPE_CHECKING:
     from analysis.measures.collectives import DeviceCollectives
 
-Int64 = npt.NDArray[np.int64]
 
 PAIRWISE: Final = re.compile(r"send|recv", re.IGNORECASE)
 

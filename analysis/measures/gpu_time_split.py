@@ -113,12 +113,12 @@ def gpu_time_splits(measured: MeasuredWindow, windows: Int64 | None = None) -> l
     chosen = measured.windows if windows is None else windows
     result = []
     for place, window in zip(measured.every_gap.places, chosen, strict=True):
-        here = (done.process == place.process) & (done.device == place.device)
+        here = place.did(done)
         compute = union_of_work(measured, here & is_kernel & ~communicates)
         talking = union_of_work(measured, here & communicates)
         moving = union_of_work(measured, here & ~is_kernel)
-        kernels = joined(compute, talking)
-        nested = (compute, kernels, joined(kernels, moving), place.busy)
+        kernels = compute.joined(talking)
+        nested = (compute, kernels, kernels.joined(moving), place.busy)
         inside = [covered_ns(cover, window) for cover in nested]
         communication, copies = inside[1] - inside[0], inside[2] - inside[1]
         wall = int(window[1] - window[0])
@@ -167,13 +167,6 @@ def union_of_work(measured: MeasuredWindow, chosen: Bools) -> IntervalUnion:
     """Return when any of the ``(M,)`` chosen device work ran."""
     done = measured.done
     return IntervalUnion.of(done.start_ns[chosen], done.end_ns[chosen])
-
-
-def joined(one: IntervalUnion, other: IntervalUnion) -> IntervalUnion:
-    """Return the union of two."""
-    return IntervalUnion.of(
-        np.append(one.start_ns, other.start_ns), np.append(one.end_ns, other.end_ns)
-    )
 
 
 def covered_ns(cover: IntervalUnion, window: Int64 | Sequence[int]) -> int:

@@ -77,6 +77,11 @@ class DeviceActivity:
         """How long it was idle between its first and its last work."""
         return self.busy.span_ns - self.busy.busy_ns
 
+    def did(self, done: DeviceWork) -> Bools:
+        """Return ``(M,)`` which device work this device did for this process."""
+        rows: Bools = (done.process == self.process) & (done.device == self.device)
+        return rows
+
 
 @dataclass(frozen=True)
 class IdleGaps:

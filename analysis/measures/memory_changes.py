@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE, maxima
 from analysis.recorded.correlation import starting_calls
 from analysis.recorded.cuda_calls import cuda_calls
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from analysis.source.database import Columns
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
 
 MEMORY: Final = "TOOLKIT_MEMORY"
 OF_NSYS: Final = "CUDA_GPU_MEMORY_USAGE_EVENTS"

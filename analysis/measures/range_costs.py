@@ -13,8 +13,8 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, contained
-from analysis.arithmetic.intervals import NONE, parents
 from analysis.attribution import costs
+from analysis.recorded.ranges import outermost
 from analysis.source import tables
 from profiling import names
 
@@ -52,10 +52,9 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
     ranges = attribution.ranges
     own, unscaled = costs.range_flops(attribution, softmax_flops)
     moved = costs.range_least_bytes(attribution)
-    has = np.flatnonzero((own != tables.MISSING) & ~ranges.elsewhere)
+    has = (own != tables.MISSING) & ~ranges.elsewhere
     # Of ranges with FLOPs inside one another the outermost tells all of them.
-    around = parents(ranges.start_ns[has], ranges.end_ns[has], ranges.thread[has])
-    outer = has[around == NONE]
+    outer = np.flatnonzero(has)[outermost(ranges.take(has))]
     outer = outer[chosen.ranges[outer]]
     flops, size = own.copy(), moved.copy()
     times = (ranges.start_ns, ranges.end_ns)

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Slices, contained, innermost
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.union import covered_by_group
 from analysis.attribution.launches import Launches, launch_intervals, range_intervals
 from analysis.attribution.origin import origin
 from analysis.measures.range_costs import range_costs
@@ -134,26 +135,11 @@ def busy_times(slices: Slices, done: Operations) -> Int64:
     for number in np.unique(group):
         part = chosen[group == number]
         some = Slices(slices.owner[part], slices.low[part], slices.high[part], slices.owners)
-        union(some, done, result)
+        owner, operation = some.pairs()
+        start, end = done.start_ns[operation], done.end_ns[operation]
+        covered = covered_by_group(owner, start, end, slices.owners)
+        result[slices.owner[part]] = covered[slices.owner[part]]
     return result
-
-
-def union(slices: Slices, done: Operations, result: Int64) -> None:
-    """Put the union of the operations of these slices into ``result``, ``(R,)``."""
-    owner, operation = slices.pairs()
-    order = np.lexsort((done.start_ns[operation], owner))
-    owner, operation = owner[order], operation[order]
-    rank = np.cumsum(np.append(0, owner[1:] != owner[:-1]))
-    # One time line after the other, so that one running maximum serves all ranges.
-    origin_ns = int(done.start_ns.min())
-    width = int(done.end_ns.max()) - origin_ns + 1
-    start = done.start_ns[operation] - origin_ns + rank * width
-    end = done.end_ns[operation] - origin_ns + rank * width
-    reach = np.append(-1, np.maximum.accumulate(end)[:-1])
-    added = np.maximum(end - np.maximum(start, reach), 0)
-    holders = np.unique(owner)
-    result[holders] = 0
-    np.add.at(result, owner, added)
 
 
 def backward_times(chosen: Selected) -> Int64:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
-from analysis.arithmetic.union import IntervalUnion, serialized
+from analysis.arithmetic.union import covered_by_group, serialized
 from analysis.recorded.device_work import RANKED
 from analysis.show.render import duration
 from analysis.source import tables
@@ -132,15 +131,9 @@ def busy_by_step(start_ns: Int64, end_ns: Int64, device: Int64, number: Int64, c
         number: ``(M,)`` the step of each piece of work, or `NONE`.
         count: how many steps there are.
     """
-    busy = np.zeros(count, np.int64)
     rows = np.flatnonzero(number != NONE)
     ordinals = np.unique(device[rows])
     group = number[rows] * len(ordinals) + np.searchsorted(ordinals, device[rows])
-    order = np.argsort(group, kind="stable")
-    rows, group = rows[order], group[order]
-    bounds = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(rows)]
-    for low, high in pairwise(bounds):
-        one = rows[low:high]
-        if len(one):
-            busy[number[one[0]]] += IntervalUnion.of(start_ns[one], end_ns[one]).busy_ns
-    return busy
+    busy = covered_by_group(group, start_ns[rows], end_ns[rows], count * len(ordinals))
+    by_step: Int64 = busy.reshape(count, len(ordinals)).sum(1)
+    return by_step

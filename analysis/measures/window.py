@@ -113,7 +113,7 @@ class MeasuredWindow:
                 result.append((first, last))
                 continue
             low, high = self.window[place.process]
-            here = known & (done.process == place.process) & (done.device == place.device)
+            here = known & place.did(done)
             earlier = done.end_ns[here & (launched < low)]
             own = done.end_ns[here & (low <= launched) & (launched <= high)]
             begin = min(max(low, first, int(earlier.max(initial=first))), last)

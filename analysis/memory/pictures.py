@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from analysis.knowledge.vocabulary import canonical
 from analysis.memory.tables import Memory
+from analysis.recorded.ranges import outermost
 from analysis.show.pictures import make_folder, picture
 from profiling import names
 
@@ -54,12 +57,10 @@ def over_time(axes: Axes, memory: Memory, changes: MemoryChanges) -> None:
     ranges = memory.attribution.ranges
     mine = ranges.where(lambda name: name in _COLOURS) & (ranges.process == changes.process)
     some = ranges.take(mine)
-    labelled, marked_until = set(), 0
-    for row in some.start_ns.argsort(kind="stable").tolist():
+    labelled = set()
+    outer = np.flatnonzero(outermost(some, place=some.process))
+    for row in outer[np.argsort(some.start_ns[outer], kind="stable")].tolist():
         begin, end = int(some.start_ns[row]), int(some.end_ns[row])
-        if begin < marked_until:
-            continue
-        marked_until = end
         name = canonical(some.names[some.name[row]])
         axes.axvspan(
             (begin - start) / 1e6,

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.ranges.rows import STYLES, labels, table_of_ranges, totals
 from analysis.show.render import duration
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.measures.range_times import RangeTimes
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 INDENT: Final = "  "
 

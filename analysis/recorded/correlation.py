@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import CorrelationKeys
+from analysis.arithmetic.global_ids import global_process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.source import tables
-
-Int64 = npt.NDArray[np.int64]
-
-PROCESS_BITS: Final = ~0xFFFFFF
-"""What a global thread id and its process's global id have in common."""
 
 
 def starting_calls(
@@ -41,8 +35,8 @@ def starting_calls(
     [1]
     """
     known = (wanted[0] != tables.MISSING) & (wanted[1] != tables.MISSING)
-    keys = CorrelationKeys(wanted[0] & PROCESS_BITS, wanted[1])
-    number = keys.find(calls[0] & PROCESS_BITS, calls[1])
+    keys = CorrelationKeys(global_process_of(wanted[0]), wanted[1])
+    number = keys.find(global_process_of(calls[0]), calls[1])
     some = np.flatnonzero(number != NONE)
     # Of several with one number the last assignment counts, so the earliest comes last; of those
     # that began together the first row does.

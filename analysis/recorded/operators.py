@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import parents, roots_of_repeats, self_times
 from analysis.source import tables
 from analysis.source.operator_tables import operator_domains, operator_ranges, operator_rows
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from analysis.source.database import Array
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 WORKS: Final = re.compile(r"aten::|graph_\d+_cpp_fused_|cpp_fused_")
 """Of what a PyTorch trace calls operators only these work, the kernels that Inductor writes for a
