@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.format == "csv":
         parser.error("the page is several tables: use json, markdown or sqlite, or ask one command")
     with Report(args.report) as report:
-        made = page(report, args.top or TOP, **selection.of_arguments(args))
+        made = page(report, args.top or TOP, **selection.options_of(args))
     if args.format == "sqlite":
         tables = [in_database(table, args.table) for table in (made.about, *made.tables)]
         add_to_database(tables, Path(args.output), Path(args.report), options=args.asked)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             draft.write_text(as_text(made, args.format), encoding="utf-8", errors=cli.ESCAPED)
     else:
         sys.stdout.write(as_text(made, args.format))
-    cli.say(*(note for table in made.tables for note in table.notes))
+    cli.print_notes(*(note for table in made.tables for note in table.notes))
     return 0
 
 

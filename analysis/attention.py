@@ -24,10 +24,11 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Float64, Int64
 from analysis.attribution import costs, selection
-from analysis.attribution.launches import Attribution, placed, totals
+from analysis.attribution.launches import Attribution, launched_inside, launched_totals
 from analysis.attribution.origin import origin
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.measures import attention_work
+from analysis.measures.range_costs import range_costs
 from analysis.recorded.ranges import outermost
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -52,7 +53,7 @@ NO_SOFTMAX: Final = (
 )
 
 
-def parts(
+def attention(
     report: Report, *, softmax_flops: int = costs.SOFTMAX_FLOPS, **selected: Unpack[Options]
 ) -> Table:
     """Return one row for each of attention's parts that has a range, else one of fused kernels.
@@ -79,41 +80,43 @@ def parts(
             "no range around attention's parts in this report, and no kernel of fused attention",
             f"put {', '.join(PARTS)} into spans, see profiling.spans",
         )
-    return replace(table, counted=chosen.lines)
+    return replace(table, counted=chosen.heading_lines)
 
 
 def attention_parts(chosen: Selected, *, softmax_flops: int = costs.SOFTMAX_FLOPS) -> Table | None:
     """Return the parts of attention in what counts, or None: no range of one, no fused kernel."""
-    found = chosen.found
-    ranges, time = found.ranges, np.where(chosen.work, found.work.duration_ns, 0)
-    _, time_ns = totals(ranges, found.launches, time)
+    attribution = chosen.attribution
+    ranges, time = attribution.ranges, np.where(chosen.work, attribution.work.duration_ns, 0)
+    _, time_ns = launched_totals(ranges, attribution.launches, time)
     whole_ns = int(time.sum())
-    forward = {part: of_part(ranges, chosen.ranges & ranges.called(part)) for part in PARTS}
+    forward = {
+        part: outermost_of_part(ranges, chosen.ranges & ranges.called(part)) for part in PARTS
+    }
     there = [part for part in PARTS if forward[part].any()]
     if not there:
-        return fused_kernels(found, chosen.work, whole_ns)
-    each, unscaled = costs.flops(found, softmax_flops)
+        return fused_kernels(attribution, chosen.work, whole_ns)
+    cost = range_costs(chosen, softmax_flops)
     kernel = np.array([time_ns[forward[part]].sum() for part in there], np.int64)
-    flops = np.array([summed(each[forward[part]]) for part in there])
-    table = made(
-        found,
+    flops = np.array([sum_or_nan(cost.flops[forward[part]]) for part in there])
+    table = parts_table(
+        attribution,
         there,
         calls=[instances(ranges, forward[part]) for part in there],
         kernel_ns=kernel,
         flops=flops,
-        moved=np.array([least_bytes(found, forward[part]) for part in there]),
-        backward_ns=backward(found, [forward[part] for part in there], time),
+        moved=np.array([sum_or_nan(cost.bytes[forward[part]]) for part in there]),
+        backward_ns=backward_times(attribution, [forward[part] for part in there], time),
         whole_ns=whole_ns,
     )
     known = names.SOFTMAX in there and not np.isnan(flops[there.index(names.SOFTMAX)])
-    convention = costs.describe(None if unscaled else softmax_flops) if known else ""
+    convention = costs.softmax_convention(None if cost.unscaled else softmax_flops) if known else ""
     # Only where it was asked for another way of counting does it matter that there is none.
-    said = notes(flops, there, unscaled if softmax_flops != costs.SOFTMAX_FLOPS else 0)
+    said = notes(flops, there, cost.unscaled if softmax_flops != costs.SOFTMAX_FLOPS else 0)
     return replace(table, heading="\n".join(filter(None, (table.heading, convention))), notes=said)
 
 
-def made(
-    found: Attribution,
+def parts_table(
+    attribution: Attribution,
     there: list[str],
     *,
     calls: list[int],
@@ -126,7 +129,7 @@ def made(
     """Return the table of some parts.
 
     Args:
-        found: the attributed work.
+        attribution: the attributed work.
         there: ``(P,)`` the parts.
         calls: ``(P,)``.
         kernel_ns: ``(P,)`` forward.
@@ -142,37 +145,37 @@ def made(
             "part": there,
             "calls": np.array(calls, np.int64),
             "kernel_ns": kernel_ns,
-            "flops": costs.whole(flops),
-            "bytes": costs.whole(moved),
+            "flops": costs.whole_numbers(flops),
+            "bytes": costs.whole_numbers(moved),
             "flops_per_s": rate,
             "time_ratio": ratios(kernel_ns.astype(np.float64), there),
             "flop_ratio": ratios(flops, there),
             "backward_ns": backward_ns,
-            "source": [found.work.source] * len(there),
+            "source": [attribution.work.source] * len(there),
             "share": (kernel_ns + np.nan_to_num(backward_ns)) / max(whole_ns, 1),
         },
-        heading=heading(found, there),
+        heading=heading(attribution, there),
         hidden=("source",),
         droppable=("bytes", "flops_per_s"),
     )
 
 
-def fused_kernels(found: Attribution, kept: Bools, whole_ns: int) -> Table | None:
+def fused_kernels(attribution: Attribution, kept: Bools, whole_ns: int) -> Table | None:
     """Return a row of the kernels that do all of attention, or None where there are none.
 
     Args:
-        found: the attributed work.
+        attribution: the attributed work.
         kept: ``(N,)`` which of it counts.
         whole_ns: the time that a share is of.
     """
-    work = found.work
-    fused = kept & attention_work.fused(work)
+    work = attribution.work
+    fused = kept & attention_work.is_fused(work)
     if not fused.any():
         return None
-    late = fused & attention_work.by_name_backward(work)
+    late = fused & attention_work.is_backward_kernel(work)
     unknown = np.full(1, np.nan)
-    table = made(
-        found,
+    table = parts_table(
+        attribution,
         [names.FUSED_ATTENTION],
         calls=[int((fused & ~late).sum())],
         kernel_ns=np.array([work.duration_ns[fused & ~late].sum()], np.int64),
@@ -184,7 +187,7 @@ def fused_kernels(found: Attribution, kept: Bools, whole_ns: int) -> Table | Non
     return replace(table, notes=(BY_KERNEL, NO_SOFTMAX))
 
 
-def of_part(ranges: Ranges, chosen: Bools) -> Bools:
+def outermost_of_part(ranges: Ranges, chosen: Bools) -> Bools:
     """Return which of the chosen ranges lie in no other of them, on their thread.
 
     A `masking` inside `computing attention scores` is of the same part: it counts once.
@@ -194,27 +197,30 @@ def of_part(ranges: Ranges, chosen: Bools) -> Bools:
     return result
 
 
-def backward(found: Attribution, parts: list[Bools], time_ns: Int64) -> Int64 | Float64:
+def backward_times(attribution: Attribution, parts: list[Bools], time_ns: Int64) -> Int64 | Float64:
     """Return the time of the backward pass that each part brought about.
 
     NaN where no work of the report has an origin: then it holds no backward pass, or one that
     nothing connects with the forward pass.
 
     Args:
-        found: the attributed work.
+        attribution: the attributed work.
         parts: ``(R,)`` the ranges of each part.
         time_ns: ``(N,)`` the time of the work, 0 of what does not count.
     """
-    came_from = origin(found)
+    came_from = origin(attribution)
     if not came_from.known.any():
         return np.full(len(parts), np.nan)
-    times = [time_ns[placed(found.ranges.take(part), came_from.place)].sum() for part in parts]
+    times = [
+        time_ns[launched_inside(attribution.ranges.take(part), came_from.creator)].sum()
+        for part in parts
+    ]
     return np.array(times, np.int64)
 
 
-def heading(found: Attribution, there: list[str]) -> str:
+def heading(attribution: Attribution, there: list[str]) -> str:
     """Return what the times are of."""
-    what = "CPU operators' self time" if found.work.on_cpu else "kernel time"
+    what = "CPU operators' self time" if attribution.work.on_cpu else "kernel time"
     ratio = ", ratios to the softmax" if names.SOFTMAX in there else ""
     return f"Attention's parts: {what} against FLOPs{ratio}"
 
@@ -225,7 +231,7 @@ def notes(flops: Float64, there: list[str], unscaled: int) -> tuple[str, ...]:
     if np.isnan(flops).any():
         said.append(NO_FLOPS)
     if unscaled and names.SOFTMAX in there:
-        said.append(costs.unscaled_note(unscaled))
+        said.append(costs.unscaled_line(unscaled))
     if there == [names.FUSED_ATTENTION]:
         said.append(NO_SOFTMAX)
     return tuple(said)
@@ -237,19 +243,9 @@ def instances(ranges: Ranges, rows: Bools) -> int:
     return int(counts.max())
 
 
-def summed(flops: Int64) -> float:
-    """Return FLOPs of some ranges together, NaN where one has none."""
-    return float("nan") if (flops == tables.MISSING).any() else float(flops.sum())
-
-
-def least_bytes(found: Attribution, rows: Bools) -> float:
-    """Return the least bytes these ranges must move, NaN where the report does not say."""
-    known = found.range_costs
-    total = 0.0
-    keys = zip(found.ranges.name[rows].tolist(), found.ranges.payload[rows].tolist(), strict=True)
-    for name, payload in keys:
-        total += known.get((found.ranges.names[name], payload), float("nan"))
-    return total
+def sum_or_nan(values: Int64) -> float:
+    """Return the sum of some figures, NaN where one of them is `tables.MISSING`."""
+    return float("nan") if (values == tables.MISSING).any() else float(values.sum())
 
 
 def ratios(values: Float64, there: list[str]) -> Float64:
@@ -263,16 +259,16 @@ def ratios(values: Float64, there: list[str]) -> Float64:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the parts; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.attention")
-    costs.add_softmax_flops(parser)
+    costs.add_softmax_option(parser)
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = parts(
+        table = attention(
             report,
             softmax_flops=args.softmax_flops,
-            **selection.of_arguments(args),
+            **selection.options_of(args),
         )
-    cli.emit(table, args)
+    cli.write_answer(table, args)
     return 0
 
 

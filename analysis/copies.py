@@ -74,7 +74,7 @@ def copies(report: Report, **selected: Unpack[Options]) -> Table:
             "synchronous_calls": waits,
         },
         heading="\n".join((report.describe(), heading(done, kept))),
-        counted=counted(chosen, moves),
+        counted=counted_lines(chosen, moves),
         notes=unknown_calls(done, kept),
     )
     order = np.lexsort((-found.calls, -found.total_ns))
@@ -90,24 +90,24 @@ def heading(done: DeviceWork, kept: Bools) -> str:
     return f"{count:,} copies and sets, {duration(time)} in all; {waiting:,} synchronous"
 
 
-def counted(chosen: Selected, moves: Bools) -> tuple[str, ...]:
+def counted_lines(chosen: Selected, moves: Bools) -> tuple[str, ...]:
     """Return what the heading says of the copies that were left out, or are warm-up.
 
     Args:
         chosen: the part of the report that counts.
         moves: ``(M,)`` which device work is a copy or a set.
     """
-    found, done = chosen.found, chosen.found.device
+    attribution, done = chosen.attribution, chosen.attribution.device
     lines = []
     left = moves & ~chosen.all_work
     if left.any():
         time = duration(int(done.duration_ns[left].sum()))
         lines.append(f"{int(left.sum()):,} copies and sets, {time}, are left out")
-    warm = moves & chosen.all_work & found.all_in_warmup
+    warm = moves & chosen.all_work & attribution.all_in_warmup
     if warm.any():
         time = duration(int(done.duration_ns[warm].sum()))
         lines.append(f"{int(warm.sum()):,} copies and sets, {time}, were warm-up: included")
-    return (*lines, *chosen.on_others)
+    return (*lines, *chosen.other_lines)
 
 
 def unknown_calls(done: DeviceWork, kept: Bools) -> tuple[str, ...]:
@@ -127,8 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = copies(report, **selection.of_arguments(args))
-    cli.emit(table, args)
+        table = copies(report, **selection.options_of(args))
+    cli.write_answer(table, args)
     return 0
 
 

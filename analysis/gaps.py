@@ -24,7 +24,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
-from analysis.attribution.launches import within
+from analysis.attribution.launches import during_ranges
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures import idle
@@ -36,7 +36,7 @@ from analysis.show.table import Column, Table
 from analysis.source.report import Report
 
 if TYPE_CHECKING:
-    from analysis.measures.idle import Idle
+    from analysis.measures.idle import IdleGaps
 
 MIN_GAP_US: Final = 10.0
 """Shorter than the launch of a kernel takes (5 to 10 µs), so nothing a user could close.
@@ -64,20 +64,20 @@ def gaps(report: Report, *, min_gap_us: float = MIN_GAP_US, **selected: Unpack[O
     Raises:
         ReportError: there is no GPU work, or no such range, step, device or process.
     """
-    every = idle.idle_times(report)
+    every = idle.idle_gaps(report)
     if not every.places:
         problem = "no GPU work in this report, so nothing that could be idle"
         if has_operators(report):
             problem += " (a CPU run)"
         raise ReportError(report.path, problem, "record on a GPU, with --trace=cuda,nvtx")
     chosen = Selected.of_devices(report, Selection(**selected))
-    return listed(chosen, min_gap_us)
+    return listed_gaps(chosen, min_gap_us)
 
 
-def listed(chosen: Selected, min_gap_us: float) -> Table:
+def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
     """Return one row per gap that counts and is not shorter than asked: see `gaps`."""
-    report, ranges = chosen.found.report, chosen.found.ranges
-    every = idle.idle_times(report).of_places(chosen.asked.device, chosen.asked.process)
+    report, ranges = chosen.attribution.report, chosen.attribution.ranges
+    every = idle.idle_gaps(report).of_places(chosen.selection.device, chosen.selection.process)
     kept = chosen.during(every.start_ns, every.process)
     long = every.duration_ns >= min_gap_us * 1e3
     rows = np.flatnonzero(kept & long)
@@ -91,17 +91,17 @@ def listed(chosen: Selected, min_gap_us: float) -> Table:
             "start_ns": shown.start_ns,
             "duration_ns": shown.duration_ns,
             "cause": [idle.CAUSES[number] for number in shown.cause.tolist()],
-            "range": [clean(name) for name in idle.ranges_of(shown, ranges)],
+            "range": [clean(name) for name in idle.host_ranges(shown, ranges)],
             "process": shown.process,
         },
         heading="\n".join((report.describe(), *heading(chosen, every, kept))),
-        counted=counted(chosen, every),
+        counted=counted_lines(chosen, every),
         notes=notes(every, kept, kept & ~long, min_gap_us),
         hidden=() if len({place.process for place in every.places}) > 1 else ("process",),
     )
 
 
-def heading(chosen: Selected, every: Idle, kept: Bools) -> tuple[str, ...]:
+def heading(chosen: Selected, every: IdleGaps, kept: Bools) -> tuple[str, ...]:
     """Return how long each device was idle, and for what cause.
 
     Args:
@@ -115,16 +115,16 @@ def heading(chosen: Selected, every: Idle, kept: Bools) -> tuple[str, ...]:
         mine = kept & (every.place == number)
         time = int(every.duration_ns[mine].sum())
         of_process = f" in process {place.process}" if several else ""
-        looked_at = place.busy.span_ns - unseen_ns(chosen, every, number, mine)
+        looked_at = place.busy.span_ns - left_out_ns(chosen, every, number, mine)
         lines.append(
             f"GPU {place.device}{of_process}: idle {duration(time)} of "
             f"{duration(looked_at)} ({percent(time / max(looked_at, 1))}), "
             f"in {plural(int(mine.sum()), 'gap')}"
         )
-    return (*lines, *by_cause(every, kept))
+    return (*lines, *causes_lines(every, kept))
 
 
-def unseen_ns(chosen: Selected, every: Idle, number: int, kept: Bools) -> int:
+def left_out_ns(chosen: Selected, every: IdleGaps, number: int, kept: Bools) -> int:
     """Return how much of a place's time is left out: stretches, and the gaps that begin in them.
 
     A gap that began before such a stretch and ends in it counts whole, and so does its time.
@@ -143,7 +143,7 @@ def unseen_ns(chosen: Selected, every: Idle, number: int, kept: Bools) -> int:
     return IntervalUnion.of(start, end).busy_ns - int(every.duration_ns[kept].sum())
 
 
-def by_cause(every: Idle, kept: Bools) -> tuple[str, ...]:
+def causes_lines(every: IdleGaps, kept: Bools) -> tuple[str, ...]:
     """Return a line with each cause's share of the idle time; none where there is none."""
     times = every.by_cause(kept)
     total = max(sum(times.values()), 1)
@@ -151,18 +151,18 @@ def by_cause(every: Idle, kept: Bools) -> tuple[str, ...]:
     return (f"by cause: {' · '.join(parts)}",) if parts else ()
 
 
-def counted(chosen: Selected, every: Idle) -> tuple[str, ...]:
+def counted_lines(chosen: Selected, every: IdleGaps) -> tuple[str, ...]:
     """Return what the heading says of gaps that began in warm-up, and of what else is left out."""
-    warm = within(every.start_ns, every.process, chosen.found.warmup)
+    warm = during_ranges(every.start_ns, every.process, chosen.attribution.warmup)
     if not warm.any():
-        return chosen.on_others
+        return chosen.other_lines
     what = "left out" if chosen.leaves_warmup_out else "included"
     time = duration(int(every.duration_ns[warm].sum()))
     line = f"{plural(int(warm.sum()), 'gap')}, {time}, began in warm-up: {what}"
-    return (line, *chosen.on_others)
+    return (line, *chosen.other_lines)
 
 
-def notes(every: Idle, kept: Bools, short: Bools, min_gap_us: float) -> tuple[str, ...]:
+def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tuple[str, ...]:
     """Return what is not listed, and what else a reader should know."""
     time = every.duration_ns
     lines = []
@@ -187,7 +187,7 @@ def notes(every: Idle, kept: Bools, short: Bools, min_gap_us: float) -> tuple[st
     return tuple(lines)
 
 
-def for_people(table: Table, every: Idle) -> Table:
+def with_readable_starts(table: Table, every: IdleGaps) -> Table:
     """Return the gaps with their starts as text, since the first work of any GPU.
 
     A report may begin minutes before its first work; four digits of that would tell no two apart.
@@ -232,10 +232,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = gaps(report, min_gap_us=args.min_gap, **selection.of_arguments(args))
+        table = gaps(report, min_gap_us=args.min_gap, **selection.options_of(args))
         if args.format in cli.WITH_HEADING:
-            table = for_people(table, idle.idle_times(report))
-    cli.emit(table, args)
+            table = with_readable_starts(table, idle.idle_gaps(report))
+    cli.write_answer(table, args)
     return 0
 
 

@@ -85,7 +85,9 @@ def rank(
     if by == "category":
         names = [label for label in categories.CATEGORIES if label in set(labels)]
         places = np.array([names.index(label) for label in labels], np.int64)
-        sources = [joined(np.array(sources)[places == place]) for place in range(len(names))]
+        sources = [
+            joined_sources(np.array(sources)[places == place]) for place in range(len(names))
+        ]
         labels, kind = names, places[kind]
     found = summarize(kind, work.duration_ns, len(names))
     everything = int(found.total_ns.sum())
@@ -118,7 +120,7 @@ def rank(
     return table.take(order[found.calls[order] > 0])
 
 
-def joined(sources: Iterable[str]) -> str:
+def joined_sources(sources: Iterable[str]) -> str:
     """Return where a category's time comes from, for example ``kernel+graph``."""
     return "+".join(sorted(set(sources), key=("kernel", "graph", "operator").index))
 
@@ -147,9 +149,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        options = selection.of_arguments(args)
+        options = selection.options_of(args)
         table = ranking(report, by=args.by, sort=args.sort, within=args.within, **options)
-    cli.emit(table, args)
+    cli.write_answer(table, args)
     return 0
 
 

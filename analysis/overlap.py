@@ -6,7 +6,7 @@
 Several reports, one a rank, are brought onto one clock by the collectives they share. `collective`
 is the time in which any collective ran (--by collective: any of that name); of that, `hidden` is
 while something else was computed on the same device, and `exposed` the rest. Collectives that run
-at the same time count once on a device, and once in each name. `waiting` is
+at the same time count once on a device, and once in each name. `waiting_times` is
 the time from the start of a collective until the last rank had begun it: no network would make that
 shorter.
 """
@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge.run_keys import SHAPE
 from analysis.measures import collectives
-from analysis.measures.alignment import align, waiting
+from analysis.measures.alignment import align_clocks, waiting_times
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent
@@ -36,10 +36,9 @@ from analysis.source import report_metadata, tables
 from analysis.source.report import Report
 
 if TYPE_CHECKING:
-    from analysis.measures.alignment import Alignment
-    from analysis.measures.collectives import Place
+    from analysis.measures.alignment import ClockAlignment
+    from analysis.measures.collectives import DeviceCollectives
 
-Int64 = npt.NDArray[np.int64]
 
 BY: Final = ("device", "collective")
 
@@ -50,7 +49,7 @@ CLOCKS_APART_NS: Final = 10_000_000_000
 
 
 @dataclass(frozen=True)
-class Seen:
+class AlignedCollectives:
     """One place, in its report, on the common clock.
 
     Attributes:
@@ -62,7 +61,7 @@ class Seen:
 
     report: str
     rank: str
-    place: Place
+    place: DeviceCollectives
     waiting_ns: Int64
 
 
@@ -87,7 +86,7 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
     reports = (report, *others)
     _check(reports)
     chosen = [Selected.of(each, Selection(**selected)) for each in reports]
-    found = [collectives.places(each) for each in chosen]
+    found = [collectives.collectives_by_device(each) for each in chosen]
     with_any = [
         [place for place in each.places if len(place.kind)] or list(each.places[:1])
         for each in found
@@ -99,17 +98,17 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
             "record a parallel run: make profile RANKS=2",
         )
     _check_times(reports, with_any)
-    aligned = align(
+    aligned = align_clocks(
         [places[0] for places in with_any],
         [report_metadata.started_ns(report) for report in reports],
     )
-    seen, unmatched = _seen(reports, with_any, aligned)
+    seen, unmatched = _aligned(reports, with_any, aligned)
     notes = [note for each in found for note in each.notes]
     return Table(
         name="overlap" if by == BY[0] else "overlap_by_collective",
         columns=_by_device(seen) if by == BY[0] else _by_collective(seen),
         heading="\n".join([*(report.describe() for report in reports), *_clock(reports, aligned)]),
-        counted=tuple(dict.fromkeys(line for each in chosen for line in each.lines)),
+        counted=tuple(dict.fromkeys(line for each in chosen for line in each.heading_lines)),
         notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
         hidden=_constant(seen),
     )
@@ -132,7 +131,7 @@ def _check(reports: Sequence[Report]) -> None:
                 raise ReportError(report.path, problem + reports[0].path.name, ONE_RUN)
 
 
-def _check_times(reports: Sequence[Report], places: Sequence[Sequence[Place]]) -> None:
+def _check_times(reports: Sequence[Report], places: Sequence[Sequence[DeviceCollectives]]) -> None:
     """Refuse reports that were recorded one after the other: no rank waited for the other then.
 
     Raises:
@@ -154,21 +153,23 @@ def _check_times(reports: Sequence[Report], places: Sequence[Sequence[Place]]) -
             raise ReportError(report.path, f"{problem} {known[0][2].path.name}", ONE_RUN)
 
 
-def _seen(
-    reports: Sequence[Report], places: Sequence[Sequence[Place]], aligned: Alignment
-) -> tuple[list[Seen], int]:
+def _aligned(
+    reports: Sequence[Report],
+    places: Sequence[Sequence[DeviceCollectives]],
+    aligned: ClockAlignment,
+) -> tuple[list[AlignedCollectives], int]:
     every = [place for group in places for place in group]
     offset = np.repeat(aligned.offset_ns, [len(group) for group in places])
-    waited, unmatched = waiting(every, offset)
+    waited, unmatched = waiting_times(every, offset)
     owners = [report for report, group in zip(reports, places, strict=True) for _ in group]
     seen = [
-        Seen(report.path.name, report.run.get("rank", ""), place, times)
+        AlignedCollectives(report.path.name, report.run.get("rank", ""), place, times)
         for report, place, times in zip(owners, every, waited, strict=True)
     ]
     return seen, unmatched if len(every) > 1 else 0
 
 
-def _by_device(seen: Sequence[Seen]) -> dict[str, Column]:
+def _by_device(seen: Sequence[AlignedCollectives]) -> dict[str, Column]:
     places = [each.place for each in seen]
     covers = [place.collective for place in places]
     hidden = _ints(
@@ -190,7 +191,7 @@ def _by_device(seen: Sequence[Seen]) -> dict[str, Column]:
     }
 
 
-def _by_collective(seen: Sequence[Seen]) -> dict[str, Column]:
+def _by_collective(seen: Sequence[AlignedCollectives]) -> dict[str, Column]:
     pairs = [
         (each, kind, each.place.kind == kind)
         for each in seen
@@ -217,7 +218,7 @@ def _by_collective(seen: Sequence[Seen]) -> dict[str, Column]:
     }
 
 
-def _who(seen: Sequence[Seen]) -> dict[str, Column]:
+def _who(seen: Sequence[AlignedCollectives]) -> dict[str, Column]:
     return {
         "report": [each.report for each in seen],
         "rank": [each.rank for each in seen],
@@ -230,20 +231,20 @@ def _ints(values: Iterable[int]) -> Int64:
     return np.array(list(values), np.int64)
 
 
-def _span(place: Place) -> int:
+def _span(place: DeviceCollectives) -> int:
     """Return the time from the first work of a place to its last."""
     first, last = _ends(place)
     return last - first
 
 
-def _ends(place: Place) -> tuple[int, int]:
+def _ends(place: DeviceCollectives) -> tuple[int, int]:
     """Return when the first work of a place began and the last ended; 0, 0 if there is none."""
     start = np.concatenate([place.start_ns, place.compute.start_ns])
     end = np.concatenate([place.end_ns, place.compute.end_ns])
     return (int(start.min()), int(end.max())) if len(start) else (0, 0)
 
 
-def _clock(reports: Sequence[Report], aligned: Alignment) -> list[str]:
+def _clock(reports: Sequence[Report], aligned: ClockAlignment) -> list[str]:
     """Return how the clocks of several reports were brought together."""
     if len(reports) < 2:
         return []
@@ -264,7 +265,7 @@ def _assumed(reports: Sequence[Report]) -> tuple[str, ...]:
     return (f"which rank it is of is not said by {', '.join(silent)}: taken for ranks of one run",)
 
 
-def _unmatched(seen: Sequence[Seen], unmatched: int) -> tuple[str, ...]:
+def _unmatched(seen: Sequence[AlignedCollectives], unmatched: int) -> tuple[str, ...]:
     if len(seen) < 2:
         return ("of one rank only: how long collectives waited for others is not known",)
     if not unmatched:
@@ -276,7 +277,7 @@ def _unmatched(seen: Sequence[Seen], unmatched: int) -> tuple[str, ...]:
     )
 
 
-def _constant(seen: Sequence[Seen]) -> tuple[str, ...]:
+def _constant(seen: Sequence[AlignedCollectives]) -> tuple[str, ...]:
     """Return the columns that tell nothing apart."""
     several_reports = len({each.report for each in seen}) > 1
     several_processes = len({(each.report, each.place.process) for each in seen}) > len(
@@ -300,8 +301,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = cli.parse(parser, argv)
     with ExitStack() as stack:
         reports = [stack.enter_context(Report(path)) for path in (args.report, *args.more)]
-        table = overlap(*reports, by=args.by, **selection.of_arguments(args))
-    cli.emit(table, args)
+        table = overlap(*reports, by=args.by, **selection.options_of(args))
+    cli.write_answer(table, args)
     return 0
 
 

@@ -20,22 +20,23 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.intervals import NONE, parents
+from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import IntervalUnion
-from analysis.attribution import phases as placement
-from analysis.attribution import selection, steps
-from analysis.attribution.launches import Attribution, within
+from analysis.attribution import selection, steps, work_phases
+from analysis.attribution.launches import Attribution, during_ranges
 from analysis.attribution.origin import origin
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge import categories
 from analysis.knowledge.vocabulary import canonical
+from analysis.recorded.ranges import outermost
 from analysis.show import cli
 from analysis.show.render import duration
 from analysis.show.table import Table
 from analysis.source.report import Report
 
 if TYPE_CHECKING:
-    from analysis.attribution.phases import Phases
+    from analysis.attribution.work_phases import WorkPhases
     from analysis.source.report import Report
 
 ALL: Final = "all"
@@ -58,10 +59,10 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
             process.
     """
     chosen = Selected.of(report, Selection(**selected))
-    found, kept = chosen.found, chosen.work
-    phases = placement.phases(found, warmup_counts=chosen.asked.warmup_counts)
+    attribution, kept = chosen.attribution, chosen.work
+    phases = work_phases.phases_of_work(attribution, warmup_counts=chosen.selection.warmup_counts)
     phases = phases if most is None else phases.folded(most)
-    calls, time = counted(found, phases, kept)
+    calls, time = calls_and_times(attribution, phases, kept)
     phase_labels = [*phases.labels, OUTSIDE, ALL]
     # By phase, then the most time first; categories that do not occur have no row.
     row, column = np.nonzero(calls)
@@ -76,33 +77,35 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
             "calls": calls[row, column],
             "kernel_ns": time[row, column],
             "share": time[row, column] / of_phase[row],
-            "source": [found.work.source] * len(row),
+            "source": [attribution.work.source] * len(row),
         },
-        heading="\n".join((report.describe(), _heading(found, phases, kept))),
-        counted=chosen.lines,
-        notes=notes_on(phases, found.work.duration_ns, kept),
+        heading="\n".join((report.describe(), _heading(attribution, phases, kept))),
+        counted=chosen.heading_lines,
+        notes=notes_on(phases, attribution.work.duration_ns, kept),
         hidden=("source",),
     )
 
 
-def counted(found: Attribution, phases: Phases, kept: Bools) -> tuple[Int64, Int64]:
+def calls_and_times(
+    attribution: Attribution, phases: WorkPhases, kept: Bools
+) -> tuple[Int64, Int64]:
     """Return calls and time in ns of each category in each phase, ``(P + 2, C)``.
 
     The last two rows are what was launched outside the steps, and everything.
     """
-    labels, count = found.work.categories, len(categories.CATEGORIES)
+    labels, count = attribution.work.categories, len(categories.CATEGORIES)
     category = np.array([categories.CATEGORIES.index(label) for label in labels], np.int64)
-    group = outside_steps(found, phases)[kept] * count + category[found.work.kind[kept]]
+    group = outside_steps(attribution, phases)[kept] * count + category[attribution.work.kind[kept]]
     size = (len(phases.labels) + 1) * count
     calls = np.bincount(group, minlength=size).astype(np.int64)
     time = np.zeros(size, np.int64)
-    np.add.at(time, group, found.work.duration_ns[kept])
+    np.add.at(time, group, attribution.work.duration_ns[kept])
     by_phase = (part.reshape(-1, count) for part in (calls, time))
     calls, time = (np.vstack([part, part.sum(0)]) for part in by_phase)
     return calls, time
 
 
-def notes_on(phases: Phases, duration_ns: Int64, kept: Bools) -> tuple[str, ...]:
+def notes_on(phases: WorkPhases, duration_ns: Int64, kept: Bools) -> tuple[str, ...]:
     """Return what stands in for phases, and how much of it has no row of its own.
 
     Args:
@@ -118,8 +121,8 @@ def notes_on(phases: Phases, duration_ns: Int64, kept: Bools) -> tuple[str, ...]
     return (*phases.notes, told)
 
 
-def _heading(found: Attribution, phases: Phases, kept: Bools) -> str:
-    what = "CPU operators' self time" if found.work.on_cpu else "kernel time"
+def _heading(attribution: Attribution, phases: WorkPhases, kept: Bools) -> str:
+    what = "CPU operators' self time" if attribution.work.on_cpu else "kernel time"
     helped = int((phases.by_caller & kept).sum())
     line = f"Phases by {what}"
     return f"{line}; {helped:,} launches placed by the thread that waited" if helped else line
@@ -138,17 +141,19 @@ def overview(chosen: Selected) -> Table | None:
         phase, and what was launched before, between and after them is `outside steps`. None without
         any range.
     """
-    found, kept = chosen.found, chosen.work
-    if not len(found.ranges):
+    attribution, kept = chosen.attribution, chosen.work
+    if not len(attribution.ranges):
         return None
-    phases = placement.phases(found, warmup_counts=chosen.asked.warmup_counts).folded()
+    phases = work_phases.phases_of_work(
+        attribution, warmup_counts=chosen.selection.warmup_counts
+    ).folded()
     labels = [*phases.labels, OUTSIDE]
-    phase = outside_steps(found, phases)
-    wall, opened = host_times(phases, of_phases(chosen, phases), len(labels))
-    gemm = found.work.in_category("gemm")
-    time = found.work.duration_ns
-    kernel = _sums(phase, len(labels), kept, time)
-    in_gemm = _sums(phase, len(labels), kept & gemm, time)
+    phase = outside_steps(attribution, phases)
+    wall, opened = host_times(phases, counted_phase_ranges(chosen, phases), len(labels))
+    gemm = attribution.work.in_category("gemm")
+    time = attribution.work.duration_ns
+    kernel = sums(phase[kept], time[kept], len(labels))
+    in_gemm = sums(phase[kept & gemm], time[kept & gemm], len(labels))
     table = Table(
         name="phases",
         columns={
@@ -158,7 +163,7 @@ def overview(chosen: Selected) -> Table | None:
             "kernel_ns": kernel,
             "share": kernel / max(int(kernel.sum()), 1),
             "gemm_share": in_gemm / np.maximum(kernel, 1),
-            "source": [found.work.source] * len(kernel),
+            "source": [attribution.work.source] * len(kernel),
         },
         heading="Phases: time open on the host, and what they launched",
         notes=notes_on(phases, time, kept),
@@ -167,23 +172,23 @@ def overview(chosen: Selected) -> Table | None:
     return table.take(np.flatnonzero((kernel > 0) | (opened > 0)))
 
 
-def of_phases(chosen: Selected, phases: Phases) -> Bools:
+def counted_phase_ranges(chosen: Selected, phases: WorkPhases) -> Bools:
     """Return which of the ranges that are phases began in the part of a report that counts."""
     return chosen.during(phases.ranges.start_ns, phases.ranges.process)
 
 
-def outside_steps(found: Attribution, phases: Phases) -> Int64:
+def outside_steps(attribution: Attribution, phases: WorkPhases) -> Int64:
     """Return the phase of each piece of work, one more for what no phase and no step launched."""
-    known = steps.of(found)
+    known = steps.steps_of_report(attribution)
     if known is None:
         return phases.phase
-    launches = found.launches
+    launches = attribution.launches
     other = phases.phase == len(phases.labels) - 1
     outside = other & launches.known & (known.at(launches.start_ns, launches.process) == NONE)
     return np.where(outside, len(phases.labels), phases.phase)
 
 
-def host_times(phases: Phases, kept: Bools, count: int) -> tuple[Int64, Int64]:
+def host_times(phases: WorkPhases, kept: Bools, count: int) -> tuple[Int64, Int64]:
     """Return how long each phase was open, summed over processes, and how often it was.
 
     A range inside one of its own phase and process, on whichever thread, is part of that one; where
@@ -194,8 +199,9 @@ def host_times(phases: Phases, kept: Bools, count: int) -> tuple[Int64, Int64]:
         kept: ``(R,)`` which of the ranges count.
         count: how many phases there are.
     """
-    ranges, name = phases.ranges.take(kept), names_of(phases)[kept]
+    ranges, name = phases.ranges.take(kept), name_numbers(phases)[kept]
     label = phases.label[kept]
+    outer = outermost(ranges, name, ranges.process)
     wall, opened = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for process in np.unique(ranges.process).tolist():
         of_it = ranges.process == process
@@ -203,21 +209,15 @@ def host_times(phases: Phases, kept: Bools, count: int) -> tuple[Int64, Int64]:
             rows = np.flatnonzero(of_it & (label == place))
             start, end = ranges.start_ns[rows], ranges.end_ns[rows]
             wall[place] += IntervalUnion.of(start, end).busy_ns
-            opened[place] += int((parents(start, end, name[rows]) == NONE).sum())
+            opened[place] += int(outer[rows].sum())
     return wall, opened
 
 
-def names_of(phases: Phases) -> Int64:
+def name_numbers(phases: WorkPhases) -> Int64:
     """Return a number for the canonical name of each range, ``(R,)``, folded or not."""
     called = [canonical(name) for name in phases.ranges.names]
     number = {name: place for place, name in enumerate(dict.fromkeys(called))}
     return np.array([number[name] for name in called], np.int64)[phases.ranges.name]
-
-
-def _sums(phase: Int64, count: int, kept: Bools, duration_ns: Int64) -> Int64:
-    result = np.zeros(count, np.int64)
-    np.add.at(result, phase[kept], duration_ns[kept])
-    return result
 
 
 def coverage(report: Report, **selected: Unpack[Options]) -> Table:
@@ -235,11 +235,11 @@ def coverage(report: Report, **selected: Unpack[Options]) -> Table:
         shares (of time) to 1.
     """
     chosen = Selected.of(report, Selection(**selected))
-    found, kept = chosen.found, chosen.work
-    launches, ranges = found.launches, found.ranges
-    own, known = found.placed, launches.known
-    caller = ~own & within(launches.start_ns, launches.process, ranges)
-    from_forward = ~own & ~caller & origin(found).known
+    attribution, kept = chosen.attribution, chosen.work
+    launches, ranges = attribution.launches, attribution.ranges
+    own, known = attribution.placed, launches.known
+    caller = ~own & during_ranges(launches.start_ns, launches.process, ranges)
+    from_forward = ~own & ~caller & origin(attribution).known
     placed = own | caller | from_forward
     relations = {
         "own": own,
@@ -249,7 +249,7 @@ def coverage(report: Report, **selected: Unpack[Options]) -> Table:
         "unplaced": known & ~placed,
     }
     groups = {relation: group & kept for relation, group in relations.items()}
-    duration = found.work.duration_ns
+    duration = attribution.work.duration_ns
     times = np.array([duration[group].sum() for group in groups.values()], np.int64)
     return Table(
         name="coverage",
@@ -259,7 +259,7 @@ def coverage(report: Report, **selected: Unpack[Options]) -> Table:
             "kernel_ns": times,
             "share": times / max(int(times.sum()), 1),
         },
-        counted=chosen.lines,
+        counted=chosen.heading_lines,
         heading="How much of the work was launched inside a range",
     )
 
@@ -270,14 +270,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = by_category(report, most=most_of(args), **selection.of_arguments(args))
-    cli.emit(table, args, most=None)
+        table = by_category(report, most=phases_listed(args), **selection.options_of(args))
+    cli.write_answer(table, args, most=None)
     return 0
 
 
-def most_of(args: argparse.Namespace) -> int | None:
+def phases_listed(args: argparse.Namespace) -> int | None:
     """Return how many stand-ins for phases have rows of their own: all but in a table not cut."""
-    return placement.MOST if args.format == "table" and args.top is None else None
+    return work_phases.MOST_LISTED if args.format == "table" and args.top is None else None
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ QUESTIONS: Final = {
         "analysis.phases", "by_category", "forward, backward, optimizer: what each spends time on"
     ),
     "attention": Question(
-        "analysis.attention", "parts", "scores, softmax, final matmul: time against FLOPs"
+        "analysis.attention", "attention", "scores, softmax, final matmul: time against FLOPs"
     ),
     "roofline": Question(
         "analysis.roofline", "roofline", "FLOPs, bytes and rate of each range against the peak"

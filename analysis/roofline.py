@@ -48,7 +48,7 @@ LAUNCH_BOUND: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Roof:
+class PeakRates:
     """What limits a run: peaks, NaN where not known, and where they are from."""
 
     flops_per_s: float
@@ -61,18 +61,18 @@ class Roof:
         return self.flops_per_s / self.bytes_per_s
 
 
-def roof(
-    found: Attribution, peak_tflops: float | None = None, peak_gbs: float | None = None
-) -> Roof:
+def peak_rates(
+    attribution: Attribution, peak_tflops: float | None = None, peak_gbs: float | None = None
+) -> PeakRates:
     """Return the peaks of the run's GPU in its number format, or those given.
 
     Args:
-        found: the run's work; on a CPU no peak is known.
+        attribution: the run's work; on a CPU no peak is known.
         peak_tflops: in TFLOP/s, in place of the GPU's.
         peak_gbs: in GB/s, likewise.
     """
-    card = lookup(found.report.device) if not found.work.on_cpu else None
-    name = number_format.of_report(found.report, found.work)
+    card = lookup(attribution.report.device) if not attribution.work.on_cpu else None
+    name = number_format.run_number_format(attribution.report, attribution.work)
     rate = card.flops_per_s(name) if card else None
     if name == "tf32" and card and rate is None:
         # A card without tf32 does such products in fp32, whatever PyTorch allows.
@@ -87,14 +87,14 @@ def roof(
         origin.append(f"{scaled(peak_tflops * TERA, 'FLOP/s')}, as given")
     if peak_gbs is not None:
         origin.append(f"{scaled(peak_gbs * GIGA, 'B/s')}, as given")
-    return Roof(
+    return PeakRates(
         peak_tflops * TERA if peak_tflops is not None else (rate or NAN),
         peak_gbs * GIGA if peak_gbs is not None else (card.bytes_per_s if card else NAN),
         "; ".join(origin),
     )
 
 
-def bounds(intensity: Float64, idle_share: Float64, limit: Roof) -> list[str]:
+def bounds(intensity: Float64, idle_share: Float64, limit: PeakRates) -> list[str]:
     """Return what limits each range: ``compute``, ``memory``, ``launch`` or ``unknown``.
 
     Args:
@@ -154,27 +154,27 @@ def rooflines(
     softmax_flops: int = costs.SOFTMAX_FLOPS,
 ) -> Table | None:
     """Return the roofline of what counts, or None where no range of it has FLOPs."""
-    found, kept = chosen.found, chosen.ranges
-    ranges = found.ranges
+    attribution, kept = chosen.attribution, chosen.ranges
+    ranges = attribution.ranges
     sums = range_sums(chosen, softmax_flops)
     counts = kept & (sums.flops != tables.MISSING)
     if not counts.any():
         return None
-    labels, place = costs.labels(ranges)
+    labels, place = costs.canonical_labels(ranges)
     group = place[counts]
-    limit = roof(found, peak_tflops, peak_gbs)
+    limit = peak_rates(attribution, peak_tflops, peak_gbs)
     columns = figures(sums, counts, group, len(labels), limit)
     table = Table(
         name="roofline",
         columns={
             "range": labels,
             **columns,
-            "source": [found.work.source] * len(labels),
+            "source": [attribution.work.source] * len(labels),
         },
-        heading="\n".join(heading(found, limit, softmax_flops, labels, group)),
-        counted=chosen.lines,
+        heading="\n".join(heading(attribution, limit, softmax_flops, labels, group)),
+        counted=chosen.heading_lines,
         notes=(
-            *notes(found, sums, kept, place, group, limit),
+            *notes(attribution, sums, kept, place, group, limit),
             *too_fast(np.asarray(columns["peak_share"], np.float64), limit),
         ),
         hidden=("source",),
@@ -186,11 +186,11 @@ def rooflines(
     order = np.lexsort((-flops, -kernel_ns))
     table = table.take(order[np.isin(order, group)])
     size = np.asarray(table.columns["bytes"], np.float64)
-    return replace(table, columns={**table.columns, "bytes": costs.whole(size)})
+    return replace(table, columns={**table.columns, "bytes": costs.whole_numbers(size)})
 
 
 def figures(
-    sums: RangeSums, counts: Bools, group: Int64, groups: int, limit: Roof
+    sums: RangeSums, counts: Bools, group: Int64, groups: int, limit: PeakRates
 ) -> dict[str, Column]:
     """Return the columns of the roofline that are figures, and what limits each range.
 
@@ -235,23 +235,28 @@ def quotient(value: Int64 | Float64, by: Int64 | Float64) -> Float64:
 
 
 def heading(
-    found: Attribution, limit: Roof, softmax_flops: int, labels: list[str], group: Int64
+    attribution: Attribution, limit: PeakRates, softmax_flops: int, labels: list[str], group: Int64
 ) -> list[str]:
     """Return what the rates are measured against."""
-    what = "CPU operators' self time" if found.work.on_cpu else "kernel time"
-    lines = [found.report.describe(), f"Roofline by {what}"]
+    what = "CPU operators' self time" if attribution.work.on_cpu else "kernel time"
+    lines = [attribution.report.describe(), f"Roofline by {what}"]
     if limit.origin:
         lines.append(f"peak {limit.origin}")
     if names.SOFTMAX in {labels[number] for number in np.unique(group).tolist()}:
-        lines.append(costs.describe(softmax_flops))
+        lines.append(costs.softmax_convention(softmax_flops))
     peak = None if math.isnan(limit.flops_per_s) else limit.flops_per_s
-    if utilization := mfu(found.report, peak):
+    if utilization := mfu(attribution.report, peak):
         lines.append(utilization.describe())
     return lines
 
 
 def notes(
-    found: Attribution, sums: RangeSums, kept: Bools, place: Int64, group: Int64, limit: Roof
+    attribution: Attribution,
+    sums: RangeSums,
+    kept: Bools,
+    place: Int64,
+    group: Int64,
+    limit: PeakRates,
 ) -> tuple[str, ...]:
     """Return what keeps the answer from being whole."""
     lines = []
@@ -261,13 +266,13 @@ def notes(
     }
     unknown = {what: how for what, (how, peak) in lacking_peaks.items() if math.isnan(peak)}
     if unknown:
-        device = found.report.device or "the device (the report does not name it)"
+        device = attribution.report.device or "the device (the report does not name it)"
         lines.append(
             f"no {' and no '.join(unknown)} is known of {device}: "
             f"give {' and '.join(unknown.values())}"
         )
     if sums.unscaled:
-        lines.append(costs.unscaled_note(sums.unscaled))
+        lines.append(costs.unscaled_line(sums.unscaled))
     lacking = kept & (sums.flops == tables.MISSING) & np.isin(place, group)
     if lacking.any():
         time = duration(int(sums.kernel_ns[lacking].sum()))
@@ -277,7 +282,7 @@ def notes(
     return tuple(lines)
 
 
-def too_fast(peak_share: Float64, limit: Roof) -> tuple[str, ...]:
+def too_fast(peak_share: Float64, limit: PeakRates) -> tuple[str, ...]:
     """Return a line on ranges that are faster than the peak, which cannot be.
 
     Args:
@@ -295,7 +300,7 @@ def too_fast(peak_share: Float64, limit: Roof) -> tuple[str, ...]:
     )
 
 
-def rate(word: str) -> float:
+def positive_rate(word: str) -> float:
     """Return a peak rate from the command line; nothing or less is wrong usage."""
     try:
         value = float(word)
@@ -310,12 +315,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the roofline; see the module's docstring."""
     parser = cli.parser(__doc__, "python -m analysis.roofline")
     parser.add_argument(
-        "--peak-tflops", type=rate, metavar="T", help="peak TFLOP/s (default the GPU's)"
+        "--peak-tflops", type=positive_rate, metavar="T", help="peak TFLOP/s (default the GPU's)"
     )
     parser.add_argument(
-        "--peak-gbs", type=rate, metavar="G", help="memory bandwidth in GB/s (default the GPU's)"
+        "--peak-gbs",
+        type=positive_rate,
+        metavar="G",
+        help="memory bandwidth in GB/s (default the GPU's)",
     )
-    costs.add_softmax_flops(parser)
+    costs.add_softmax_option(parser)
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
@@ -324,9 +332,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             peak_tflops=args.peak_tflops,
             peak_gbs=args.peak_gbs,
             softmax_flops=args.softmax_flops,
-            **selection.of_arguments(args),
+            **selection.options_of(args),
         )
-    cli.emit(table, args)
+    cli.write_answer(table, args)
     return 0
 
 

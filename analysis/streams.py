@@ -63,7 +63,7 @@ def streams(report: Report, **selected: Unpack[Options]) -> Table:
         ReportError: there is no GPU work, or no such range, step, device or process.
     """
     chosen = Selected.of_devices(report, Selection(**selected))
-    if not len(chosen.found.device):
+    if not len(chosen.attribution.device):
         problem = "no GPU work in this report, so no streams"
         if has_operators(report):
             problem += " (a CPU run)"
@@ -90,14 +90,14 @@ def streams(report: Report, **selected: Unpack[Options]) -> Table:
         name="streams",
         columns={name: np.array(column, np.int64) for name, column in columns.items()},
         heading="\n".join((report.describe(), *heading(known))),
-        counted=chosen.lines,
+        counted=chosen.heading_lines,
         hidden=("process_a", "process_b") if told_apart else (),
     )
 
 
 def streams_of(chosen: Selected) -> list[Stream]:
     """Return the streams that did anything that counts, by process, device and number."""
-    done, rows = chosen.found.device, np.flatnonzero(chosen.all_work)
+    done, rows = chosen.attribution.device, np.flatnonzero(chosen.all_work)
     keys = np.stack([done.process[rows], done.device[rows], done.stream[rows]])
     known, place = np.unique(keys, axis=1, return_inverse=True)
     order = np.argsort(place.ravel(), kind="stable")
@@ -159,8 +159,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:
-        table = streams(report, **selection.of_arguments(args))
-    cli.emit(table, args)
+        table = streams(report, **selection.options_of(args))
+    cli.write_answer(table, args)
     return 0
 
 

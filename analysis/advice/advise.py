@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.advice.finding import Finding, work_share
-from analysis.advice.on_copies import communication, copies, exposed, pageable
-from analysis.advice.on_idle import elsewhere, launches, synchronisation
-from analysis.advice.on_model import attention, optimizer, tf32
-from analysis.measures.range_sums import launched
+from analysis.advice.on_copies import (
+    exposed_collectives,
+    exposed_copies,
+    pageable_copies,
+    synchronous_copies,
+)
+from analysis.advice.on_idle import busy_host, launch_latency, synchronisation
+from analysis.advice.on_model import products_without_tf32, unfused_attention, unfused_optimizer
+from analysis.measures.range_sums import launched_by_ranges
 from analysis.measures.step_times import slowdown, step_times
 from analysis.show.render import duration, percent
 
 if TYPE_CHECKING:
-    from analysis.measures.window import Measured
+    from analysis.measures.window import MeasuredWindow
 
 OVERHEAD: Final = 0.1
 """Slowed by more than this, what was measured is also the profiler."""
@@ -27,25 +32,25 @@ GRAPHS: Final = 0.1
 """A tenth of the time in graphs that are not looked into can hide the kernels that matter."""
 
 
-def advise(measured: Measured) -> list[str]:
+def advise(measured: MeasuredWindow) -> list[str]:
     """Return one line for each finding that has a known cure; none where there is nothing to say.
 
     Warm-up, and what lies outside the steps (or the phases), does not count. What takes most of the
     GPUs' wall time comes first, and last what is about the recording.
     """
     on_gpu = (
-        *(exposed, copies, pageable, communication),
-        *(synchronisation, launches, elsewhere, graphs, tf32),
+        *(exposed_copies, synchronous_copies, pageable_copies, exposed_collectives),
+        *(synchronisation, launch_latency, busy_host, opaque_graphs, products_without_tf32),
     )
-    anywhere = (optimizer, attention, overhead, missing_ranges)
-    rules = anywhere if measured.found.work.on_cpu else (*on_gpu, *anywhere)
+    anywhere = (unfused_optimizer, unfused_attention, recording_overhead, missing_ranges)
+    rules = anywhere if measured.attribution.work.on_cpu else (*on_gpu, *anywhere)
     findings = [finding for rule in rules for finding in rule(measured)]
     return [finding.text for finding in sorted(findings, key=lambda found: -found.share)]
 
 
-def graphs(measured: Measured) -> list[Finding]:
+def opaque_graphs(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on CUDA graphs that were recorded as a whole."""
-    work = measured.found.work
+    work = measured.attribution.work
     is_graph = np.array([source == "graph" for source in work.sources], np.bool_)[work.kind]
     time = int(work.duration_ns[is_graph & measured.work].sum())
     if time / measured.kernel_ns < GRAPHS:
@@ -59,7 +64,7 @@ def graphs(measured: Measured) -> list[Finding]:
     ]
 
 
-def overhead(measured: Measured) -> list[Finding]:
+def recording_overhead(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on steps that recording slowed."""
     report = measured.report
     recorded, bare = step_times(report, "step_ns"), step_times(report, "unprofiled_step_ns")
@@ -79,20 +84,20 @@ def overhead(measured: Measured) -> list[Finding]:
     ]
 
 
-def missing_ranges(measured: Measured) -> list[Finding]:
+def missing_ranges(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on work that no range is around."""
-    found = measured.found
-    if not len(found.ranges):
+    attribution = measured.attribution
+    if not len(attribution.ranges):
         return [
             Finding(
                 "no NVTX ranges in this report, so no part of the model can be told from another: "
                 "put the parts into spans (profiling.spans: span, annotate)"
             )
         ]
-    inside = np.zeros(len(found.work), np.bool_)
-    for _, slices, order in launched(measured.chosen):
+    inside = np.zeros(len(attribution.work), np.bool_)
+    for _, slices, order in launched_by_ranges(measured.chosen):
         inside[order] |= slices.covered(len(order))
-    share = int(found.work.duration_ns[inside & measured.work].sum()) / measured.kernel_ns
+    share = int(attribution.work.duration_ns[inside & measured.work].sum()) / measured.kernel_ns
     if share >= ATTRIBUTED:
         return []
     return [

@@ -13,7 +13,7 @@ from analysis.recorded.device_work import RANKED
 from analysis.show.render import percent
 
 if TYPE_CHECKING:
-    from analysis.measures.window import Measured
+    from analysis.measures.window import MeasuredWindow
 
 
 @dataclass(frozen=True)
@@ -29,41 +29,41 @@ class Finding:
     share: float = 0.0
 
 
-def wall_share(measured: Measured, time_ns: int) -> float:
+def wall_share(measured: MeasuredWindow, time_ns: int) -> float:
     """Return a time as a share of the GPUs' wall time; of a run on a CPU, of its operators' time.
 
     Args:
         measured: what is looked at.
         time_ns: of all GPUs together.
     """
-    on_cpu = measured.found.work.on_cpu
+    on_cpu = measured.attribution.work.on_cpu
     return time_ns / (measured.kernel_ns if on_cpu else measured.wall_ns)
 
 
-def in_words(measured: Measured, share: float) -> str:
+def in_words(measured: MeasuredWindow, share: float) -> str:
     """Return a share of the wall time in words, "" on a CPU, which has no such time."""
-    return "" if measured.found.work.on_cpu else f"{percent(share)} of the wall time"
+    return "" if measured.attribution.work.on_cpu else f"{percent(share)} of the wall time"
 
 
-def work_share(measured: Measured, chosen: Bools) -> float:
+def work_share(measured: MeasuredWindow, chosen: Bools) -> float:
     """Return in what share of the wall time some work ran; on a CPU, of all operators' time.
 
     Args:
         measured: what is looked at.
         chosen: ``(N,)`` of the work that is ranked.
     """
-    if measured.found.work.on_cpu:
-        return wall_share(measured, int(measured.found.work.duration_ns[chosen].sum()))
+    if measured.attribution.work.on_cpu:
+        return wall_share(measured, int(measured.attribution.work.duration_ns[chosen].sum()))
     ranked = np.zeros(len(measured.done), np.bool_)
     ranked[: len(chosen)] = chosen
     total = 0
-    for here, window in places(measured):
-        cover = gpu_time_split.covered(measured, here & ranked)
-        total += gpu_time_split.inside_window(cover, window)
+    for here, window in gpus_in_window(measured):
+        cover = gpu_time_split.union_of_work(measured, here & ranked)
+        total += gpu_time_split.covered_ns(cover, window)
     return wall_share(measured, total)
 
 
-def exposed_share(measured: Measured, moved: Bools) -> float:
+def exposed_share(measured: MeasuredWindow, moved: Bools) -> float:
     """Return in what share of the wall time some copies were under way and no kernel ran.
 
     Args:
@@ -71,18 +71,18 @@ def exposed_share(measured: Measured, moved: Bools) -> float:
         moved: ``(M,)`` of the device work, some copies and sets.
     """
     total = 0
-    for here, window in places(measured):
-        kernels = gpu_time_split.covered(measured, here & (measured.done.kind < RANKED))
-        both = gpu_time_split.joined(kernels, gpu_time_split.covered(measured, here & moved))
-        total += gpu_time_split.inside_window(both, window)
-        total -= gpu_time_split.inside_window(kernels, window)
+    for here, window in gpus_in_window(measured):
+        kernels = gpu_time_split.union_of_work(measured, here & (measured.done.kind < RANKED))
+        both = kernels.joined(gpu_time_split.union_of_work(measured, here & moved))
+        total += gpu_time_split.covered_ns(both, window)
+        total -= gpu_time_split.covered_ns(kernels, window)
     return wall_share(measured, total)
 
 
-def places(measured: Measured) -> list[tuple[Bools, list[int]]]:
+def gpus_in_window(measured: MeasuredWindow) -> list[tuple[Bools, list[int]]]:
     """Return of each GPU which device work it did, ``(M,)``, and its measured window."""
     done = measured.done
     return [
-        ((done.process == place.process) & (done.device == place.device), window)
+        (place.did(done), window)
         for place, window in zip(measured.idle.places, measured.windows.tolist(), strict=True)
     ]

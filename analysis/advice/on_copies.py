@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import Finding, exposed_share, in_words, places, wall_share
+from analysis.advice.finding import Finding, exposed_share, gpus_in_window, in_words, wall_share
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.union import IntervalUnion
 from analysis.measures import idle
-from analysis.measures.gpu_time_split import occupations
+from analysis.measures.gpu_time_split import gpu_time_splits
 from analysis.recorded.device_work import COPY
 from analysis.show.render import duration, percent, scaled
 from analysis.source import device_tables
 
 if TYPE_CHECKING:
-    from analysis.measures.gpu_time_split import Occupation
-    from analysis.measures.window import Measured
+    from analysis.measures.gpu_time_split import GpuTimeSplit
+    from analysis.measures.window import MeasuredWindow
 
 COPY_SHARE: Final = 0.01
 """Copies get a line sooner: a step needs next to none, and the cure is one word."""
@@ -41,44 +41,45 @@ UNEVEN: Final = 0.02
 """Of the wall time: ranks differ by more than this where one of them makes the others wait."""
 
 
-def copies(measured: Measured) -> list[Finding]:
+def synchronous_copies(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on copies that are synchronous by the names of their calls."""
     done = measured.done
-    chosen = done.synchronous & ~done.pageable & asked_for(measured)
-    if not costly(measured, chosen):
+    chosen = done.synchronous & ~done.pageable & launched_in_window(measured)
+    if not are_costly(measured, chosen):
         return []
     share = exposed_share(measured, chosen)
     return [
         Finding(
-            f"{counted(int(chosen.sum()), 'synchronous ')} kept the host waiting for "
-            f"{duration(time_in_calls(measured, chosen))}{beside(share)}: copy "
+            f"{number_of_copies(int(chosen.sum()), 'synchronous ')} kept the host waiting for "
+            f"{duration(time_in_calls(measured, chosen))}{exposed_in_words(share)}: copy "
             "asynchronously (non_blocking=True in PyTorch, cudaMemcpyAsync in CUDA)",
             share,
         )
     ]
 
 
-def pageable(measured: Measured) -> list[Finding]:
+def pageable_copies(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on copies of pageable memory: synchronous, whatever the call is named."""
-    chosen = measured.done.pageable & asked_for(measured)
-    if not costly(measured, chosen):
+    chosen = measured.done.pageable & launched_in_window(measured)
+    if not are_costly(measured, chosen):
         return []
     share = exposed_share(measured, chosen)
     return [
         Finding(
-            f"{counted(int(chosen.sum()))} of pageable memory, {speed(measured, chosen)}, kept "
-            f"the host waiting for {duration(time_in_calls(measured, chosen))}"
-            f"{beside(share)}: pin the memory (pin_memory=True in a DataLoader, or "
+            f"{number_of_copies(int(chosen.sum()))} of pageable memory, "
+            f"{bytes_and_rate(measured, chosen)}, kept the host waiting for "
+            f"{duration(time_in_calls(measured, chosen))}"
+            f"{exposed_in_words(share)}: pin the memory (pin_memory=True in a DataLoader, or "
             "tensor.pin_memory()) and copy with non_blocking=True",
             share,
         )
     ]
 
 
-def exposed(measured: Measured) -> list[Finding]:
+def exposed_copies(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on other copies, of pinned memory or within GPUs, under which nothing runs."""
     done = measured.done
-    chosen = (done.kind == COPY) & ~done.pageable & ~done.synchronous & running(measured)
+    chosen = (done.kind == COPY) & ~done.pageable & ~done.synchronous & ran_in_window(measured)
     share = exposed_share(measured, chosen) if chosen.any() else 0.0
     if share < EXPOSED:
         return []
@@ -93,51 +94,51 @@ def exposed(measured: Measured) -> list[Finding]:
         Finding(
             f"copies take {duration(share * measured.wall_ns)}, {in_words(measured, share)}, with "
             f"no kernel running beside them, most of it {direction}{memory}, "
-            f"{speed(measured, mostly)}: {CURES.get(direction, OTHERWISE)}",
+            f"{bytes_and_rate(measured, mostly)}: {CURES.get(direction, OTHERWISE)}",
             share,
         )
     ]
 
 
-def running(measured: Measured) -> Bools:
+def ran_in_window(measured: MeasuredWindow) -> Bools:
     """Return ``(M,)`` which device work a GPU was at during its measured window."""
     done = measured.done
     result = np.zeros(len(done), np.bool_)
-    for here, (start, end) in places(measured):
+    for here, (start, end) in gpus_in_window(measured):
         result |= here & (done.end_ns > start) & (done.start_ns < end)
     return result
 
 
-def asked_for(measured: Measured) -> Bools:
+def launched_in_window(measured: MeasuredWindow) -> Bools:
     """Return ``(M,)`` which device work was asked for during the measured window of its process."""
     done = measured.done
     return measured.during(done.process, done.launch_ns)
 
 
-def counted(count: int, kind: str = "") -> str:
+def number_of_copies(count: int, kind: str = "") -> str:
     """Return how many copies there are.
 
-    >>> counted(1), counted(1200, "synchronous ")
+    >>> number_of_copies(1), number_of_copies(1200, "synchronous ")
     ('1 copy', '1,200 synchronous copies')
     """
     return f"1 {kind}copy" if count == 1 else f"{count:,} {kind}copies"
 
 
-def speed(measured: Measured, chosen: Bools) -> str:
+def bytes_and_rate(measured: MeasuredWindow, chosen: Bools) -> str:
     """Return how much the ``(M,)`` chosen copies moved, and how fast."""
     done = measured.done
     moved, took = int(done.bytes[chosen].sum()), int(done.duration_ns[chosen].sum())
     return f"{scaled(moved, 'B')} at {scaled(moved / max(took, 1) * 1e9, 'B/s')}"
 
 
-def beside(share: float) -> str:
+def exposed_in_words(share: float) -> str:
     """Return in words for how long copies ran and no kernel did, where that is much."""
     if share < COPY_SHARE:
         return ""
     return f", and took {percent(share)} of the wall time with no kernel running beside them"
 
 
-def costly(measured: Measured, chosen: Bools) -> bool:
+def are_costly(measured: MeasuredWindow, chosen: Bools) -> bool:
     """Return whether the ``(M,)`` chosen copies, and idle time for copies, are worth a line."""
     found = measured.idle
     waits = measured.gaps & (found.cause == idle.CAUSES.index(idle.COPY))
@@ -145,7 +146,7 @@ def costly(measured: Measured, chosen: Bools) -> bool:
     return bool(chosen.any()) and took / measured.wall_ns >= COPY_SHARE
 
 
-def time_in_calls(measured: Measured, chosen: Bools) -> int:
+def time_in_calls(measured: MeasuredWindow, chosen: Bools) -> int:
     """Return how long, in ns, the host was in the calls of the ``(M,)`` chosen copies.
 
     Of each thread what overlaps counts once; threads are added up.
@@ -159,9 +160,9 @@ def time_in_calls(measured: Measured, chosen: Bools) -> int:
     return total
 
 
-def communication(measured: Measured) -> list[Finding]:
+def exposed_collectives(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on collectives with nothing beside them, and on ranks that wait unevenly."""
-    gpus = occupations(measured)
+    gpus = gpu_time_splits(measured)
     exposed_ns = sum(gpu.communication_ns for gpu in gpus)
     share = wall_share(measured, exposed_ns)
     if not gpus or share < EXPOSED:
@@ -180,7 +181,7 @@ def communication(measured: Measured) -> list[Finding]:
     ]
 
 
-def uneven(gpus: list[Occupation]) -> str:
+def uneven(gpus: list[GpuTimeSplit]) -> str:
     """Return in words that one GPU waits for others much longer than another does.
 
     In a collective all wait for the last to come: the one that waits least is the one that is late.
@@ -191,11 +192,11 @@ def uneven(gpus: list[Occupation]) -> str:
     if high - low < UNEVEN:
         return ""
     return (
-        f"; they take {percent(high)} on {named(most)} and {percent(low)} on {named(least)}, which "
-        "comes last and keeps the others waiting: give it less to do"
+        f"; they take {percent(high)} on {gpu_in_words(most)} and {percent(low)} on "
+        f"{gpu_in_words(least)}, which comes last and keeps the others waiting: give it less to do"
     )
 
 
-def named(gpu: Occupation) -> str:
+def gpu_in_words(gpu: GpuTimeSplit) -> str:
     """Return what a GPU is called."""
     return f"GPU {gpu.device} in process {gpu.process}"

@@ -8,16 +8,15 @@ import numpy as np
 
 from analysis.advice.finding import Finding, wall_share
 from analysis.arithmetic.arrays import Bools
-from analysis.arithmetic.containment import Intervals
+from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.phases import last_around
 from analysis.knowledge.vocabulary import canonical
 from analysis.measures import idle
 from analysis.show.render import duration, percent
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.measures.window import Measured
+    from analysis.measures.window import MeasuredWindow
 
 WORTH_A_LINE: Final = 0.05
 """Of the measured time. Steps differ by some percent among themselves: less is not seen in them."""
@@ -38,7 +37,7 @@ OURS: Final = frozenset((names.STEP, *names.PHASES, names.BLOCK, names.ATTENTION
 """What our vocabulary calls ranges: those names are kept before others for the same."""
 
 
-def synchronisation(measured: Measured) -> list[Finding]:
+def synchronisation(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on time the GPU lost because the host had waited for it."""
     found = measured.idle
     chosen = measured.gaps & (found.cause == idle.CAUSES.index(idle.SYNCHRONISATION))
@@ -46,7 +45,7 @@ def synchronisation(measured: Measured) -> list[Finding]:
     share = wall_share(measured, lost)
     if share < WORTH_A_LINE:
         return []
-    where = most(measured, chosen)
+    where = where_mostly(measured, chosen)
     return [
         Finding(
             f"the GPU was idle for {duration(lost)} ({percent(share)}) after the host had waited "
@@ -56,38 +55,38 @@ def synchronisation(measured: Measured) -> list[Finding]:
     ]
 
 
-def most(measured: Measured, chosen: Bools) -> str:
+def where_mostly(measured: MeasuredWindow, chosen: Bools) -> str:
     """Return in words which ranges the host mostly was in during the ``(G,)`` chosen gaps."""
-    where = idle.ranges_of(measured.idle, measured.found.ranges)
+    where = idle.host_ranges(measured.idle, measured.attribution.ranges)
     lost: dict[str, int] = {}
     time = measured.idle.duration_ns
     for row in np.flatnonzero(chosen).tolist():
         label = canonical(where[row])
         lost[label] = lost.get(label, 0) + int(time[row])
     lost.pop("", None)
-    first = once(measured, lost)[:NAMED]
-    return f", most of it in {listed(first)}" if first else ""
+    first = without_repeats(measured, lost)[:NAMED]
+    return f", most of it in {in_a_row(first)}" if first else ""
 
 
-def listed(labels: list[str]) -> str:
+def in_a_row(labels: list[str]) -> str:
     """Return names in a row.
 
-    >>> listed(["a"]), listed(["a", "b", "c"])
+    >>> in_a_row(["a"]), in_a_row(["a", "b", "c"])
     ('a', 'a, b and c')
     """
     return " and ".join(part for part in (", ".join(labels[:-1]), labels[-1]) if part)
 
 
-def launches(measured: Measured) -> list[Finding]:
+def launch_latency(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on a GPU that waits for the host to launch, and on the ranges it does so in."""
     short = measured.idle.duration_ns < idle.RESUME_NS
-    chosen = late(measured) & short
+    chosen = late_gaps(measured) & short
     lost = int(measured.idle.duration_ns[chosen].sum())
     share = wall_share(measured, lost)
     if share < LAUNCH_IDLE:
         return []
     bound = launch_bound(measured)
-    where = f"; launch-bound: {listed(bound)}" if bound else most(measured, chosen)
+    where = f"; launch-bound: {in_a_row(bound)}" if bound else where_mostly(measured, chosen)
     return [
         Finding(
             f"the GPU waited {duration(lost)} ({percent(share)} of the time) for launches{where}: "
@@ -98,10 +97,10 @@ def launches(measured: Measured) -> list[Finding]:
     ]
 
 
-def elsewhere(measured: Measured) -> list[Finding]:
+def busy_host(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on a GPU that waits for a host that does something else than launching."""
     time = measured.idle.duration_ns
-    chosen = late(measured) & (time >= idle.RESUME_NS)
+    chosen = late_gaps(measured) & (time >= idle.RESUME_NS)
     lost = int(time[chosen].sum())
     share = wall_share(measured, lost)
     if share < WORTH_A_LINE:
@@ -112,26 +111,26 @@ def elsewhere(measured: Measured) -> list[Finding]:
         Finding(
             f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in {gaps} of "
             f"{duration(idle.RESUME_NS)} or more while the host did something else"
-            f"{most(measured, chosen)}: do that ahead or on another thread (DataLoader workers, "
-            "prefetching, asynchronous saving)",
+            f"{where_mostly(measured, chosen)}: do that ahead or on another thread (DataLoader "
+            "workers, prefetching, asynchronous saving)",
             share,
         )
     ]
 
 
-def late(measured: Measured) -> Bools:
+def late_gaps(measured: MeasuredWindow) -> Bools:
     """Return ``(G,)`` which gaps are there because the host was late, or a launch took its time."""
     causes = [idle.CAUSES.index(cause) for cause in (idle.HOST, idle.LAUNCH_LATENCY)]
     chosen: Bools = measured.gaps & np.isin(measured.idle.cause, causes)
     return chosen
 
 
-def launch_bound(measured: Measured) -> list[str]:
+def launch_bound(measured: MeasuredWindow) -> list[str]:
     """Return the ranges in which the GPU was idle for most of their time, worst first.
 
     Operators' own ranges (``aten::…``, autograd's) are left out: nobody fuses one operator.
     """
-    ranges, sums = measured.found.ranges, measured.sums
+    ranges, sums = measured.attribution.ranges, measured.sums
     kept = np.flatnonzero(measured.chosen.ranges)
     count = len(ranges.names)
     window, lost = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -148,10 +147,10 @@ def launch_bound(measured: Measured) -> list[str]:
         for label, (size, gone) in totals.items()
         if gone > LAUNCH_RANGE * size and gone > WORTH_A_LINE * measured.wall_ns
     }
-    return once(measured, bound)[:NAMED]
+    return without_repeats(measured, bound)[:NAMED]
 
 
-def once(measured: Measured, lost: dict[str, int]) -> list[str]:
+def without_repeats(measured: MeasuredWindow, lost: dict[str, int]) -> list[str]:
     """Return labels of ranges by what they lost, without those that tell the same twice.
 
     Of two that lie in each other and lost nearly the same, one is kept: that of our vocabulary,
@@ -167,11 +166,11 @@ def once(measured: Measured, lost: dict[str, int]) -> list[str]:
             low, high = sorted((lost[label], lost[other]))
             if low < THE_SAME * high:
                 continue
-            if inside(measured, label, other):
+            if lies_inside(measured, label, other):
                 if label in OURS or other not in OURS or other == names.STEP:
                     kept[place] = label
                 break
-            if inside(measured, other, label):
+            if lies_inside(measured, other, label):
                 if label in OURS and other not in OURS and label != names.STEP:
                     kept[place] = label
                 break
@@ -180,12 +179,12 @@ def once(measured: Measured, lost: dict[str, int]) -> list[str]:
     return kept
 
 
-def inside(measured: Measured, inner: str, outer: str) -> bool:
+def lies_inside(measured: MeasuredWindow, inner: str, outer: str) -> bool:
     """Return whether all ranges of one label lie in ranges of another, warm-up left out."""
-    ranges = measured.found.ranges.take(measured.chosen.ranges)
+    ranges = measured.attribution.ranges.take(measured.chosen.ranges)
     labels = np.array([canonical(name) for name in ranges.names], object)
     small, big = (ranges.take(labels[ranges.name] == label) for label in (inner, outer))
-    around = last_around(
+    around = innermost_of_any(
         Intervals(big.process, big.start_ns, big.end_ns),
         Intervals(small.process, small.start_ns, small.end_ns),
     )

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.advice.finding import Finding, in_words, work_share
-from analysis.attribution import phases as placement
+from analysis.attribution import work_phases
 from analysis.attribution.origin import origin
 from analysis.knowledge import number_formats
 from analysis.knowledge.categories import category
 from analysis.knowledge.peaks import lookup
-from analysis.measures.attention_work import fused, of_part
+from analysis.measures.attention_work import is_fused, work_of_part
 from analysis.show.render import duration, percent
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.measures.window import Measured
+    from analysis.measures.window import MeasuredWindow
 
 WORTH_A_LINE: Final = 0.05
 """Of the wall time. Steps differ by some percent among themselves: less is not seen in them."""
@@ -35,9 +35,9 @@ TF32_GPU: Final = re.compile(r"ampere|hopper|blackwell|sm_?(?:[89]\d|1\d\d)|cutl
 """Kernels that were built for GPUs with TF32."""
 
 
-def tf32(measured: Measured) -> list[Finding]:
+def products_without_tf32(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on matrix products in fp32 on a GPU that is faster in TF32."""
-    work = measured.found.work
+    work = measured.attribution.work
     slow = [
         category(name) == GEMM and number_formats.of_kernel(name) == "fp32" for name in work.names
     ]
@@ -45,7 +45,7 @@ def tf32(measured: Measured) -> list[Finding]:
     share = work_share(measured, chosen)
     if share < GEMM_SHARE:
         return []
-    gain = faster(measured, work.names)
+    gain = gain_of_tf32(measured, work.names)
     if not gain:
         return []
     time = int(work.duration_ns[chosen].sum())
@@ -60,7 +60,7 @@ def tf32(measured: Measured) -> list[Finding]:
     ]
 
 
-def faster(measured: Measured, kernels: list[str]) -> str:
+def gain_of_tf32(measured: MeasuredWindow, kernels: list[str]) -> str:
     """Return how much faster TF32 is on the GPU, "" where it is not, or there is none."""
     card = lookup(measured.report.device)
     if card is None:
@@ -72,68 +72,71 @@ def faster(measured: Measured, kernels: list[str]) -> str:
     return f"at its peak {reduced / single:.3g} times as fast on {card.name}"
 
 
-def optimizer(measured: Measured) -> list[Finding]:
+def unfused_optimizer(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on an optimizer that updates one parameter at a time."""
-    found = measured.found
-    phases = placement.phases(found)
+    attribution = measured.attribution
+    phases = work_phases.phases_of_work(attribution)
     if names.OPTIMIZER not in phases.labels:
         return []
     mine = measured.work & (phases.phase == phases.labels.index(names.OPTIMIZER))
-    in_one = found.work.in_category("optimizer")
+    in_one = attribution.work.in_category("optimizer")
     ranges = phases.ranges.called(names.OPTIMIZER)
     # Those in warm-up do not count, as their work does not.
     chosen = phases.ranges.take(ranges)
     steps = int(measured.during(chosen.process, chosen.start_ns).sum())
-    count, time = int(mine.sum()), int(found.work.duration_ns[mine].sum())
+    count, time = int(mine.sum()), int(attribution.work.duration_ns[mine].sum())
     share = work_share(measured, mine)
     if (mine & in_one).any() or count < KERNELS_A_STEP * max(steps, 1) or share < WORTH_A_LINE:
         return []
-    what = "operators" if found.work.on_cpu else "kernels"
+    what = "operators" if attribution.work.on_cpu else "kernels"
     return [
         Finding(
-            f"the optimizer takes {both(measured, time, share)} in {count // max(steps, 1):,} "
-            f"{what} a step, {duration(time / count)} each: AdamW(..., fused=True) does it in a "
-            "few",
+            f"the optimizer takes {shares_in_words(measured, time, share)} in "
+            f"{count // max(steps, 1):,} {what} a step, {duration(time / count)} each: "
+            "AdamW(..., fused=True) does it in a few",
             share,
         )
     ]
 
 
-def attention(measured: Measured) -> list[Finding]:
+def unfused_attention(measured: MeasuredWindow) -> list[Finding]:
     """Return a line on attention that writes its scores to memory.
 
     Its time is that of its parts and of what they bring about in the backward pass.
     """
-    found = measured.found
-    if not found.ranges.called(names.SOFTMAX).any() or (fused(found.work) & measured.work).any():
+    attribution = measured.attribution
+    if (
+        not attribution.ranges.called(names.SOFTMAX).any()
+        or (is_fused(attribution.work) & measured.work).any()
+    ):
         return []
-    came_from = origin(found)
-    inside = np.zeros(len(found.work.kind), np.bool_)
+    came_from = origin(attribution)
+    inside = np.zeros(len(attribution.work.kind), np.bool_)
     softmax, later = inside.copy(), inside.copy()
     for part in names.ATTENTION_PARTS:
-        forward, backward = of_part(found, part, came_from)
+        forward, backward = work_of_part(attribution, part, came_from)
         inside |= (forward | backward) & measured.work
         later |= backward & measured.work
         softmax |= forward & measured.work & (part == names.SOFTMAX)
-    time = int(found.work.duration_ns[inside].sum())
+    time = int(attribution.work.duration_ns[inside].sum())
     share = work_share(measured, inside)
     if not softmax.any() or share < WORTH_A_LINE:
         return []
-    what = "operators" if found.work.on_cpu else "kernels"
+    what = "operators" if attribution.work.on_cpu else "kernels"
     with_backward = ", its backward included" if later.any() else ""
     return [
         Finding(
-            f"attention takes {both(measured, time, share)}{with_backward}, with scores, softmax "
-            f"and final matmul in {what} of their own: F.scaled_dot_product_attention "
-            "(FlashAttention) keeps the scores out of memory",
+            f"attention takes {shares_in_words(measured, time, share)}{with_backward}, with "
+            f"scores, softmax and final matmul in {what} of their own: "
+            "F.scaled_dot_product_attention (FlashAttention) keeps the scores out of memory",
             share,
         )
     ]
 
 
-def both(measured: Measured, time_ns: int, share: float) -> str:
+def shares_in_words(measured: MeasuredWindow, time_ns: int, share: float) -> str:
     """Return a time as a share of all kernels' (or operators') time, and of the wall time."""
-    what = "operators" if measured.found.work.on_cpu else "kernels"
+    what = "operators" if measured.attribution.work.on_cpu else "kernels"
     of_work = f"{percent(time_ns / measured.kernel_ns)} of the {what}' time"
     wall = in_words(measured, share)
     return f"{of_work} ({wall})" if wall else of_work

@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from analysis.answers.answers import answers, paragraphs, together
+from analysis.answers.answers import answers, joined_answers, paragraphs
 from analysis.answers.benchmark import read_benchmark
 from analysis.attribution import selection
 from analysis.show import cli
@@ -35,14 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = []
     for path in (args.report, *args.more):
         with Report(path) as report:
-            found.append(answers(report, benchmark, **selection.of_arguments(args)))
-    table = together(found)
+            found.append(answers(report, benchmark, **selection.options_of(args)))
+    table = joined_answers(found)
     if args.format == "table" and args.output is None:
         sys.stdout.write("".join(f"{visible(line)}\n" for line in table.counted))
         sys.stdout.write(paragraphs(table))
-        cli.say(*table.notes)
+        cli.print_notes(*table.notes)
     else:
-        cli.emit(table, args)
+        cli.write_answer(table, args)
     return 0
 
 

@@ -42,12 +42,12 @@ def answers(
             "answer": [answer(material) for answer in QUESTIONS.values()],
         },
         heading=report.describe(),
-        counted=material.chosen.lines,
+        counted=material.chosen.heading_lines,
         notes=material.phases.notes,
     )
 
 
-def together(tables: Sequence[Table]) -> Table:
+def joined_answers(tables: Sequence[Table]) -> Table:
     """Return the answers of several reports one under another, with the report as third column."""
     columns: dict[str, Column] = {"question": [], "answer": [], "report": []}
     for table in tables:

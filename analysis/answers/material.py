@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from analysis import kernels
-from analysis.arithmetic.arrays import Bools
-from analysis.attribution import phases as placement
+from analysis.arithmetic.arrays import Bools, Int64
+from analysis.attribution import work_phases
 from analysis.attribution.selection import Selected, Selection
 from analysis.measures.gemm_calls import GemmCalls, gemm_calls
 from profiling import names
@@ -18,7 +15,7 @@ from profiling import names
 if TYPE_CHECKING:
     from analysis.answers.benchmark import Benchmark
     from analysis.attribution.launches import Attribution
-    from analysis.attribution.phases import Phases
+    from analysis.attribution.work_phases import WorkPhases
     from analysis.recorded.work import Work
     from analysis.source.report import Report
 
@@ -34,35 +31,35 @@ class Material:
     """
 
     chosen: Selected
-    phases: Phases
+    phases: WorkPhases
     benchmark: Benchmark
 
     @classmethod
     def of(cls, report: Report, benchmark: Benchmark, asked: Selection) -> Material:
         """Read a report."""
         chosen = Selected.of(report, asked)
-        return cls(chosen, placement.phases(chosen.found), benchmark)
+        return cls(chosen, work_phases.phases_of_work(chosen.attribution), benchmark)
 
     @property
-    def found(self) -> Attribution:
+    def attribution(self) -> Attribution:
         """The attributed work, all of it."""
-        return self.chosen.found
+        return self.chosen.attribution
 
     @property
     def kept(self) -> Bools:
         """``(N,)`` which work counts."""
         return self.chosen.work
 
-    def walls_ns(self, phase: str) -> npt.NDArray[np.int64]:
+    def walls_ns(self, phase: str) -> Int64:
         """Return how long each instance of a phase was open."""
-        ranges = self.found.ranges
+        ranges = self.attribution.ranges
         return ranges.wall_ns[ranges.called(phase) & self.chosen.ranges]
 
     def in_phase(self, phase: str) -> Work:
         """Return the work of a phase; of none where there is no such phase."""
         labels = self.phases.labels
         number = labels.index(phase) if phase in labels else len(labels)
-        return self.found.work.take(self.kept & (self.phases.phase == number))
+        return self.attribution.work.take(self.kept & (self.phases.phase == number))
 
     def gemms(self) -> GemmCalls | None:
         """Return how many matrix products one forward launches; None where there is no forward."""
@@ -75,7 +72,7 @@ class Material:
     @property
     def noun(self) -> str:
         """What is ranked: kernel, or operator."""
-        return self.found.work.source
+        return self.attribution.work.source
 
 
 def one_forward(material: Material) -> tuple[Work, int, str]:
@@ -83,10 +80,14 @@ def one_forward(material: Material) -> tuple[Work, int, str]:
     count = len(material.walls_ns(names.FORWARD))
     if count:
         return material.in_phase(names.FORWARD), count, "one forward"
-    return material.found.work.take(material.kept), 1, "the whole report (it has no forward range)"
+    return (
+        material.attribution.work.take(material.kept),
+        1,
+        "the whole report (it has no forward range)",
+    )
 
 
 def shares(material: Material, work: Work) -> dict[str, float]:
     """Return each category's share of some work."""
-    rows = kernels.rank(material.found.report, work, by="category").rows()
+    rows = kernels.rank(material.attribution.report, work, by="category").rows()
     return {str(row["name"]): float(row["share"]) for row in rows}

@@ -57,17 +57,19 @@ def times(material: Material) -> str:
 def top(material: Material) -> str:
     """Answer (b): the kernel with most time in one forward, and the one called most often."""
     forward, count, where = one_forward(material)
-    table = kernels.rank(material.found.report, forward)
+    table = kernels.rank(material.attribution.report, forward)
     if not len(table):
         return f"Nothing was launched in {where}."
     most = table.rows()[0]
     often = max(table.rows(), key=lambda row: (row["calls"], row["total_ns"]))
-    whole = kernels.rank(material.found.report, material.found.work.take(material.kept)).rows()[0]
-    called = named([most, often, whole])
+    whole = kernels.rank(
+        material.attribution.report, material.attribution.work.take(material.kept)
+    ).rows()[0]
+    called = short_names([most, often, whole])
     said = (
         f"in {where} the {material.noun} with most time is {called[0]}: {duration(total(most))} "
-        f"in all, {percent(float(most['share']))} of it, {calls(most, count)}. "
-        f"Called most often is {called[1]}, {calls(often, count)}"
+        f"in all, {percent(float(most['share']))} of it, {calls_a_pass(most, count)}. "
+        f"Called most often is {called[1]}, {calls_a_pass(often, count)}"
     )
     backward = material.in_phase(names.BACKWARD)
     if len(backward.kind):
@@ -79,14 +81,14 @@ def top(material: Material) -> str:
 def others(material: Material) -> str:
     """Answer (c): what else takes more than a hundredth of a forward."""
     forward, count, where = one_forward(material)
-    rows = kernels.rank(material.found.report, forward).rows()
+    rows = kernels.rank(material.attribution.report, forward).rows()
     matter = [row for row in rows if row["category"] != GEMM and float(row["share"]) >= MATTERS]
     if not matter:
         return f"In {where} nothing but GEMM takes {percent(MATTERS)} or more."
     first = matter[:LISTED]
     listed = ", ".join(
-        f"{name} ({row['category']}, {percent(float(row['share']))}, {calls(row, count)})"
-        for name, row in zip(named(first), first, strict=True)
+        f"{name} ({row['category']}, {percent(float(row['share']))}, {calls_a_pass(row, count)})"
+        for name, row in zip(short_names(first), first, strict=True)
     )
     more = f", and {len(matter) - LISTED} more" if len(matter) > LISTED else ""
     return sentence(f"besides GEMM, in {where}: {listed}{more}")
@@ -95,7 +97,7 @@ def others(material: Material) -> str:
 def gemm_share(material: Material) -> str:
     """Answer (d): GEMM's share in forward against everything, and what took its place."""
     forward = shares(material, material.in_phase(names.FORWARD))
-    whole = shares(material, material.found.work.take(material.kept))
+    whole = shares(material, material.attribution.work.take(material.kept))
     step = percent(whole.get(GEMM, 0.0))
     if not forward:
         return f"GEMM takes {step} of all {material.noun} time; no forward range tells its part."
@@ -120,7 +122,7 @@ def softmax(material: Material) -> str:
     table = attention.attention_parts(material.chosen)
     rows = {str(row["part"]): row for row in table.rows()} if table else {}
     if names.SOFTMAX not in rows and names.FUSED_ATTENTION in rows:
-        return fused(rows[names.FUSED_ATTENTION])
+        return fused_attention(rows[names.FUSED_ATTENTION])
     if names.SOFTMAX not in rows or not rows[names.SOFTMAX]["kernel_ns"]:
         return "No range around the softmax of attention holds any work, so it cannot be told."
     soft = rows[names.SOFTMAX]
@@ -136,10 +138,10 @@ def softmax(material: Material) -> str:
         if not np.isnan(float(row["flop_ratio"])):
             line += f", for {float(row['flop_ratio']):.1f} times its FLOPs"
         said.append(line)
-    return f"{'; '.join(said)}. {limit(rows)}" if said else limit(rows)
+    return f"{'; '.join(said)}. {softmax_limit(rows)}" if said else softmax_limit(rows)
 
 
-def limit(rows: dict[str, dict[str, int | float | str]]) -> str:
+def softmax_limit(rows: dict[str, dict[str, int | float | str]]) -> str:
     """Return what the softmax is limited by, as far as the report tells.
 
     Args:
@@ -173,7 +175,7 @@ def intensity(row: dict[str, int | float | str]) -> float:
     return float(row["flops"]) / moved if moved else math.nan
 
 
-def fused(row: dict[str, int | float | str]) -> str:
+def fused_attention(row: dict[str, int | float | str]) -> str:
     """Answer (e) where there is no softmax apart."""
     said = (
         f"attention is fused: scores, softmax and final matmul together take "
@@ -206,13 +208,13 @@ def total(row: dict[str, int | float | str], column: str = "total_ns") -> int:
     return int(row[column])
 
 
-def named(rows: Sequence[dict[str, int | float | str]]) -> list[str]:
+def short_names(rows: Sequence[dict[str, int | float | str]]) -> list[str]:
     """Return the names of rows, as short as a sentence bears, different ones for different rows."""
     short = distinct_short_names([visible(str(row["name"])) for row in rows])
     return render.cut_apart(short, LONGEST_NAME)
 
 
-def calls(row: dict[str, int | float | str], passes: int) -> str:
+def calls_a_pass(row: dict[str, int | float | str], passes: int) -> str:
     """Return how often something is called in each pass."""
     each = int(row["calls"]) / passes
     count = f"{each:,.0f}" if each == int(each) else f"{each:,.1f}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.intervals import NONE, last_at_least, maxima
+from analysis.arithmetic.intervals import NONE, last_at_least, maxima, ordered
 
 
 @dataclass(frozen=True)
@@ -239,6 +239,23 @@ def innermost(ranges: Intervals, calls: Intervals) -> Int64:
     found = last_at_least(maxima(finish), before, clock(calls.thread, calls.end_ns))
     other = (found != NONE) & (ranges.thread[found] != calls.thread)
     return np.where(other, NONE, found)
+
+
+def innermost_of_any(outer: Intervals, inner: Intervals) -> Int64:
+    """Return for each inner interval the innermost outer one that contains it, in any order.
+
+    As `innermost`, which takes the outer ones in order and is faster by the time of sorting them.
+
+    >>> outer = Intervals(np.array([8, 7, 7]), np.array([0, 2, 0]), np.array([9, 5, 9]))
+    >>> inner = Intervals(np.array([7, 7, 8, 9]), np.array([3, 4, 3, 3]), np.array([4, 6, 4, 4]))
+    >>> innermost_of_any(outer, inner).tolist()
+    [1, 2, 0, -1]
+    """
+    order = ordered(outer.start_ns, outer.end_ns, outer.thread)
+    place = innermost(outer.take(order), inner)
+    found = place != NONE
+    place[found] = order[place[found]]
+    return place
 
 
 class CorrelationKeys:

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.arrays import Bools, Int64
 
 
 def serialized(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int64]:
@@ -37,6 +37,39 @@ def serialized(start_ns: Int64, end_ns: Int64, queue: Int64) -> tuple[Int64, Int
         end[rows] = total + np.maximum.accumulate(start_ns[rows] - (total - duration))
         start[rows] = end[rows] - duration
     return start, end
+
+
+def covered_by_group(group: Int64, start_ns: Int64, end_ns: Int64, groups: int) -> Int64:
+    """Return for how long the intervals of each group cover time: `IntervalUnion.busy_ns` of each.
+
+    All groups are done at once, which is faster than a union for each where there are many.
+
+    Args:
+        group: ``(N,)`` from 0.
+        start_ns: ``(N,)``.
+        end_ns: ``(N,)`` no earlier than the start.
+        groups: how many groups there are, ``K``.
+
+    Returns:
+        ``(K,)`` nanoseconds.
+
+    >>> start, end = np.array([5, 0, 2, 0]), np.array([6, 3, 4, 9])
+    >>> covered_by_group(np.array([0, 0, 0, 2]), start, end, 3).tolist()
+    [5, 0, 9]
+    """
+    covered = np.zeros(groups, np.int64)
+    if not len(group):
+        return covered
+    order = np.lexsort((start_ns, group))
+    group, start, end = group[order], start_ns[order], end_ns[order]
+    # One time line after the other, so that one running maximum serves all groups.
+    rank = np.cumsum(np.append(0, group[1:] != group[:-1]))
+    origin = int(start_ns.min())
+    shift = rank * (int(end_ns.max()) - origin + 1) - origin
+    start, end = start + shift, end + shift
+    reach = np.append(-1, np.maximum.accumulate(end)[:-1])
+    np.add.at(covered, group, np.maximum(end - np.maximum(start, reach), 0))
+    return covered
 
 
 @dataclass(frozen=True)
@@ -88,6 +121,25 @@ class IntervalUnion:
     def busy_ns(self) -> int:
         """The time that the pieces cover."""
         return int((self.end_ns - self.start_ns).sum())
+
+    def joined(self, other: IntervalUnion) -> Self:
+        """Return the union of what either covers."""
+        return self.of(
+            np.append(self.start_ns, other.start_ns), np.append(self.end_ns, other.end_ns)
+        )
+
+    def contains(self, instant_ns: Int64) -> Bools:
+        """Return which instants a piece covers: from its start on, its end not included.
+
+        >>> union = IntervalUnion.of(np.array([0, 5]), np.array([4, 6]))
+        >>> union.contains(np.array([-1, 0, 4, 5])).tolist()
+        [False, True, False, True]
+        """
+        if not len(self):
+            return np.zeros(len(instant_ns), np.bool_)
+        piece = np.searchsorted(self.start_ns, instant_ns, side="right") - 1
+        covered: Bools = (piece >= 0) & (instant_ns < self.end_ns[piece.clip(0)])
+        return covered
 
     def before(self, instant_ns: Int64) -> Int64:
         """Return how much time the pieces cover before each instant.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.knowledge.vocabulary import canonical
 from analysis.show import cli
 from analysis.source import device_tables, tables
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.recorded.ranges import Ranges
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 SOFTMAX_FLOPS: Final = 3
 """FLOPs per softmax element that our model counts: exponential, sum, division.
@@ -28,31 +27,31 @@ Others count 5, with the maximum and its subtraction, or 1.
 """
 
 
-def flops(found: Attribution, softmax_flops: int = SOFTMAX_FLOPS) -> tuple[Int64, int]:
+def range_flops(attribution: Attribution, softmax_flops: int = SOFTMAX_FLOPS) -> tuple[Int64, int]:
     """Return the FLOPs of each range that has some of its own: its payload.
 
     Args:
-        found: the ranges.
+        attribution: the ranges.
         softmax_flops: per element of a softmax, forward; the backward pass stays as recorded.
 
     Returns:
         ``(R,)`` FLOPs, or `tables.MISSING`; and of how many softmax ranges the report does not tell
         the number of elements, so that they are as recorded.
     """
-    ranges = found.ranges
+    ranges = attribution.ranges
     softmax = ranges.called(names.SOFTMAX) & (ranges.payload != tables.MISSING)
-    numbers = of_pairs(ranges, device_tables.elements(found.report))
+    numbers = by_name_and_payload(ranges, device_tables.elements(attribution.report))
     known = softmax & (numbers != tables.MISSING)
     result = np.where(known, softmax_flops * numbers, ranges.payload)
     return result, int((softmax & ~known).sum())
 
 
-def least_bytes(found: Attribution) -> Int64:
+def range_least_bytes(attribution: Attribution) -> Int64:
     """Return the least bytes each range must move, ``(R,)``, or `tables.MISSING`."""
-    return of_pairs(found.ranges, tables.range_bytes(found.report))
+    return by_name_and_payload(attribution.ranges, tables.range_bytes(attribution.report))
 
 
-def of_pairs(ranges: Ranges, known: Mapping[tuple[str, int], int]) -> Int64:
+def by_name_and_payload(ranges: Ranges, known: Mapping[tuple[str, int], int]) -> Int64:
     """Return for each range what is known of its name and payload, or `tables.MISSING`."""
     result = np.full(len(ranges), tables.MISSING, np.int64)
     rows = np.flatnonzero(ranges.payload != tables.MISSING)
@@ -68,7 +67,7 @@ def of_pairs(ranges: Ranges, known: Mapping[tuple[str, int], int]) -> Int64:
     return result
 
 
-def labels(ranges: Ranges) -> tuple[list[str], Int64]:
+def canonical_labels(ranges: Ranges) -> tuple[list[str], Int64]:
     """Return the canonical names of ranges, ascending, and ``(R,)`` each range's place there."""
     called = [canonical(name) for name in ranges.names]
     known = sorted(set(called))
@@ -76,20 +75,20 @@ def labels(ranges: Ranges) -> tuple[list[str], Int64]:
     return known, np.array([position[label] for label in called], np.int64)[ranges.name]
 
 
-def describe(softmax_flops: int | None) -> str:
+def softmax_convention(softmax_flops: int | None) -> str:
     """Return in words how a softmax is counted; None is as it was recorded."""
     if softmax_flops is None:
         return "softmax counted as recorded"
     return f"softmax counted as {softmax_flops} FLOPs an element, forward"
 
 
-def unscaled_note(count: int) -> str:
+def unscaled_line(count: int) -> str:
     """Return a line on softmax ranges whose FLOPs cannot be rescaled."""
     some = "1 softmax range keeps" if count == 1 else f"{count:,} softmax ranges keep"
     return f"{some} the FLOPs recorded: how many elements they are for is not known"
 
 
-def add_softmax_flops(made: argparse.ArgumentParser) -> None:
+def add_softmax_option(made: argparse.ArgumentParser) -> None:
     """Add the option of the commands that count FLOPs."""
     made.add_argument(
         "--softmax-flops",
@@ -100,10 +99,10 @@ def add_softmax_flops(made: argparse.ArgumentParser) -> None:
     )
 
 
-def whole(values: Float64) -> npt.NDArray[np.int64] | npt.NDArray[np.object_]:
+def whole_numbers(values: Float64) -> Int64 | npt.NDArray[np.object_]:
     """Return whole numbers as such; where one is missing (NaN), as Python's, NaN among them.
 
-    >>> whole(np.array([4.0, np.nan])).tolist(), whole(np.array([4.0])).dtype.kind
+    >>> whole_numbers(np.array([4.0, np.nan])).tolist(), whole_numbers(np.array([4.0])).dtype.kind
     ([4, nan], 'i')
     """
     missing = np.isnan(values)

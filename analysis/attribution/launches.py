@@ -19,9 +19,10 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, Slices, contained, innermost
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import ordered
+from analysis.arithmetic.union import IntervalUnion
 from analysis.recorded import ranges as nvtx
 from analysis.recorded.device_work import DeviceWork, device_work
-from analysis.recorded.work import NO_WORK, Work, has_device_work, has_work, ranked
+from analysis.recorded.work import NO_WORK, Work, has_device_work, has_work, ranked_work
 from analysis.source import tables
 from profiling import names
 
@@ -136,7 +137,7 @@ class Attribution:
     def all_in_warmup(self) -> Bools:
         """``(M,)`` what was launched during a warm-up range, on any thread of its process."""
         launches = self.all_launches
-        return within(launches.start_ns, launches.process, self.warmup)
+        return during_ranges(launches.start_ns, launches.process, self.warmup)
 
     @property
     def work_in_warmup(self) -> Bools:
@@ -146,7 +147,7 @@ class Attribution:
     @cached_property
     def ranges_in_warmup(self) -> Bools:
         """``(R,)`` which ranges began during a warm-up range, warm-up ranges themselves too."""
-        return within(self.ranges.start_ns, self.ranges.process, self.warmup)
+        return during_ranges(self.ranges.start_ns, self.ranges.process, self.warmup)
 
     @cached_property
     def own(self) -> Int64:
@@ -155,79 +156,70 @@ class Attribution:
         The whole chain is that range and its parents. Of ranges that overlap without nesting the
         last to begin counts.
         """
-        return innermost(spans(self.ranges), calls(self.launches))
-
-    @cached_property
-    def range_costs(self) -> dict[tuple[str, int], int]:
-        """The least bytes a range moves, by its name and payload, where the report says."""
-        return tables.range_bytes(self.report)
+        return innermost(range_intervals(self.ranges), launch_intervals(self.launches))
 
     @cached_property
     def placed(self) -> Bools:
         """``(N,)`` which work has at least one range around its launch."""
-        return placed(self.ranges, self.launches)
+        return launched_inside(self.ranges, self.launches)
 
 
 def _of_work(report: Report) -> Attribution:
-    return Attribution(report, ranked(report))
+    return Attribution(report, ranked_work(report))
 
 
 def _of_any(report: Report) -> Attribution:
     return Attribution.of(report) if has_work(report) else Attribution(report, NO_WORK)
 
 
-def spans(ranges: Ranges) -> Intervals:
+def range_intervals(ranges: Ranges) -> Intervals:
     """Return ranges as intervals on threads; one that another thread ended contains nothing."""
     end = np.where(ranges.elsewhere, ranges.start_ns - 1, ranges.end_ns)
     return Intervals(ranges.thread, ranges.start_ns, end)
 
 
-def calls(found: Launches) -> Intervals:
+def launch_intervals(launches: Launches) -> Intervals:
     """Return launches as intervals on threads."""
-    return Intervals(found.thread, found.start_ns, found.end_ns)
+    return Intervals(launches.thread, launches.start_ns, launches.end_ns)
 
 
-def slices(ranges: Ranges, found: Launches) -> tuple[Slices, Int64]:
+def launches_in_ranges(ranges: Ranges, launches: Launches) -> tuple[Slices, Int64]:
     """Return which launches each range contains, and ``(L,)`` the order the slices are of."""
-    known = np.flatnonzero(found.known)
-    thread, start, end = found.thread[known], found.start_ns[known], found.end_ns[known]
+    known = np.flatnonzero(launches.known)
+    thread, start, end = launches.thread[known], launches.start_ns[known], launches.end_ns[known]
     order = known[ordered(start, end, thread)]
-    return contained(spans(ranges), calls(found).take(order)), order
+    return contained(range_intervals(ranges), launch_intervals(launches).take(order)), order
 
 
-def within(instant_ns: Int64, process: Int64, windows: Ranges) -> Bools:
+def during_ranges(instant_ns: Int64, process: Int64, windows: Ranges) -> Bools:
     """Return which instants lie inside a range of their process, whatever the thread."""
     inside = np.zeros(len(instant_ns), np.bool_)
     for number in np.unique(windows.process):
         of_it = windows.process == number
-        start, end = windows.start_ns[of_it], windows.end_ns[of_it]
-        order = np.argsort(start, kind="stable")
-        reach = np.maximum.accumulate(end[order])
-        last = np.searchsorted(start[order], instant_ns, side="right") - 1
         # Half open: what begins at the very end of a warm-up is not part of it.
-        hit = (last >= 0) & (instant_ns < reach[last.clip(0)]) & (process == number)
-        inside |= hit
+        open_ = IntervalUnion.of(windows.start_ns[of_it], windows.end_ns[of_it])
+        inside |= (process == number) & open_.contains(instant_ns)
     return inside
 
 
-def totals(ranges: Ranges, found: Launches, duration_ns: Int64) -> tuple[Int64, Int64]:
+def launched_totals(ranges: Ranges, launches: Launches, duration_ns: Int64) -> tuple[Int64, Int64]:
     """Return how much work each range contains the launch of, and its summed time.
 
     Args:
         ranges: ``R`` of them.
-        found: of ``N`` pieces of work.
+        launches: of ``N`` pieces of work.
         duration_ns: ``(N,)``.
 
     Returns:
         ``(R,)`` counts and ``(R,)`` nanoseconds.
     """
-    inside, order = slices(ranges, found)
+    inside, order = launches_in_ranges(ranges, launches)
     return inside.counts(), inside.sums(duration_ns[order])
 
 
-def placed(ranges: Ranges, found: Launches) -> Bools:
+def launched_inside(ranges: Ranges, launches: Launches) -> Bools:
     """Return which work has a range around the whole of its launch, on its thread."""
-    inside, order = slices(ranges, found)
-    result = np.zeros(len(found.thread), np.bool_)
+    inside, order = launches_in_ranges(ranges, launches)
+    result = np.zeros(len(launches.thread), np.bool_)
     result[order] = inside.covered(len(order))
     return result

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools
-from analysis.arithmetic.intervals import NONE, parents
 from analysis.knowledge.vocabulary import ALIASES, canonical, matching
+from analysis.recorded.ranges import outermost
 from analysis.show.errors import ReportError
 from analysis.show.render import cut
 from profiling import names
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from analysis.recorded.ranges import Ranges
 
-NAMES: Final = (names.WARMUP, *ALIASES[names.WARMUP])
+WARMUP_NAMES: Final = (names.WARMUP, *ALIASES[names.WARMUP])
 """What the warm-up is called."""
 
 NO_WARMUP: Final = "no range is a warm-up: none is left out"
@@ -30,7 +30,7 @@ LETTERS: Final = 40
 """Of each of them: a compiled graph's name has a hundred."""
 
 
-def meant(path: Path, ranges: Ranges, wanted: str) -> Bools:
+def ranges_named(path: Path, ranges: Ranges, wanted: str) -> Bools:
     """Return which ranges have a name.
 
     Args:
@@ -46,11 +46,13 @@ def meant(path: Path, ranges: Ranges, wanted: str) -> Bools:
     """
     known = matching(ranges.names, wanted)
     if not known:
-        raise ReportError(path, f"no NVTX range is called {wanted!r}", f"it has: {there(ranges)}")
+        raise ReportError(
+            path, f"no NVTX range is called {wanted!r}", f"it has: {listed_names(ranges)}"
+        )
     return np.array([name in known for name in ranges.names], np.bool_)[ranges.name]
 
 
-def left_out(path: Path, ranges: Ranges, wanted: str) -> Bools:
+def ranges_left_out(path: Path, ranges: Ranges, wanted: str) -> Bools:
     """Return ``(R,)`` which ranges have a name that is to be left out.
 
     Where there is no warm-up, leaving it out leaves nothing out: no error, as it is usual.
@@ -58,9 +60,9 @@ def left_out(path: Path, ranges: Ranges, wanted: str) -> Bools:
     Raises:
         ReportError: no range is called so, and it is another name than that of the warm-up.
     """
-    if wanted in NAMES and not matching(ranges.names, wanted):
+    if wanted in WARMUP_NAMES and not matching(ranges.names, wanted):
         return np.zeros(len(ranges), np.bool_)
-    return meant(path, ranges, wanted)
+    return ranges_named(path, ranges, wanted)
 
 
 def all_called(ranges: Ranges, chosen: Bools, label: str) -> bool:
@@ -69,13 +71,13 @@ def all_called(ranges: Ranges, chosen: Bools, label: str) -> bool:
     return {canonical(ranges.names[number]) for number in numbers} == {label}
 
 
-def there(ranges: Ranges) -> str:
+def listed_names(ranges: Ranges) -> str:
     """Return names of a report's ranges: the outermost, then others of our vocabulary.
 
     The outermost were open longest first; what is left of the names is counted.
     """
     called = [canonical(name) for name in ranges.names]
-    outer = parents(ranges.start_ns, ranges.end_ns, ranges.thread) == NONE
+    outer = outermost(ranges)
     wall = np.bincount(ranges.name[outer], ranges.wall_ns[outer], len(called))
     instances = np.bincount(ranges.name[outer], minlength=len(called))
     order = np.lexsort((np.arange(len(called)), -wall))

@@ -23,12 +23,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.arithmetic.containment import Intervals
+from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Launches
-from analysis.attribution.phases import last_around
 from analysis.source import tables
 from analysis.source.operator_tables import operator_nodes
 from profiling import names
@@ -37,15 +36,13 @@ if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.recorded.ranges import Ranges
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 EVALUATE: Final = "autograd::engine::evaluate_function: "
 _SEQUENCE: Final = re.compile(r", seq = (\d+)")
 
 
 @dataclass(frozen=True)
-class Nodes:
+class AutogradNodes:
     """Intervals on threads that may carry an autograd number: ranges of emit_nvtx, or operators.
 
     Attributes:
@@ -64,29 +61,29 @@ class Origin:
     """Where the work of the backward pass comes from.
 
     Attributes:
-        place: what created it, as if that had launched it: the thread and time of the creator,
+        creator: what created it, as if that had launched it: the thread and time of the creator,
             with `tables.MISSING` as thread where there is no origin.
         backward: ``(N,)`` which work the engine ran at all, with origin or without.
     """
 
-    place: Launches
+    creator: Launches
     backward: Bools
 
     @cached_property
     def known(self) -> Bools:
         """Which work has an origin."""
-        return self.place.known
+        return self.creator.known
 
 
-def origin(found: Attribution) -> Origin:
+def origin(attribution: Attribution) -> Origin:
     """Return the origin of each piece of work."""
-    launches = found.launches
+    launches = attribution.launches
     count = len(launches.thread)
     thread = np.full(count, tables.MISSING, np.int64)
     start, end = thread.copy(), thread.copy()
     backward = np.zeros(count, np.bool_)
-    by_number, engine = _by_number(_nodes(found), launches)
-    for places in (by_number, _by_name(found.ranges, launches)):
+    by_number, engine = _by_number(_nodes(attribution), launches)
+    for places in (by_number, _by_name(attribution.ranges, launches)):
         fresh = (thread == tables.MISSING) & places.known
         thread[fresh], start[fresh] = places.thread[fresh], places.start_ns[fresh]
         end[fresh] = places.end_ns[fresh]
@@ -94,17 +91,17 @@ def origin(found: Attribution) -> Origin:
     return Origin(Launches(thread, start, end), backward)
 
 
-def _nodes(found: Attribution) -> Nodes:
-    ranges = found.ranges
+def _nodes(attribution: Attribution) -> AutogradNodes:
+    ranges = attribution.ranges
     numbers = np.array([_number(name) for name in ranges.names], np.int64)
     engine = np.array([name.startswith(EVALUATE) for name in ranges.names], np.bool_)
     if (numbers != NONE).any():
         spans = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
-        return Nodes(spans, numbers[ranges.name], engine[ranges.name])
-    rows = operator_nodes(found.report)
+        return AutogradNodes(spans, numbers[ranges.name], engine[ranges.name])
+    rows = operator_nodes(attribution.report)
     evaluates = np.array([name.startswith(EVALUATE) for name in rows["name"].tolist()], np.bool_)
     spans = Intervals(rows["thread"], rows["start_ns"], rows["end_ns"])
-    return Nodes(spans, rows["number"], evaluates)
+    return AutogradNodes(spans, rows["number"], evaluates)
 
 
 def _number(name: str) -> int:
@@ -112,14 +109,14 @@ def _number(name: str) -> int:
     return int(found[1]) if found else NONE
 
 
-def _by_number(nodes: Nodes, launches: Launches) -> tuple[Launches, Bools]:
+def _by_number(nodes: AutogradNodes, launches: Launches) -> tuple[Launches, Bools]:
     """Return the creators by autograd number, and which work the engine launched."""
     spans, engine = nodes.spans, np.flatnonzero(nodes.evaluates)
     if not len(engine):
         return _at(spans, np.full(len(launches.thread), NONE)), np.zeros_like(launches.known)
     work = Intervals(launches.thread, launches.start_ns, launches.end_ns)
-    around = _chosen(engine, last_around(spans.take(engine), work))
-    inside = _chosen(engine, last_around(spans.take(engine), spans))
+    around = _chosen(engine, innermost_of_any(spans.take(engine), work))
+    inside = _chosen(engine, innermost_of_any(spans.take(engine), spans))
     inside[engine] = NONE
     number = _numbers_of(nodes, engine, inside)
     made = np.flatnonzero((nodes.number != NONE) & (inside == NONE) & ~nodes.evaluates)
@@ -144,7 +141,7 @@ def _at(spans: Intervals, place: Int64) -> Launches:
     return Launches(*(np.where(place != NONE, column[place], tables.MISSING) for column in columns))
 
 
-def _numbers_of(nodes: Nodes, engine: Int64, inside: Int64) -> Int64:
+def _numbers_of(nodes: AutogradNodes, engine: Int64, inside: Int64) -> Int64:
     """Return the number of the node that each of the engine's intervals runs: its first child's."""
     number = np.full(len(nodes.number), NONE, np.int64)
     children = np.flatnonzero((inside != NONE) & (nodes.number != NONE))
@@ -156,7 +153,7 @@ def _numbers_of(nodes: Nodes, engine: Int64, inside: Int64) -> Int64:
     return number
 
 
-def _creators(nodes: Nodes, made: Int64, number: Int64, before_ns: Int64) -> Int64:
+def _creators(nodes: AutogradNodes, made: Int64, number: Int64, before_ns: Int64) -> Int64:
     """Return the last operator to start with each number, before the backward pass ran it.
 
     Numbers are given per forward thread. One thread makes the graph of a pass; where several have
@@ -186,7 +183,7 @@ def _by_name(ranges: Ranges, launches: Launches) -> Launches:
     led = np.flatnonzero(partner != NONE)
     spans = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
     work = Intervals(launches.thread, launches.start_ns, launches.end_ns)
-    return _at(spans, _chosen(partner[led], last_around(spans.take(led), work)))
+    return _at(spans, _chosen(partner[led], innermost_of_any(spans.take(led), work)))
 
 
 def _partners(ranges: Ranges) -> Int64:

@@ -16,9 +16,9 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE, parents
-from analysis.attribution import named_ranges, phases, steps
-from analysis.attribution.launches import Attribution, within
-from analysis.recorded.work import check_there, quickly
+from analysis.attribution import named_ranges, steps, work_phases
+from analysis.attribution.launches import Attribution, during_ranges
+from analysis.recorded.work import check_known, ranked_work_quickly
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent
 from analysis.source import tables
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from analysis.recorded.work import Work
     from analysis.source.report import Report
 
-ALL: Final = "none"
+EXCLUDE_NOTHING: Final = "none"
 """What ``--exclude`` is given to leave nothing out by itself, not even warm-up."""
 
 StepBounds = tuple[int | None, int | None]
@@ -64,13 +64,13 @@ class Selection:
     @property
     def warmup_counts(self) -> bool:
         """Whether warm-up is like any other part of the report."""
-        return ALL in self.exclude
+        return EXCLUDE_NOTHING in self.exclude
 
     @property
     def is_plain(self) -> bool:
         """Whether nothing but warm-up is chosen by it."""
         places = (self.steps, self.device, self.process)
-        return set(self.exclude) <= {ALL} and all(place is None for place in places)
+        return set(self.exclude) <= {EXCLUDE_NOTHING} and all(place is None for place in places)
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Selected:
     """The part of a report that counts.
 
     Attributes:
-        found: all work of the report beside its ranges.
-        asked: what was asked for.
+        attribution: all work of the report beside its ranges.
+        selection: what was asked for.
     """
 
-    found: Attribution
-    asked: Selection
+    attribution: Attribution
+    selection: Selection
 
     @classmethod
     def of(cls, report: Report, asked: Selection) -> Selected:
@@ -114,16 +114,18 @@ class Selected:
         return cls(Attribution.of_devices(report), asked)._checked()
 
     def _checked(self) -> Selected:
-        report, asked = self.found.report, self.asked
-        if asked.device is not None and self.found.work.on_cpu:
+        report, asked = self.attribution.report, self.selection
+        if asked.device is not None and self.attribution.work.on_cpu:
             problem = f"no device {asked.device}: a CPU run"
             raise ReportError(report.path, problem, "leave --device out")
         if asked.device is not None:
-            check_there(report, "device", asked.device, known_numbers(self.found.device.device))
+            check_known(
+                report, "device", asked.device, distinct_known(self.attribution.device.device)
+            )
         if asked.process is not None:
-            ranges = np.unique(self.found.ranges.process)
-            known = known_numbers(self._process) | known_numbers(ranges)
-            check_there(report, "process", asked.process, known)
+            ranges = np.unique(self.attribution.ranges.process)
+            known = distinct_known(self._process) | distinct_known(ranges)
+            check_known(report, "process", asked.process, known)
         if asked.steps is not None:
             self._chosen_steps  # noqa: B018  (raises where there are none)
         return self
@@ -131,32 +133,32 @@ class Selected:
     @cached_property
     def excluded(self) -> tuple[tuple[str, Bools], ...]:
         """The names that are left out besides warm-up, with ``(R,)`` which ranges have each."""
-        path, ranges = self.found.report.path, self.found.ranges
+        path, ranges = self.attribution.report.path, self.attribution.ranges
         return tuple(
-            (name, named_ranges.left_out(path, ranges, name))
-            for name in self.asked.exclude
-            if name != ALL
+            (name, named_ranges.ranges_left_out(path, ranges, name))
+            for name in self.selection.exclude
+            if name != EXCLUDE_NOTHING
         )
 
     @property
     def leaves_warmup_out(self) -> bool:
         """Whether there is a warm-up, and it does not count."""
-        return bool(len(self.found.warmup)) and not self.asked.warmup_counts
+        return bool(len(self.attribution.warmup)) and not self.selection.warmup_counts
 
     @cached_property
     def all_work(self) -> Bools:
         """``(M,)`` which device work counts, copies and sets too; on a CPU which operators."""
-        found, asked = self.found, self.asked
-        kept = np.ones(len(found.all_launches), np.bool_)
+        attribution, asked = self.attribution, self.selection
+        kept = np.ones(len(attribution.all_launches), np.bool_)
         if self.leaves_warmup_out:
-            kept &= ~found.all_in_warmup
+            kept &= ~attribution.all_in_warmup
         for _, chosen in self.excluded:
-            kept &= ~phases.inside(found, chosen)
+            kept &= ~work_phases.work_inside(attribution, chosen)
         if asked.steps is not None:
-            launches = found.all_launches
+            launches = attribution.all_launches
             kept &= self._in_chosen_steps(launches.start_ns, launches.process)
         if asked.device is not None:
-            kept &= found.device.device == asked.device
+            kept &= attribution.device.device == asked.device
         if asked.process is not None:
             kept &= self._process == asked.process
         return kept
@@ -164,12 +166,12 @@ class Selected:
     @property
     def work(self) -> Bools:
         """``(N,)`` which ranked work counts: kernels and graph replays, or operators."""
-        return self.all_work[: len(self.found.work)]
+        return self.all_work[: len(self.attribution.work)]
 
     @cached_property
-    def counted(self) -> Work:
+    def counted_work(self) -> Work:
         """The ranked work that counts."""
-        return self.found.work.take(self.work)
+        return self.attribution.work.take(self.work)
 
     @cached_property
     def ranges(self) -> Bools:
@@ -177,11 +179,11 @@ class Selected:
 
         With a device, those of processes that used it; with steps, those that began in one of them.
         """
-        found, asked = self.found, self.asked
-        ranges = found.ranges
+        attribution, asked = self.attribution, self.selection
+        ranges = attribution.ranges
         kept = np.ones(len(ranges), np.bool_)
         if self.leaves_warmup_out:
-            kept &= ~found.ranges_in_warmup
+            kept &= ~attribution.ranges_in_warmup
         for _, chosen in self.excluded:
             kept &= ~self._inside(chosen)
         if asked.steps is not None:
@@ -189,15 +191,15 @@ class Selected:
         if asked.process is not None:
             kept &= ranges.process == asked.process
         if asked.device is not None:
-            known = self.work & found.launches.known
-            kept &= np.isin(ranges.process, np.unique(found.launches.process[known]))
+            known = self.work & attribution.launches.known
+            kept &= np.isin(ranges.process, np.unique(attribution.launches.process[known]))
         return kept
 
     def _inside(self, chosen: Bools) -> Bools:
         """Return ``(R,)`` some ranges and all inside them, on any thread for warm-up."""
-        ranges = self.found.ranges
+        ranges = self.attribution.ranges
         if named_ranges.all_called(ranges, chosen, names.WARMUP):
-            return self.found.ranges_in_warmup
+            return self.attribution.ranges_in_warmup
         result = chosen
         while True:
             # Ranges come after those around them, so a few rounds reach the bottom.
@@ -209,23 +211,23 @@ class Selected:
     @cached_property
     def parents(self) -> Int64:
         """``(R,)`` the innermost other range around each, on its thread, or `NONE`."""
-        ranges = self.found.ranges
+        ranges = self.attribution.ranges
         return parents(ranges.start_ns, ranges.end_ns, ranges.thread)
 
     @property
     def _process(self) -> Int64:
         """``(M,)`` the process of all work."""
-        calls = self.found.work.calls
-        return calls.process if calls is not None else self.found.device.process
+        calls = self.attribution.work.calls
+        return calls.process if calls is not None else self.attribution.device.process
 
     def during(self, instant_ns: Int64, process: Int64) -> Bools:
         """Return ``(T,)`` which instants of some processes lie in the part that counts."""
-        found, asked = self.found, self.asked
+        attribution, asked = self.attribution, self.selection
         kept = np.ones(len(instant_ns), np.bool_)
         if self.leaves_warmup_out:
-            kept &= ~within(instant_ns, process, found.warmup)
+            kept &= ~during_ranges(instant_ns, process, attribution.warmup)
         for _, chosen in self.excluded:
-            kept &= ~within(instant_ns, process, found.ranges.take(chosen))
+            kept &= ~during_ranges(instant_ns, process, attribution.ranges.take(chosen))
         if asked.steps is not None:
             kept &= self._in_chosen_steps(instant_ns, process)
         if asked.process is not None:
@@ -234,15 +236,15 @@ class Selected:
 
     def left_out_windows(self, process: int) -> tuple[Int64, Int64]:
         """Return starts and ends of the stretches of a process's time that do not count."""
-        found = self.found
-        parts = [found.warmup] if self.leaves_warmup_out else []
-        parts += [found.ranges.take(chosen) for _, chosen in self.excluded]
+        attribution = self.attribution
+        parts = [attribution.warmup] if self.leaves_warmup_out else []
+        parts += [attribution.ranges.take(chosen) for _, chosen in self.excluded]
         mine = [part.take(part.process == process) for part in parts]
         start = np.concatenate([np.empty(0, np.int64), *(part.start_ns for part in mine)])
         end = np.concatenate([np.empty(0, np.int64), *(part.end_ns for part in mine)])
-        if self.asked.steps is not None:
+        if self.selection.steps is not None:
             known, wanted = self._chosen_steps
-            steps = known.only(wanted).of_process(process)
+            steps = known.numbered(wanted).of_process(process)
             lowest, highest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
             start = np.concatenate([start, [lowest], steps.end_ns])
             end = np.concatenate([end, steps.start_ns, [highest]])
@@ -255,22 +257,28 @@ class Selected:
         Where warm-up counts, a warm-up range without a step inside is a step too: our launcher
         opens one for each.
         """
-        if self.asked.steps is not None:
+        if self.selection.steps is not None:
             known, wanted = self._chosen_steps
-            found = known.only(wanted)
+            found = known.numbered(wanted)
         else:
-            every = steps.of(self.found, warmup_counts=self.asked.warmup_counts)
+            every = steps.steps_of_report(
+                self.attribution, warmup_counts=self.selection.warmup_counts
+            )
             if every is None:
                 return None
             found = every
-        if self.asked.process is not None:
-            found = found.of_process(self.asked.process)
+        if self.selection.process is not None:
+            found = found.of_process(self.selection.process)
         return found if found.count else None
 
     @cached_property
     def _chosen_steps(self) -> tuple[Steps, range]:
-        assert self.asked.steps is not None, "no steps were asked for"
-        return steps.asked_for(self.found.report.path, steps.of(self.found), self.asked.steps)
+        assert self.selection.steps is not None, "no steps were asked for"
+        return steps.selected_steps(
+            self.attribution.report.path,
+            steps.steps_of_report(self.attribution),
+            self.selection.steps,
+        )
 
     def _in_chosen_steps(self, instant_ns: Int64, process: Int64) -> Bools:
         known, wanted = self._chosen_steps
@@ -279,54 +287,54 @@ class Selected:
         return chosen
 
     @cached_property
-    def lines(self) -> tuple[str, ...]:
+    def heading_lines(self) -> tuple[str, ...]:
         """What a heading says of the part that counts: how much was left out, and why."""
-        return (*self.on_warmup, *self.on_others)
+        return (*self.warmup_lines, *self.other_lines)
 
     @property
-    def on_warmup(self) -> tuple[str, ...]:
+    def warmup_lines(self) -> tuple[str, ...]:
         """How much of the work was warm-up, where the report marks any."""
-        found = self.found
-        if not len(found.warmup) or not len(found.work):
+        attribution = self.attribution
+        if not len(attribution.warmup) or not len(attribution.work):
             return ()
-        if self.asked.steps is not None:
+        if self.selection.steps is not None:
             return ()  # a step that can be asked for is none of the warm-up
-        of_place = np.ones(len(found.work), np.bool_)
-        if self.asked.device is not None:
-            of_place &= found.device.device[: len(of_place)] == self.asked.device
-        if self.asked.process is not None:
-            of_place &= self._process[: len(of_place)] == self.asked.process
-        time = found.work.duration_ns * of_place
-        warm = int(time[found.work_in_warmup].sum())
+        of_place = np.ones(len(attribution.work), np.bool_)
+        if self.selection.device is not None:
+            of_place &= attribution.device.device[: len(of_place)] == self.selection.device
+        if self.selection.process is not None:
+            of_place &= self._process[: len(of_place)] == self.selection.process
+        time = attribution.work.duration_ns * of_place
+        warm = int(time[attribution.work_in_warmup].sum())
         share = percent(warm / max(int(time.sum()), 1))
         what = "left out" if self.leaves_warmup_out else "included"
         return (f"{duration(warm)}, {share} of the work, was warm-up: {what}",)
 
     @property
-    def on_others(self) -> tuple[str, ...]:
+    def other_lines(self) -> tuple[str, ...]:
         """What was left out or asked for besides warm-up."""
-        lines, time = [], self.found.work.duration_ns
+        lines, time = [], self.attribution.work.duration_ns
         for name, chosen in self.excluded:
-            if name in named_ranges.NAMES:
-                lines += [] if len(self.found.warmup) else [named_ranges.NO_WARMUP]
+            if name in named_ranges.WARMUP_NAMES:
+                lines += [] if len(self.attribution.warmup) else [named_ranges.NO_WARMUP]
                 continue
-            inside = phases.inside(self.found, chosen)[: len(time)]
+            inside = work_phases.work_inside(self.attribution, chosen)[: len(time)]
             lost = int(time[inside].sum())
             share = percent(lost / max(int(time.sum()), 1))
             lines.append(f"{name} left out: {duration(lost)}, {share} of the work")
         said = []
-        if self.asked.steps is not None:
+        if self.selection.steps is not None:
             known, wanted = self._chosen_steps
             said.append(f"steps {wanted.start} to {wanted.stop - 1} of {known.count}")
-        if self.asked.device is not None:
-            said.append(f"device {self.asked.device}")
-        if self.asked.process is not None:
-            said.append(f"process {self.asked.process}")
+        if self.selection.device is not None:
+            said.append(f"device {self.selection.device}")
+        if self.selection.process is not None:
+            said.append(f"process {self.selection.process}")
         lines += [f"only {', '.join(said)}"] if said else []
         return tuple(lines)
 
 
-def known_numbers(numbers: Int64) -> set[int]:
+def distinct_known(numbers: Int64) -> set[int]:
     """Return the distinct numbers that are not `tables.MISSING`."""
     return set(np.unique(numbers).tolist()) - {tables.MISSING}
 
@@ -347,15 +355,15 @@ def selected_work(
         ReportError: there is no such range, step, device or process, or no work at all.
     """
     plain = within_range is None and asked.is_plain
-    if plain and not tables.has_range(report, named_ranges.NAMES):
-        return quickly(report), ()
+    if plain and not tables.has_range(report, named_ranges.WARMUP_NAMES):
+        return ranked_work_quickly(report), ()
     chosen = Selected.of(report, asked)
     kept = chosen.work
     if within_range is not None:
-        found = chosen.found
-        wanted = named_ranges.meant(report.path, found.ranges, within_range)
-        kept = kept & phases.inside(found, wanted)[: len(kept)]
-    return chosen.found.work.take(kept), chosen.lines
+        attribution = chosen.attribution
+        wanted = named_ranges.ranges_named(report.path, attribution.ranges, within_range)
+        kept = kept & work_phases.work_inside(attribution, wanted)[: len(kept)]
+    return chosen.attribution.work.take(kept), chosen.heading_lines
 
 
 def steps_option(word: str) -> StepBounds:
@@ -390,7 +398,7 @@ def add_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--process", type=int, metavar="N", help="only this process (default all)")
 
 
-def of_arguments(args: argparse.Namespace) -> Options:
+def options_of(args: argparse.Namespace) -> Options:
     """Return what the arguments select."""
     return Options(
         exclude=tuple(args.exclude), steps=args.steps, device=args.device, process=args.process

@@ -55,7 +55,7 @@ class Steps:
         np.maximum.at(longest, self.number, self.end_ns - self.start_ns)
         return longest
 
-    def only(self, wanted: range) -> Steps:
+    def numbered(self, wanted: range) -> Steps:
         """Return some steps, numbered from 0 anew."""
         kept = (self.number >= wanted.start) & (self.number < wanted.stop)
         return self._take(kept, self.number - wanted.start)
@@ -91,26 +91,26 @@ class Steps:
         return found
 
 
-def of(found: Attribution, *, warmup_counts: bool = False) -> Steps | None:
+def steps_of_report(attribution: Attribution, *, warmup_counts: bool = False) -> Steps | None:
     """Return the steps of a report, or None where no range is a step.
 
     Args:
-        found: its ranges.
+        attribution: its ranges.
         warmup_counts: whether steps inside a warm-up range count. Then a warm-up range without a
             step inside is a step of its own: our launcher opens one for each.
     """
-    ranges = found.ranges
+    ranges = attribution.ranges
     stepping = ranges.called(names.STEP)
     if not warmup_counts:
-        stepping &= ~found.ranges_in_warmup
-    rows = disjoint(ranges, np.flatnonzero(stepping))
+        stepping &= ~attribution.ranges_in_warmup
+    rows = disjoint_ranges(ranges, np.flatnonzero(stepping))
     overlapping = int(stepping.sum()) - len(rows)
     if not len(rows):
         return None
     if warmup_counts:
         warm = np.flatnonzero(ranges.called(names.WARMUP))
-        bare = warm[~holding(ranges, warm, rows)]
-        rows = disjoint(ranges, np.concatenate([rows, bare]))
+        bare = warm[~ranges_holding(ranges, warm, rows)]
+        rows = disjoint_ranges(ranges, np.concatenate([rows, bare]))
     notes = []
     if overlapping:
         notes.append(f"{overlapping:,} step ranges began inside another; the outer ones count")
@@ -131,7 +131,7 @@ def of(found: Attribution, *, warmup_counts: bool = False) -> Steps | None:
     )
 
 
-def asked_for(
+def selected_steps(
     path: Path, known: Steps | None, bounds: tuple[int | None, int | None]
 ) -> tuple[Steps, range]:
     """Return the steps of a report, and the numbers of those that are asked for.
@@ -153,7 +153,7 @@ def asked_for(
     return known, wanted
 
 
-def disjoint(ranges: Ranges, rows: Int64) -> Int64:
+def disjoint_ranges(ranges: Ranges, rows: Int64) -> Int64:
     """Return those of some ranges that begin when no other of them is open in their process.
 
     Args:
@@ -177,7 +177,7 @@ def disjoint(ranges: Ranges, rows: Int64) -> Int64:
     return rows[order[kept[order]]]
 
 
-def holding(ranges: Ranges, outer: Int64, inner: Int64) -> Bools:
+def ranges_holding(ranges: Ranges, outer: Int64, inner: Int64) -> Bools:
     """Return which of some ranges have one of others begin inside them, in their process.
 
     Args:

@@ -38,10 +38,10 @@ from typing import Final
 
 from analysis.attribution import selection
 from analysis.attribution.selection import Selection
-from analysis.compare.compare import compared
-from analysis.compare.gate import gate, unseen
+from analysis.compare.compare import comparison
+from analysis.compare.gate import gate, unjudged_slowdowns
 from analysis.compare.rows import SORTS
-from analysis.compare.show import joined, limited, only, sections
+from analysis.compare.show import first_rows, joined_tables, rows_of_kind, sections
 from analysis.compare.sides import KINDS
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -51,7 +51,7 @@ from analysis.source.report import Report
 GATE_FAILED: Final = 3
 
 
-def allowed(word: str) -> float:
+def percentage(word: str) -> float:
     """Return a percentage from the command line; it is a number and not negative."""
     try:
         limit = float(word)
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--sort", choices=SORTS, default="delta", help="within a kind (default %(default)s)"
     )
     parser.add_argument(
-        "--fail-over", type=allowed, metavar="PERCENT", help="exit 3 if slower (default: never)"
+        "--fail-over", type=percentage, metavar="PERCENT", help="exit 3 if slower (default: never)"
     )
     parser.add_argument(
         "--force",
@@ -80,50 +80,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.before) as before, Report(args.after) as after:
-        whole, work, queued_ns = compared(
+        whole, work, queued_ns = comparison(
             before,
             after,
-            Selection(**selection.of_arguments(args)),
+            Selection(**selection.options_of(args)),
             force=args.force,
             gated=args.fail_over is not None,
             sort=args.sort,
         )
-    show(whole, args)
+    write_rows(whole, args)
     if work and not work.alike and args.format != "table":
-        cli.say(f"{work}: see call_ratio, not the times")
+        cli.print_notes(f"{work}: see call_ratio, not the times")
     if args.fail_over is None:
         return 0
     if work and not work.alike and not args.force:
         remedy = "record a range called step around each step, or give --force"
         raise ReportError(args.after, f"cannot be judged without steps: {work}", remedy)
-    totals = {str(row["name"]): row for row in only(whole, "total").rows()}
+    totals = {str(row["name"]): row for row in rows_of_kind(whole, "total").rows()}
     problem = gate(totals, args.fail_over, (args.before, args.after), queued_ns)
-    cli.say(*unseen(totals, args.fail_over))
+    cli.print_notes(*unjudged_slowdowns(totals, args.fail_over))
     if problem:
         print(problem, file=sys.stderr)
     return GATE_FAILED if problem else 0
 
 
-def show(whole: Table, args: argparse.Namespace) -> None:
+def write_rows(whole: Table, args: argparse.Namespace) -> None:
     """Write the rows that are asked for: for people a table for each kind, else one of all.
 
     Raises:
         ReportError: there is no row of the kind that is asked for.
     """
-    chosen = only(whole, args.kind)
+    chosen = rows_of_kind(whole, args.kind)
     if not len(chosen):
         there = ", ".join(dict.fromkeys(whole.columns["kind"]))
         where = "that both reports have" if args.kind == "phase" else "in either report"
         raise ReportError(args.after, f"no {args.kind} {where}", f"compared are: {there}")
     top = args.top or (cli.TOP_OF_A_TABLE if args.format == "table" else None)
-    shown, more = limited(sections(chosen), top)
+    shown, more = first_rows(sections(chosen), top)
     if args.format == "table":
         rows_ = [part for part in shown if args.kind or part.columns["kind"][0] != "total"] or shown
         shown = [replace(rows_[0], heading=f"{whole.heading}\n\n{rows_[0].heading}"), *rows_[1:]]
     else:
-        shown = [joined(shown, whole)]
-    cli.put(shown, args)
-    cli.say(*cli.untold(whole, args), *whole.notes, *more)
+        shown = [joined_tables(shown, whole)]
+    cli.write_tables(shown, args)
+    cli.print_notes(*cli.counted_notes(whole, args), *whole.notes, *more)
 
 
 if __name__ == "__main__":

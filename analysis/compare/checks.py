@@ -40,14 +40,16 @@ SAME_TIME: Final = 0.05
 """By how much two windows may differ and still be of one length."""
 
 
-class Both(NamedTuple):
+class ReportPair(NamedTuple):
     """The two reports and what was read from them."""
 
     reports: tuple[Report, Report]
     sides: tuple[Side, Side]
 
 
-def check(both: Both, *, force: bool = False, gated: bool = False) -> tuple[str, ...]:
+def check_comparable(
+    both: ReportPair, *, force: bool = False, gated: bool = False
+) -> tuple[str, ...]:
     """Return what differs between two runs, one line each.
 
     Args:
@@ -75,10 +77,10 @@ def check(both: Both, *, force: bool = False, gated: bool = False) -> tuple[str,
     if all(modes) and modes[0] != modes[1]:
         grave.append(f"mode is {modes[0]} before, {modes[1]} after")
     if gated and not force:
-        grave += unlike(both, (*SHAPE, "world_size"))
+        grave += differing_settings(both, (*SHAPE, "world_size"))
     if grave and not force:
         raise ReportError(path, f"not comparable: {', '.join(grave)}", FORCE)
-    return (*grave, *differences(both), *lines)
+    return (*grave, *noted_differences(both), *lines)
 
 
 def gpus_differ(reports: tuple[Report, Report]) -> list[str]:
@@ -100,7 +102,7 @@ def models(report: Report) -> str:
     return ", ".join(sorted(named)) or report.run.get("device_name", "")
 
 
-def unlike(both: Both, keys: Iterable[str]) -> list[str]:
+def differing_settings(both: ReportPair, keys: Iterable[str]) -> list[str]:
     """Return the settings of some that both runs noted and that differ, the size for its parts."""
     lines: dict[str, str] = {}
     runs = [report.run for report in both.reports]
@@ -111,9 +113,11 @@ def unlike(both: Both, keys: Iterable[str]) -> list[str]:
     return list(lines.values())
 
 
-def differences(both: Both) -> list[str]:
+def noted_differences(both: ReportPair) -> list[str]:
     """Return the settings that both runs noted and that differ."""
-    lines = unlike(both, (*SETTINGS, "device_name") if both.sides[0].on_cpu else SETTINGS)
+    lines = differing_settings(
+        both, (*SETTINGS, "device_name") if both.sides[0].on_cpu else SETTINGS
+    )
     phases = [side.has_phases for side in both.sides]
     if phases[0] != phases[1]:
         lines.append(f"no range of a phase {SIDES[phases.index(False)]}: phases are not compared")

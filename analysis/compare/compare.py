@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from analysis.arithmetic.noise import FEWEST
 from analysis.attribution.selection import Options, Selection
-from analysis.compare.checks import SIDES, Both, SharedWork, check, shared_work, work_line
+from analysis.compare.checks import (
+    SIDES,
+    ReportPair,
+    SharedWork,
+    check_comparable,
+    shared_work,
+    work_line,
+)
 from analysis.compare.rows import order, rows
-from analysis.compare.show import TOTALS, UNSEEN, heading, idle_line, only, total_line
+from analysis.compare.show import HIDDEN, TOTALS, heading, idle_line, rows_of_kind, total_line
 from analysis.compare.sides import Side, side
 from analysis.show.table import Table
 
@@ -46,10 +53,10 @@ def compare(
     Raises:
         ReportError: one of them cannot answer, or they cannot be compared.
     """
-    return compared(before, after, Selection(**selected), force=force, sort=sort).table
+    return comparison(before, after, Selection(**selected), force=force, sort=sort).table
 
 
-class Compared(NamedTuple):
+class Comparison(NamedTuple):
     """A comparison, and what a gate needs of it besides.
 
     Attributes:
@@ -64,7 +71,7 @@ class Compared(NamedTuple):
     queued_ns: tuple[float, float]
 
 
-def compared(
+def comparison(
     before: Report,
     after: Report,
     asked: Selection,
@@ -72,7 +79,7 @@ def compared(
     force: bool = False,
     gated: bool = False,
     sort: str = "delta",
-) -> Compared:
+) -> Comparison:
     """Return the comparison of two reports: see `compare`.
 
     Args:
@@ -94,14 +101,16 @@ def compared(
         place = stepped.index(True)
         sides[place] = side(reports[place], asked, whole=True)
         notes.append(f"no step ranges {SIDES[1 - place]}: whole reports are compared")
-    notes += check(Both(reports, (sides[0], sides[1])), force=force, gated=gated)
+    notes += check_comparable(ReportPair(reports, (sides[0], sides[1])), force=force, gated=gated)
     for word, each in zip(SIDES, sides, strict=True):
         notes += [f"{word}: {note}" for note in each.notes]
-    notes += unjudged(sides)
+    notes += unjudged_lines(sides)
     columns = rows(*sides)
-    table = Table("compare", columns, notes=tuple(notes), hidden=UNSEEN)
+    table = Table("compare", columns, notes=tuple(notes), hidden=HIDDEN)
     table = table.take(order(columns, sort))
-    totals = sorted(only(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"])))
+    totals = sorted(
+        rows_of_kind(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"]))
+    )
     lines = heading(reports, sides, excluded=not asked.warmup_counts)
     work = shared_work(*sides)
     lines += [*map(total_line, totals), *idle_line(sides), *work_line(work)]
@@ -110,10 +119,10 @@ def compared(
     ]
     table = replace(table, heading="\n".join(lines), counted=tuple(said))
     queued = [float(each.contents.queued_ns.mean()) for each in sides]
-    return Compared(table, work, (queued[0], queued[1]))
+    return Comparison(table, work, (queued[0], queued[1]))
 
 
-def unjudged(sides: Sequence[Side]) -> list[str]:
+def unjudged_lines(sides: Sequence[Side]) -> list[str]:
     """Return a line where there are too few steps to tell change from noise."""
     if not sides[0].has_steps:
         return ["noise cannot be judged without steps; put a range called step around each"]

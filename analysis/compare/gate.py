@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from analysis.compare.rows import NOISE, UNJUDGED
-from analysis.compare.show import Row, percent
+from analysis.compare.show import Row, relative_change
 from analysis.compare.sides import BUSY, WALL
 from analysis.show.errors import ReportError
 from analysis.show.render import duration
@@ -43,39 +43,39 @@ def gate(
         if not time:
             raise ReportError(path, f"no {name} time, so no gate", "see the notes on what is left")
     queue = {"before_ns": queued_ns[0], "after_ns": queued_ns[1]}
-    if not over(row, limit) and over(queue, limit) and name == BUSY:
-        change = percent(queued_ns[1] / queued_ns[0]) if queued_ns[0] else "none before"
+    if not exceeds(row, limit) and exceeds(queue, limit) and name == BUSY:
+        change = relative_change(queued_ns[1] / queued_ns[0]) if queued_ns[0] else "none before"
         return (
             f"gate failed: kernels of one stream, one after the other, take {change}, more than "
             f"the {limit:g} % allowed"
         )
-    if not over(row, limit):
+    if not exceeds(row, limit):
         return ""
     said = (
         f"gate failed: {name} time {duration(before)} -> {duration(after)}, "
-        f"{percent(float(row['ratio']))}, more than the {limit:g} % allowed"
+        f"{relative_change(float(row['ratio']))}, more than the {limit:g} % allowed"
     )
     return said + DOUBTS.get(str(row["status"]), "")
 
 
-def over(row: Mapping[str, int | float | str], limit: float) -> bool:
+def exceeds(row: Mapping[str, int | float | str], limit: float) -> bool:
     """Return whether AFTER takes over so many percent longer."""
     # Multiplied out: 100 * 1.14 is 113.99999999999999.
     return float(row["after_ns"]) * 100 > float(row["before_ns"]) * (100 + limit)
 
 
-def unseen(totals: Mapping[str, Row], limit: float) -> list[str]:
+def unjudged_slowdowns(totals: Mapping[str, Row], limit: float) -> list[str]:
     """Return a line for what took that much longer where the GPU was not busy for longer."""
-    if BUSY not in totals or over(totals[BUSY], limit):
+    if BUSY not in totals or exceeds(totals[BUSY], limit):
         return []
-    change = {name: percent(float(row["ratio"])) for name, row in totals.items()}
+    change = {name: relative_change(float(row["ratio"])) for name, row in totals.items()}
     lines = []
-    if over(totals["kernel"], limit):
+    if exceeds(totals["kernel"], limit):
         lines.append(
             f"kernels took {change['kernel']}, the GPU was busy {change[BUSY]}: copies and "
             "overlap make the difference"
         )
-    if over(totals[WALL], limit):
+    if exceeds(totals[WALL], limit):
         lines.append(
             f"wall time is {change[WALL]} and is not judged, the GPU was busy {change[BUSY]}: see "
             "idle, and python -m analysis.gaps"

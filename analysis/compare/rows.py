@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.noise import LEVEL, changed, judge
 from analysis.compare.sides import KINDS, Series
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from analysis.compare.sides import Side
     from analysis.show.table import Column
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 SAME, NOISE, FASTER, SLOWER = "same", "noise", "faster", "slower"
 NEW, GONE, UNJUDGED = "new", "gone", "unjudged"
@@ -33,7 +30,7 @@ def rows(before: Side, after: Side) -> dict[str, Column]:
     shared = [kind for kind in KINDS if kind in before.series or kind in after.series]
     if not (before.has_phases and after.has_phases):
         shared = [kind for kind in shared if kind != "phase"]
-    parts = [of_kind(kind, before, after) for kind in shared]
+    parts = [rows_of_kind(kind, before, after) for kind in shared]
     columns: dict[str, Column] = {}
     for name in parts[0]:
         column = [part[name] for part in parts]
@@ -45,7 +42,7 @@ def rows(before: Side, after: Side) -> dict[str, Column]:
     return columns
 
 
-def of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
+def rows_of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
     """Return the columns of one kind."""
     nothing = np.zeros((0, 1), np.int64)
     none = Series([], nothing, nothing, nothing[:, 0], [])
@@ -56,9 +53,9 @@ def of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
     times, calls, selves, recorded = [], [], [], []
     for series, count in zip(pair, counts, strict=True):
         place = np.array([position[name] for name in series.names], np.int64)
-        times.append(spread(series.time_ns, place, (len(names), count)))
-        calls.append(spread(series.calls, place, (len(names), count)))
-        selves.append(spread(series.self_ns[:, None], place, (len(names), 1))[:, 0])
+        times.append(rows_placed(series.time_ns, place, (len(names), count)))
+        calls.append(rows_placed(series.calls, place, (len(names), count)))
+        selves.append(rows_placed(series.self_ns[:, None], place, (len(names), 1))[:, 0])
         known = dict(zip(series.names, series.recorded, strict=True))
         recorded.append([known.get(name, "") for name in names])
     judged = judge(*times)
@@ -90,15 +87,15 @@ def of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
         "recorded_after": recorded[1],
     }
     there = np.flatnonzero((called[0] > 0) | (called[1] > 0) | (kind == "total"))
-    return {name: pick(column, there) for name, column in columns.items()}
+    return {name: rows_at(column, there) for name, column in columns.items()}
 
 
-def pick(column: Column, rows_: Int64) -> Column:
+def rows_at(column: Column, rows_: Int64) -> Column:
     """Return some of the rows of a column."""
     return [column[row] for row in rows_.tolist()] if isinstance(column, list) else column[rows_]
 
 
-def spread(values: Int64, place: Int64, shape: tuple[int, int]) -> Int64:
+def rows_placed(values: Int64, place: Int64, shape: tuple[int, int]) -> Int64:
     """Return rows of values put at their places, and zeros at the others."""
     result = np.zeros(shape, np.int64)
     if len(place):

@@ -35,7 +35,7 @@ TITLES: Final = {
     "operator": "CPU operators, by self time",
 }
 
-UNSEEN: Final = (
+HIDDEN: Final = (
     *("p", "ratio_low", "ratio_high", "total_before_ns", "total_after_ns"),
     *("self_before_ns", "self_after_ns", "recorded_before", "recorded_after"),
 )
@@ -60,10 +60,10 @@ def heading(reports: tuple[Report, Report], sides: Sequence[Side], *, excluded: 
 def total_line(row: Row) -> str:
     """Return one line on a total: before, after, change, and whether it is beyond noise."""
     name, before, after = row["name"], float(row["before_ns"]), float(row["after_ns"])
-    change = percent(float(row["ratio"]))
+    change = relative_change(float(row["ratio"]))
     low, high = float(row["ratio_low"]), float(row["ratio_high"])
     if not math.isnan(low):
-        change += f" ({percent(low)} to {percent(high)})"
+        change += f" ({relative_change(low)} to {relative_change(high)})"
     times = f"{duration(before):>8} -> {duration(after):>8}"
     return f"{name:8} {times}  {change}, {row['status']}"
 
@@ -78,16 +78,16 @@ def idle_line(sides: Sequence[Side]) -> list[str]:
     return [f"{'idle':8} {before:>8} -> {after:>8}  of the wall time of the GPU{'s'[: gpus - 1]}"]
 
 
-def percent(ratio: float) -> str:
+def relative_change(ratio: float) -> str:
     """Return a ratio as a change.
 
-    >>> percent(1.1), percent(0.987), percent(float("nan"))
+    >>> relative_change(1.1), relative_change(0.987), relative_change(float("nan"))
     ('+10.0 %', '-1.3 %', 'no ratio')
     """
     return "no ratio" if math.isnan(ratio) else f"{(ratio - 1) * 100:+.1f} %"
 
 
-def only(table: Table, kind: str | None) -> Table:
+def rows_of_kind(table: Table, kind: str | None) -> Table:
     """Return the rows of one kind; kernels are operators on a CPU."""
     if kind is None:
         return table
@@ -101,20 +101,24 @@ def sections(table: Table) -> list[Table]:
     kinds = list(table.columns["kind"])
     made = []
     for kind in dict.fromkeys(kinds):
-        part = only(table, kind)
+        part = rows_of_kind(table, kind)
         status = list(part.columns["status"])
         new, gone = status.count(NEW), status.count(GONE)
         counts = f"{len(part) - new - gone:,} in both, {new:,} new, {gone:,} gone"
         title = "\n".join(
-            [f"{TITLES.get(kind, 'Totals')}: {counts}", *named(part, NEW), *named(part, GONE)]
+            [
+                f"{TITLES.get(kind, 'Totals')}: {counts}",
+                *lines_of_status(part, NEW),
+                *lines_of_status(part, GONE),
+            ]
         )
         spare = ("calls_before", "calls_after", "call_ratio")
-        unseen = ("kind", *UNSEEN)
+        unseen = ("kind", *HIDDEN)
         made.append(replace(part, heading=title, hidden=unseen, droppable=spare))
     return made
 
 
-def named(part: Table, status: str) -> list[str]:
+def lines_of_status(part: Table, status: str) -> list[str]:
     """Return a line for each name of a status, the first ones of many."""
     pairs = zip(part.columns["name"], part.columns["status"], strict=True)
     names = [name for name, word in pairs if word == status]
@@ -123,7 +127,7 @@ def named(part: Table, status: str) -> list[str]:
     return [*lines, f"{status + ':':6}{more:,} more"] if more > 0 else lines
 
 
-def limited(parts: Sequence[Table], top: int | None) -> tuple[list[Table], list[str]]:
+def first_rows(parts: Sequence[Table], top: int | None) -> tuple[list[Table], list[str]]:
     """Return the first rows of each part, and a line for each part with more."""
     shown, more = [], []
     for part in parts:
@@ -135,7 +139,7 @@ def limited(parts: Sequence[Table], top: int | None) -> tuple[list[Table], list[
     return shown, more
 
 
-def joined(parts: Sequence[Table], whole: Table) -> Table:
+def joined_tables(parts: Sequence[Table], whole: Table) -> Table:
     """Return the parts as one table, as `whole` is but for the rows."""
     columns = {}
     for name, column in whole.columns.items():

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
-from analysis.arithmetic.containment import Intervals
+from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution import phases as placement
-from analysis.attribution.launches import Attribution, Launches, totals
-from analysis.attribution.launches import calls as calls_of
-from analysis.attribution.phases import last_around
-from analysis.attribution.selection import Selected, Selection, known_numbers
+from analysis.attribution import work_phases
+from analysis.attribution.launches import Attribution, Launches, launched_totals
+from analysis.attribution.launches import launch_intervals as calls_of
+from analysis.attribution.selection import Selected, Selection, distinct_known
 from analysis.knowledge import categories
 from analysis.knowledge.vocabulary import canonical
 from analysis.measures import step_contents
@@ -26,7 +25,7 @@ from analysis.source import tables
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.measures.step_contents import Contents
+    from analysis.measures.step_contents import StepContents
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
@@ -73,7 +72,7 @@ def range_name(name: str) -> str:
     return HASH.sub(r"\1 \2", canonical(name)) or UNNAMED
 
 
-def together(
+def group_names(
     recorded: Sequence[str], rename: Callable[[str], str], used: Int64
 ) -> tuple[list[str], Int64, list[str]]:
     """Return names by which to compare, and which of them each recorded name has.
@@ -140,7 +139,7 @@ class Side:
 
     on_cpu: bool
     gpus: int
-    contents: Contents
+    contents: StepContents
     series: dict[str, Series]
     has_phases: bool
     notes: tuple[str, ...]
@@ -176,29 +175,29 @@ def side(report: Report, asked: Selection, *, whole: bool = False) -> Side:
         ReportError: it holds neither kernels nor operators, or not what is asked for.
     """
     chosen = Selected.of(report, asked)
-    found, contents = chosen.found, step_contents.contents(chosen, whole=whole)
-    work = found.work
-    phases = placement.phases(found)
+    attribution, contents = chosen.attribution, step_contents.step_contents(chosen, whole=whole)
+    work = attribution.work
+    phases = work_phases.phases_of_work(attribution)
     labels = [categories.CATEGORIES.index(label) for label in work.categories]
     category = np.array(labels, np.int64)[work.kind]
     series = {
-        "total": of_everything(found, contents),
-        "category": of_work(found, contents, list(categories.CATEGORIES), category),
-        work.source: of_kinds(found, contents),
+        "total": series_of_totals(attribution, contents),
+        "category": series_of_work(attribution, contents, list(categories.CATEGORIES), category),
+        work.source: series_of_kernels(attribution, contents),
     }
     # Where a report has no phase, outermost ranges stand in; they are among the ranges already.
     has_phases = not phases.notes and len(phases.labels) > 1
     if has_phases:
-        series["phase"] = of_work(found, contents, phases.labels, phases.phase)
-    if len(found.ranges):
-        series["range"] = of_ranges(found, contents)
-    used = np.empty(0, np.int64) if work.on_cpu else found.device.device[: len(work)]
-    gpus = len(known_numbers(used)) if asked.device is None else 1
+        series["phase"] = series_of_work(attribution, contents, phases.labels, phases.phase)
+    if len(attribution.ranges):
+        series["range"] = series_of_ranges(attribution, contents)
+    used = np.empty(0, np.int64) if work.on_cpu else attribution.device.device[: len(work)]
+    gpus = len(distinct_known(used)) if asked.device is None else 1
     notes = (*work.notes, *contents.notes)
-    return Side(work.on_cpu, gpus, contents, series, has_phases, notes, chosen.lines)
+    return Side(work.on_cpu, gpus, contents, series, has_phases, notes, chosen.heading_lines)
 
 
-def summed(group: Int64, step: Int64, values: Int64 | None, shape: tuple[int, int]) -> Int64:
+def sums_by_step(group: Int64, step: Int64, values: Int64 | None, shape: tuple[int, int]) -> Int64:
     """Return sums by group and step.
 
     Args:
@@ -212,7 +211,7 @@ def summed(group: Int64, step: Int64, values: Int64 | None, shape: tuple[int, in
     return flat.astype(np.int64).reshape(shape)
 
 
-def of_everything(found: Attribution, contents: Contents) -> Series:
+def series_of_totals(attribution: Attribution, contents: StepContents) -> Series:
     """Return the totals: busy time (of devices), wall time, and the sum of all work."""
     inside = contents.work != NONE
     shape = (1, contents.count)
@@ -223,28 +222,28 @@ def of_everything(found: Attribution, contents: Contents) -> Series:
         (BUSY, contents.busy_ns, contents.busy_calls),
         (WALL, contents.wall_ns, one),
         (
-            found.work.source,
-            summed(everything, step, found.work.duration_ns[inside], shape)[0],
-            summed(everything, step, None, shape)[0],
+            attribution.work.source,
+            sums_by_step(everything, step, attribution.work.duration_ns[inside], shape)[0],
+            sums_by_step(everything, step, None, shape)[0],
         ),
     ]
-    if found.work.on_cpu:
+    if attribution.work.on_cpu:
         del rows[0]
     labels = [label for label, _, _ in rows]
     time = np.stack([time for _, time, _ in rows])
     return Series(labels, time, np.stack([calls for _, _, calls in rows]), time.sum(1), labels)
 
 
-def of_kinds(found: Attribution, contents: Contents) -> Series:
+def series_of_kernels(attribution: Attribution, contents: StepContents) -> Series:
     """Return kernels, or operators, by name."""
-    used = found.work.kind[contents.work != NONE]
-    labels, place, recorded = together(found.work.names, kernel_name, used)
-    return of_work(found, contents, labels, place[found.work.kind], recorded)
+    used = attribution.work.kind[contents.work != NONE]
+    labels, place, recorded = group_names(attribution.work.names, kernel_name, used)
+    return series_of_work(attribution, contents, labels, place[attribution.work.kind], recorded)
 
 
-def of_work(
-    found: Attribution,
-    contents: Contents,
+def series_of_work(
+    attribution: Attribution,
+    contents: StepContents,
     labels: list[str],
     group: Int64,
     recorded: list[str] | None = None,
@@ -252,7 +251,7 @@ def of_work(
     """Return the work by group, those that occur.
 
     Args:
-        found: the work.
+        attribution: the work.
         contents: its steps.
         labels: ``(K,)`` what the groups are called.
         group: ``(N,)`` positions in it.
@@ -261,8 +260,8 @@ def of_work(
     inside = contents.work != NONE
     shape = (len(labels), contents.count)
     step, chosen = contents.work[inside], group[inside]
-    time = summed(chosen, step, found.work.duration_ns[inside], shape)
-    calls = summed(chosen, step, None, shape)
+    time = sums_by_step(chosen, step, attribution.work.duration_ns[inside], shape)
+    calls = sums_by_step(chosen, step, None, shape)
     used = np.flatnonzero(calls.sum(1))
     own = recorded if recorded is not None else labels
     return Series(
@@ -274,64 +273,64 @@ def of_work(
     )
 
 
-def of_ranges(found: Attribution, contents: Contents) -> Series:
+def series_of_ranges(attribution: Attribution, contents: StepContents) -> Series:
     """Return ranges by name, each with the time of the work launched inside.
 
     That is the work of its own thread, and of another that had no phase open while this one's was:
     autograd's. A range inside another of its own name adds nothing to it. A range counts in the
     step it began in; one that began in none, around the steps, is left out.
     """
-    kept = (contents.ranges != NONE) & ~found.ranges.elsewhere
-    ranges, step = found.ranges.take(kept), contents.ranges[kept]
+    kept = (contents.ranges != NONE) & ~attribution.ranges.elsewhere
+    ranges, step = attribution.ranges.take(kept), contents.ranges[kept]
     inside = contents.work != NONE
-    launches = found.launches.take(inside)
-    duration_ns, work_step = found.work.duration_ns[inside], contents.work[inside]
-    calling = callers(found.ranges, launches)
-    labels, place, recorded = together(ranges.names, range_name, ranges.name)
+    launches = attribution.launches.take(inside)
+    duration_ns, work_step = attribution.work.duration_ns[inside], contents.work[inside]
+    calling = launches_by_caller(attribution.ranges, launches)
+    labels, place, recorded = group_names(ranges.names, range_name, ranges.name)
     name = place[ranges.name]
 
     outermost = nvtx.outermost(ranges, name)
-    _, own_ns = totals(ranges, launches, duration_ns)
-    _, called_ns = totals(ranges, calling, duration_ns)
+    _, own_ns = launched_totals(ranges, launches, duration_ns)
+    _, called_ns = launched_totals(ranges, calling, duration_ns)
     shape = (len(labels), contents.count)
-    time = summed(name[outermost], step[outermost], (own_ns + called_ns)[outermost], shape)
+    time = sums_by_step(name[outermost], step[outermost], (own_ns + called_ns)[outermost], shape)
 
-    place = innermost_of(ranges, launches, calling)
+    place = innermost_or_callers(ranges, launches, calling)
     free = place == NONE
     owner = np.full(len(place), len(labels), np.int64)
     owner[~free] = name[place[~free]]
     self_ns = np.zeros(len(labels) + 1, np.int64)
     np.add.at(self_ns, owner, duration_ns)
     nothing, row = np.zeros(int(free.sum()), np.int64), (1, contents.count)
-    rest = summed(nothing, work_step[free], duration_ns[free], row)
-    strays = summed(nothing, work_step[free], None, row)
+    rest = sums_by_step(nothing, work_step[free], duration_ns[free], row)
+    strays = sums_by_step(nothing, work_step[free], None, row)
     return Series(
         names=[*labels, NO_RANGE],
         time_ns=np.vstack([time, rest]),
-        calls=np.vstack([summed(name, step, None, shape), strays]),
+        calls=np.vstack([sums_by_step(name, step, None, shape), strays]),
         self_ns=self_ns,
         recorded=[*recorded, NO_RANGE],
     )
 
 
-def innermost_of(ranges: Ranges, launches: Launches, calling: Launches) -> Int64:
+def innermost_or_callers(ranges: Ranges, launches: Launches, calling: Launches) -> Int64:
     """Return ``(N,)`` the innermost range around each launch, else around its caller's; `NONE`."""
     around = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
     own, caller = (
-        np.where(each.known, last_around(around, calls_of(each)), NONE)
+        np.where(each.known, innermost_of_any(around, calls_of(each)), NONE)
         for each in (launches, calling)
     )
     return np.where(own != NONE, own, caller)
 
 
-def callers(ranges: Ranges, launches: Launches) -> Launches:
+def launches_by_caller(ranges: Ranges, launches: Launches) -> Launches:
     """Return launches as if the thread had made them that waited meanwhile in a step or a phase.
 
     Only for those whose own thread had neither open; the others have no caller.
     """
     waiting = (*names.PHASES, names.WARMUP, names.STEP)
     chosen = ranges.take(ranges.where(lambda name: name in waiting))
-    place, by_caller = placement.around(launches, chosen)
+    place, by_caller = work_phases.ranges_around(launches, chosen)
     thread = np.full(len(launches), tables.MISSING, np.int64)
     thread[by_caller] = chosen.thread[place[by_caller]]
     return Launches(thread, launches.start_ns, launches.start_ns)

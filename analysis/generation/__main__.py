@@ -34,22 +34,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw them there too")
     args = cli.parse(parser, argv)
     records = read((args.report, *args.more))
-    cli.say(*records.notes)
+    cli.print_notes(*records.notes)
     if args.pictures:
         for picture in draw(records, args.pictures):
-            cli.say(f"drawn: {picture}")
+            cli.print_notes(f"drawn: {picture}")
     _answer(args, records)
     return 0
 
 
 def _answer(args: argparse.Namespace, records: Records) -> None:
     if args.by or args.format not in {"table", "markdown"}:
-        cli.emit(QUESTIONS[args.by or "measure"](records), args, most=None)
+        cli.write_answer(QUESTIONS[args.by or "measure"](records), args, most=None)
         return
     tables = [ask(records) for question, ask in QUESTIONS.items() if question != "growth"]
     shown = [table for table in tables if len(table)]
     shown[0] = replace(shown[0], heading=f"{_about(records)}\n{shown[0].heading}")
-    cli.put([_first(table, args.top) for table in shown], args)
+    cli.write_tables([_first(table, args.top) for table in shown], args)
 
 
 def _about(records: Records) -> str:

@@ -104,26 +104,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = {}
     for path in (args.report, *args.more):
         files[path], wrong = read(Path(path))
-        cli.say(*wrong)
+        cli.print_notes(*wrong)
     if args.pictures:
         drawn = groups(files if len(files) > 1 else {"": files[args.report]})
         for picture in draw(drawn, args.pictures):
-            cli.say(f"drawn: {picture}")
+            cli.print_notes(f"drawn: {picture}")
         if len(drawn) > MOST:
-            cli.say(f"the picture of parts has the first {MOST} of {len(drawn)} configurations")
+            cli.print_notes(
+                f"the picture of parts has the first {MOST} of {len(drawn)} configurations"
+            )
     _answer(args, files)
     return 0
 
 
 def _answer(args: argparse.Namespace, files: Files) -> None:
     if args.by or args.format != "table":
-        cli.emit(answer(args.by or "configuration", files), args, most=None)
+        cli.write_answer(answer(args.by or "configuration", files), args, most=None)
         return
     answers = _in_brief(files)
     shown = [table for table in answers if len(table)]
-    cli.put([table.head(args.top) if args.top else table for table in shown], args)
-    cli.say(*(note for table in answers for note in table.notes))
-    cli.say("--by part, --by growth and --by layer show all of it")
+    cli.write_tables([table.head(args.top) if args.top else table for table in shown], args)
+    cli.print_notes(*(note for table in answers for note in table.notes))
+    cli.print_notes("--by part, --by growth and --by layer show all of it")
 
 
 if __name__ == "__main__":

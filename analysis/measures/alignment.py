@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
+
+from analysis.arithmetic.arrays import Int64
 
 if TYPE_CHECKING:
-    from analysis.measures.collectives import Place
+    from analysis.measures.collectives import DeviceCollectives
 
-Int64 = npt.NDArray[np.int64]
 
 PAIRWISE: Final = re.compile(r"send|recv", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedCollectives:
     """The collectives that several places took part in together.
 
     Attributes:
@@ -40,7 +40,7 @@ class Shared:
     unmatched: int
 
 
-def shared(places: Sequence[Place]) -> Shared:
+def shared_collectives(places: Sequence[DeviceCollectives]) -> SharedCollectives:
     """Return the collectives that all of these places have, by name and turn."""
     counts = [
         Counter(place.kinds[kind] for kind in place.kind.tolist() if len(place.kinds))
@@ -58,11 +58,11 @@ def shared(places: Sequence[Place]) -> Shared:
     keys = list(positions[0]) if common else []
     row = np.array([[known[key] for key in keys] for known in positions], np.int64)
     every = sum(len(place.kind) for place in places)
-    return Shared(row.reshape(len(places), len(keys)), every - row.size)
+    return SharedCollectives(row.reshape(len(places), len(keys)), every - row.size)
 
 
 @dataclass(frozen=True)
-class Alignment:
+class ClockAlignment:
     """How the clocks of reports differ.
 
     Attributes:
@@ -76,7 +76,9 @@ class Alignment:
     spread_ns: int
 
 
-def align(places: Sequence[Place], started_ns: Sequence[int | None]) -> Alignment:
+def align_clocks(
+    places: Sequence[DeviceCollectives], started_ns: Sequence[int | None]
+) -> ClockAlignment:
     """Bring reports onto the clock of the first.
 
     Args:
@@ -86,17 +88,17 @@ def align(places: Sequence[Place], started_ns: Sequence[int | None]) -> Alignmen
     first = started_ns[0]
     known = [0 if first is None or each is None else each - first for each in started_ns]
     offset = np.array(known, np.int64)
-    same = shared(places)
+    same = shared_collectives(places)
     if not same.row.shape[1]:
-        return Alignment(offset, 0, 0)
+        return ClockAlignment(offset, 0, 0)
     ends = np.array([place.end_ns[row] for place, row in zip(places, same.row, strict=True)])
     apart = ends[0] - ends
     offset = np.median(apart, axis=1).astype(np.int64)
     spread = np.median(np.abs(apart[1:] - offset[1:, None]), axis=1)
-    return Alignment(offset, same.row.shape[1], int(spread.max()))
+    return ClockAlignment(offset, same.row.shape[1], int(spread.max()))
 
 
-def waiting(places: Sequence[Place], offset_ns: Int64) -> tuple[list[Int64], int]:
+def waiting_times(places: Sequence[DeviceCollectives], offset_ns: Int64) -> tuple[list[Int64], int]:
     """Return how long each place's collectives waited until the last place had begun them.
 
     Args:
@@ -108,7 +110,7 @@ def waiting(places: Sequence[Place], offset_ns: Int64) -> tuple[list[Int64], int
         of all places are not: of another name or number, or apart in time.
     """
     result = [np.zeros(len(place.kind), np.int64) for place in places]
-    same = shared(places)
+    same = shared_collectives(places)
     if not same.row.shape[1]:
         return result, same.unmatched
     pairs = list(zip(places, same.row, offset_ns, strict=True))

@@ -23,7 +23,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.union import IntervalUnion
-from analysis.attribution.launches import within
+from analysis.attribution.launches import during_ranges
 from analysis.show.render import duration
 from analysis.source import tables
 from profiling import names
@@ -39,7 +39,7 @@ CATEGORY: Final = "collective"
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceCollectives:
     """What one GPU of one process did, or one process on a CPU.
 
     Attributes:
@@ -76,26 +76,26 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Found:
+class Collectives:
     """The places of a report, and what there is to say about how they were found."""
 
-    places: tuple[Place, ...]
+    places: tuple[DeviceCollectives, ...]
     notes: tuple[str, ...]
 
 
-def places(chosen: Selected) -> Found:
+def collectives_by_device(chosen: Selected) -> Collectives:
     """Return the places of a report, by process and device, with what counts of each."""
-    if not chosen.found.work.on_cpu:
-        return Found(tuple(_on_gpus(chosen)), _graphs(chosen))
-    return Found(*_on_cpu(chosen))
+    if not chosen.attribution.work.on_cpu:
+        return Collectives(tuple(_on_gpus(chosen)), _graphs(chosen))
+    return Collectives(*_on_cpu(chosen))
 
 
-def _on_gpus(chosen: Selected) -> Iterator[Place]:
-    found, counted = chosen.found, chosen.work
-    done, names_, kind = found.device, found.work.names, found.work.kind
-    collective = found.work.in_category(CATEGORY)
+def _on_gpus(chosen: Selected) -> Iterator[DeviceCollectives]:
+    attribution, counted = chosen.attribution, chosen.work
+    done, names_, kind = attribution.device, attribution.work.names, attribution.work.kind
+    collective = attribution.work.in_category(CATEGORY)
     process, device = (column[: len(counted)] for column in (done.process, done.device))
-    start, end = found.ran
+    start, end = attribution.ran
     known = zip(process[counted].tolist(), device[counted].tolist(), strict=True)
     for pid, ordinal in sorted(set(known)):
         here = counted & (process == pid) & (device == ordinal)
@@ -110,7 +110,7 @@ def _on_gpus(chosen: Selected) -> Iterator[Place]:
 
 
 def _graphs(chosen: Selected) -> tuple[str, ...]:
-    work = chosen.counted
+    work = chosen.counted_work
     is_graph = np.array([source == "graph" for source in work.sources], np.bool_)
     replays = int(is_graph[work.kind].sum()) if len(is_graph) else 0
     if not replays:
@@ -118,8 +118,8 @@ def _graphs(chosen: Selected) -> tuple[str, ...]:
     return (f"{replays:,} graph replays count as compute: what is inside was not recorded",)
 
 
-def _on_cpu(chosen: Selected) -> tuple[tuple[Place, ...], tuple[str, ...]]:
-    ranges, calls = chosen.found.ranges.take(chosen.ranges), chosen.counted.calls
+def _on_cpu(chosen: Selected) -> tuple[tuple[DeviceCollectives, ...], tuple[str, ...]]:
+    ranges, calls = chosen.attribution.ranges.take(chosen.ranges), chosen.counted_work.calls
     assert calls is not None, "a report without kernels is ranked by operators"
     backend = ranges.take(ranges.where(lambda name: BACKEND.match(name) is not None))
     notes: tuple[str, ...] = ()
@@ -174,7 +174,7 @@ def _inside(start_ns: Int64, thread: Int64, chosen: Ranges) -> Bools:
         mine = thread == number
         windows = chosen.take(chosen.thread == number)
         process = np.full(int(mine.sum()), process_of(int(number)))
-        inside[mine] = within(start_ns[mine], process, windows)
+        inside[mine] = during_ranges(start_ns[mine], process, windows)
     return inside
 
 
@@ -184,11 +184,11 @@ def _place(
     known: list[str],
     collectives: tuple[Int64, Int64, Int64],
     compute: IntervalUnion,
-) -> Place:
+) -> DeviceCollectives:
     kind, start, end = collectives
     order = np.lexsort((end, start))
     used, position = np.unique(kind[order], return_inverse=True)
-    return Place(
+    return DeviceCollectives(
         process=process,
         device=device,
         kinds=[known[number] for number in used.tolist()],

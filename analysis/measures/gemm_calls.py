@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools
-from analysis.attribution import phases
+from analysis.attribution import work_phases
 from profiling import names
 
 if TYPE_CHECKING:
@@ -74,30 +74,31 @@ def gemm_calls(chosen: Selected, forward: Bools, passes: int) -> GemmCalls:
         forward: ``(N,)`` which of it belongs to the forward passes.
         passes: how many those are, at least 1.
     """
-    found = chosen.found
-    ranges = found.ranges
+    attribution = chosen.attribution
+    ranges = attribution.ranges
     batched = np.zeros_like(forward)
     for part in BATCHED:
         of_part = ranges.called(part)
         if of_part.any():
-            batched |= phases.inside(found, of_part)[: len(batched)]
+            batched |= work_phases.work_inside(attribution, of_part)[: len(batched)]
     linear, others = (
-        products(found.work.take(forward & side)) / passes for side in (~batched, batched)
+        count_products(attribution.work.take(forward & side)) / passes
+        for side in (~batched, batched)
     )
     counted = ranges.called(names.FINAL_MATMUL) & chosen.ranges
     return GemmCalls(linear, others, int(counted.sum()) / passes)
 
 
-def products(work: Work) -> int:
+def count_products(work: Work) -> int:
     """Return how many matrix products some work holds; what adds up their parts is none."""
     counts = np.bincount(work.kind, minlength=len(work.names))
     return sum(
         int(count)
         for name, label, count in zip(work.names, work.categories, counts.tolist(), strict=True)
-        if label == GEMM and not SPLIT.search(name) and not contains(name)
+        if label == GEMM and not SPLIT.search(name) and not wraps_another(name)
     )
 
 
-def contains(name: str) -> bool:
+def wraps_another(name: str) -> bool:
     """Return whether an operator's product is launched by another operator inside it."""
     return name.startswith("aten::") and name not in ON_CPU

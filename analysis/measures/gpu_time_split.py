@@ -21,7 +21,7 @@ from analysis.recorded.device_work import RANKED
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.measures.window import Measured
+    from analysis.measures.window import MeasuredWindow
 
 ELSEWHERE: Final = "elsewhere"
 """Where the host was in no phase."""
@@ -33,22 +33,22 @@ PARTS: Final = (
     ("the profiler's own overhead", "overhead_ns"),
     ("idle", "idle_ns"),
 )
-"""What a line calls each part of `Occupation`, in the order in which they are taken."""
+"""What a line calls each part of `GpuTimeSplit`, in the order in which they are taken."""
 
 
 @dataclass(frozen=True)
-class Occupation:
+class GpuTimeSplit:
     """One GPU of one process during its measured window; the parts add up to ``wall_ns``.
 
     Attributes:
         process: its id.
         device: CUDA ordinal.
-        wall_ns: how long the window is: `Measured.windows`.
+        wall_ns: how long the window is: `MeasuredWindow.windows`.
         compute_ns: some kernel that is no collective ran, or a graph was replayed.
         communication_ns: a collective ran, and no other kernel: exposed communication.
         copy_ns: something was copied or set, and no kernel ran: exposed copies.
         overhead_ns: nothing ran, and the profiler held the process up.
-        idle_ns: nothing ran; the sum of the gaps of `Measured.idle` on this GPU.
+        idle_ns: nothing ran; the sum of the gaps of `MeasuredWindow.idle` on this GPU.
         overlapped_communication_ns: a collective ran under compute: part of ``compute_ns``.
         overlapped_copy_ns: something was copied or set under a kernel: part of the two above it.
     """
@@ -97,7 +97,7 @@ def apportioned(times: list[int], whole: int) -> list[int]:
     return [quotient + (place in by_loss[:missing]) for place, (quotient, _) in enumerate(parts)]
 
 
-def occupations(measured: Measured, windows: Int64 | None = None) -> list[Occupation]:
+def gpu_time_splits(measured: MeasuredWindow, windows: Int64 | None = None) -> list[GpuTimeSplit]:
     """Return what the measured time of each GPU went into, by process and device.
 
     Args:
@@ -108,22 +108,22 @@ def occupations(measured: Measured, windows: Int64 | None = None) -> list[Occupa
         As many as the report has GPUs that did anything; none of a run on a CPU.
     """
     done = measured.done
-    communicates = collective(measured)
+    communicates = is_collective(measured)
     is_kernel = done.kind < RANKED
     chosen = measured.windows if windows is None else windows
     result = []
     for place, window in zip(measured.every_gap.places, chosen, strict=True):
-        here = (done.process == place.process) & (done.device == place.device)
-        compute = covered(measured, here & is_kernel & ~communicates)
-        talking = covered(measured, here & communicates)
-        moving = covered(measured, here & ~is_kernel)
-        kernels = joined(compute, talking)
-        nested = (compute, kernels, joined(kernels, moving), place.busy)
-        inside = [inside_window(cover, window) for cover in nested]
+        here = place.did(done)
+        compute = union_of_work(measured, here & is_kernel & ~communicates)
+        talking = union_of_work(measured, here & communicates)
+        moving = union_of_work(measured, here & ~is_kernel)
+        kernels = compute.joined(talking)
+        nested = (compute, kernels, kernels.joined(moving), place.busy)
+        inside = [covered_ns(cover, window) for cover in nested]
         communication, copies = inside[1] - inside[0], inside[2] - inside[1]
         wall = int(window[1] - window[0])
         result.append(
-            Occupation(
+            GpuTimeSplit(
                 process=place.process,
                 device=place.device,
                 wall_ns=wall,
@@ -132,57 +132,50 @@ def occupations(measured: Measured, windows: Int64 | None = None) -> list[Occupa
                 copy_ns=copies,
                 overhead_ns=inside[3] - inside[2],
                 idle_ns=wall - inside[3],
-                overlapped_communication_ns=inside_window(talking, window) - communication,
-                overlapped_copy_ns=inside_window(moving, window) - copies,
+                overlapped_communication_ns=covered_ns(talking, window) - communication,
+                overlapped_copy_ns=covered_ns(moving, window) - copies,
             )
         )
     return result
 
 
-def outside(measured: Measured) -> list[Occupation]:
+def splits_outside_window(measured: MeasuredWindow) -> list[GpuTimeSplit]:
     """Return the same of the time before and after the measured window, to a GPU's last work.
 
-    That is what `occupations` leaves out: loading, warm-up, and what follows the last step.
+    That is what `gpu_time_splits` leaves out: loading, warm-up, and what follows the last step.
     """
     places = measured.every_gap.places
     spans = [(place.busy.start_ns[0], place.busy.end_ns[-1]) for place in places]
-    whole = occupations(measured, np.array(spans, np.int64).reshape(-1, 2))
-    times = [field.name for field in fields(Occupation) if field.name.endswith("_ns")]
+    whole = gpu_time_splits(measured, np.array(spans, np.int64).reshape(-1, 2))
+    times = [field.name for field in fields(GpuTimeSplit) if field.name.endswith("_ns")]
     return [
         replace(every, **{time: getattr(every, time) - getattr(inside, time) for time in times})
-        for every, inside in zip(whole, occupations(measured), strict=True)
+        for every, inside in zip(whole, gpu_time_splits(measured), strict=True)
     ]
 
 
-def collective(measured: Measured) -> Bools:
+def is_collective(measured: MeasuredWindow) -> Bools:
     """Return ``(M,)`` which device work is a collective, by the name of its kernel."""
-    work = measured.found.work
+    work = measured.attribution.work
     result = np.zeros(len(measured.done), np.bool_)
     if not work.on_cpu:
         result[: len(work)] = work.in_category(CATEGORY)
     return result
 
 
-def covered(measured: Measured, chosen: Bools) -> IntervalUnion:
+def union_of_work(measured: MeasuredWindow, chosen: Bools) -> IntervalUnion:
     """Return when any of the ``(M,)`` chosen device work ran."""
     done = measured.done
     return IntervalUnion.of(done.start_ns[chosen], done.end_ns[chosen])
 
 
-def joined(one: IntervalUnion, other: IntervalUnion) -> IntervalUnion:
-    """Return the union of two."""
-    return IntervalUnion.of(
-        np.append(one.start_ns, other.start_ns), np.append(one.end_ns, other.end_ns)
-    )
-
-
-def inside_window(cover: IntervalUnion, window: Int64 | Sequence[int]) -> int:
+def covered_ns(cover: IntervalUnion, window: Int64 | Sequence[int]) -> int:
     """Return how much of a window, from and until, is covered, in ns."""
     low, high = np.array(window, np.int64)[:, None]
     return int(cover.within(low, high).sum())
 
 
-def idle_by_phase(measured: Measured) -> dict[str, int]:
+def idle_by_phase(measured: MeasuredWindow) -> dict[str, int]:
     """Return how long, in ns, the GPUs were idle while the host was in each phase.
 
     All GPUs of a process are idle in the phase that any of its threads has open; where two phases
@@ -191,7 +184,7 @@ def idle_by_phase(measured: Measured) -> dict[str, int]:
     Returns:
         By phase, in the order they run, then `ELSEWHERE`; empty where the report has no phases.
     """
-    kept = measured.found.ranges.take(measured.chosen.ranges)
+    kept = measured.attribution.ranges.take(measured.chosen.ranges)
     opened = {label: kept.take(kept.called(label)) for label in names.PHASES}
     if not any(len(phase) for phase in opened.values()):
         return {}

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.containment import Intervals, distinct
+from analysis.arithmetic.containment import Intervals, distinct, innermost_of_any
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import IntervalUnion
-from analysis.attribution.phases import last_around
 from analysis.recorded.device_work import COPY as COPIED
 from analysis.recorded.device_work import DeviceWork, device_work
 from analysis.source import device_tables, tables
@@ -58,7 +57,7 @@ OVERHEAD: Final = re.compile(r"CUDA profiling (?:overhead|stop overhead|data flu
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceActivity:
     """One device in one process.
 
     Attributes:
@@ -78,9 +77,14 @@ class Place:
         """How long it was idle between its first and its last work."""
         return self.busy.span_ns - self.busy.busy_ns
 
+    def did(self, done: DeviceWork) -> Bools:
+        """Return ``(M,)`` which device work this device did for this process."""
+        rows: Bools = (done.process == self.process) & (done.device == self.device)
+        return rows
+
 
 @dataclass(frozen=True)
-class Idle:
+class IdleGaps:
     """All gaps of a report, place by place, in order of time.
 
     Attributes:
@@ -94,7 +98,7 @@ class Idle:
     """
 
     done: DeviceWork
-    places: list[Place]
+    places: list[DeviceActivity]
     place: Int64
     start_ns: Int64
     end_ns: Int64
@@ -119,12 +123,12 @@ class Idle:
         """The device of each."""
         return np.array([at.device for at in self.places], np.int64)[self.place]
 
-    def take(self, kept: Int64) -> Idle:
+    def take(self, kept: Int64) -> IdleGaps:
         """Return some of the gaps."""
         fields = ("place", "start_ns", "end_ns", "cause", "call")
         return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
-    def of_places(self, device: int | None, process: int | None) -> Idle:
+    def of_places(self, device: int | None, process: int | None) -> IdleGaps:
         """Return the gaps of one device or process, or of all where None is given."""
         kept = [
             number
@@ -148,31 +152,31 @@ class Idle:
         return dict(zip(CAUSES, time.tolist(), strict=True))
 
 
-def idle_times(report: Report) -> Idle:
+def idle_gaps(report: Report) -> IdleGaps:
     """Return when and why the GPUs of a report were idle, found once; no places if none worked."""
     return report.once(_idle_times)
 
 
-def _idle_times(report: Report) -> Idle:
+def _idle_times(report: Report) -> IdleGaps:
     done = device_work(report)
-    overhead = profiling(report)
+    overhead = profiler_overhead(report)
     place_of = done.process << DEVICE_BITS | done.device + 1
     places, parts = [], []
     for number, code in enumerate(distinct(place_of).tolist()):
         rows = np.flatnonzero(place_of == code)
         process, device = code >> DEVICE_BITS, (code & ((1 << DEVICE_BITS) - 1)) - 1
-        place, (start, end, following) = gaps_of(done, rows, overhead, process, device)
+        place, (start, end, following) = gaps_of_device(done, rows, overhead, process, device)
         places.append(place)
         parts.append((np.full(len(start), number, np.int64), start, end, following))
     if not parts:
         none = np.empty(0, np.int64)
-        return Idle(done, places, none, none, none, none, none)
+        return IdleGaps(done, places, none, none, none, none, none)
     at, start, end, following = (np.concatenate(column) for column in zip(*parts, strict=True))
-    cause = causes(done, start, end, following)
-    return Idle(done, places, at, start, end, cause, done.call[following])
+    cause = idle_causes(done, start, end, following)
+    return IdleGaps(done, places, at, start, end, cause, done.call[following])
 
 
-def profiling(report: Report) -> tuple[Int64, Int64, Int64]:
+def profiler_overhead(report: Report) -> tuple[Int64, Int64, Int64]:
     """Return when the profiler itself held up a process: starts, ends, process ids."""
     rows = device_tables.overhead(report)
     names, name = tables.named(report, rows["name_id"])
@@ -181,19 +185,19 @@ def profiling(report: Report) -> tuple[Int64, Int64, Int64]:
     return rows["start_ns"][counts], rows["end_ns"][counts], process[counts]
 
 
-def gaps_of(
+def gaps_of_device(
     done: DeviceWork,
     rows: Int64,
     overhead: tuple[Int64, Int64, Int64],
     process: int,
     device: int,
-) -> tuple[Place, tuple[Int64, Int64, Int64]]:
+) -> tuple[DeviceActivity, tuple[Int64, Int64, Int64]]:
     """Return one device of one process, and its gaps.
 
     Args:
         done: what the GPUs did.
         rows: what this device did for this process; not empty.
-        overhead: as `profiling` returns it.
+        overhead: as `profiler_overhead` returns it.
         process: its id.
         device: its ordinal.
 
@@ -211,10 +215,10 @@ def gaps_of(
     order = np.lexsort((launched, start))
     following = rows[order[np.searchsorted(start[order], finish, side="left")]]
     only = busy.busy_ns - IntervalUnion.of(start, end).busy_ns
-    return Place(process, device, busy, only), (begin, finish, following)
+    return DeviceActivity(process, device, busy, only), (begin, finish, following)
 
 
-def causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int64) -> Int64:
+def idle_causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int64) -> Int64:
     """Return why there was each gap.
 
     The call that started the next work tells. Begun before the gap, it was in time, and the gap is
@@ -241,7 +245,7 @@ def causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int64) -
     late = begun > start
     cause[known[~late]] = CAUSES.index(LAUNCH_LATENCY)
     process = done.process[following[known]]
-    cause[known[late]] = lateness(done, call[late], process[late], start[late])
+    cause[known[late]] = late_causes(done, call[late], process[late], start[late])
     busy = 2 * (np.minimum(returned, end) - np.maximum(begun, start)) >= end - start
     copies = done.kind[following[known]] == COPIED
     cause[known[busy & ~late & (returned - begun > SLOW_CALL_NS)]] = CAUSES.index(HOST)
@@ -249,8 +253,8 @@ def causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int64) -
     return cause
 
 
-def lateness(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) -> Int64:
-    """Return what kept the host from a call that it began after a gap had: see `causes`.
+def late_causes(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) -> Int64:
+    """Return what kept the host from a call that it began after a gap had: see `idle_causes`.
 
     What another thread of the process waited in counts too, if it was waiting when the gap began
     and was done before the call: autograd's thread launches after the main thread has waited.
@@ -260,8 +264,10 @@ def lateness(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) -> 
     of_call = process_of(calls.thread)
     cause = np.full(len(call), CAUSES.index(HOST), np.int64)
     waits = (calls.synchronise, done.blocking_copy)
-    own = [waited(calls, wait, calls.thread, thread, start_ns, begun) for wait in waits]
-    others = [waited(calls, wait, of_call, process, start_ns, begun, own=False) for wait in waits]
+    own = [waiting_times(calls, wait, calls.thread, thread, start_ns, begun) for wait in waits]
+    others = [
+        waiting_times(calls, wait, of_call, process, start_ns, begun, own=False) for wait in waits
+    ]
     alone = (own[0] == 0) & (own[1] == 0)
     sync, copy = (np.where(alone, other, mine) for mine, other in zip(own, others, strict=True))
     cause[(sync > 0) & (sync >= copy)] = CAUSES.index(SYNCHRONISATION)
@@ -269,7 +275,7 @@ def lateness(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) -> 
     return cause
 
 
-def waited(
+def waiting_times(
     calls: CudaCalls,
     chosen: Bools,
     place_of_call: Int64,
@@ -307,7 +313,7 @@ def waited(
     return result
 
 
-def ranges_of(idle: Idle, ranges: Ranges) -> list[str]:
+def host_ranges(idle: IdleGaps, ranges: Ranges) -> list[str]:
     """Return the name of the innermost range the host was in during each gap, "" where in none.
 
     Where the host was late, that is halfway through its delay, else when it launched what came
@@ -323,9 +329,9 @@ def ranges_of(idle: Idle, ranges: Ranges) -> list[str]:
         instant[known] = np.where(begun > start, (start + begun) // 2, begun)
         thread[known] = calls.thread[call]
     times = (ranges.start_ns, ranges.end_ns)
-    found = last_around(Intervals(ranges.thread, *times), Intervals(thread, instant, instant))
+    found = innermost_of_any(Intervals(ranges.thread, *times), Intervals(thread, instant, instant))
     rest = np.flatnonzero(found == NONE)
-    found[rest] = last_around(
+    found[rest] = innermost_of_any(
         Intervals(ranges.process, *times),
         Intervals(idle.process[rest], instant[rest], instant[rest]),
     )

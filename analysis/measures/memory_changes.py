@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE, maxima
-from analysis.recorded.correlation import callers
+from analysis.recorded.correlation import starting_calls
 from analysis.recorded.cuda_calls import cuda_calls
 from analysis.show.errors import ReportError
 from analysis.source import tables
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from analysis.source.database import Columns
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
 
 MEMORY: Final = "TOOLKIT_MEMORY"
 OF_NSYS: Final = "CUDA_GPU_MEMORY_USAGE_EVENTS"
@@ -42,7 +41,7 @@ _REMEDY: Final = (
 
 
 @dataclass(frozen=True)
-class Changes:
+class MemoryChanges:
     """What one device held for one process, change by change.
 
     Attributes:
@@ -82,17 +81,17 @@ class Changes:
     def _levels(self) -> list[Int64]:
         return maxima(self.peak)
 
-    def at(self, instant_ns: Int64) -> Int64:
+    def held_at(self, instant_ns: Int64) -> Int64:
         """Return ``(M,)`` the bytes held at some instants, a change at the instant included."""
         place = np.searchsorted(self.time_ns, instant_ns, side="right")
         before = int(self.allocated[0] - self.delta[0])
         return np.append(before, self.allocated)[place]
 
-    def most(self, start_ns: Int64, end_ns: Int64) -> Int64:
+    def most_held(self, start_ns: Int64, end_ns: Int64) -> Int64:
         """Return ``(M,)`` the most bytes held during some windows, bounds included."""
         low = np.searchsorted(self.time_ns, start_ns, side="right")
         high = np.searchsorted(self.time_ns, end_ns, side="right")
-        result = self.at(start_ns)
+        result = self.held_at(start_ns)
         for level in self._levels:  # a window is made of few whole nodes of the tree
             odd = (low < high) & (low % 2 == 1)
             result[odd] = np.maximum(result[odd], level[low[odd]])
@@ -111,7 +110,7 @@ class Changes:
         return rows[self.delta[rows] > 0]
 
 
-def load(report: Report) -> tuple[list[Changes], str]:
+def memory_changes(report: Report) -> tuple[list[MemoryChanges], str]:
     """Return what each device held for each process, and where that is from.
 
     Raises:
@@ -149,7 +148,7 @@ def _of_nsys(report: Report) -> Columns:
         tables.count(report, OF_NSYS),
     )
     calls = cuda_calls(report)
-    call = callers(
+    call = starting_calls(
         (rows.pop("global_pid"), rows.pop("correlation")),
         (calls.thread, calls.correlation),
         calls.start_ns,
@@ -169,10 +168,10 @@ def _places(rows: Columns) -> list[tuple[int, int]]:
     return [(int(process), int(device)) for process, device in pairs]
 
 
-def _split(rows: Columns) -> list[Changes]:
+def _split(rows: Columns) -> list[MemoryChanges]:
     fields = ("time_ns", "thread", "address", "delta", "allocated", "peak")
     made = []
     for process, device in _places(rows):
         mine = (rows["process"] == process) & (rows["device"] == device)
-        made.append(Changes(process, device, **{name: rows[name][mine] for name in fields}))
+        made.append(MemoryChanges(process, device, **{name: rows[name][mine] for name in fields}))
     return made

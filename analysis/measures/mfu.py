@@ -86,7 +86,9 @@ def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
         return None
     if peak_flops_per_s is None:
         card = lookup(report.device)
-        peak_flops_per_s = card.flops_per_s(number_format.of_report(report)) if card else None
+        peak_flops_per_s = (
+            card.flops_per_s(number_format.run_number_format(report)) if card else None
+        )
     return Mfu(flops, times, not use_bare, peak_flops_per_s)
 
 

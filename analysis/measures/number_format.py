@@ -26,7 +26,7 @@ def gemm_times(work: Work) -> dict[str, int]:
     return times
 
 
-def of_report(report: Report, work: Work | None = None) -> str:
+def run_number_format(report: Report, work: Work | None = None) -> str:
     """Return the number format of a run: what the launcher noted, else what the kernels' names say.
 
     float32 is tf32 where PyTorch was allowed to use that.

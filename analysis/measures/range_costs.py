@@ -13,8 +13,8 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, contained
-from analysis.arithmetic.intervals import NONE, parents
 from analysis.attribution import costs
+from analysis.recorded.ranges import outermost
 from analysis.source import tables
 from profiling import names
 
@@ -48,18 +48,17 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
         chosen: the part of a report that counts; what does not adds nothing to what is around it.
         softmax_flops: per element of a softmax, forward.
     """
-    found = chosen.found
-    ranges = found.ranges
-    own, unscaled = costs.flops(found, softmax_flops)
-    moved = costs.least_bytes(found)
-    has = np.flatnonzero((own != tables.MISSING) & ~ranges.elsewhere)
+    attribution = chosen.attribution
+    ranges = attribution.ranges
+    own, unscaled = costs.range_flops(attribution, softmax_flops)
+    moved = costs.range_least_bytes(attribution)
+    has = (own != tables.MISSING) & ~ranges.elsewhere
     # Of ranges with FLOPs inside one another the outermost tells all of them.
-    around = parents(ranges.start_ns[has], ranges.end_ns[has], ranges.thread[has])
-    outer = has[around == NONE]
+    outer = np.flatnonzero(has)[outermost(ranges.take(has))]
     outer = outer[chosen.ranges[outer]]
     flops, size = own.copy(), moved.copy()
     times = (ranges.start_ns, ranges.end_ns)
-    for rows, place in places(found):
+    for rows, place in rows_by_place(attribution):
         lacks = rows[own[rows] == tables.MISSING]
         order = outer[np.lexsort((ranges.start_ns[outer], place[outer]))]
         slices = contained(
@@ -73,9 +72,9 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
     return RangeCosts(flops, size, unscaled)
 
 
-def places(found: Attribution) -> list[tuple[Int64, Int64]]:
+def rows_by_place(attribution: Attribution) -> list[tuple[Int64, Int64]]:
     """Return which ranges to sum by thread and which by process: rows, and ``(R,)`` places."""
-    ranges, waits = found.ranges, waiting(found)
+    ranges, waits = attribution.ranges, waits_for_others(attribution)
     local = ~ranges.elsewhere
     return [
         (np.flatnonzero(local & ~waits), ranges.thread),
@@ -83,6 +82,6 @@ def places(found: Attribution) -> list[tuple[Int64, Int64]]:
     ]
 
 
-def waiting(found: Attribution) -> Bools:
+def waits_for_others(attribution: Attribution) -> Bools:
     """Return ``(R,)`` which ranges have the work of other threads too."""
-    return found.ranges.where(lambda name: name in WAITING)
+    return attribution.ranges.where(lambda name: name in WAITING)

@@ -15,7 +15,7 @@ from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, Slices, contained, distinct
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import costs
-from analysis.measures.range_costs import places, range_costs
+from analysis.measures.range_costs import range_costs, rows_by_place
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
@@ -51,29 +51,31 @@ def range_sums(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> Ra
         chosen: the part of a report that counts.
         softmax_flops: per element of a softmax, forward.
     """
-    found = chosen.found
+    attribution = chosen.attribution
     cost = range_costs(chosen, softmax_flops)
-    kernel_ns = np.zeros(len(found.ranges), np.int64)
+    kernel_ns = np.zeros(len(attribution.ranges), np.int64)
     window_ns, idle_ns = kernel_ns.copy(), kernel_ns.copy()
-    busy = {} if found.work.on_cpu else busy_processes(found)
-    start_ns, end_ns = found.ran
-    for rows, slices, order in launched(chosen):
-        kernel_ns[rows] = slices.sums(found.work.duration_ns[order])
+    busy = {} if attribution.work.on_cpu else busy_by_process(attribution)
+    start_ns, end_ns = attribution.ran
+    for rows, slices, order in launched_by_ranges(chosen):
+        kernel_ns[rows] = slices.sums(attribution.work.duration_ns[order])
         if busy and len(slices.owner):
             holders = rows[slices.holders()]
             first, last = slices.least(start_ns[order]), slices.most(end_ns[order])
-            window_ns[holders], idle_ns[holders] = windows(found, holders, first, last, busy)
+            window_ns[holders], idle_ns[holders] = gpu_windows(
+                attribution, holders, first, last, busy
+            )
     return RangeSums(cost.flops, cost.bytes, kernel_ns, window_ns, idle_ns, cost.unscaled)
 
 
-def launched(chosen: Selected) -> list[tuple[Int64, Slices, Int64]]:
+def launched_by_ranges(chosen: Selected) -> list[tuple[Int64, Slices, Int64]]:
     """Return what the ranges launched: rows of ranges, slices of work, and the order of that."""
-    found = chosen.found
-    launches, ranges = found.launches, found.ranges
+    attribution = chosen.attribution
+    launches, ranges = attribution.launches, attribution.ranges
     known = np.flatnonzero(launches.known & chosen.work)
     of_place = (launches.thread, launches.process)
     result = []
-    for (rows, place), of_launch in zip(places(found), of_place, strict=True):
+    for (rows, place), of_launch in zip(rows_by_place(attribution), of_place, strict=True):
         order = known[np.lexsort((launches.start_ns[known], of_launch[known]))]
         calls = Intervals(of_launch, launches.start_ns, launches.end_ns).take(order)
         spans = Intervals(place, ranges.start_ns, ranges.end_ns).take(rows)
@@ -81,22 +83,26 @@ def launched(chosen: Selected) -> list[tuple[Int64, Slices, Int64]]:
     return result
 
 
-def busy_processes(found: Attribution) -> dict[int, IntervalUnion]:
+def busy_by_process(attribution: Attribution) -> dict[int, IntervalUnion]:
     """Return when each process kept any GPU busy."""
-    done, busy = found.device, {}
+    done, busy = attribution.device, {}
     for process in distinct(done.process).tolist():
         mine = done.process == process
         busy[process] = IntervalUnion.of(done.start_ns[mine], done.end_ns[mine])
     return busy
 
 
-def windows(
-    found: Attribution, rows: Int64, first_ns: Int64, last_ns: Int64, busy: dict[int, IntervalUnion]
+def gpu_windows(
+    attribution: Attribution,
+    rows: Int64,
+    first_ns: Int64,
+    last_ns: Int64,
+    busy: dict[int, IntervalUnion],
 ) -> tuple[Int64, Int64]:
     """Return how long ranges had the GPU to themselves, and how long of that it was idle.
 
     Args:
-        found: the ranges.
+        attribution: the ranges.
         rows: ``(O,)`` those that launched work.
         first_ns: ``(O,)`` when their first work began.
         last_ns: ``(O,)`` when their last work ended.
@@ -104,10 +110,10 @@ def windows(
     """
     window, idle = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
     for process, cover in busy.items():
-        mine = np.flatnonzero(found.ranges.process[rows] == process)
+        mine = np.flatnonzero(attribution.ranges.process[rows] == process)
         first, last = first_ns[mine], last_ns[mine]
         # Before the first work the GPU may have waited for this range's host already.
-        free = np.maximum(cover.since(first), found.ranges.start_ns[rows[mine]])
+        free = np.maximum(cover.since(first), attribution.ranges.start_ns[rows[mine]])
         begin = np.minimum(first, free)
         window[mine] = last - begin
         idle[mine] = window[mine] - cover.within(begin, last)

@@ -10,7 +10,8 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Slices, contained, innermost
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.launches import Launches, calls, spans
+from analysis.arithmetic.union import covered_by_group
+from analysis.attribution.launches import Launches, launch_intervals, range_intervals
 from analysis.attribution.origin import origin
 from analysis.measures.range_costs import range_costs
 from analysis.source import tables
@@ -62,12 +63,12 @@ class RangeTimes:
 
 def operations(chosen: Selected) -> Operations:
     """Return all operations that count and have a known launch, in the order of their launches."""
-    found = chosen.found
-    launches, work = found.all_launches, found.work
+    attribution = chosen.attribution
+    launches, work = attribution.all_launches, attribution.work
     if work.calls is not None:
         start, end, correlation = work.calls.start_ns, work.calls.end_ns, np.arange(len(work))
     else:
-        done = found.device
+        done = attribution.device
         start, end, correlation = done.start_ns, done.end_ns, done.correlation
     kernel_ns = np.append(work.duration_ns, np.zeros(len(launches) - len(work), np.int64))
     rows = np.flatnonzero(launches.known & chosen.all_work)
@@ -86,8 +87,8 @@ def range_times(chosen: Selected) -> RangeTimes:
     Args:
         chosen: the work that counts. All ranges have an entry.
     """
-    ranges, done = chosen.found.ranges, operations(chosen)
-    around, launched = spans(ranges), calls(done.launch)
+    ranges, done = chosen.attribution.ranges, operations(chosen)
+    around, launched = range_intervals(ranges), launch_intervals(done.launch)
     slices = contained(around, launched)
     first, span = np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64)
     holders = slices.holders()
@@ -100,15 +101,15 @@ def range_times(chosen: Selected) -> RangeTimes:
         gpu_ops=slices.sums(done.new_call.astype(np.int64)),
         first_ns=first,
         span_ns=span,
-        busy_ns=busy(slices, done),
+        busy_ns=busy_times(slices, done),
         kernel_ns=slices.sums(done.kernel_ns),
         self_ns=self_ns,
         flops=range_costs(chosen).flops,
-        backward_ns=backward(chosen),
+        backward_ns=backward_times(chosen),
     )
 
 
-def busy(slices: Slices, done: Operations) -> Int64:
+def busy_times(slices: Slices, done: Operations) -> Int64:
     """Return the union of the operations of each range on the device, ``(R,)``.
 
     Where the operations of a slice do not overlap, as on a single stream, it is their sum. Only
@@ -133,35 +134,22 @@ def busy(slices: Slices, done: Operations) -> Int64:
     for number in np.unique(group):
         part = chosen[group == number]
         some = Slices(slices.owner[part], slices.low[part], slices.high[part], slices.owners)
-        union(some, done, result)
+        owner, operation = some.pairs()
+        start, end = done.start_ns[operation], done.end_ns[operation]
+        covered = covered_by_group(owner, start, end, slices.owners)
+        result[slices.owner[part]] = covered[slices.owner[part]]
     return result
 
 
-def union(slices: Slices, done: Operations, result: Int64) -> None:
-    """Put the union of the operations of these slices into ``result``, ``(R,)``."""
-    owner, operation = slices.pairs()
-    order = np.lexsort((done.start_ns[operation], owner))
-    owner, operation = owner[order], operation[order]
-    rank = np.cumsum(np.append(0, owner[1:] != owner[:-1]))
-    # One time line after the other, so that one running maximum serves all ranges.
-    origin_ns = int(done.start_ns.min())
-    width = int(done.end_ns.max()) - origin_ns + 1
-    start = done.start_ns[operation] - origin_ns + rank * width
-    end = done.end_ns[operation] - origin_ns + rank * width
-    reach = np.append(-1, np.maximum.accumulate(end)[:-1])
-    added = np.maximum(end - np.maximum(start, reach), 0)
-    holders = np.unique(owner)
-    result[holders] = 0
-    np.add.at(result, owner, added)
-
-
-def backward(chosen: Selected) -> Int64:
+def backward_times(chosen: Selected) -> Int64:
     """Return the time of the backward pass that each range's work brought about, ``(R,)``."""
-    found = chosen.found
-    place = origin(found).place
+    attribution = chosen.attribution
+    place = origin(attribution).creator
     known = np.flatnonzero(place.known)
     if not len(known):
-        return np.full(len(found.ranges), tables.MISSING, np.int64)
+        return np.full(len(attribution.ranges), tables.MISSING, np.int64)
     order = known[np.lexsort((place.start_ns[known], place.thread[known]))]
-    time = np.where(chosen.work, found.work.duration_ns, 0)
-    return contained(spans(found.ranges), calls(place.take(order))).sums(time[order])
+    time = np.where(chosen.work, attribution.work.duration_ns, 0)
+    return contained(range_intervals(attribution.ranges), launch_intervals(place.take(order))).sums(
+        time[order]
+    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
-from analysis.arithmetic.union import IntervalUnion, serialized
+from analysis.arithmetic.union import covered_by_group, serialized
 from analysis.recorded.device_work import RANKED
 from analysis.show.render import duration
 from analysis.source import tables
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Contents:
+class StepContents:
     """What each step contains; a report without steps is one step, whole.
 
     Attributes:
@@ -51,59 +50,63 @@ class Contents:
     notes: tuple[str, ...]
 
 
-def contents(chosen: Selected, *, whole: bool = False) -> Contents:
+def step_contents(chosen: Selected, *, whole: bool = False) -> StepContents:
     """Return the contents of each step that counts, or of the whole even where there are steps."""
-    found = chosen.found
+    attribution = chosen.attribution
     known = None if whole else chosen.steps
-    launches = found.all_launches
+    launches = attribution.all_launches
     if known is not None:
         number = known.at(launches.start_ns, launches.process)
-        began = known.at(found.ranges.start_ns, found.ranges.process)
-        number, began = only(number, chosen.all_work), only(began, chosen.ranges)
+        began = known.at(attribution.ranges.start_ns, attribution.ranges.process)
+        number, began = where_counted(number, chosen.all_work), where_counted(began, chosen.ranges)
     else:
         number = np.where(chosen.all_work, 0, NONE)
         began = np.where(chosen.ranges, 0, NONE)
-    work = number[: len(found.work)]
+    work = number[: len(attribution.work)]
     count = known.count if known is not None else 1
     inside = number != NONE
     busy, queued, calls = np.zeros((3, count), np.int64)
-    if not found.work.on_cpu:
-        done = found.device
+    if not attribution.work.on_cpu:
+        done = attribution.device
         times = done.start_ns, done.end_ns
-        busy = busy_times(*times, done.device, number, count)
-        queued = busy_times(*serialized(*times, streams(done)), done.device, number, count)
+        busy = busy_by_step(*times, done.device, number, count)
+        queued = busy_by_step(*serialized(*times, queue_numbers(done)), done.device, number, count)
         calls = np.bincount(number[inside], minlength=count).astype(np.int64)
     if known is not None:
         wall = known.wall_ns
     else:
-        at = found.ran if found.work.on_cpu else (found.device.start_ns, found.device.end_ns)
+        at = (
+            attribution.ran
+            if attribution.work.on_cpu
+            else (attribution.device.start_ns, attribution.device.end_ns)
+        )
         first = int(at[0][inside].min(initial=np.iinfo(np.int64).max))
         last = int(at[1][inside].max(initial=0))
         wall = np.array([max(last - first, 0)], np.int64)
-    notes = (*(known.notes if known else ()), *left_out(chosen, known, work))
-    return Contents(known, count, work, began, wall, busy, queued, calls, notes)
+    notes = (*(known.notes if known else ()), *note_on_stray_work(chosen, known, work))
+    return StepContents(known, count, work, began, wall, busy, queued, calls, notes)
 
 
-def only(number: Int64, counts: Bools) -> Int64:
+def where_counted(number: Int64, counts: Bools) -> Int64:
     """Return the step of each of some things, `NONE` of those that do not count."""
     return np.where(counts, number, NONE)
 
 
-def left_out(chosen: Selected, known: Steps | None, work: Int64) -> tuple[str, ...]:
+def note_on_stray_work(chosen: Selected, known: Steps | None, work: Int64) -> tuple[str, ...]:
     """Return a line on the work that counts and is in no step."""
-    found = chosen.found
-    stray = (work == NONE) & ~found.work_in_warmup & chosen.work
+    attribution = chosen.attribution
+    stray = (work == NONE) & ~attribution.work_in_warmup & chosen.work
     if known is None or not stray.any():
         return ()
-    unknown = int((stray & ~found.launches.known).sum())
-    time = duration(int(found.work.duration_ns[stray].sum()))
+    unknown = int((stray & ~attribution.launches.known).sum())
+    time = duration(int(attribution.work.duration_ns[stray].sum()))
     calls = int(stray.sum())
-    what = found.work.source + ("s" if calls > 1 else "")
+    what = attribution.work.source + ("s" if calls > 1 else "")
     why = f" ({unknown:,} without a recorded launch)" if unknown else ""
     return (f"left out, in no step: {calls:,} {what}, {time}{why}",)
 
 
-def streams(done: DeviceWork) -> Int64:
+def queue_numbers(done: DeviceWork) -> Int64:
     """Return a number for each stream, and one for each piece of work that waits for none.
 
     Copies and the kernels inside a CUDA graph may run beside others of the stream they are noted
@@ -118,7 +121,7 @@ def streams(done: DeviceWork) -> Int64:
     return queue
 
 
-def busy_times(start_ns: Int64, end_ns: Int64, device: Int64, number: Int64, count: int) -> Int64:
+def busy_by_step(start_ns: Int64, end_ns: Int64, device: Int64, number: Int64, count: int) -> Int64:
     """Return for how long the devices worked on each step, summed over devices.
 
     Args:
@@ -128,15 +131,9 @@ def busy_times(start_ns: Int64, end_ns: Int64, device: Int64, number: Int64, cou
         number: ``(M,)`` the step of each piece of work, or `NONE`.
         count: how many steps there are.
     """
-    busy = np.zeros(count, np.int64)
     rows = np.flatnonzero(number != NONE)
     ordinals = np.unique(device[rows])
     group = number[rows] * len(ordinals) + np.searchsorted(ordinals, device[rows])
-    order = np.argsort(group, kind="stable")
-    rows, group = rows[order], group[order]
-    bounds = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(rows)]
-    for low, high in pairwise(bounds):
-        one = rows[low:high]
-        if len(one):
-            busy[number[one[0]]] += IntervalUnion.of(start_ns[one], end_ns[one]).busy_ns
-    return busy
+    busy = covered_by_group(group, start_ns[rows], end_ns[rows], count * len(ordinals))
+    by_step: Int64 = busy.reshape(count, len(ordinals)).sum(1)
+    return by_step

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
-from analysis.measures.idle import Idle, idle_times
+from analysis.measures.idle import IdleGaps, idle_gaps
 from analysis.measures.range_sums import RangeSums, range_sums
 from profiling import names
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredWindow:
     """What lies in the steps of a report, or in its phases, and how long they were.
 
     Attributes:
@@ -32,14 +32,14 @@ class Measured:
     chosen: Selected
 
     @property
-    def found(self) -> Attribution:
+    def attribution(self) -> Attribution:
         """All work of the report, attributed."""
-        return self.chosen.found
+        return self.chosen.attribution
 
     @property
     def report(self) -> Report:
         """What was recorded."""
-        return self.found.report
+        return self.attribution.report
 
     @cached_property
     def window(self) -> dict[int, tuple[int, int]]:
@@ -47,7 +47,7 @@ class Measured:
 
         Where neither is marked, from the end of the warm-up, if there is one, to the end.
         """
-        ranges = self.found.ranges
+        ranges = self.attribution.ranges
         steps = ranges.called(names.STEP)
         steps |= ranges.where(lambda name: name in names.PHASES)
         chosen = ranges.take(steps & self.chosen.ranges)
@@ -55,7 +55,7 @@ class Measured:
         if not len(chosen):
             if not self.chosen.leaves_warmup_out:
                 return result
-            warm = self.found.warmup
+            warm = self.attribution.warmup
             for process in np.unique(warm.process).tolist():
                 until = int(warm.end_ns[warm.process == process].max())
                 result[process] = (until, np.iinfo(np.int64).max)
@@ -76,24 +76,24 @@ class Measured:
     @cached_property
     def work(self) -> Bools:
         """``(N,)`` which ranked work counts."""
-        launches = self.found.launches
+        launches = self.attribution.launches
         return self.during(launches.process, launches.start_ns) & self.chosen.work
 
     @cached_property
     def kernel_ns(self) -> int:
         """The time of that work."""
-        return max(int(self.found.work.duration_ns[self.work].sum()), 1)
+        return max(int(self.attribution.work.duration_ns[self.work].sum()), 1)
 
     @property
     def done(self) -> DeviceWork:
         """What the GPUs did."""
-        return self.found.device
+        return self.attribution.device
 
     @cached_property
-    def every_gap(self) -> Idle:
+    def every_gap(self) -> IdleGaps:
         """When the GPUs that count were idle, before, between and after the steps too."""
-        asked = self.chosen.asked
-        return idle_times(self.report).of_places(asked.device, asked.process)
+        asked = self.chosen.selection
+        return idle_gaps(self.report).of_places(asked.device, asked.process)
 
     @cached_property
     def windows(self) -> Int64:
@@ -113,7 +113,7 @@ class Measured:
                 result.append((first, last))
                 continue
             low, high = self.window[place.process]
-            here = known & (done.process == place.process) & (done.device == place.device)
+            here = known & place.did(done)
             earlier = done.end_ns[here & (launched < low)]
             own = done.end_ns[here & (low <= launched) & (launched <= high)]
             begin = min(max(low, first, int(earlier.max(initial=first))), last)
@@ -121,7 +121,7 @@ class Measured:
         return np.array(result, np.int64).reshape(-1, 2)
 
     @cached_property
-    def idle(self) -> Idle:
+    def idle(self) -> IdleGaps:
         """When the GPUs were idle in their `windows`; a gap outside of them lasts 0 ns."""
         every = self.every_gap
         low, high = self.windows[every.place].T
@@ -147,5 +147,5 @@ class Measured:
     @cached_property
     def instances(self) -> int:
         """How many steps there are; 1 where none is marked."""
-        steps = self.found.ranges.called(names.STEP) & self.chosen.ranges
+        steps = self.attribution.ranges.called(names.STEP) & self.chosen.ranges
         return max(int(steps.sum()), 1)

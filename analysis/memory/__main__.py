@@ -21,7 +21,7 @@ from typing import Final
 
 from analysis.attribution import selection
 from analysis.attribution.selection import Selection
-from analysis.memory.tables import TABLES, Memory, everything, headed
+from analysis.memory.tables import TABLES, Memory, all_tables, with_report_heading
 from analysis.show import cli
 from analysis.source.report import Report
 
@@ -44,20 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if one and show == ALL:
         parser.error(f"--format {args.format} takes one table: --show {', '.join(TABLES)}")
     with Report(args.report) as report:
-        found = Memory.of(report, Selection(**selection.of_arguments(args)))
-        tables, notes = everything(found) if show == ALL else ([TABLES[show](found)], [])
-        tables[0] = headed(tables[0], found)
+        found = Memory.of(report, Selection(**selection.options_of(args)))
+        tables, notes = all_tables(found) if show == ALL else ([TABLES[show](found)], [])
+        tables[0] = with_report_heading(tables[0], found)
         if args.pictures:
             from analysis.memory.pictures import draw
 
             notes += [f"picture {file}" for file in draw(found, Path(args.pictures))]
     top = args.top or (cli.TOP_OF_A_TABLE if args.format == "table" else None)
-    cli.put([table.head(top) if top else table for table in tables], args)
+    cli.write_tables([table.head(top) if top else table for table in tables], args)
     for table in tables:
         more = len(table) - top if top else 0
         left = [f"{more:,} more rows of {table.name}; --top {len(table)} shows all"]
-        cli.say(*table.notes, *(left if more > 0 else []))
-    cli.say(*cli.untold(tables[0], args), *notes)
+        cli.print_notes(*table.notes, *(left if more > 0 else []))
+    cli.print_notes(*cli.counted_notes(tables[0], args), *notes)
     return 0
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from analysis.knowledge.vocabulary import canonical
 from analysis.memory.tables import Memory
+from analysis.recorded.ranges import outermost
 from analysis.show.pictures import make_folder, picture
 from profiling import names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.measures.memory_changes import Changes
+    from analysis.measures.memory_changes import MemoryChanges
 
 MIB: Final = 2**20
 _COLOURS: Final = {
@@ -33,7 +36,7 @@ def draw(memory: Memory, path: Path) -> list[Path]:
     make_folder(path)
     made = []
     for each in memory.changes:
-        of_process = f"-{each.process}" if memory.several else ""
+        of_process = f"-{each.process}" if memory.several_processes else ""
         file = path / f"memory-{each.name.replace(':', '')}{of_process}.png"
         with picture(file) as figure:
             over_time(figure.subplots(), memory, each)
@@ -41,7 +44,7 @@ def draw(memory: Memory, path: Path) -> list[Path]:
     return made
 
 
-def over_time(axes: Axes, memory: Memory, changes: Changes) -> None:
+def over_time(axes: Axes, memory: Memory, changes: MemoryChanges) -> None:
     """Draw what was held after every change, and mark the outermost of warm-up and phases."""
     start = int(changes.time_ns[0])
     axes.step(
@@ -51,15 +54,13 @@ def over_time(axes: Axes, memory: Memory, changes: Changes) -> None:
         color="black",
         linewidth=0.8,
     )
-    ranges = memory.found.ranges
+    ranges = memory.attribution.ranges
     mine = ranges.where(lambda name: name in _COLOURS) & (ranges.process == changes.process)
     some = ranges.take(mine)
-    labelled, marked_until = set(), 0
-    for row in some.start_ns.argsort(kind="stable").tolist():
+    labelled = set()
+    outer = np.flatnonzero(outermost(some, place=some.process))
+    for row in outer[np.argsort(some.start_ns[outer], kind="stable")].tolist():
         begin, end = int(some.start_ns[row]), int(some.end_ns[row])
-        if begin < marked_until:
-            continue
-        marked_until = end
         name = canonical(some.names[some.name[row]])
         axes.axvspan(
             (begin - start) / 1e6,

@@ -10,11 +10,11 @@ import numpy as np
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, innermost
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.launches import Attribution, spans
+from analysis.attribution.launches import Attribution, range_intervals
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.knowledge.vocabulary import canonical, clean
-from analysis.measures.memory_changes import Changes, load
-from analysis.recorded.work import check_there
+from analysis.measures.memory_changes import MemoryChanges, memory_changes
+from analysis.recorded.work import check_known
 from analysis.show.errors import ReportError
 from analysis.show.render import binary, duration
 from analysis.show.table import Table
@@ -40,7 +40,7 @@ class Memory:
     """
 
     chosen: Selected
-    changes: list[Changes]
+    changes: list[MemoryChanges]
     source: str
 
     @classmethod
@@ -50,13 +50,13 @@ class Memory:
         Raises:
             ReportError: no memory was recorded, or not what is asked for.
         """
-        changes, source = load(report)
+        changes, source = memory_changes(report)
         places = {
             "device": (asked.device, {each.device for each in changes}),
             "process": (asked.process, {each.process for each in changes}),
         }
         for what, (wanted, known) in places.items():
-            check_there(report, what, wanted, known)
+            check_known(report, what, wanted, known)
         mine = [
             each
             for each in changes
@@ -66,23 +66,23 @@ class Memory:
         return cls(Selected(Attribution.of(report), replace(asked, device=None)), mine, source)
 
     @property
-    def found(self) -> Attribution:
+    def attribution(self) -> Attribution:
         """The ranges beside the work."""
-        return self.chosen.found
+        return self.chosen.attribution
 
     @property
-    def several(self) -> bool:
+    def several_processes(self) -> bool:
         """Whether several processes were recorded."""
         return len({each.process for each in self.changes}) > 1
 
     @property
     def heading(self) -> str:
         """Which report, from what source, and each device's peak."""
-        lines = [self.found.report.describe(), f"memory: {self.source}"]
+        lines = [self.attribution.report.describe(), f"memory: {self.source}"]
         for each in self.changes:
-            place = self.peak(each)
+            place = self.peak_position(each)
             where = " / ".join(part for part in self.chain(each, place) if part)
-            of_process = f" of process {each.process}" if self.several else ""
+            of_process = f" of process {each.process}" if self.several_processes else ""
             at = duration(int(each.time_ns[place]))
             lines.append(
                 f"{each.name}{of_process}: peak {binary(int(each.peak[place]))} at {at}"
@@ -90,7 +90,7 @@ class Memory:
             )
         return "\n".join(lines)
 
-    def peak(self, changes: Changes) -> int:
+    def peak_position(self, changes: MemoryChanges) -> int:
         """Return the position of the first change that counts at which most was held."""
         levels = changes.peak
         process = np.full(len(changes), changes.process)
@@ -98,26 +98,28 @@ class Memory:
         levels = np.where(counts, levels, -1) if counts.any() else levels
         return int(levels.argmax())
 
-    def chain(self, changes: Changes, place: int) -> tuple[str, str, str]:
+    def chain(self, changes: MemoryChanges, place: int) -> tuple[str, str, str]:
         """Return what was open at a change: step or warm-up, phase, and the innermost range."""
         rows = np.array([place])
-        outer = self.open(changes, rows, (names.STEP, names.WARMUP))[0]
-        phase = self.open(changes, rows, names.PHASES)[0]
-        inner = self.innermost(changes, rows)[0]
+        outer = self.open_ranges(changes, rows, (names.STEP, names.WARMUP))[0]
+        phase = self.open_ranges(changes, rows, names.PHASES)[0]
+        inner = self.innermost_ranges(changes, rows)[0]
         return outer, phase, inner if inner not in {outer, phase, NO_RANGE} else ""
 
-    def innermost(self, changes: Changes, rows: Int64) -> list[str]:
+    def innermost_ranges(self, changes: MemoryChanges, rows: Int64) -> list[str]:
         """Return the innermost range of its own thread around each of some changes."""
         times = changes.time_ns[rows]
-        ranges = self.found.ranges
-        place = innermost(spans(ranges), Intervals(changes.thread[rows], times, times))
+        ranges = self.attribution.ranges
+        place = innermost(range_intervals(ranges), Intervals(changes.thread[rows], times, times))
         known = [clean(name) for name in ranges.names]
         return [known[ranges.name[one]] if one != NONE else NO_RANGE for one in place.tolist()]
 
-    def open(self, changes: Changes, rows: Int64, wanted: tuple[str, ...]) -> list[str]:
+    def open_ranges(
+        self, changes: MemoryChanges, rows: Int64, wanted: tuple[str, ...]
+    ) -> list[str]:
         """Return which of some names was open in the process at each change, on any thread."""
         times = changes.time_ns[rows]
-        ranges = self.found.ranges
+        ranges = self.attribution.ranges
         mine = ranges.where(lambda name: name in wanted) & (ranges.process == changes.process)
         some = ranges.take(mine)
         order = np.argsort(some.start_ns, kind="stable")
@@ -138,12 +140,12 @@ def peaks(memory: Memory) -> Table:
         what was there when it began; ``growth_bytes``, what all of them together leave behind;
         ``process``. The highest peak first.
     """
-    ranges, rows = memory.found.ranges, []
+    ranges, rows = memory.attribution.ranges, []
     label = np.array([clean(name) for name in ranges.names], object)
     for each in memory.changes:
         mine = np.flatnonzero(memory.chosen.ranges & (ranges.process == each.process))
         start, end = ranges.start_ns[mine], ranges.end_ns[mine]
-        before, most, after = each.at(start), each.most(start, end), each.at(end)
+        before, most, after = each.held_at(start), each.most_held(start, end), each.held_at(end)
         known, group = np.unique(label[ranges.name[mine]].astype(str), return_inverse=True)
         for number, name in enumerate(known.tolist()):
             of_it = group == number
@@ -173,7 +175,7 @@ def holders(memory: Memory) -> Table:
         if not each.has_blocks:
             problem = "samples of memory do not tell who holds it"
             raise ReportError(
-                memory.found.report.path, problem, "record it with RECORDER=torch MEMORY=1"
+                memory.attribution.report.path, problem, "record it with RECORDER=torch MEMORY=1"
             )
         rows += _held(memory, each)
     fields = ("device", "outer", "phase", "range", "blocks", "held_bytes", "largest_bytes")
@@ -181,13 +183,13 @@ def holders(memory: Memory) -> Table:
     return _table("memory_holders", heading, (*fields, "share", "process"), rows, memory)
 
 
-def _held(memory: Memory, changes: Changes) -> list[tuple[object, ...]]:
-    place = memory.peak(changes)
+def _held(memory: Memory, changes: MemoryChanges) -> list[tuple[object, ...]]:
+    place = memory.peak_position(changes)
     held = changes.held(place)
     places = zip(
-        memory.open(changes, held, (names.STEP, names.WARMUP)),
-        memory.open(changes, held, names.PHASES),
-        memory.innermost(changes, held),
+        memory.open_ranges(changes, held, (names.STEP, names.WARMUP)),
+        memory.open_ranges(changes, held, names.PHASES),
+        memory.innermost_ranges(changes, held),
         changes.delta[held].tolist(),
         strict=True,
     )
@@ -220,12 +222,12 @@ def growth(memory: Memory) -> Table:
     found = memory.chosen.steps
     if found is None:
         problem = "no range is a step, so nothing can be said of growth"
-        raise ReportError(memory.found.report.path, problem, f"name ranges {names.STEP!r}")
+        raise ReportError(memory.attribution.report.path, problem, f"name ranges {names.STEP!r}")
     rows, notes = [], list(found.notes)
     for each in memory.changes:
         mine = found.process == each.process
         start, end = found.start_ns[mine], found.end_ns[mine]
-        before, most, after = each.at(start), each.most(start, end), each.at(end)
+        before, most, after = each.held_at(start), each.most_held(start, end), each.held_at(end)
         grown = np.diff(after, prepend=before[:1])
         figures = (before, most, after, grown)
         for number, *row in zip(
@@ -255,7 +257,7 @@ def saved(memory: Memory) -> Table:
     Raises:
         ReportError: that was not recorded.
     """
-    report = memory.found.report
+    report = memory.attribution.report
     if tables.is_empty(report, RANGE_MEMORY):
         problem = "what is kept for the backward pass was not recorded"
         raise ReportError(report.path, problem, "record our own model with make profile MEMORY=1")
@@ -293,20 +295,22 @@ def memory(report: Report, *, show: str = "peaks", **selected: Unpack[Options]) 
         ReportError: no memory was recorded, or not what this table needs.
     """
     found = Memory.of(report, Selection(**selected))
-    return headed(TABLES[show](found), found)
+    return with_report_heading(TABLES[show](found), found)
 
 
-def headed(table: Table, found: Memory) -> Table:
+def with_report_heading(table: Table, memory: Memory) -> Table:
     """Return a table with what is said of the report above its own heading."""
-    return replace(table, heading=f"{found.heading}\n\n{table.heading}", counted=found.chosen.lines)
+    return replace(
+        table, heading=f"{memory.heading}\n\n{table.heading}", counted=memory.chosen.heading_lines
+    )
 
 
-def everything(found: Memory) -> tuple[list[Table], list[str]]:
+def all_tables(memory: Memory) -> tuple[list[Table], list[str]]:
     """Return every table the report has something for, and why the others are not there."""
     made, reasons = [], []
     for table in TABLES.values():
         try:
-            made.append(table(found))
+            made.append(table(memory))
         except ReportError as error:
             reasons.append(f"{error.problem}; {error.remedy}")
     return made, reasons
@@ -326,7 +330,7 @@ def _table(
         else np.array([row[place] for row in rows])
         for place, field in enumerate(fields)
     }
-    unseen = () if memory.several else ("process",)
+    unseen = () if memory.several_processes else ("process",)
     return Table(name, columns, heading, notes, unseen)  # type: ignore[arg-type]
 
 

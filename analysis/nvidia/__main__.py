@@ -117,12 +117,12 @@ def warmup_notes(report: Report) -> tuple[str, ...]:
     if not tables.has_range(report, (names.WARMUP, *ALIASES[names.WARMUP])):
         return ()
     try:
-        found = Attribution.of(report)
+        attribution = Attribution.of(report)
     except ReportError:  # ranges alone
         return ()
     share = percent(
-        int(found.work.duration_ns[found.work_in_warmup].sum())
-        / max(int(found.work.duration_ns.sum()), 1)
+        int(attribution.work.duration_ns[attribution.work_in_warmup].sum())
+        / max(int(attribution.work.duration_ns.sum()), 1)
     )
     return (f"{share} of the work was warm-up: included, as NVIDIA's reports do",)
 
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         table = replace(args.wanted.made(report), notes=warmup_notes(report))
     if args.format in ("table", "markdown"):
         table = cells.readable(table)
-    cli.emit(table, args, as_csv=cells.as_csv)
+    cli.write_answer(table, args, as_csv=cells.as_csv)
     return 0
 
 

@@ -85,38 +85,38 @@ def read_kernels(report: Report, naming: str) -> Kernels:
     return Kernels(names, name, rows["end_ns"] - rows["start_ns"], keys)
 
 
-def launched_kernels(found: Launches, keys: CorrelationKeys) -> tuple[Int64, Int64, Slices]:
+def launched_kernels(launches: Launches, keys: CorrelationKeys) -> tuple[Int64, Int64, Slices]:
     """Return every pair of a launch and a kernel it launched, and which ranges contain the pairs.
 
     A graph's launch has many kernels: each counts as if it had a launch of its own.
     """
     kernels = np.argsort(keys.number, kind="stable")
     first = np.searchsorted(keys.number[kernels], np.arange(keys.count + 1))
-    many = np.diff(first)[found.number]
+    many = np.diff(first)[launches.number]
     if not len(many) or int(many.max()) == 1:
-        return np.arange(len(many)), kernels[first[found.number]], found.slices
+        return np.arange(len(many)), kernels[first[launches.number]], launches.slices
     of_call = np.repeat(np.arange(len(many)), many)
     before = np.cumsum(many) - many
-    kernel = kernels[np.arange(len(of_call)) + np.repeat(first[found.number] - before, many)]
-    return of_call, kernel, found.slices.moved(np.append(before, len(of_call)))
+    kernel = kernels[np.arange(len(of_call)) + np.repeat(first[launches.number] - before, many)]
+    return of_call, kernel, launches.slices.moved(np.append(before, len(of_call)))
 
 
-def kernel_rows(found: Launches, kernels: Kernels, threads: Int64) -> KernelRows:
+def kernel_rows(launches: Launches, kernels: Kernels, threads: Int64) -> KernelRows:
     """Return every kernel with each call that launched it and each range around that call.
 
     Args:
-        found: the launches.
+        launches: the launches.
         kernels: what was launched.
         threads: process and thread of all launches, `NONE` first.
     """
-    call, kernel, slices = launched_kernels(found, kernels.keys)
-    kinds, most = len(kernels.names) + 1, label_count(found.ranges)
+    call, kernel, slices = launched_kernels(launches, kernels.keys)
+    kinds, most = len(kernels.names) + 1, label_count(launches.ranges)
     named = kernels.name - NONE
-    thread = np.searchsorted(threads, without_machine(found.launch.thread))[call]
+    thread = np.searchsorted(threads, without_machine(launches.launch.thread))[call]
     of_call = thread * (most * kinds) + named[kernel]
-    style = found.ranges.start_end.astype(np.int64)
+    style = launches.ranges.start_end.astype(np.int64)
     # A range without a name is a group of its own beside what is outside any: it has a style.
-    of_range = ((found.ranges.name - NONE) * 2 + style + 1) * kinds
+    of_range = ((launches.ranges.name - NONE) * 2 + style + 1) * kinds
     outside = np.flatnonzero(~slices.covered(len(call)))
     without = np.ones(len(kernels.name), np.bool_)
     without[kernel] = False
@@ -134,11 +134,11 @@ def label_count(ranges: Events) -> int:
     return 2 * len(ranges.names) + 4
 
 
-def kern_sum_table(found: Launches, kernels: Kernels) -> Table:
+def kern_sum_table(launches: Launches, kernels: Kernels) -> Table:
     """Return ``nvtx_kern_sum`` of some launches, by range, process and thread, then most time."""
-    threads = np.unique(np.append(without_machine(distinct(found.launch.thread)), NONE))
-    rows = kernel_rows(found, kernels, threads)
-    kinds, most = len(kernels.names) + 1, label_count(found.ranges)
+    threads = np.unique(np.append(without_machine(distinct(launches.launch.thread)), NONE))
+    rows = kernel_rows(launches, kernels, threads)
+    kinds, most = len(kernels.names) + 1, label_count(launches.ranges)
     kind, group = tables.compact(rows.code)
     stats = nvidia_statistics(group, kernels.duration_ns[rows.kernel], len(kind))
     label, thread = kind // kinds % most, threads[kind // kinds // most]
@@ -146,7 +146,7 @@ def kern_sum_table(found: Launches, kernels: Kernels) -> Table:
     table = Table(
         name="nvtx_kern_sum",
         columns={
-            "NVTX Range": names_of_codes(found.ranges.names, name + NONE),
+            "NVTX Range": names_of_codes(launches.ranges.names, name + NONE),
             "Style": ["" if not one else STYLES[(one - 1) % 2] for one in label.tolist()],
             "PID": np.where(thread == NONE, tables.MISSING, process_of(thread)),
             "TID": np.where(thread == NONE, tables.MISSING, thread_of(thread)),

@@ -240,17 +240,17 @@ def operations_in_ranges(slices: Slices, number: Int64) -> Int64:
     return np.bincount(once, minlength=slices.owners).astype(np.int64)
 
 
-def projection_table(found: Launches, holders: Int64, spanned: Int64, count: Int64) -> Table:
+def projection_table(launches: Launches, holders: Int64, spanned: Int64, count: Int64) -> Table:
     """Return the projection of the ranges that hold something, by name and style.
 
     Args:
-        found: all ranges, and what was launched in them.
+        launches: all ranges, and what was launched in them.
         holders: ``(H,)`` the ranges that launched anything.
         spanned: ``(H,)`` ns from the first start to the last end of that.
         count: ``(H,)`` how many operations that is.
     """
-    spans, ranges = found.spans, found.ranges
-    parent = tightest_parents(spans.thread, spans.start_ns, spans.end_ns, found.row)
+    spans, ranges = launches.spans, launches.ranges
+    parent = tightest_parents(spans.thread, spans.start_ns, spans.end_ns, launches.row)
     level = levels_of(parent)[holders]
     above = parent[holders]
     children = np.bincount(above[above != NONE], minlength=len(spans))[holders]

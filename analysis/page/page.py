@@ -11,18 +11,18 @@ from analysis import attention, kernels, phases
 from analysis.advice.advise import advise
 from analysis.attribution.launches import Attribution
 from analysis.attribution.selection import Options, Selected, Selection
-from analysis.gaps import by_cause
-from analysis.measures.gpu_time_split import idle_by_phase, occupations, outside
+from analysis.gaps import causes_lines
+from analysis.measures.gpu_time_split import gpu_time_splits, idle_by_phase, splits_outside_window
 from analysis.measures.mfu import mfu
 from analysis.measures.step_times import TRIMMED
-from analysis.measures.window import Measured
+from analysis.measures.window import MeasuredWindow
 from analysis.page.steps import step_lines
 from analysis.recorded.work import has_work
 from analysis.show.render import duration, percent, plural
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
-    from analysis.measures.gpu_time_split import Occupation
+    from analysis.measures.gpu_time_split import GpuTimeSplit
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
@@ -82,16 +82,16 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     """
     lines = [report.describe(), *run_lines(report)]
     chosen = Selected.of_any(report, Selection(**selected))
-    found = chosen.found
-    if not len(found.work) and not has_work(report):
-        if not len(found.ranges):
+    attribution = chosen.attribution
+    if not len(attribution.work) and not has_work(report):
+        if not len(attribution.ranges):
             Attribution.of(report)  # which says that there is nothing
         lines.append("no GPU kernels and no CPU operators in this report: only its ranges")
         lines += step_lines(chosen)
-        return Page(tuple(lines), (range_times(found.ranges),), report.run)
-    measured = Measured(chosen)
+        return Page(tuple(lines), (open_ranges(attribution.ranges),), report.run)
+    measured = MeasuredWindow(chosen)
     lines += trust_lines(measured)
-    work = chosen.counted
+    work = chosen.counted_work
     answers = [phases.overview(chosen)]
     if len(work):
         what = "CPU operators, by self time" if work.on_cpu else "kernels"
@@ -104,7 +104,7 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
                 by_name.head(top),
                 name="top_kernels",  # not all that `analysis.kernels` adds as `kernels`
                 heading=f"Top {what}{rest}",
-                notes=of_everything(chosen, by_name.notes),
+                notes=as_of_everything(chosen, by_name.notes),
             ),
         ]
     answers.append(attention.attention_parts(chosen))
@@ -112,14 +112,14 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     return Page(tuple(lines), told, report.run, tuple(advise(measured)))
 
 
-def of_everything(chosen: Selected, notes: tuple[str, ...]) -> tuple[str, ...]:
+def as_of_everything(chosen: Selected, notes: tuple[str, ...]) -> tuple[str, ...]:
     """Return notes on all work that was read, which say so where the page leaves warm-up out."""
     if not chosen.leaves_warmup_out:
         return notes
     return tuple(f"of the whole report, warm-up included: {note}" for note in notes)
 
 
-def range_times(ranges: Ranges) -> Table:
+def open_ranges(ranges: Ranges) -> Table:
     """Return ranges by the time they were open, for a report with nothing else."""
     count = len(ranges.names)
     instances = np.bincount(ranges.name, minlength=count).astype(np.int64)
@@ -136,11 +136,15 @@ def range_times(ranges: Ranges) -> Table:
 
 def run_lines(report: Report) -> list[str]:
     """Return what the launcher noted of the run; first, that this is only a part of it."""
-    cut = told(report.run.get(TRIMMED))
+    cut = is_worth_telling(report.run.get(TRIMMED))
     lines = [trimmed_line(report)] if cut else []
     for keys in RUN_KEYS:
-        here = [key for key in keys if told(report.run.get(key)) and not (cut and key in COUNTS)]
-        lines.append(" · ".join(f"{key} {grouped(report.run[key])}" for key in here))
+        here = [
+            key
+            for key in keys
+            if is_worth_telling(report.run.get(key)) and not (cut and key in COUNTS)
+        ]
+        lines.append(" · ".join(f"{key} {with_thousands(report.run[key])}" for key in here))
     return [line for line in lines if line]
 
 
@@ -148,86 +152,83 @@ def trimmed_line(report: Report) -> str:
     """Return what was kept of a report that `analysis.trim` wrote, and of what."""
     run = report.run
     source = run.get("trimmed_from") or "a larger report"
-    had = ", ".join(f"{key} {grouped(run[key])}" for key in COUNTS if told(run.get(key)))
+    had = ", ".join(
+        f"{key} {with_thousands(run[key])}" for key in COUNTS if is_worth_telling(run.get(key))
+    )
     return f"trimmed from {source}{f' ({had})' if had else ''}: {run[TRIMMED]}"
 
 
-def told(value: str | None) -> bool:
+def is_worth_telling(value: str | None) -> bool:
     """Return whether there is a value to tell; a number that counts nothing real is none.
 
-    >>> told("24"), told("python train.py"), told(""), told(None), told("9" * 6000)
-    (True, True, False, False, False)
+    >>> [is_worth_telling(value) for value in ("24", "python train.py", "", None, "9" * 6000)]
+    [True, True, False, False, False]
     """
     return (
         value is not None and value != "" and not (value.isdecimal() and len(value) > MOST_DIGITS)
     )
 
 
-def grouped(value: str) -> str:
+def with_thousands(value: str) -> str:
     """Return a whole number with its thousands apart, anything else as it is.
 
-    >>> grouped("128625408"), grouped("2.13.0")
+    >>> with_thousands("128625408"), with_thousands("2.13.0")
     ('128,625,408', '2.13.0')
     """
     return f"{int(value):,}" if value.isdecimal() else value
 
 
-def trust_lines(measured: Measured) -> list[str]:
+def trust_lines(measured: MeasuredWindow) -> list[str]:
     """Return how far to trust the rest: coverage, the cost of recording, spread, warm-up."""
     report, chosen = measured.report, measured.chosen
-    found, work = measured.found, measured.found.work
+    attribution, work = measured.attribution, measured.attribution.work
     what = plural(len(work), "CPU operator" if work.on_cpu else "kernel")
     if work.on_cpu:
         what += ", by self time (no GPU kernels in this report)"
     total = int(work.duration_ns.sum())
     lines = [f"ranked: {what}, {duration(total)} in all"]
-    if len(found.ranges):
-        inside = int(work.duration_ns[found.placed].sum())
-        unknown = int((~found.launches.known).sum())
+    if len(attribution.ranges):
+        inside = int(work.duration_ns[attribution.placed].sum())
+        unknown = int((~attribution.launches.known).sum())
         lines[0] += f"; {percent(inside / max(total, 1))} of it launched inside a range"
         if unknown:
             lines[0] += f", {unknown:,} without a recorded launch"
     if chosen.leaves_warmup_out:
-        left_out = int(work.duration_ns[found.work_in_warmup].sum())
+        left_out = int(work.duration_ns[attribution.work_in_warmup].sum())
         lines.append(
-            f"warm-up left out below: {plural(len(found.warmup), 'step')}, {duration(left_out)}, "
-            f"{percent(left_out / max(total, 1))} of the work"
+            f"warm-up left out below: {plural(len(attribution.warmup), 'step')}, "
+            f"{duration(left_out)}, {percent(left_out / max(total, 1))} of the work"
         )
-    lines += chosen.on_others
+    lines += chosen.other_lines
     used = mfu(report)
-    whole = ", of the run it was cut from" if told(report.run.get(TRIMMED)) else ""
+    whole = ", of the run it was cut from" if is_worth_telling(report.run.get(TRIMMED)) else ""
     lines += [*step_lines(chosen), *([used.describe() + whole] if used else [])]
     return lines if work.on_cpu else [*lines, *time_lines(measured)]
 
 
-def time_lines(measured: Measured) -> list[str]:
+def time_lines(measured: MeasuredWindow) -> list[str]:
     """Return what each GPU's time went into, and where the host was while the GPUs were idle."""
+    splits = gpu_time_splits(measured)
+    several = len({split.process for split in splits}) > 1
+    names = [gpu_name(split, several=several) for split in splits]
     lines = [
-        f"{name(measured, each)}: {duration(each.wall_ns)} measured: {each.describe()}"
-        for each in occupations(measured)
+        f"{name}: {duration(split.wall_ns)} measured: {split.describe()}"
+        for name, split in zip(names, splits, strict=True)
     ]
-    for each, rest in zip(occupations(measured), outside(measured), strict=True):
-        if rest.wall_ns > WORTH_A_LINE * (each.wall_ns + rest.wall_ns):
-            warm = ", warm-up included" if measured.chosen.leaves_warmup_out else ""
-            lines.append(
-                f"{name(measured, each)}: {duration(rest.wall_ns)} before and after that{warm}: "
-                f"{rest.describe()}"
-            )
-    idle_ns = sum(each.idle_ns for each in occupations(measured))
+    warm = ", warm-up included" if measured.chosen.leaves_warmup_out else ""
+    for name, split, rest in zip(names, splits, splits_outside_window(measured), strict=True):
+        if rest.wall_ns > WORTH_A_LINE * (split.wall_ns + rest.wall_ns):
+            time = duration(rest.wall_ns)
+            lines.append(f"{name}: {time} before and after that{warm}: {rest.describe()}")
+    idle_ns = sum(split.idle_ns for split in splits)
     if not idle_ns:
         return lines
     phases = idle_by_phase(measured)
     parts = [f"{phase} {duration(time)}" for phase, time in phases.items()]
     lines += [f"idle {duration(idle_ns)}, with the host in: {' · '.join(parts)}"] if parts else []
-    return [*lines, *(f"idle {line}" for line in by_cause(measured.idle, measured.gaps))]
+    return [*lines, *(f"idle {line}" for line in causes_lines(measured.idle, measured.gaps))]
 
 
-def name(measured: Measured, place: Occupation) -> str:
-    """Return what a GPU is called, with its process where there are several.
-
-    Args:
-        measured: the report.
-        place: of the GPU.
-    """
-    several = len({each.process for each in occupations(measured)}) > 1
-    return f"GPU {place.device}" + (f" in process {place.process}" if several else "")
+def gpu_name(split: GpuTimeSplit, *, several: bool) -> str:
+    """Return what a GPU is called, with its process where several processes used GPUs."""
+    return f"GPU {split.device}" + (f" in process {split.process}" if several else "")

@@ -23,7 +23,7 @@ def step_lines(chosen: Selected) -> list[str]:
     Args:
         chosen: the part of a report that counts.
     """
-    report, known = chosen.found.report, chosen.steps
+    report, known = chosen.attribution.report, chosen.steps
     noted, bare = (step_times(report, key) for key in ("step_ns", "unprofiled_step_ns"))
     cut = bool(report.run.get(TRIMMED))
     lines = []

@@ -44,12 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.depth is not None and not args.tree:
         parser.error("--depth goes with --tree")
     with Report(args.report) as report:
-        answer = asked(report, args)
-    cli.emit(answer, args, most=None if args.tree else cli.TOP_OF_A_TABLE)
+        answer = table_asked_for(report, args)
+    cli.write_answer(answer, args, most=None if args.tree else cli.TOP_OF_A_TABLE)
     return 0
 
 
-def asked(report: Report, args: argparse.Namespace) -> Table:
+def table_asked_for(report: Report, args: argparse.Namespace) -> Table:
     """Return what the arguments ask for; a tree that a person reads is cut to what took most."""
     for_reading = args.tree and args.format == "table"
     return summary(
@@ -58,7 +58,7 @@ def asked(report: Report, args: argparse.Namespace) -> Table:
         instances=args.instances,
         depth=args.depth,
         most=args.top or (cli.TOP_OF_A_TABLE if for_reading else None),
-        **selection.of_arguments(args),
+        **selection.options_of(args),
     )
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import distinct
 from analysis.arithmetic.global_ids import process_of
-from analysis.attribution import phases
-from analysis.attribution.launches import within
+from analysis.attribution import work_phases
+from analysis.attribution.launches import during_ranges
 from analysis.knowledge.vocabulary import clean
 from analysis.recorded.operators import distinct_texts
 from analysis.recorded.ranges import outermost
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 STYLES: Final = ("PushPop", "StartEnd")
 
 
-def by_name(found: Attribution, times: RangeTimes, kept: Bools) -> Table:
+def rows_by_name(attribution: Attribution, times: RangeTimes, kept: Bools) -> Table:
     """Return one row per name, style and domain, the longest span first."""
-    ranges = found.ranges
+    ranges = attribution.ranges
     texts, domains, label = labels(ranges)
     group = label * 2 + ranges.start_end
     rows = np.flatnonzero(kept)
     outer = outermost(ranges, label)
-    columns = totals(found, times, group, rows, outer, 2 * len(texts))
+    columns = totals(attribution, times, group, rows, outer, 2 * len(texts))
     used = np.flatnonzero(columns["instances"])
     order = used[np.lexsort((used, -columns["wall_ns"][used], -columns["span_ns"][used]))]
-    return table(
-        found,
+    return table_of_ranges(
+        attribution,
         {
             "range": [texts[place // 2] for place in order.tolist()],
             "style": [STYLES[place % 2] for place in order.tolist()],
@@ -63,7 +63,12 @@ def labels(ranges: Ranges) -> tuple[list[str], list[str], Int64]:
 
 
 def totals(
-    found: Attribution, times: RangeTimes, group: Int64, rows: Int64, outer: Bools, groups: int
+    attribution: Attribution,
+    times: RangeTimes,
+    group: Int64,
+    rows: Int64,
+    outer: Bools,
+    groups: int,
 ) -> dict[str, Int64]:
     """Return the sums over the ranges of each group, `tables.MISSING` where one is not known."""
 
@@ -81,7 +86,7 @@ def totals(
     once = rows[outer[rows]]
     return {
         "instances": np.bincount(group[rows], minlength=groups).astype(np.int64),
-        "wall_ns": summed(found.ranges.wall_ns, rows),
+        "wall_ns": summed(attribution.ranges.wall_ns, rows),
         "span_ns": summed(times.span_ns, rows),
         "busy_ns": summed(times.busy_ns, once),
         "kernel_ns": summed(times.kernel_ns, once),
@@ -92,13 +97,13 @@ def totals(
     }
 
 
-def each(found: Attribution, times: RangeTimes, rows: Int64) -> Table:
+def rows_by_instance(attribution: Attribution, times: RangeTimes, rows: Int64) -> Table:
     """Return one row per range, in the order they open."""
-    ranges = found.ranges
-    found.report.database.check_held(len(rows), "rows", "leave --instances out")
+    ranges = attribution.ranges
+    attribution.report.database.check_held(len(rows), "rows", "leave --instances out")
     rows = rows[np.argsort(ranges.start_ns[rows], kind="stable")]
-    return table(
-        found,
+    return table_of_ranges(
+        attribution,
         {
             "range": [ranges.names[number] for number in ranges.name[rows].tolist()],
             "style": [STYLES[int(late)] for late in ranges.start_end[rows].tolist()],
@@ -118,11 +123,13 @@ def each(found: Attribution, times: RangeTimes, rows: Int64) -> Table:
     )
 
 
-def or_nan(values: Int64) -> npt.NDArray[Any]:
+def nan_where_missing(values: Int64) -> npt.NDArray[Any]:
     """Return whole numbers, NaN among them where they are `tables.MISSING`.
 
-    >>> or_nan(np.array([4, tables.MISSING])).tolist(), or_nan(np.array([4])).dtype.kind
-    ([4, nan], 'i')
+    >>> nan_where_missing(np.array([4, tables.MISSING])).tolist()
+    [4, nan]
+    >>> nan_where_missing(np.array([4])).dtype.kind
+    'i'
     """
     missing = values == tables.MISSING
     if not missing.any():
@@ -133,55 +140,55 @@ def or_nan(values: Int64) -> npt.NDArray[Any]:
     return result
 
 
-def table(found: Attribution, columns: dict[str, Column], **more: Column) -> Table:
+def table_of_ranges(attribution: Attribution, columns: dict[str, Column], **more: Column) -> Table:
     """Return the columns as an answer."""
     columns = dict(columns)
     for name in ("flops", "backward_ns"):
-        columns[name] = or_nan(np.asarray(columns[name]))
-    source = found.work.source if len(found.work.kind) else ""
+        columns[name] = nan_where_missing(np.asarray(columns[name]))
+    source = attribution.work.source if len(attribution.work.kind) else ""
     unseen = ("source", "path", "depth", "thread", "start_ns", "style")
     return Table(
         name="ranges",
         columns={**columns, "source": [source] * len(columns["range"]), **more},
-        heading=found.report.describe(),
+        heading=attribution.report.describe(),
         hidden=unseen if any(more["domain"]) else (*unseen, "domain"),
         droppable=("self_ns", "wall_ns", "gpu_ops"),
     )
 
 
-def notes(chosen: Selected) -> tuple[str, ...]:
+def notes_on_ranges(chosen: Selected) -> tuple[str, ...]:
     """Return what the rows of ranges do not tell: work of other threads, ranges left open."""
-    unclosed = chosen.found.ranges.unclosed
+    unclosed = chosen.attribution.ranges.unclosed
     left = (f"{unclosed:,} ranges were never closed: they end with the last",)
-    return (*of_other_threads(chosen), *(left if unclosed else ()))
+    return (*note_on_other_threads(chosen), *(left if unclosed else ()))
 
 
-def of_other_threads(chosen: Selected) -> tuple[str, ...]:
+def note_on_other_threads(chosen: Selected) -> tuple[str, ...]:
     """Return how much was launched by other threads while a phase or step that is shown was open.
 
-    That is the rule of `analysis.attribution.phases`, by which other commands count; where
+    That is the rule of `analysis.attribution.work_phases`, by which other commands count; where
     outermost ranges stand in for phases there is nothing to compare with.
     """
-    found = chosen.found
-    if not has_other_threads(found):
+    attribution = chosen.attribution
+    if not has_other_threads(attribution):
         return ()
-    waiting, _ = phases.taken_as_phases(found)
+    waiting, _ = work_phases.phase_ranges(attribution)
     wanted = (*names.PHASES, names.STEP)
     if not len(waiting) or not waiting.where(lambda name: name in wanted).any():
         return ()
-    rows = np.flatnonzero(chosen.work & on_other_threads(found, waiting))
-    launches = found.launches.take(rows)
-    place, by_caller = phases.around(launches, waiting)
+    rows = np.flatnonzero(chosen.work & launched_elsewhere(attribution, waiting))
+    launches = attribution.launches.take(rows)
+    place, by_caller = work_phases.ranges_around(launches, waiting)
     helping = np.flatnonzero(by_caller)
-    shown = found.ranges.take(chosen.ranges)
+    shown = attribution.ranges.take(chosen.ranges)
     parts, total = [], 0
     for label in wanted:
         of_label = helping[waiting.called(label)[place[helping]]]
         windows = shown.take(shown.called(label))
-        during = within(launches.start_ns[of_label], launches.process[of_label], windows)
+        during = during_ranges(launches.start_ns[of_label], launches.process[of_label], windows)
         if during.any():
             parts.append(label)
-            total += int(found.work.duration_ns[rows[of_label[during]]].sum())
+            total += int(attribution.work.duration_ns[rows[of_label[during]]].sum())
     if not parts:
         return ()
     return (
@@ -191,15 +198,15 @@ def of_other_threads(chosen: Selected) -> tuple[str, ...]:
     )
 
 
-def has_other_threads(found: Attribution) -> bool:
+def has_other_threads(attribution: Attribution) -> bool:
     """Return whether a process launches, or opens ranges, on more than one thread."""
-    known = [distinct(found.launches.thread), distinct(found.ranges.thread)]
+    known = [distinct(attribution.launches.thread), distinct(attribution.ranges.thread)]
     threads = np.unique(np.concatenate(known))
     threads = threads[threads != tables.MISSING]
     return len(threads) > len(np.unique(process_of(threads)))
 
 
-def on_other_threads(found: Attribution, chosen: Ranges) -> Bools:
+def launched_elsewhere(attribution: Attribution, chosen: Ranges) -> Bools:
     """Return ``(N,)`` which launches another thread's range may have, of some ranges.
 
     On the one thread of a process that has such ranges that can be none: the most of the launches
@@ -208,5 +215,5 @@ def on_other_threads(found: Attribution, chosen: Ranges) -> Bools:
     threads = np.unique(chosen.thread)
     _, place, count = np.unique(process_of(threads), return_inverse=True, return_counts=True)
     alone = threads[count[place] == 1]
-    result: Bools = found.launches.known & ~np.isin(found.launches.thread, alone)
+    result: Bools = attribution.launches.known & ~np.isin(attribution.launches.thread, alone)
     return result

@@ -10,8 +10,8 @@ import numpy as np
 from analysis.attribution.launches import Attribution
 from analysis.attribution.selection import Options, Selected, Selection
 from analysis.measures.range_times import range_times
-from analysis.ranges.rows import by_name, each, notes
-from analysis.ranges.tree import nested
+from analysis.ranges.rows import notes_on_ranges, rows_by_instance, rows_by_name
+from analysis.ranges.tree import rows_by_place
 from analysis.show.errors import ReportError
 
 if TYPE_CHECKING:
@@ -57,20 +57,20 @@ def summary(
         ReportError: there is no range and no work, or no such range, step, device or process.
     """
     chosen = Selected.of_any(report, Selection(**selected))
-    found, kept = chosen.found, chosen.ranges
-    if not len(found.ranges):
+    attribution, kept = chosen.attribution, chosen.ranges
+    if not len(attribution.ranges):
         Attribution.of(report)  # which says so where there is no work either
         raise ReportError(report.path, "no NVTX ranges in this report", "record with --trace=nvtx")
     times = range_times(chosen)
     if instances:
-        table = each(found, times, np.flatnonzero(kept))
+        table = rows_by_instance(attribution, times, np.flatnonzero(kept))
     elif tree:
-        table = nested(found, times, chosen.parents, kept, levels=depth, most=most)
+        table = rows_by_place(attribution, times, chosen.parents, kept, levels=depth, most=most)
     else:
-        table = by_name(found, times, kept)
+        table = rows_by_name(attribution, times, kept)
     said: tuple[str, ...] = ()
-    if not times.gpu_ops.any() and not len(found.work):
+    if not times.gpu_ops.any() and not len(attribution.work):
         said = (NO_WORK,)
         table = replace(table, hidden=(*table.hidden, *OF_WORK))
-    table = replace(table, notes=(*said, *notes(chosen), *table.notes))
-    return replace(table, counted=chosen.lines)
+    table = replace(table, notes=(*said, *notes_on_ranges(chosen), *table.notes))
+    return replace(table, counted=chosen.heading_lines)

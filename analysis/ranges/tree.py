@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
-from analysis.ranges.rows import STYLES, labels, table, totals
+from analysis.ranges.rows import STYLES, labels, table_of_ranges, totals
 from analysis.show.render import duration
 from analysis.show.table import Table
 
@@ -17,14 +17,12 @@ if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.measures.range_times import RangeTimes
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 INDENT: Final = "  "
 
 
-def nested(
-    found: Attribution,
+def rows_by_place(
+    attribution: Attribution,
     times: RangeTimes,
     parent: Int64,
     kept: Bools,
@@ -35,20 +33,20 @@ def nested(
     """Return one row per place in the tree: the names from the outermost range down.
 
     Args:
-        found: the ranges and the work.
+        attribution: the ranges and the work.
         times: of each range.
         parent: ``(R,)`` the range around each, or `NONE`.
         kept: ``(R,)`` which ranges count.
         levels: how deep the tree goes, 1 for the outermost ranges only; None for all of it.
         most: how many places it has, those that took most; None for all.
     """
-    ranges = found.ranges
+    ranges = attribution.ranges
     names, domains, label = labels(ranges)
-    path, parent_path, depth = places(parent, label)
+    path, parent_path, depth = places_in_tree(parent, label)
     count = len(parent_path)
     rows = np.flatnonzero(kept)
     outer = np.ones(len(ranges), np.bool_)  # no place lies in itself
-    columns = totals(found, times, path, rows, outer, count)
+    columns = totals(attribution, times, path, rows, outer, count)
     first = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(first, path[rows], ranges.start_ns[rows])
     own = np.zeros(count, np.int64)
@@ -63,8 +61,8 @@ def nested(
         texts.append(above + names[own[place]])
     style = np.zeros(count, np.int64)
     style[path] = ranges.start_end
-    answer = table(
-        found,
+    answer = table_of_ranges(
+        attribution,
         {
             "range": [INDENT * int(depth[place]) + names[own[place]] for place in order],
             "style": [STYLES[style[place]] for place in order],
@@ -74,7 +72,7 @@ def nested(
         path=[texts[place] for place in order],
         domain=[domains[own[place]] for place in order],
     )
-    return replace(answer, notes=left_out(columns, used, shallow, wanted))
+    return replace(answer, notes=notes_on_cut(columns, used, shallow, wanted))
 
 
 def weightiest(columns: dict[str, Int64], depth: Int64, used: Bools, most: int | None) -> Bools:
@@ -97,7 +95,7 @@ def weightiest(columns: dict[str, Int64], depth: Int64, used: Bools, most: int |
     return chosen
 
 
-def left_out(
+def notes_on_cut(
     columns: dict[str, Int64], used: Bools, shallow: Bools, wanted: Bools
 ) -> tuple[str, ...]:
     """Return what the tree does not show.
@@ -120,7 +118,7 @@ def left_out(
     return tuple(lines)
 
 
-def places(parent: Int64, label: Int64) -> tuple[Int64, Int64, Int64]:
+def places_in_tree(parent: Int64, label: Int64) -> tuple[Int64, Int64, Int64]:
     """Return the place of each range in the tree of names.
 
     Returns:

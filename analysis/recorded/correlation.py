@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import CorrelationKeys
+from analysis.arithmetic.global_ids import global_process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.source import tables
 
-Int64 = npt.NDArray[np.int64]
 
-PROCESS_BITS: Final = ~0xFFFFFF
-"""What a global thread id and its process's global id have in common."""
-
-
-def callers(wanted: tuple[Int64, Int64], calls: tuple[Int64, Int64], start_ns: Int64) -> Int64:
+def starting_calls(
+    wanted: tuple[Int64, Int64], calls: tuple[Int64, Int64], start_ns: Int64
+) -> Int64:
     """Return for each piece of work the position of the call that started it.
 
     A correlation id is unique only within a process, so that is compared too (NVIDIA's expert rules
@@ -35,12 +31,12 @@ def callers(wanted: tuple[Int64, Int64], calls: tuple[Int64, Int64], start_ns: I
 
     >>> one = np.array([1 << 24])
     >>> two_calls = ((one + 5).repeat(2), np.array([7, 7]))
-    >>> callers((one, np.array([7])), two_calls, np.array([9, 4])).tolist()
+    >>> starting_calls((one, np.array([7])), two_calls, np.array([9, 4])).tolist()
     [1]
     """
     known = (wanted[0] != tables.MISSING) & (wanted[1] != tables.MISSING)
-    keys = CorrelationKeys(wanted[0] & PROCESS_BITS, wanted[1])
-    number = keys.find(calls[0] & PROCESS_BITS, calls[1])
+    keys = CorrelationKeys(global_process_of(wanted[0]), wanted[1])
+    number = keys.find(global_process_of(calls[0]), calls[1])
     some = np.flatnonzero(number != NONE)
     # Of several with one number the last assignment counts, so the earliest comes last; of those
     # that began together the first row does.

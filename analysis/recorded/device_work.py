@@ -15,7 +15,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
-from analysis.recorded.correlation import callers
+from analysis.recorded.correlation import starting_calls
 from analysis.recorded.cuda_calls import ASYNC, COPIES, SETS, CudaCalls, cuda_calls
 from analysis.source import device_tables, tables
 
@@ -133,7 +133,7 @@ class DeviceWork:
     def _copy_names(self) -> tuple[list[str], Int64]:
         known = device_tables.copy_kinds(self.report)
         codes, place = np.unique(
-            self.copied["copy_kind"] * 2 + pageable(self.copied), return_inverse=True
+            self.copied["copy_kind"] * 2 + copies_pageable(self.copied), return_inverse=True
         )
         kinds = [
             f"memcpy {known.get(code // 2, f'kind {code // 2}')}{', pageable' * (code % 2)}"
@@ -149,7 +149,7 @@ class DeviceWork:
     @cached_property
     def call(self) -> Int64:
         """``(N,)`` position in ``calls`` of the call that started each row, or `NONE`."""
-        return callers(
+        return starting_calls(
             (self.global_pid, self.correlation),
             (self.calls.thread, self.calls.correlation),
             self.calls.start_ns,
@@ -172,7 +172,7 @@ class DeviceWork:
     def pageable(self) -> Bools:
         """``(N,)`` which rows are copies from or to pageable memory."""
         result = np.zeros(len(self), np.bool_)
-        result[self.kind == COPY] = pageable(self.copied)
+        result[self.kind == COPY] = copies_pageable(self.copied)
         return result
 
     @cached_property
@@ -193,7 +193,7 @@ class DeviceWork:
         )
         at_once = self._started_by(self.calls.copy_at_once)[copies]
         later = self._started_by(self.calls.like(COPIES, ASYNC))[copies]
-        result[copies] = (at_once & ~small & ~inside) | (later & pageable(self.copied))
+        result[copies] = (at_once & ~small & ~inside) | (later & copies_pageable(self.copied))
         host = np.isin(self.written["memory"], (device_tables.PINNED, device_tables.MANAGED))
         at_once = self._started_by(self.calls.like(SETS) & ~self.calls.like(SETS, ASYNC))[sets]
         result[sets] = at_once & host
@@ -251,7 +251,7 @@ def replay_names(graph: Int64) -> tuple[list[str], Int64]:
     return [f"{REPLAY} {number}" for number in known], place
 
 
-def pageable(copied: Columns) -> Bools:
+def copies_pageable(copied: Columns) -> Bools:
     """Return which copies have pageable memory at either end."""
     ends = np.stack([copied["source_memory"], copied["target_memory"]])
     result: Bools = (ends == device_tables.PAGEABLE).any(axis=0)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import parents, roots_of_repeats, self_times
 from analysis.source import tables
 from analysis.source.operator_tables import operator_domains, operator_ranges, operator_rows
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from analysis.source.database import Array
     from analysis.source.report import Report
 
-Int64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 WORKS: Final = re.compile(r"aten::|graph_\d+_cpp_fused_|cpp_fused_")
 """Of what a PyTorch trace calls operators only these work, the kernels that Inductor writes for a
@@ -64,7 +62,7 @@ def has_operators(report: Report) -> bool:
     return not tables.is_empty(report, tables.OPERATOR) or bool(operator_domains(report))
 
 
-def load(report: Report) -> Operators:
+def cpu_operators(report: Report) -> Operators:
     """Return the CPU operators of a report, read once; none if it holds none.
 
     An operator alone in one of its own name is part of that call. The converter of PyTorch traces
@@ -80,7 +78,7 @@ def load(report: Report) -> Operators:
         unclosed = int((~closed).sum())
         rows = {field: column[closed] for field, column in rows.items()}
         known, name = distinct_texts(tables.texts_of(report, rows))
-        self_ns, first = merged(rows["start_ns"], rows["end_ns"], rows["thread"], name)
+        self_ns, first = merge_repeats(rows["start_ns"], rows["end_ns"], rows["thread"], name)
     works = np.array([WORKS.match(text) is not None for text in known], np.bool_)[name]
     kept, others = first & works, first & ~works
     return Operators(
@@ -97,7 +95,7 @@ def load(report: Report) -> Operators:
     )
 
 
-def merged(start: Int64, end: Int64, thread: Int64, name: Int64) -> tuple[Int64, Bools]:
+def merge_repeats(start: Int64, end: Int64, thread: Int64, name: Int64) -> tuple[Int64, Bools]:
     """Return the self times of nested calls, and which of them are calls of their own.
 
     Args:
@@ -110,7 +108,8 @@ def merged(start: Int64, end: Int64, thread: Int64, name: Int64) -> tuple[Int64,
         ``(N,)`` self times, that of a repeat added to the call it repeats, and ``(N,)`` whether it
         is no repeat.
 
-    >>> nested = merged(*(np.array(each) for each in ([0, 1, 2], [10, 9, 4], [7, 7, 7], [3, 3, 5])))
+    >>> calls = ([0, 1, 2], [10, 9, 4], [7, 7, 7], [3, 3, 5])
+    >>> nested = merge_repeats(*(np.array(column) for column in calls))
     >>> [part.tolist() for part in nested]
     [[8, 0, 2], [True, False, True]]
     """

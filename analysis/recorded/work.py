@@ -91,7 +91,7 @@ def has_work(report: Report) -> bool:
     return has_device_work(report) or operators.has_operators(report)
 
 
-def ranked(report: Report) -> Work:
+def ranked_work(report: Report) -> Work:
     """Return the kernels and graph replays of a report, else its CPU operators; read once.
 
     Raises:
@@ -102,31 +102,31 @@ def ranked(report: Report) -> Work:
 
 def _ranked(report: Report) -> Work:
     if not has_device_work(report):
-        return of_operators(report)
+        return operator_ranking(report)
     done = device_work(report)
     (names, kind), (replays, replay) = done.named[KERNEL], done.named[GRAPH]
     duration_ns = done.duration_ns[: done.ranked]
-    return of_device((names, kind), (replays, replay + len(names)), duration_ns)
+    return device_ranking((names, kind), (replays, replay + len(names)), duration_ns)
 
 
-def quickly(report: Report) -> Work:
-    """Return what `ranked` does, and read of the kernels only their names and durations.
+def ranked_work_quickly(report: Report) -> Work:
+    """Return what `ranked_work` does, and read of the kernels only their names and durations.
 
     Raises:
         ReportError: there are neither kernels nor graph replays nor operators.
     """
     if not has_device_work(report):
-        return ranked(report)
+        return ranked_work(report)
     kernels = device_tables.kernel_durations(report)
     graphs = device_tables.device_events(report, tables.GRAPH)
     names, kind = tables.named(report, kernels["name_id"])
     replays, replay = replay_names(graphs["graph"])
     durations = [kernels["duration_ns"], graphs["end_ns"] - graphs["start_ns"]]
     together = np.concatenate(durations) if replays else durations[0]
-    return of_device((names, kind), (replays, replay + len(names)), together)
+    return device_ranking((names, kind), (replays, replay + len(names)), together)
 
 
-def of_device(
+def device_ranking(
     kernels: tuple[list[str], Int64], replays: tuple[list[str], Int64], duration_ns: Int64
 ) -> Work:
     """Return kernels and graph replays as work.
@@ -153,7 +153,7 @@ def of_device(
     )
 
 
-def of_operators(report: Report) -> Work:
+def operator_ranking(report: Report) -> Work:
     """Return the CPU operators of a report without kernels as work.
 
     Raises:
@@ -162,7 +162,7 @@ def of_operators(report: Report) -> Work:
     if not operators.has_operators(report):
         problem = "no CUDA kernels and no CPU operators in this report"
         raise ReportError(report.path, problem, "record it again with --trace=cuda,nvtx")
-    calls = operators.load(report)
+    calls = operators.cpu_operators(report)
     notes = []
     if calls.others:
         notes.append(
@@ -183,7 +183,7 @@ def of_operators(report: Report) -> Work:
     )
 
 
-def check_there(report: Report, what: str, chosen: int | None, known: Collection[int]) -> None:
+def check_known(report: Report, what: str, chosen: int | None, known: Collection[int]) -> None:
     """Refuse a device or process that is not there, naming those that are.
 
     Raises:

@@ -68,7 +68,7 @@ def parser(
         allow_abbrev=False,
     )
     for how in (None, "store"):
-        made.register("action", how, Once)
+        made.register("action", how, GivenOnce)
     for name in reports or REPORTS[:1]:
         made.add_argument(name, metavar=name.upper(), help=reads)
     made.add_argument(
@@ -109,7 +109,7 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
     for option in ("output", "table"):
         if getattr(args, option) == "":
             made.error(f"--{option} is empty")
-    args.asked = shlex.join(asked(made, args))
+    args.asked = shlex.join(options_given(made, args))
     return args
 
 
@@ -118,26 +118,26 @@ def run(main: Callable[[], int]) -> int:
 
     An error that is not the user's keeps its traceback.
     """
-    stand_in()
-    escape_letters()
+    replace_closed_streams()
+    escape_unwritable()
     try:
         with Interruptible():
             status = main()
             sys.stdout.flush()
     except ReportError as error:
-        return failed(str(error))
+        return print_error(str(error))
     except KeyboardInterrupt:
-        failed("interrupted")
+        print_error("interrupted")
         return 130
     except MemoryError:
-        return failed("not enough memory; close other programs, or use a machine with more")
+        return print_error("not enough memory; close other programs, or use a machine with more")
     except BrokenPipeError:
         # Python flushes stdout once more at exit; give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        return failed(
+        return print_error(
             f"{error.filename or 'output'}: cannot be written ({reason}); write elsewhere"
         )
     return status
@@ -151,7 +151,7 @@ class Closed(io.TextIOBase):
         raise OSError(errno.EBADF, "it is closed")
 
 
-def stand_in() -> None:
+def replace_closed_streams() -> None:
     """Put something in the place of standard streams that the caller has closed.
 
     Python has None for these. Their numbers are taken too, or the next file to be opened would get
@@ -168,20 +168,20 @@ def stand_in() -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (until the end)
 
 
-def escape_letters() -> None:
+def escape_unwritable() -> None:
     """Let stdout and stderr write a letter they cannot show as an escape: no traceback for that."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=ESCAPED)
 
 
-def failed(message: str) -> int:
+def print_error(message: str) -> int:
     """Print one line on stderr and return the exit status of a failure."""
     print(f"error: {render.visible(message)}", file=sys.stderr)
     return 1
 
 
-def emit(
+def write_answer(
     table: Table,
     args: argparse.Namespace,
     most: int | None = TOP_OF_A_TABLE,
@@ -200,18 +200,18 @@ def emit(
     """
     top = args.top or (most if args.format == "table" else None)
     shown = table.head(top) if top else table
-    put([shown], args, as_csv)
+    write_tables([shown], args, as_csv)
     left_out = len(table) - len(shown)
     more = [f"{left_out:,} more rows; --top {len(table)} shows all"] if left_out else []
-    say(*untold(table, args), *table.notes, *more)
+    print_notes(*counted_notes(table, args), *table.notes, *more)
 
 
-def untold(table: Table, args: argparse.Namespace) -> tuple[str, ...]:
+def counted_notes(table: Table, args: argparse.Namespace) -> tuple[str, ...]:
     """Return what counts of the report, where the format has no heading that says it."""
     return () if args.format in WITH_HEADING else table.counted
 
 
-def put(
+def write_tables(
     shown: Sequence[Table],
     args: argparse.Namespace,
     as_csv: Callable[[Table], str] = render.as_csv,
@@ -221,7 +221,7 @@ def put(
     Raises:
         ReportError: the output cannot be written, or is a report that was read.
     """
-    read = sources(args)
+    read = report_paths(args)
     if args.format == "sqlite":
         answer = replace(shown[0], name=args.table or shown[0].name)
         add_to_database([answer], Path(args.output), *read, options=args.asked)
@@ -230,34 +230,34 @@ def put(
             replacing(Path(args.output), *read) as draft,
             draft.open("w", encoding="utf-8", errors=ESCAPED, newline="") as stream,
         ):
-            write_all(shown, args.format, stream, as_csv)
+            write_one_under_another(shown, args.format, stream, as_csv)
     else:
-        write_all(shown, args.format, sys.stdout, as_csv)
+        write_one_under_another(shown, args.format, sys.stdout, as_csv)
         sys.stdout.flush()
 
 
-def sources(args: argparse.Namespace) -> list[Path]:
+def report_paths(args: argparse.Namespace) -> list[Path]:
     """Return the reports that the arguments name."""
     named = [getattr(args, name) for name in REPORTS if hasattr(args, name)]
     return [Path(name) for name in (*named, *getattr(args, "more", ()))]
 
 
-def say(*notes: str) -> None:
+def print_notes(*notes: str) -> None:
     """Print notes on stderr, a line each."""
     for note in notes:
         print(f"note: {render.visible(note)}", file=sys.stderr)
 
 
-def write_all(
+def write_one_under_another(
     tables: Sequence[Table], form: str, stream: TextIO, as_csv: Callable[[Table], str]
 ) -> None:
     """Write tables to a stream, one under another."""
     for place, table in enumerate(tables):
         stream.write("\n" if place else "")
-        write(table, form, stream, as_csv)
+        write_table(table, form, stream, as_csv)
 
 
-def write(
+def write_table(
     table: Table, form: str, stream: TextIO, as_csv: Callable[[Table], str] = render.as_csv
 ) -> None:
     """Write a table to a stream in one of `FORMATS` but sqlite."""
@@ -278,7 +278,7 @@ def width() -> int:
     return shutil.get_terminal_size((WIDTH_WITHOUT_TERMINAL, 24)).columns
 
 
-class Once(argparse.Action):
+class GivenOnce(argparse.Action):
     """An argument with one value: another, given later, is an error and does not win in silence."""
 
     def __call__(
@@ -295,7 +295,7 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def asked(made: argparse.ArgumentParser, args: argparse.Namespace) -> Iterator[str]:
+def options_given(made: argparse.ArgumentParser, args: argparse.Namespace) -> Iterator[str]:
     """Yield the options that make the answer another, in one order, without their defaults."""
     for action in made._actions:  # argparse has no public list of them
         name = action.dest
@@ -307,13 +307,13 @@ def asked(made: argparse.ArgumentParser, args: argparse.Namespace) -> Iterator[s
         if value != usual:
             for each in value if isinstance(value, list) else [value]:
                 yield action.option_strings[-1]
-                yield from () if action.nargs == 0 else (worded(each),)
+                yield from () if action.nargs == 0 else (as_typed(each),)
 
 
-def worded(value: object) -> str:
+def as_typed(value: object) -> str:
     """Return a value as it is typed.
 
-    >>> worded((0, None)), worded(2.5)
+    >>> as_typed((0, None)), as_typed(2.5)
     ('0:', '2.5')
     """
     if isinstance(value, tuple):  # of steps

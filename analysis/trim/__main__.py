@@ -77,7 +77,7 @@ def trim(
             raise ReportError(report.path, f"nothing was recorded in {chosen.describe()}", remedy)
     if left_out:
         listed = ", ".join(left_out)
-        cli.say(f"left out, as they cannot be copied row by row: {listed}")
+        cli.print_notes(f"left out, as they cannot be copied row by row: {listed}")
     return made, kept
 
 
@@ -247,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         written, kept = trim(
             report, output, chosen, max_bytes=args.max_size, overwrite=args.overwrite
         )
-        cli.say(*notes(written, kept, output))
+        cli.print_notes(*notes(written, kept, output))
     return 0
 
 

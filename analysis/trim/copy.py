@@ -392,7 +392,9 @@ def write_steps_that_fit(
     if last != fits:  # what lies there is of an attempt that failed
         made = trimmer.write(draft, kept)
     if fits < total:
-        cli.say(f"{fits:,} of {total:,} steps fit into {most_bytes / 1e6:g} MB: the last ones")
+        cli.print_notes(
+            f"{fits:,} of {total:,} steps fit into {most_bytes / 1e6:g} MB: the last ones"
+        )
     return made, kept
 
 

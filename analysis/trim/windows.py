@@ -124,12 +124,12 @@ def step_windows(report: Report, asked: Bounds | None, *, every: bool = False) -
         ReportError: there are no steps, or none of these.
     """
     found = ranges_alone(report)
-    known = steps.of(found)
+    known = steps.steps_of_report(found)
     if known is None and asked is None:
         remedy = "name a range with --within RANGE, or a time with --from-ns and --to-ns"
         raise ReportError(report.path, "no step ranges in this report", remedy)
     if known is None or asked is not None:
-        known, wanted = steps.asked_for(report.path, known, asked or (None, None))
+        known, wanted = steps.selected_steps(report.path, known, asked or (None, None))
     else:
         last = whole_steps(found.ranges, known)
         wanted = range(0 if every else last - 1, last)
@@ -160,9 +160,9 @@ def whole_steps(ranges: Ranges, known: steps.Steps) -> int:
     return count
 
 
-def stray_steps(found: Attribution, made: Windows) -> tuple[Row, ...]:
+def stray_steps(attribution: Attribution, made: Windows) -> tuple[Row, ...]:
     """Return the step ranges that reach into a stretch from before it; see `Windows.strays`."""
-    ranges = found.ranges
+    ranges = attribution.ranges
     stepping = np.flatnonzero(ranges.called(names.STEP))
     rows: list[Row] = []
     for process, begin, _ in made.joined():
@@ -198,7 +198,7 @@ def range_windows(report: Report, wanted: str, instance: int) -> Windows:
     named = np.array([name in fitting for name in ranges.names], np.bool_)[ranges.name]
     if bool((named & ~found.ranges_in_warmup).any()):
         named &= ~found.ranges_in_warmup
-    rows = steps.disjoint(ranges, np.flatnonzero(named))
+    rows = steps.disjoint_ranges(ranges, np.flatnonzero(named))
     _, begins, counts = np.unique(ranges.process[rows], return_index=True, return_counts=True)
     number = np.arange(len(rows)) - np.repeat(begins, counts)
     count = int(counts.max())

@@ -85,15 +85,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         made = table(found, verdict_keep.heading(about))
         if args.format == "table" and args.output is None and not args.top:
             sys.stdout.write(paragraphs(made))
-            cli.say(*made.notes)
+            cli.print_notes(*made.notes)
         else:
-            cli.emit(made, args, most=None)
+            cli.write_answer(made, args, most=None)
         if args.keep:
-            cli.say(*verdict_keep.keep(left, found, about, args.keep))
+            cli.print_notes(*verdict_keep.keep(left, found, about, args.keep))
         if args.samples:
-            cli.say(*verdict_keep.samples(left, args.samples))
+            cli.print_notes(*verdict_keep.samples(left, args.samples))
     except BenchmarkError as error:
-        return cli.failed(str(error))
+        return cli.print_error(str(error))
     return 0
 
 

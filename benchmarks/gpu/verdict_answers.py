@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import attention, phases
 from analysis.answers.answers import answers as answered
-from analysis.attribution import phases as placement
+from analysis.attribution import work_phases
 from analysis.attribution.launches import Attribution
 from analysis.attribution.selection import Selected, Selection
 from analysis.measures.gemm_calls import GEMM, gemm_calls
@@ -86,19 +86,19 @@ def first(left: Left, name: str) -> Report:
 def _gemms(left: Left) -> Found:
     with first(left, "forward") as report:
         chosen = Selected.of(report, Selection())
-        found = chosen.found
-        known = placement.phases(found)
+        attribution = chosen.attribution
+        known = work_phases.phases_of_work(attribution)
         if names.FORWARD not in known.labels:
             raise Missing("the recording has no forward range")
         kept = chosen.work & (known.phase == known.labels.index(names.FORWARD))
-        calls = gemm_calls(chosen, kept, _passes(found))
+        calls = gemm_calls(chosen, kept, _passes(attribution))
         layers = int(report.run.get("num_layers", "12"))
     words = f"{calls.linear:g} linear + {calls.batched:g} batched"
     return Found(words, calls.linear, calls.by_layer and calls.layers == layers)
 
 
-def _passes(found: Attribution) -> int:
-    rows = found.ranges.called(names.FORWARD) & ~found.ranges_in_warmup
+def _passes(attribution: Attribution) -> int:
+    rows = attribution.ranges.called(names.FORWARD) & ~attribution.ranges_in_warmup
     if not rows.any():
         raise Missing("the recording has no forward range")
     return int(rows.sum())
@@ -114,7 +114,7 @@ def _share(left: Left) -> Found:
 
 def _notes(left: Left) -> dict[str, dict[str, Any]]:
     with first(left, "notes") as report:
-        found = {str(each["part"]): each for each in attention.parts(report).rows()}
+        found = {str(each["part"]): each for each in attention.attention(report).rows()}
     if lacking := [part for part in names.ATTENTION_PARTS if part not in found]:
         raise Missing(f"the recording has no range {', '.join(lacking)}")
     return found

@@ -74,7 +74,7 @@ def _placed(left: Left, recorder: str) -> Found:
 
 def _parts(left: Left, recorder: str) -> Found:
     with left.report("train", recorder) as report:
-        table = attention.parts(report).rows()
+        table = attention.attention(report).rows()
     times = {str(each["part"]): (each["kernel_ns"], each["backward_ns"]) for each in table}
     there = [float(time) > 0 for part in names.ATTENTION_PARTS for time in times.get(part, (0, 0))]
     words = ", ".join(

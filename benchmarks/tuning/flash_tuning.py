@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from analysis.show.cli import say
+from analysis.show.cli import print_notes
 from analysis.show.table import Column, Table
 from benchmarks.tuning.run import DONE, FAILED, Compiler, Shape, Trial, measure, processors
 from benchmarks.tuning.space import PASSES, tilings
@@ -315,9 +315,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         compiler.close()
     write(table(tuning.rows.values(), shapes, device), arguments)
-    say(*sorted({row["message"] for row in tuning.rows.values() if row.get("message")}))
+    print_notes(*sorted({row["message"] for row in tuning.rows.values() if row.get("message")}))
     if tuning.left:
-        say(
+        print_notes(
             f"{tuning.left} rows are not timed for want of time; call again with the same --results"
         )
     return int(bool(tuning.left))

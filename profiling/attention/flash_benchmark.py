@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from analysis.show.cli import say
+from analysis.show.cli import print_notes
 from analysis.show.table import Column, Table
 from profiling.attention.flash_benchmark_run import (
     COMPILED,
@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = result_file.header(KIND, command_line(MODULE, given), device)
     bounded = [name for name in ON_CPU if not getattr(arguments, name)]
     if not device.startswith("cuda") and bounded:
-        say(f"on a CPU only a few {', '.join(bounded)} are measured unless they are named")
+        print_notes(f"on a CPU only a few {', '.join(bounded)} are measured unless they are named")
     print(f"timing {len(every)} rows on {device}", file=sys.stderr)
 
     def finish(results: Sequence[Result]) -> None:

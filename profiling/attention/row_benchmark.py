@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from analysis.show.cli import say
+from analysis.show.cli import print_notes
 from analysis.show.pictures import make_folder
 from analysis.show.table import Table
 from profiling.common import result_file
@@ -59,7 +59,7 @@ def measure_rows(
                 bar.done(f"{row.implementation}, width {row.width}, length {row.length}", 0)
     except KeyboardInterrupt:
         if results:
-            say(f"interrupted: {len(results)} of {len(every)} rows are done")
+            print_notes(f"interrupted: {len(results)} of {len(every)} rows are done")
             finish(results)
         raise
     finish(results)
@@ -83,5 +83,5 @@ def write_results(
         result_file.write(arguments.json, {**about, "results": list(results)})
     write(made, arguments)
     if arguments.pictures:
-        say(*(f"picture {file}" for file in draw(results, arguments.pictures)))
-    say(*(result["message"] for result in results if "message" in result))
+        print_notes(*(f"picture {file}" for file in draw(results, arguments.pictures)))
+    print_notes(*(result["message"] for result in results if "message" in result))

@@ -28,7 +28,7 @@ import numpy as np
 
 from analysis.arithmetic import noise
 from analysis.arithmetic.arrays import Bools, Float64
-from analysis.compare.show import percent
+from analysis.compare.show import relative_change
 from analysis.show.render import duration
 from analysis.show.table import Table
 from profiling.benchmark.run_file import StoredRun, read
@@ -143,7 +143,9 @@ def row(part: str, before: Sequence[int], after: Sequence[int]) -> dict[str, Any
     ratio = means[1] / means[0] if means[0] > 0 and means[1] > 0 else math.nan
     if math.isnan(ratio):  # of a part that takes no time there is none
         low = high = math.nan
-    interval = "unbounded" if math.isnan(low) else f"{percent(low)} to {percent(high)}"
+    interval = (
+        "unbounded" if math.isnan(low) else f"{relative_change(low)} to {relative_change(high)}"
+    )
     if math.isnan(ratio) or math.isnan(float(found.p[0])):
         interval = ""
     return {
@@ -198,7 +200,7 @@ def answer(total: dict[str, Any]) -> str:
     if total["verdict"] == UNJUDGED:
         return f"the step: not judged ({times}): that takes two steps in each"
     interval = f", 95 % interval {total['interval']}" if total["interval"] else ""
-    found = f"({times}: {percent(total['ratio'])}{interval}, p = {total['p']:.2g})"
+    found = f"({times}: {relative_change(total['ratio'])}{interval}, p = {total['p']:.2g})"
     if total["verdict"] == NONE_SHOWN:
         return f"the step: no difference shown {found}"
     return f"the step: B is {total['verdict']} {found}"

@@ -171,7 +171,7 @@ def show(settings: Settings, found: Figures, memory: Memory) -> None:
     print()
     print("\n".join(results(settings, found, memory)))
     print()
-    analysis_cli.write(parts(found), "table", sys.stdout)
+    analysis_cli.write_table(parts(found), "table", sys.stdout)
     if older := estimate(found):
         print()
         print(older)

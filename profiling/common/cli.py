@@ -123,9 +123,9 @@ def write(table: "Table", arguments: argparse.Namespace) -> None:
     Raises:
         ReportError: the output cannot be written.
     """
-    from analysis.show.cli import emit
+    from analysis.show.cli import write_answer
 
-    emit(table, arguments, most=None)
+    write_answer(table, arguments, most=None)
 
 
 def command_line(module: str, argv: Sequence[str]) -> str:
@@ -150,10 +150,10 @@ def run(main: Callable[[], int], out_of_memory: str = "use a smaller model or ba
         out_of_memory: what to do when memory is wanting.
     """
     # Here, not above: beside somebody's script a module called `analysis` may be theirs.
-    from analysis.show.cli import escape_letters
+    from analysis.show.cli import escape_unwritable
     from analysis.show.errors import ReportError
 
-    escape_letters()
+    escape_unwritable()
     try:
         with Interruptible():
             status = main()

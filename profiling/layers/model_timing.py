@@ -156,7 +156,9 @@ class ModelTiming:
                 run = self._timer.time(forward)
             bar.done(str(shape), run.total_ns)
             if not self._told and (hidden := unmeasured_parts(run)):
-                tables.say(f"this model does not show {', '.join(hidden)}: null in the records")
+                tables.print_notes(
+                    f"this model does not show {', '.join(hidden)}: null in the records"
+                )
                 self._told = True
             self._records.add(run_record(run, shape.batch_size, shape.input_len))
 
@@ -258,7 +260,7 @@ def _summarize(path: Path, records: TimingRecords) -> None:
     if not records.added:
         return
     runs = [layer_records.run_of_record(each) for each in records.added]
-    tables.write(layers.answer("configuration", {"": runs}), "table", sys.stdout)
+    tables.write_table(layers.answer("configuration", {"": runs}), "table", sys.stdout)
     sys.stdout.flush()
     print(f"{len(runs)} records are in {one_line(str(path))}", file=sys.stderr)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.show import pictures
-from analysis.show.cli import put, say
+from analysis.show.cli import print_notes, write_tables
 from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
@@ -182,17 +182,21 @@ def write(results: Sequence[Result], arguments: argparse.Namespace, about: dict[
     one = arguments.format in {"csv", "json"}
     show = arguments.show or ("peaks" if one else ALL)
     made = [table(results) for name, table in TABLES.items() if show in {ALL, name}]
-    put([table for table in made if len(table) or show != ALL], arguments)
+    write_tables([table for table in made if len(table) or show != ALL], arguments)
     if arguments.pictures:
         from profiling.memory.pictures import draw
 
-        say(*(f"picture {file}" for file in draw(results, arguments.pictures)))
-    say(*(result["message"] for result in results if outcome(result) != DONE))
+        print_notes(*(f"picture {file}" for file in draw(results, arguments.pictures)))
+    print_notes(*(result["message"] for result in results if outcome(result) != DONE))
     for result in results:
         if unasked := result.get("unasked_nodes"):
-            say(f"{unasked:,} autograd nodes were too many to ask; their operators are unknown")
+            print_notes(
+                f"{unasked:,} autograd nodes were too many to ask; their operators are unknown"
+            )
         if leaked := result.get("leaked_bytes"):
-            say(f"the step ended with {leaked:+,} bytes against its start: something stays behind")
+            print_notes(
+                f"the step ended with {leaked:+,} bytes against its start: something stays behind"
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -214,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 bar.done(f"{settings.precision}, context {settings.context}", 0)
     except KeyboardInterrupt:
         if results:
-            say(f"interrupted: {len(results)} of {len(every)} configurations are done")
+            print_notes(f"interrupted: {len(results)} of {len(every)} configurations are done")
             write(results, arguments, about)
         raise
     write(results, arguments, about)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.show import pictures
-from analysis.show.cli import say
+from analysis.show.cli import print_notes
 from analysis.show.render import visible
 from profiling.common.cli import command_line, run, write
 from profiling.common.errors import LaunchError, OutOfMemory
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.pictures:
         from profiling.sweep.pictures import draw
 
-        say(*(f"picture {visible(str(path))}" for path in draw(rows, arguments.pictures)))
+        print_notes(*(f"picture {visible(str(path))}" for path in draw(rows, arguments.pictures)))
     return 1 if any(row.status == FAILED for row in rows) else 0
 
 

@@ -8,7 +8,7 @@ import pytest
 from analysis import Report
 from analysis.advice.advise import advise
 from analysis.attribution.selection import Selected, Selection
-from analysis.measures.window import Measured
+from analysis.measures.window import MeasuredWindow
 from tests.made.reports.build_device import PAGEABLE, Call, Copy, add_device_work
 from tests.made.reports.build_report import Graph, Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -19,7 +19,7 @@ MS = 1_000_000
 def lines(path: Path) -> list[str]:
     """Return the advice on a report."""
     with Report(path) as report:
-        return advise(Measured(Selected.of(report, Selection())))
+        return advise(MeasuredWindow(Selected.of(report, Selection())))
 
 
 def one(path: Path, word: str) -> str:

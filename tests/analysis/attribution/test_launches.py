@@ -19,15 +19,15 @@ from tests.made.tools import shared
 def attributed(path: Path) -> Attribution:
     """Return the attribution of a report, with its file closed after everything was read."""
     with Report(path) as report:
-        found = Attribution.of(report)
-        assert len(found.launches) == len(found.own) == len(found.placed)
-        return found
+        attribution = Attribution.of(report)
+        assert len(attribution.launches) == len(attribution.own) == len(attribution.placed)
+        return attribution
 
 
 def totals(path: Path) -> list[tuple[str, int, int]]:
     """Return name, count and time of the work of each range, in the order of the ranges."""
     found = attributed(path)
-    count, time = launches.totals(found.ranges, found.launches, found.work.duration_ns)
+    count, time = launches.launched_totals(found.ranges, found.launches, found.work.duration_ns)
     names = [found.ranges.names[number] for number in found.ranges.name.tolist()]
     return list(zip(names, count.tolist(), time.tolist(), strict=True))
 

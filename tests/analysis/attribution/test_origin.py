@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import Report
-from analysis.attribution.launches import Attribution, placed
+from analysis.attribution.launches import Attribution, launched_inside
 from analysis.attribution.origin import EVALUATE, Origin, origin
 from analysis.source import tables
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
@@ -34,7 +34,7 @@ def of_range(path: Path, name: str) -> int:
     """Return the time of the work whose origin is inside the ranges of a name."""
     attribution, came_from = found(path)
     ranges = attribution.ranges.take(attribution.ranges.called(name))
-    return int(attribution.work.duration_ns[placed(ranges, came_from.place)].sum())
+    return int(attribution.work.duration_ns[launched_inside(ranges, came_from.creator)].sum())
 
 
 def test_the_last_operator_to_start_with_a_number_created_the_node(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_kernels_launched_elsewhere_have_no_origin(tmp_path: Path) -> None:
     )
     _, came_from = found(path)
     assert came_from.backward.tolist() == [False, False, False]
-    assert came_from.place.thread.tolist() == 3 * [tables.MISSING]
+    assert came_from.creator.thread.tolist() == 3 * [tables.MISSING]
 
 
 def test_our_own_backward_ranges_lead_to_the_last_range_opened_that_has_none_yet(
@@ -134,7 +134,7 @@ def test_our_own_backward_ranges_lead_to_the_last_range_opened_that_has_none_yet
         ],
     )
     _, came_from = found(path)
-    assert came_from.place.start_ns.tolist() == [11, 1]
+    assert came_from.creator.start_ns.tolist() == [11, 1]
     assert of_range(path, "softmax") == 3
     assert of_range(path, "block") == 3
 
@@ -152,7 +152,7 @@ def test_steps_that_never_went_backward_do_not_take_anothers(tmp_path: Path) -> 
         kernels=[Kernel("a", 100, 101, launch=21), Kernel("b", 101, 102, launch=41)],
     )
     _, came_from = found(path)
-    assert came_from.place.start_ns.tolist() == [10, 30]
+    assert came_from.creator.start_ns.tolist() == [10, 30]
 
 
 def test_a_pytorch_trace_leads_back_by_its_sequence_numbers(tmp_path: Path) -> None:
@@ -182,7 +182,9 @@ def test_the_origins_of_a_real_step() -> None:
         "loss",
     ):
         named = np.array([known == name for known in attribution.ranges.names])
-        inside = placed(attribution.ranges.take(named[attribution.ranges.name]), came_from.place)
+        inside = launched_inside(
+            attribution.ranges.take(named[attribution.ranges.name]), came_from.creator
+        )
         counted[name] = (int(inside.sum()), int(duration[inside].sum()))
     assert counted == {
         "computing attention scores": (36, 5_650_936),
@@ -200,5 +202,5 @@ def test_the_origins_of_a_real_step() -> None:
 @pytest.mark.parametrize("name", shared.WITH_KERNELS)
 def test_every_real_report_has_its_origins_without_losing_work(name: str) -> None:
     attribution, came_from = found(shared.report(name))
-    assert len(came_from.place.thread) == len(attribution.work.kind)
+    assert len(came_from.creator.thread) == len(attribution.work.kind)
     assert not (came_from.known & ~came_from.backward).any()

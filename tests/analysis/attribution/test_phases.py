@@ -10,7 +10,7 @@ from analysis import Report, copies, kernels, phases
 from analysis.attribution.selection import steps_option
 from analysis.phases import coverage
 from analysis.ranges import __main__ as ranges
-from analysis.recorded.work import ranked
+from analysis.recorded.work import ranked_work
 from analysis.show.errors import ReportError
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -232,7 +232,7 @@ def test_coverage_counts_each_piece_of_work_once(tmp_path: Path) -> None:
 def test_coverage_of_real_reports_adds_up(name: str) -> None:
     with Report(shared.report(name)) as report:
         found = report.coverage(exclude=["none"])
-        work_ = ranked(report)
+        work_ = ranked_work(report)
     assert found["calls"].sum() == len(work_.kind)
     assert found["kernel_ns"].sum() == work_.duration_ns.sum()
     assert found["share"].sum() == pytest.approx(1)

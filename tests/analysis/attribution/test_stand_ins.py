@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from analysis import Report, kernels, phases
-from analysis.attribution import phases as placement
+from analysis.attribution import work_phases
 from analysis.attribution.launches import Attribution
 from analysis.attribution.selection import Selected, Selection
 from tests.made.reports.build_report import Kernel, Range, make_report
@@ -53,7 +53,7 @@ def test_without_phases_a_step_has_what_any_thread_launched_in_it(
     for row in table.rows():
         found[row["phase"]] += int(row["kernel_ns"])
     assert found == {"step": 1 + 2 + 4 + 8, "outside steps": 16, "all": 31}
-    assert placement.ONLY_STEPS in table.notes
+    assert work_phases.ONLY_STEPS in table.notes
     assert "3 launches placed by the thread that waited" in table.heading
     assert names_of(compiled, within="step") == names_of(compiled, steps=(None, None))
     assert names_of(compiled, within="ProfilerStep#2") == names_of(compiled, steps=(1, 2))
@@ -76,7 +76,7 @@ def test_steps_in_warm_up_alone_are_no_stand_in_for_phases(tmp_path: Path) -> No
         kernels=[Kernel("a", 100, 101, launch=10), Kernel("b", 101, 103, launch=70)],
     )
     with Report(path) as report:
-        assert placement.phases(Attribution.of(report)).labels == ["loop", "other"]
+        assert work_phases.phases_of_work(Attribution.of(report)).labels == ["loop", "other"]
 
 
 def test_the_steps_of_a_real_trace_have_all_that_was_launched_in_them() -> None:
@@ -111,7 +111,7 @@ def test_the_steps_of_a_real_trace_have_all_that_was_launched_in_them() -> None:
 def test_real_reports_without_steps_show_their_outermost_ranges(name: str, outermost: str) -> None:
     with Report(shared.report(name)) as report:
         table = phases.by_category(report)
-    assert placement.NO_PHASES in table.notes
+    assert work_phases.NO_PHASES in table.notes
     assert table.rows()[0]["phase"] == outermost
 
 
@@ -119,7 +119,7 @@ def test_ranges_that_stand_in_for_phases_are_in_order_of_their_kernels_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The longest on the host launches least; none of them may vanish into `other`."""
-    count = placement.MOST + 3
+    count = work_phases.MOST_LISTED + 3
     made = [Range(f"r{place}", 1000 * place, 1000 * place + 500 - place) for place in range(count)]
     launched = [
         Kernel("k", 10**6 + 1000 * place, 10**6 + 1000 * place + place + 1, launch=1000 * place + 9)
@@ -145,13 +145,13 @@ def test_ranges_that_stand_in_for_phases_are_in_order_of_their_kernels_time(
 
 
 def test_one_range_too_many_keeps_its_own_row(tmp_path: Path) -> None:
-    count = placement.MOST + 1
+    count = work_phases.MOST_LISTED + 1
     path = make_report(
         tmp_path / "r.sqlite",
         ranges=[Range(f"r{place}", 10 * place, 10 * place + 5) for place in range(count)],
         kernels=[Kernel("k", 1000, 1001, launch=2)],
     )
     with Report(path) as report:
-        found = placement.phases(Attribution.of(report))
+        found = work_phases.phases_of_work(Attribution.of(report))
     assert found.folded() is found
     assert found.rest is None

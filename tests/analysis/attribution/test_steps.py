@@ -13,7 +13,7 @@ from analysis.attribution.launches import Attribution
 from analysis.attribution.selection import Selected, Selection
 from analysis.attribution.steps import Steps
 from analysis.measures import step_contents
-from analysis.measures.step_contents import Contents
+from analysis.measures.step_contents import StepContents
 from tests.made.reports.build_report import Graph, Kernel, Operator, Range, global_id, make_report
 
 AUTOGRAD = 101
@@ -21,13 +21,13 @@ AUTOGRAD = 101
 
 def found_steps(path: Path, *, exclude_warmup: bool = True) -> Steps | None:
     with Report(path) as report:
-        return steps.of(Attribution.of(report), warmup_counts=not exclude_warmup)
+        return steps.steps_of_report(Attribution.of(report), warmup_counts=not exclude_warmup)
 
 
-def contents(path: Path, *, exclude_warmup: bool = True, whole: bool = False) -> Contents:
+def contents(path: Path, *, exclude_warmup: bool = True, whole: bool = False) -> StepContents:
     with Report(path) as report:
         asked = Selection(exclude=() if exclude_warmup else ("none",))
-        return step_contents.contents(Selected.of(report, asked), whole=whole)
+        return step_contents.step_contents(Selected.of(report, asked), whole=whole)
 
 
 def windows(known: Steps | None) -> list[tuple[int, int, int]]:

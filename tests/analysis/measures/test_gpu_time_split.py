@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from analysis import Report
 from analysis.attribution.selection import Selected, Selection
 from analysis.measures import gpu_time_split
-from analysis.measures.gpu_time_split import Occupation, occupations
-from analysis.measures.window import Measured
+from analysis.measures.gpu_time_split import GpuTimeSplit, gpu_time_splits
+from analysis.measures.window import MeasuredWindow
 from tests.made.reports.build_device import Copy, Overhead, Set, add_device_work
 from tests.made.reports.build_report import Graph, Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -22,18 +22,18 @@ from tests.made.tools import shared
 NCCL = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
 
 
-def measured(report: Report) -> Measured:
+def measured(report: Report) -> MeasuredWindow:
     """Return the window of a report that counts."""
-    return Measured(Selected.of(report, Selection()))
+    return MeasuredWindow(Selected.of(report, Selection()))
 
 
-def found(path: Path) -> list[Occupation]:
+def found(path: Path) -> list[GpuTimeSplit]:
     """Return what the GPUs of a report did in the measured window."""
     with Report(path) as report:
-        return occupations(measured(report))
+        return gpu_time_splits(measured(report))
 
 
-def parts(each: Occupation) -> tuple[int, ...]:
+def parts(each: GpuTimeSplit) -> tuple[int, ...]:
     """Return wall, compute, communication, copies, overhead and idle time."""
     return (
         *(each.wall_ns, each.compute_ns, each.communication_ns),
@@ -134,8 +134,8 @@ def test_a_gpu_lags_behind_its_host(tmp_path: Path) -> None:
     )
     with Report(path) as report:
         window = measured(report)
-        (each,) = occupations(window)
-        (rest,) = gpu_time_split.outside(window)
+        (each,) = gpu_time_splits(window)
+        (rest,) = gpu_time_split.splits_outside_window(window)
         assert window.windows.tolist() == [[30, 90]]
         assert int(window.idle.duration_ns.sum()) == each.idle_ns
         assert window.wall_ns == each.wall_ns
@@ -162,7 +162,7 @@ def test_idle_time_is_shared_out_among_the_phases(tmp_path: Path) -> None:
     with Report(path) as report:
         window = measured(report)
         times = gpu_time_split.idle_by_phase(window)
-        (each,) = occupations(window)
+        (each,) = gpu_time_splits(window)
     assert times == {"forward": 35, "backward": 18, "optimizer": 15, "elsewhere": 15}
     assert sum(times.values()) == each.idle_ns
 

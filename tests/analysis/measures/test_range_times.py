@@ -92,11 +92,11 @@ def test_times_are_those_that_looking_at_every_pair_finds(
     )
     with Report(path) as report:
         chosen = Selected.of(report, Selection())
-        found = chosen.found
+        attribution = chosen.attribution
         times, done = range_times(chosen), operations(chosen)
-    own = dict.fromkeys(range(len(found.ranges)), 0)
-    for place in range(len(found.ranges)):
-        inside = [call for call in range(len(done.start_ns)) if has(found, place, done, call)]
+    own = dict.fromkeys(range(len(attribution.ranges)), 0)
+    for place in range(len(attribution.ranges)):
+        inside = [call for call in range(len(done.start_ns)) if has(attribution, place, done, call)]
         spent = [set(range(done.start_ns[call], done.end_ns[call])) for call in inside]
         busy = set().union(*spent)
         assert times.gpu_ops[place] == len(inside)
@@ -104,15 +104,15 @@ def test_times_are_those_that_looking_at_every_pair_finds(
         assert times.kernel_ns[place] == sum(map(len, spent))
         assert times.span_ns[place] == (max(busy) + 1 - min(busy) if busy else 0)
     for call in range(len(done.start_ns)):
-        around = [place for place in own if has(found, place, done, call)]
+        around = [place for place in own if has(attribution, place, done, call)]
         if around:
             own[max(around)] += int(done.kernel_ns[call])
     assert times.self_ns.tolist() == list(own.values())
 
 
-def has(found: Attribution, place: int, done: Any, call: int) -> bool:
+def has(attribution: Attribution, place: int, done: Any, call: int) -> bool:
     """Return whether a range contains a call."""
-    spans, launch = found.ranges, done.launch
+    spans, launch = attribution.ranges, done.launch
     return bool(
         spans.thread[place] == launch.thread[call]
         and spans.start_ns[place] <= launch.start_ns[call]

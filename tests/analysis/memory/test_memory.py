@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from analysis import Report
-from analysis.measures.memory_changes import Changes
+from analysis.measures.memory_changes import MemoryChanges
 from analysis.memory import __main__ as memory
 from analysis.memory.tables import memory as memory_table
 from analysis.show import cli
@@ -160,16 +160,16 @@ def test_windows_are_what_looking_at_every_change_gives() -> None:
         delta = np.array([draw.randint(-9, 9) for _ in range(count)])
         held = np.cumsum(delta)
         none = np.full(count, -1)
-        changes = Changes(1, -1, time, none, none, delta, held, held)
+        changes = MemoryChanges(1, -1, time, none, none, delta, held, held)
         start = np.array([draw.randint(-2, 32) for _ in range(20)])
         end = start + np.array([draw.randint(0, 20) for _ in range(20)])
         level = [int(delta[time <= at].sum()) for at in start]
-        assert changes.at(start).tolist() == level
+        assert changes.held_at(start).tolist() == level
         expected = [
             max([now, *held[(time > low) & (time <= high)].tolist()])
             for now, low, high in zip(level, start, end, strict=True)
         ]
-        assert changes.most(start, end).tolist() == expected
+        assert changes.most_held(start, end).tolist() == expected
 
 
 def test_samples_have_a_peak_of_their_own_and_no_holders(tmp_path: Path) -> None:

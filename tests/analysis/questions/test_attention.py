@@ -18,7 +18,7 @@ from tests.made.tools import shared
 
 def parts(path: Path, **options: Any) -> Table:
     with Report(path) as report:
-        return attention.parts(report, **options)
+        return attention.attention(report, **options)
 
 
 def test_time_of_each_part_is_that_of_the_kernels_it_launched(tmp_path: Path) -> None:

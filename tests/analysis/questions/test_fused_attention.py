@@ -35,7 +35,7 @@ def report(tmp_path: Path) -> Path:
 
 def test_attention_is_one_row_without_ratios(report: Path) -> None:
     with Report(report) as opened:
-        table = attention.parts(opened)
+        table = attention.attention(opened)
     (row,) = table.rows()
     assert row["part"] == "fused_attention"
     assert (row["calls"], row["kernel_ns"], row["flops"]) == (2, 100, 8000)
@@ -87,6 +87,6 @@ def test_other_spellings_are_known(tmp_path: Path) -> None:
         kernels=[Kernel("fmha", 50, 60, launch=1), Kernel("softmax", 60, 65, launch=21)],
     )
     with Report(path) as opened:
-        table = attention.parts(opened)
+        table = attention.attention(opened)
     assert table.columns["part"] == ["softmax", "fused_attention"]
     assert list(table.columns["time_ratio"]) == [1.0, 2.0]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from analysis import Report, overlap
 from analysis.arithmetic.union import IntervalUnion
-from analysis.measures.alignment import align, shared, waiting
-from analysis.measures.collectives import Place
+from analysis.measures.alignment import align_clocks, shared_collectives, waiting_times
+from analysis.measures.collectives import DeviceCollectives
 from analysis.show.errors import ReportError
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared as shared_files
@@ -109,11 +109,11 @@ def test_without_shared_collectives_the_utc_times_count(
 def test_a_transfer_between_two_of_three_is_not_shared() -> None:
     none = IntervalUnion.of(np.empty(0, np.int64), np.empty(0, np.int64))
     zero = np.zeros(1, np.int64)
-    place = Place(1, 0, ["ncclKernel_SendRecv"], zero, zero, zero + 9, none)
-    assert shared([place, place]).row.shape == (2, 1)
-    assert shared([place, place, place]).row.shape == (3, 0)
-    assert align([place], [None]).offset_ns.tolist() == [0]
-    assert waiting([place], zero) == ([zero], 1)
+    place = DeviceCollectives(1, 0, ["ncclKernel_SendRecv"], zero, zero, zero + 9, none)
+    assert shared_collectives([place, place]).row.shape == (2, 1)
+    assert shared_collectives([place, place, place]).row.shape == (3, 0)
+    assert align_clocks([place], [None]).offset_ns.tolist() == [0]
+    assert waiting_times([place], zero) == ([zero], 1)
 
 
 def test_collectives_of_gloo_are_ranges_of_its_threads(tmp_path: Path) -> None:

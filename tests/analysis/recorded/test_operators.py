@@ -150,7 +150,7 @@ def test_a_domain_of_that_name_in_another_process_with_the_same_number_is_not_ou
         ],
     )
     with Report(path) as report:
-        calls = operators.load(report)
+        calls = operators.cpu_operators(report)
     assert calls.names == ["aten::mm"]
 
 
@@ -190,7 +190,7 @@ def test_rows_of_the_table_are_taken_as_the_converter_merged_them(tmp_path: Path
     )
     assert ranked(path) == [("aten::to", 2, 10, "operator")]
     with Report(path) as report:
-        calls = operators.load(report)
+        calls = operators.cpu_operators(report)
     assert (calls.others, calls.others_ns) == (1, 4)
     assert calls.self_ns.tolist() == [2, 8]
 

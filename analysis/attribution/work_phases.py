@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.containment import Intervals, innermost
-from analysis.arithmetic.intervals import NONE, ordered
-from analysis.attribution.launches import calls, within
+from analysis.arithmetic.containment import Intervals, innermost_of_any
+from analysis.arithmetic.intervals import NONE
+from analysis.attribution.launches import during_ranges, launch_intervals
 from analysis.attribution.named_ranges import all_called
 from analysis.knowledge.vocabulary import canonical
 from analysis.recorded.ranges import outermost
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 OTHER: Final = "other"
 NO_PHASES: Final = "no range is called forward, backward or optimizer: the outermost are shown"
 ONLY_STEPS: Final = "no range is called forward, backward or optimizer: the steps are shown whole"
-MOST: Final = 10
+MOST_LISTED: Final = 10
 """How many names of outermost ranges have a row of their own where a person reads it."""
 
 
 @dataclass(frozen=True)
-class Phases:
+class WorkPhases:
     """The phase of each piece of work.
 
     Attributes:
@@ -58,7 +58,7 @@ class Phases:
     label: Int64
     rest: int | None = None
 
-    def folded(self, most: int = MOST) -> Phases:
+    def folded(self, most: int = MOST_LISTED) -> WorkPhases:
         """Return the same with one phase, ``(N more ranges)``, for all but the first of many.
 
         `OTHER` stays what was launched outside all of them.
@@ -77,50 +77,50 @@ class Phases:
         )
 
 
-def phases(found: Attribution, *, warmup_counts: bool = False) -> Phases:
+def phases_of_work(attribution: Attribution, *, warmup_counts: bool = False) -> WorkPhases:
     """Return the phase of all work of a report.
 
     Args:
-        found: the work, that in warm-up too.
+        attribution: the work, that in warm-up too.
         warmup_counts: whether warm-up ranges can stand in for phases, where there are none.
     """
-    chosen, notes = taken_as_phases(found, warmup_counts=warmup_counts)
-    place, by_caller = around(found.all_launches, chosen)
+    chosen, notes = phase_ranges(attribution, warmup_counts=warmup_counts)
+    place, by_caller = ranges_around(attribution.all_launches, chosen)
     in_none = (place == NONE) | by_caller
-    place, by_caller = place[: len(found.work)], by_caller[: len(found.work)]
+    place, by_caller = place[: len(attribution.work)], by_caller[: len(attribution.work)]
     placed = place != NONE
-    counts = placed & (warmup_counts | ~found.work_in_warmup)
-    labels, label = labels_of(found, chosen, place, counts)
+    counts = placed & (warmup_counts | ~attribution.work_in_warmup)
+    labels, label = ordered_labels(attribution, chosen, place, counts)
     phase = np.full(len(place), len(labels), np.int64)
     phase[placed] = label[place[placed]]
-    return Phases([*labels, OTHER], phase, by_caller, in_none, chosen, notes, label)
+    return WorkPhases([*labels, OTHER], phase, by_caller, in_none, chosen, notes, label)
 
 
-def taken_as_phases(
-    found: Attribution, *, warmup_counts: bool = False
+def phase_ranges(
+    attribution: Attribution, *, warmup_counts: bool = False
 ) -> tuple[Ranges, tuple[str, ...]]:
     """Return the ranges that are phases, or stand in for them; and if so, a note on it.
 
     Steps go before outermost ranges: those may be of autograd's thread, which works for a step.
     """
-    ranges = found.ranges
+    ranges = attribution.ranges
     chosen = ranges.where(lambda name: name in names.PHASES)
     if chosen.any():
         return ranges.take(chosen), ()
     stepping = ranges.called(names.STEP)
-    counts = np.ones(len(ranges), np.bool_) if warmup_counts else ~found.ranges_in_warmup
+    counts = np.ones(len(ranges), np.bool_) if warmup_counts else ~attribution.ranges_in_warmup
     if (stepping & counts).any():
         return ranges.take(stepping), (ONLY_STEPS,)
     return ranges.take(outermost(ranges) & counts), (NO_PHASES,)
 
 
-def labels_of(
-    found: Attribution, chosen: Ranges, place: Int64, counts: Bools
+def ordered_labels(
+    attribution: Attribution, chosen: Ranges, place: Int64, counts: Bools
 ) -> tuple[list[str], Int64]:
     """Return the canonical names of some ranges: phases as they run, others by their work's time.
 
     Args:
-        found: the work.
+        attribution: the work.
         chosen: the ranges, ``R`` of them.
         place: ``(N,)`` the range that each piece of work is in, or `NONE`.
         counts: ``(N,)`` the work whose time counts.
@@ -136,7 +136,7 @@ def labels_of(
         order = sorted(range(len(used)), key=lambda one: names.PHASES.index(used[one]))
     else:
         kernel, wall = np.zeros((2, len(used)), np.int64)
-        np.add.at(kernel, label[place[counts]], found.work.duration_ns[counts])
+        np.add.at(kernel, label[place[counts]], attribution.work.duration_ns[counts])
         np.add.at(wall, label, chosen.wall_ns)
         order = np.lexsort((np.arange(len(used)), -wall, -kernel)).tolist()
     position = np.empty(len(used), np.int64)
@@ -144,22 +144,7 @@ def labels_of(
     return [used[one] for one in order], position[label]
 
 
-def last_around(outer: Intervals, inner: Intervals) -> Int64:
-    """Return `analysis.arithmetic.containment.innermost` for outer intervals in any order.
-
-    >>> outer = Intervals(np.array([8, 7, 7]), np.array([0, 2, 0]), np.array([9, 5, 9]))
-    >>> inner = Intervals(np.array([7, 7, 8, 9]), np.array([3, 4, 3, 3]), np.array([4, 6, 4, 4]))
-    >>> last_around(outer, inner).tolist()
-    [1, 2, 0, -1]
-    """
-    order = ordered(outer.start_ns, outer.end_ns, outer.thread)
-    place = innermost(outer.take(order), inner)
-    found = place != NONE
-    place[found] = order[place[found]]
-    return place
-
-
-def around(
+def ranges_around(
     launches: Launches, chosen: Ranges, callable_: Bools | None = None
 ) -> tuple[Int64, Bools]:
     """Return the innermost of some ranges around each launch: on its thread, else its caller's.
@@ -176,11 +161,11 @@ def around(
         ``(N,)`` positions in ``chosen`` or `NONE`, and ``(N,)`` whether another thread decided.
     """
     times = (chosen.start_ns, chosen.end_ns)
-    own = last_around(Intervals(chosen.thread, *times), calls(launches))
+    own = innermost_of_any(Intervals(chosen.thread, *times), launch_intervals(launches))
     free = (own == NONE) & launches.known
     rows = np.flatnonzero(free if callable_ is None else free & callable_)
     instant = launches.start_ns[rows]
-    caller = last_around(
+    caller = innermost_of_any(
         Intervals(chosen.process, *times), Intervals(launches.process[rows], instant, instant)
     )
     own[rows] = caller
@@ -189,24 +174,24 @@ def around(
     return own, by_caller
 
 
-def inside(found: Attribution, chosen: Bools) -> Bools:
+def work_inside(attribution: Attribution, chosen: Bools) -> Bools:
     """Return which device work is inside some ranges: own, or the caller's where no phase is own.
 
     A step and a warm-up have what any thread of their process launched meanwhile.
 
     Args:
-        found: the work.
+        attribution: the work.
         chosen: ``(R,)`` which of all ranges.
 
     Returns:
         ``(M,)`` of all device work, copies too.
     """
-    ranges = found.ranges
+    ranges = attribution.ranges
     if all_called(ranges, chosen, names.WARMUP):
-        return found.all_in_warmup
-    launches = found.all_launches
+        return attribution.all_in_warmup
+    launches = attribution.all_launches
     if all_called(ranges, chosen, names.STEP):
-        return within(launches.start_ns, launches.process, ranges.take(chosen))
-    place, _ = around(launches, ranges.take(chosen), phases(found).in_none)
+        return during_ranges(launches.start_ns, launches.process, ranges.take(chosen))
+    place, _ = ranges_around(launches, ranges.take(chosen), phases_of_work(attribution).in_none)
     result: Bools = place != NONE
     return result
