@@ -2,11 +2,14 @@
 
 import csv
 import io
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from analysis import Report
+from analysis.questions import QUESTIONS
 from tests.made.commands.commands import command_module
 from tests.made.runs.launched import ROOT
 from tests.made.tools import shared
@@ -38,6 +41,40 @@ def test_a_report_compared_with_itself_shows_no_difference() -> None:
     with Report(SAMPLE) as before, Report(SAMPLE) as after:
         frame = before.compare(after)
     assert (frame["delta_ns"] == 0).all()
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_is_a_function_that_takes_what_counts(name: str) -> None:
+    question = QUESTIONS[name]
+    function = getattr(import_module(question.module), question.function)
+    assert question.summary
+    assert "\n" not in question.summary
+    *_, last = signature(function).parameters.values()
+    assert last.kind is last.VAR_KEYWORD
+    assert last.annotation == "Unpack[Options]"
+    with Report(SAMPLE) as report:
+        assert name in dir(report)
+        assert callable(getattr(report, name))
+
+
+COMMANDS_OF_QUESTIONS = sorted({*QUESTIONS, "__main__"} - {"coverage"})
+
+
+@pytest.mark.parametrize("name", COMMANDS_OF_QUESTIONS)
+def test_the_command_of_a_question_takes_what_counts(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command_module(f"analysis.{name}").main(["--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    for option in ("--exclude RANGE", "--steps A:B", "--device N", "--process N"):
+        assert option in said
+
+
+def test_only_questions_are_methods() -> None:
+    with Report(SAMPLE) as report, pytest.raises(AttributeError, match="no attribute 'kernel'"):
+        report.kernel()
 
 
 def test_every_command_stands_in_the_readme() -> None:
