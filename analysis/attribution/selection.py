@@ -191,9 +191,14 @@ class Selected:
         if asked.process is not None:
             kept &= ranges.process == asked.process
         if asked.device is not None:
-            known = self.work & attribution.launches.known
-            kept &= np.isin(ranges.process, np.unique(attribution.launches.process[known]))
+            kept &= np.isin(ranges.process, self._processes_of_device)
         return kept
+
+    @cached_property
+    def _processes_of_device(self) -> Int64:
+        """The processes that launched work on the device that is asked for."""
+        done = self.attribution.device
+        return np.unique(done.process[done.device == self.selection.device])
 
     def _inside(self, chosen: Bools) -> Bools:
         """Return ``(R,)`` some ranges and all inside them, on any thread for warm-up."""
@@ -232,6 +237,8 @@ class Selected:
             kept &= self._in_chosen_steps(instant_ns, process)
         if asked.process is not None:
             kept &= process == asked.process
+        if asked.device is not None:
+            kept &= np.isin(process, self._processes_of_device)
         return kept
 
     def left_out_windows(self, process: int) -> tuple[Int64, Int64]:
@@ -325,7 +332,9 @@ class Selected:
         said = []
         if self.selection.steps is not None:
             known, wanted = self._chosen_steps
-            said.append(f"steps {wanted.start} to {wanted.stop - 1} of {known.count}")
+            last = f" to {wanted.stop - 1}" if len(wanted) > 1 else ""
+            steps_asked = f"step{'s' if last else ''} {wanted.start}{last}"
+            said.append(f"{steps_asked} of {known.count}")
         if self.selection.device is not None:
             said.append(f"device {self.selection.device}")
         if self.selection.process is not None:

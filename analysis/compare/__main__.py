@@ -110,6 +110,8 @@ def write_rows(whole: Table, args: argparse.Namespace) -> None:
     Raises:
         ReportError: there is no row of the kind that is asked for.
     """
+    if args.format in cli.WITH_HEADING:
+        whole = replace(whole, counted=())  # the heading says it for each side
     chosen = rows_of_kind(whole, args.kind)
     if not len(chosen):
         there = ", ".join(dict.fromkeys(whole.columns["kind"]))
@@ -119,7 +121,8 @@ def write_rows(whole: Table, args: argparse.Namespace) -> None:
     shown, more = first_rows(sections(chosen), top)
     if args.format == "table":
         rows_ = [part for part in shown if args.kind or part.columns["kind"][0] != "total"] or shown
-        shown = [replace(rows_[0], heading=f"{whole.heading}\n\n{rows_[0].heading}"), *rows_[1:]]
+        heading = f"{whole.heading}\n\n{rows_[0].heading}"
+        shown = [replace(rows_[0], heading=heading), *rows_[1:]]
     else:
         shown = [joined_tables(shown, whole)]
     cli.write_tables(shown, args)
