@@ -28,7 +28,7 @@ from analysis.source import tables
 from analysis.source.database import both
 
 if TYPE_CHECKING:
-    from analysis.recorded.ranges import Events
+    from analysis.source.nvtx_tables import RangeRows
     from analysis.source.report import Report
 
 
@@ -129,7 +129,7 @@ def kernel_rows(launches: Launches, kernels: Kernels, threads: Int64) -> KernelR
     )
 
 
-def label_count(ranges: Events) -> int:
+def label_count(ranges: RangeRows) -> int:
     """Return how many numbers the labels of ranges take: their names, each in two styles."""
     return 2 * len(ranges.names) + 4
 

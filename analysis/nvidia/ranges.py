@@ -22,8 +22,8 @@ from analysis.source.database import both
 
 if TYPE_CHECKING:
     from analysis.arithmetic.statistics import Statistics
-    from analysis.recorded.ranges import Events
     from analysis.source.database import Columns
+    from analysis.source.nvtx_tables import RangeRows
     from analysis.source.report import Report
 
 
@@ -105,7 +105,7 @@ class RangesAndCalls:
         calls: all CUDA calls, in the order of the file.
     """
 
-    ranges: Events
+    ranges: RangeRows
     spans: Intervals
     row: Int64
     calls: Columns
@@ -142,7 +142,7 @@ def ranges_and_calls(report: Report, *, prefix: bool = True) -> RangesAndCalls:
     return RangesAndCalls(ranges, spans, row, calls)
 
 
-def ordered_ranges(report: Report, prefix: bool) -> tuple[Events, Intervals, Int64]:
+def ordered_ranges(report: Report, prefix: bool) -> tuple[RangeRows, Intervals, Int64]:
     """Return the ranges that began and ended on one thread, ordered, and their rows.
 
     Args:

@@ -14,12 +14,11 @@ import numpy as np
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
-from analysis.recorded import ranges as nvtx
 from analysis.show.errors import ReportError
 from analysis.source import tables
+from analysis.source.nvtx_tables import RangeRows, range_rows
 
 if TYPE_CHECKING:
-    from analysis.recorded.ranges import Events
     from analysis.source.database import Columns
     from analysis.source.report import Report
 
@@ -173,7 +172,7 @@ def last_instant(report: Report) -> int:
     return int(found["last"][0])
 
 
-def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> Events:
+def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> RangeRows:
     """Return the ranges, in the order of the file, as NVIDIA's reports name them.
 
     A range of a domain is called ``domain:name``. A domain that two threads of a process made under
@@ -192,8 +191,8 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> Events
     if not any(domain.name is not None for domain in made) and len(
         {(domain.number, domain.process) for domain in made}
     ) == len(made):
-        return nvtx.events(report)
-    found = nvtx.events(report, domain="coalesce(domainId, -1)")
+        return range_rows(report)
+    found = range_rows(report, domain="coalesce(domainId, -1)")
     process = process_of(found.thread)
     rows, codes = [], []
     names = [*found.names]
@@ -218,7 +217,7 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> Events
     return renamed(found.take(row[order]), names, code[order])
 
 
-def renamed(found: Events, names: list[str], code: Int64) -> Events:
+def renamed(found: RangeRows, names: list[str], code: Int64) -> RangeRows:
     """Return ranges under other names, a list that may hold names twice or in any order."""
     used = np.unique(code[code != NONE]).tolist()
     ascending = sorted({names[number] for number in used})

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.source.nvtx_tables import domain_rows
 from analysis.source.tables import (
-    DOMAIN_CREATE,
     NVTX,
     OPERATOR,
     PUSH_POP,
@@ -28,27 +28,6 @@ from profiling import names
 if TYPE_CHECKING:
     from analysis.source.database import Columns
     from analysis.source.report import Report
-
-
-def domain_rows(report: Report) -> Columns:
-    """Return the NVTX domains that processes made, read once: ``domain, process, start_ns``, names.
-
-    The name is the text of the row, or its registered string: ``text`` and ``name_id``.
-    """
-    return report.once(_domain_rows)
-
-
-def _domain_rows(report: Report) -> Columns:
-    if not report.has(NVTX, "eventType", "domainId", "globalTid"):
-        fields = ("domain", "process", "start_ns", "name_id")
-        none = dict.fromkeys(fields, np.empty(0, np.int64))
-        return {**none, "text": np.empty(0, object)}
-    name_id, text = name_sql(report)
-    return report.columns(
-        f"SELECT domainId AS domain, {process_of(report, NVTX, 'globalTid')} AS process, "
-        f"coalesce(start, 0) AS start_ns, {name_id} AS name_id, {text} AS text FROM {NVTX} "
-        f"WHERE eventType = {DOMAIN_CREATE} AND domainId IS NOT NULL"
-    )
 
 
 def operator_domains(report: Report) -> list[tuple[int, int]]:

@@ -16,8 +16,7 @@ from typing import Final
 
 from analysis.arithmetic.global_ids import ID_BITS, ID_MASK, PROCESS_MASK
 from analysis.measures import memory_changes
-from analysis.recorded import ranges
-from analysis.source import device_tables, tables
+from analysis.source import device_tables, nvtx_tables, tables
 from analysis.trim.windows import ANY, LATEST_NS
 
 STRINGS: Final = "StringIds"
@@ -35,7 +34,7 @@ STATE_TABLES: Final = (memory_changes.OF_NSYS, "CUDA_GPU_MEMORY_POOL_EVENTS")
 """Changes that are added up from the first on: kept from the beginning to the end of the cut."""
 
 MARK_TYPES: Final = ", ".join(map(str, (34, 39, 65)))
-RANGE_TYPES: Final = ", ".join(map(str, ranges.RANGE_TYPES))
+RANGE_TYPES: Final = ", ".join(map(str, nvtx_tables.RANGE_TYPES))
 EVENT_TYPES: Final = f"{RANGE_TYPES}, {MARK_TYPES}"
 """`NVTX_EVENTS.eventType` of what happens at an instant, and for a while; the rest define names."""
 
