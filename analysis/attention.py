@@ -84,7 +84,7 @@ def attention(
 
 
 def attention_parts(chosen: Selected, *, softmax_flops: int = costs.SOFTMAX_FLOPS) -> Table | None:
-    """Return the parts of attention in what counts, or None: no range of one, no fused kernel."""
+    """Return the table of attention's parts in what counts; None without parts or fused kernels."""
     attribution = chosen.attribution
     ranges, time = attribution.ranges, np.where(chosen.work, attribution.work.duration_ns, 0)
     _, time_ns = launched_totals(ranges, attribution.launches, time)
@@ -111,8 +111,10 @@ def attention_parts(chosen: Selected, *, softmax_flops: int = costs.SOFTMAX_FLOP
     known = names.SOFTMAX in there and not np.isnan(flops[there.index(names.SOFTMAX)])
     convention = costs.softmax_convention(None if cost.unscaled else softmax_flops) if known else ""
     # Only where it was asked for another way of counting does it matter that there is none.
-    said = notes(flops, there, cost.unscaled if softmax_flops != costs.SOFTMAX_FLOPS else 0)
-    return replace(table, heading="\n".join(filter(None, (table.heading, convention))), notes=said)
+    on_figures = notes(flops, there, cost.unscaled if softmax_flops != costs.SOFTMAX_FLOPS else 0)
+    return replace(
+        table, heading="\n".join(filter(None, (table.heading, convention))), notes=on_figures
+    )
 
 
 def parts_table(
@@ -126,7 +128,7 @@ def parts_table(
     backward_ns: Int64 | Float64,
     whole_ns: int,
 ) -> Table:
-    """Return the table of some parts.
+    """Return the table of some of attention's parts, from their figures.
 
     Args:
         attribution: the attributed work.
@@ -188,7 +190,7 @@ def fused_kernels(attribution: Attribution, kept: Bools, whole_ns: int) -> Table
 
 
 def outermost_of_part(ranges: Ranges, chosen: Bools) -> Bools:
-    """Return which of the chosen ranges lie in no other of them, on their thread.
+    """Return ``(R,)`` which of the chosen ranges lie in no other of them, on their thread.
 
     A `masking` inside `computing attention scores` is of the same part: it counts once.
     """
@@ -198,7 +200,7 @@ def outermost_of_part(ranges: Ranges, chosen: Bools) -> Bools:
 
 
 def backward_times(attribution: Attribution, parts: list[Bools], time_ns: Int64) -> Int64 | Float64:
-    """Return the time of the backward pass that each part brought about.
+    """Return the time in the backward pass that each part of attention brought about.
 
     NaN where no work of the report has an origin: then it holds no backward pass, or one that
     nothing connects with the forward pass.
@@ -219,26 +221,26 @@ def backward_times(attribution: Attribution, parts: list[Bools], time_ns: Int64)
 
 
 def heading(attribution: Attribution, there: list[str]) -> str:
-    """Return what the times are of."""
+    """Return the heading of attention's parts: what the times and ratios are of."""
     what = "CPU operators' self time" if attribution.work.on_cpu else "kernel time"
     ratio = ", ratios to the softmax" if names.SOFTMAX in there else ""
     return f"Attention's parts: {what} against FLOPs{ratio}"
 
 
 def notes(flops: Float64, there: list[str], unscaled: int) -> tuple[str, ...]:
-    """Return what keeps the answer from being whole."""
-    said = []
+    """Return notes on figures of attention's parts that are not known."""
+    lines = []
     if np.isnan(flops).any():
-        said.append(NO_FLOPS)
+        lines.append(NO_FLOPS)
     if unscaled and names.SOFTMAX in there:
-        said.append(costs.unscaled_line(unscaled))
+        lines.append(costs.unscaled_line(unscaled))
     if there == [names.FUSED_ATTENTION]:
-        said.append(NO_SOFTMAX)
-    return tuple(said)
+        lines.append(NO_SOFTMAX)
+    return tuple(lines)
 
 
 def instances(ranges: Ranges, rows: Bools) -> int:
-    """Return how many instances there are; of several names for one part, the most frequent."""
+    """Return how many instances a part has; of several names for it, the most frequent counts."""
     counts = np.bincount(ranges.name[rows], minlength=1)
     return int(counts.max())
 
@@ -249,7 +251,7 @@ def sum_or_nan(values: Int64) -> float:
 
 
 def ratios(values: Float64, there: list[str]) -> Float64:
-    """Return each value over the softmax's, NaN where there is none."""
+    """Return the ratio of each part's figure to the softmax's, NaN without a softmax."""
     if names.SOFTMAX not in there or not values[there.index(names.SOFTMAX)]:  # none, or no time
         return np.full(len(values), np.nan)
     softmax = float(values[there.index(names.SOFTMAX)])

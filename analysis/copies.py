@@ -82,7 +82,7 @@ def copies(report: Report, **selected: Unpack[Options]) -> Table:
 
 
 def heading(done: DeviceWork, kept: Bools) -> str:
-    """Return how much was copied, and how much of it kept the host waiting."""
+    """Return in words how much was copied, and how much of it kept the host waiting."""
     count = int(kept.sum())
     if not count:
         return "no copies or sets"
@@ -91,7 +91,7 @@ def heading(done: DeviceWork, kept: Bools) -> str:
 
 
 def counted_lines(chosen: Selected, moves: Bools) -> tuple[str, ...]:
-    """Return what the heading says of the copies that were left out, or are warm-up.
+    """Return lines on the copies that were left out, or are warm-up.
 
     Args:
         chosen: the part of the report that counts.

@@ -75,7 +75,7 @@ def gaps(report: Report, *, min_gap_us: float = MIN_GAP_US, **selected: Unpack[O
 
 
 def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
-    """Return one row per gap that counts and is not shorter than asked: see `gaps`."""
+    """Return one row per gap that counts and is long enough."""
     report, ranges = chosen.attribution.report, chosen.attribution.ranges
     every = idle.idle_gaps(report).of_places(chosen.selection.device, chosen.selection.process)
     kept = chosen.during(every.start_ns, every.process)
@@ -102,7 +102,7 @@ def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
 
 
 def heading(chosen: Selected, every: IdleGaps, kept: Bools) -> tuple[str, ...]:
-    """Return how long each device was idle, and for what cause.
+    """Return lines on how long each device was idle, and for what cause.
 
     Args:
         chosen: the part of the report that counts.
@@ -125,7 +125,7 @@ def heading(chosen: Selected, every: IdleGaps, kept: Bools) -> tuple[str, ...]:
 
 
 def left_out_ns(chosen: Selected, every: IdleGaps, number: int, kept: Bools) -> int:
-    """Return how much of a place's time is left out: stretches, and the gaps that begin in them.
+    """Return how much of a device's time is left out: stretches, and gaps that begin in them.
 
     A gap that began before such a stretch and ends in it counts whole, and so does its time.
     """
@@ -144,7 +144,7 @@ def left_out_ns(chosen: Selected, every: IdleGaps, number: int, kept: Bools) -> 
 
 
 def causes_lines(every: IdleGaps, kept: Bools) -> tuple[str, ...]:
-    """Return a line with each cause's share of the idle time; none where there is none."""
+    """Return a line with each cause's share of the idle time; empty without idle time."""
     times = every.by_cause(kept)
     total = max(sum(times.values()), 1)
     parts = [f"{cause} {percent(time / total)}" for cause, time in times.items() if time]
@@ -152,7 +152,7 @@ def causes_lines(every: IdleGaps, kept: Bools) -> tuple[str, ...]:
 
 
 def counted_lines(chosen: Selected, every: IdleGaps) -> tuple[str, ...]:
-    """Return what the heading says of gaps that began in warm-up, and of what else is left out."""
+    """Return lines on gaps that began in warm-up, and on what else is left out."""
     warm = during_ranges(every.start_ns, every.process, chosen.attribution.warmup)
     if not warm.any():
         return chosen.other_lines
@@ -163,7 +163,7 @@ def counted_lines(chosen: Selected, every: IdleGaps) -> tuple[str, ...]:
 
 
 def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tuple[str, ...]:
-    """Return what is not listed, and what else a reader should know."""
+    """Return notes on gaps that are not listed, of unknown cause, or of work launched in time."""
     time = every.duration_ns
     lines = []
     if short.any():
@@ -188,7 +188,7 @@ def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tupl
 
 
 def with_readable_starts(table: Table, every: IdleGaps) -> Table:
-    """Return the gaps with their starts as text, since the first work of any GPU.
+    """Return the table of gaps with starts as text, counted from the first work of any GPU.
 
     A report may begin minutes before its first work; four digits of that would tell no two apart.
     """
@@ -204,8 +204,8 @@ def with_readable_starts(table: Table, every: IdleGaps) -> Table:
         )
         for name, column in table.columns.items()
     }
-    said = f"start: since the first work, {duration(first)} into the recording"
-    return replace(table, columns=columns, heading=f"{table.heading}\n{said}")
+    text = f"start: since the first work, {duration(first)} into the recording"
+    return replace(table, columns=columns, heading=f"{table.heading}\n{text}")
 
 
 def microseconds(word: str) -> float:

@@ -71,7 +71,7 @@ def rank(
     sort: str = "time",
     counted: tuple[str, ...] = (),
 ) -> Table:
-    """Return the ranking of some work of a report: see `ranking`.
+    """Return the ranking of some work of a report, by name or by category.
 
     Args:
         report: what was recorded.
@@ -121,12 +121,12 @@ def rank(
 
 
 def joined_sources(sources: Iterable[str]) -> str:
-    """Return where a category's time comes from, for example ``kernel+graph``."""
+    """Return the sources of a category's time, for example ``kernel+graph``."""
     return "+".join(sorted(set(sources), key=("kernel", "graph", "operator").index))
 
 
 def heading(report: Report, work: Work, total_ns: int) -> str:
-    """Return the lines above the table: which report, and what is listed."""
+    """Return the lines above a ranking: which report, and what is listed."""
     what = "CPU operator calls" if work.on_cpu else "kernels"
     lines = [report.describe(), f"{len(work.kind):,} {what}, {duration(total_ns)} in all"]
     if work.on_cpu:

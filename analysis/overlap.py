@@ -50,7 +50,7 @@ CLOCKS_APART_NS: Final = 10_000_000_000
 
 @dataclass(frozen=True)
 class AlignedCollectives:
-    """One place, in its report, on the common clock.
+    """The collectives of one device in its report, on the clock that all reports share.
 
     Attributes:
         report: the name of the file.

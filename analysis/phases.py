@@ -89,7 +89,7 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
 def calls_and_times(
     attribution: Attribution, phases: WorkPhases, kept: Bools
 ) -> tuple[Int64, Int64]:
-    """Return calls and time in ns of each category in each phase, ``(P + 2, C)``.
+    """Return the calls and the time in ns of each category in each phase, ``(P + 2, C)``.
 
     The last two rows are what was launched outside the steps, and everything.
     """
@@ -106,7 +106,7 @@ def calls_and_times(
 
 
 def notes_on(phases: WorkPhases, duration_ns: Int64, kept: Bools) -> tuple[str, ...]:
-    """Return what stands in for phases, and how much of it has no row of its own.
+    """Return notes on the ranges that stand in for phases, and on those without a row.
 
     Args:
         phases: folded or not.
@@ -117,8 +117,8 @@ def notes_on(phases: WorkPhases, duration_ns: Int64, kept: Bools) -> tuple[str, 
         return phases.notes
     time = duration(int(duration_ns[kept & (phases.phase == phases.rest)].sum()))
     what = phases.labels[phases.rest]
-    told = f"{what} took {time} together; python -m analysis.phases --format csv has each"
-    return (*phases.notes, told)
+    text = f"{what} took {time} together; python -m analysis.phases --format csv has each"
+    return (*phases.notes, text)
 
 
 def _heading(attribution: Attribution, phases: WorkPhases, kept: Bools) -> str:
@@ -129,7 +129,7 @@ def _heading(attribution: Attribution, phases: WorkPhases, kept: Bools) -> str:
 
 
 def overview(chosen: Selected) -> Table | None:
-    """Return each phase's time on the host and on the device.
+    """Return each phase's time on the host and on the device, as one table.
 
     Args:
         chosen: the part of a report that counts.
@@ -173,12 +173,12 @@ def overview(chosen: Selected) -> Table | None:
 
 
 def counted_phase_ranges(chosen: Selected, phases: WorkPhases) -> Bools:
-    """Return which of the ranges that are phases began in the part of a report that counts."""
+    """Return ``(R,)`` which of the phases' ranges began in the part of a report that counts."""
     return chosen.during(phases.ranges.start_ns, phases.ranges.process)
 
 
 def outside_steps(attribution: Attribution, phases: WorkPhases) -> Int64:
-    """Return the phase of each piece of work, one more for what no phase and no step launched."""
+    """Return the phase of each piece of work, one more where neither phase nor step was open."""
     known = steps.steps_of_report(attribution)
     if known is None:
         return phases.phase
@@ -276,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def phases_listed(args: argparse.Namespace) -> int | None:
-    """Return how many stand-ins for phases have rows of their own: all but in a table not cut."""
+    """Return how many stand-ins for phases have rows of their own; None for all."""
     return work_phases.MOST_LISTED if args.format == "table" and args.top is None else None
 
 

@@ -49,7 +49,7 @@ LAUNCH_BOUND: Final = 0.5
 
 @dataclass(frozen=True)
 class PeakRates:
-    """What limits a run: peaks, NaN where not known, and where they are from."""
+    """The peak rates that limit a run, NaN where not known, and their source."""
 
     flops_per_s: float
     bytes_per_s: float
@@ -228,7 +228,7 @@ def figures(
 
 
 def quotient(value: Int64 | Float64, by: Int64 | Float64) -> Float64:
-    """Return one over the other, NaN where that is not known or the divisor is 0."""
+    """Return quotients, NaN where a value is not known or a divisor is 0."""
     divisor = by.astype(np.float64)
     result: Float64 = np.divide(value, divisor, out=np.full(len(value), NAN), where=divisor > 0)
     return result
@@ -237,7 +237,7 @@ def quotient(value: Int64 | Float64, by: Int64 | Float64) -> Float64:
 def heading(
     attribution: Attribution, limit: PeakRates, softmax_flops: int, labels: list[str], group: Int64
 ) -> list[str]:
-    """Return what the rates are measured against."""
+    """Return the lines above a roofline: the report, the peaks, how FLOPs are counted, the MFU."""
     what = "CPU operators' self time" if attribution.work.on_cpu else "kernel time"
     lines = [attribution.report.describe(), f"Roofline by {what}"]
     if limit.origin:
@@ -258,7 +258,7 @@ def notes(
     group: Int64,
     limit: PeakRates,
 ) -> tuple[str, ...]:
-    """Return what keeps the answer from being whole."""
+    """Return notes on peaks that are not known, and on ranges without FLOPs."""
     lines = []
     lacking_peaks = {
         "peak rate": ("--peak-tflops", limit.flops_per_s),
@@ -283,7 +283,7 @@ def notes(
 
 
 def too_fast(peak_share: Float64, limit: PeakRates) -> tuple[str, ...]:
-    """Return a line on ranges that are faster than the peak, which cannot be.
+    """Return a note on ranges that are faster than the peak, which cannot be.
 
     Args:
         peak_share: ``(K,)``, NaN where not known.

@@ -49,7 +49,7 @@ def advise(measured: MeasuredWindow) -> list[str]:
 
 
 def opaque_graphs(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on CUDA graphs that were recorded as a whole."""
+    """Return advice on CUDA graphs that were recorded as a whole."""
     work = measured.attribution.work
     is_graph = np.array([source == "graph" for source in work.sources], np.bool_)[work.kind]
     time = int(work.duration_ns[is_graph & measured.work].sum())
@@ -65,7 +65,7 @@ def opaque_graphs(measured: MeasuredWindow) -> list[Finding]:
 
 
 def recording_overhead(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on steps that recording slowed."""
+    """Return advice on steps that recording slowed."""
     report = measured.report
     recorded, bare = step_times(report, "step_ns"), step_times(report, "unprofiled_step_ns")
     more = slowdown(recorded, bare)
@@ -85,7 +85,7 @@ def recording_overhead(measured: MeasuredWindow) -> list[Finding]:
 
 
 def missing_ranges(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on work that no range is around."""
+    """Return advice on work that no range is around."""
     attribution = measured.attribution
     if not len(attribution.ranges):
         return [

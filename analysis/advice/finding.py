@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from analysis.measures.window import MeasuredWindow
 
 
+WORTH_A_LINE: Final = 0.05
+"""Of the wall time. Steps differ by some percent among themselves: less is not seen in them."""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One line of advice.
+    """One line of advice, with the share of the wall time that it is about.
 
     Attributes:
         text: what was found, and what to do.
@@ -46,7 +50,7 @@ def in_words(measured: MeasuredWindow, share: float) -> str:
 
 
 def work_share(measured: MeasuredWindow, chosen: Bools) -> float:
-    """Return in what share of the wall time some work ran; on a CPU, of all operators' time.
+    """Return the share of the wall time in which some work ran; on a CPU, of operators' time.
 
     Args:
         measured: what is looked at.
@@ -64,7 +68,7 @@ def work_share(measured: MeasuredWindow, chosen: Bools) -> float:
 
 
 def exposed_share(measured: MeasuredWindow, moved: Bools) -> float:
-    """Return in what share of the wall time some copies were under way and no kernel ran.
+    """Return the share of the wall time in which some copies ran and no kernel did.
 
     Args:
         measured: what is looked at.
@@ -80,7 +84,7 @@ def exposed_share(measured: MeasuredWindow, moved: Bools) -> float:
 
 
 def gpus_in_window(measured: MeasuredWindow) -> list[tuple[Bools, list[int]]]:
-    """Return of each GPU which device work it did, ``(M,)``, and its measured window."""
+    """Return for each GPU which device work it did, ``(M,)``, and its measured window."""
     done = measured.done
     return [
         (place.did(done), window)

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import Finding, exposed_share, gpus_in_window, in_words, wall_share
+from analysis.advice.finding import (
+    WORTH_A_LINE,
+    Finding,
+    exposed_share,
+    gpus_in_window,
+    in_words,
+    wall_share,
+)
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.union import IntervalUnion
 from analysis.measures import idle
@@ -21,10 +28,6 @@ if TYPE_CHECKING:
 
 COPY_SHARE: Final = 0.01
 """Copies get a line sooner: a step needs next to none, and the cure is one word."""
-
-EXPOSED: Final = 0.05
-"""Of the wall time in copies, or collectives, with no kernel beside them; less is not seen among
-steps that differ."""
 
 TO_DEVICE: Final = "Host-to-Device"
 TO_HOST: Final = "Device-to-Host"
@@ -42,7 +45,7 @@ UNEVEN: Final = 0.02
 
 
 def synchronous_copies(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on copies that are synchronous by the names of their calls."""
+    """Return advice on copies that are synchronous by the names of their calls."""
     done = measured.done
     chosen = done.synchronous & ~done.pageable & launched_in_window(measured)
     if not are_costly(measured, chosen):
@@ -59,7 +62,7 @@ def synchronous_copies(measured: MeasuredWindow) -> list[Finding]:
 
 
 def pageable_copies(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on copies of pageable memory: synchronous, whatever the call is named."""
+    """Return advice on copies of pageable memory, which are synchronous under any name."""
     chosen = measured.done.pageable & launched_in_window(measured)
     if not are_costly(measured, chosen):
         return []
@@ -77,19 +80,19 @@ def pageable_copies(measured: MeasuredWindow) -> list[Finding]:
 
 
 def exposed_copies(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on other copies, of pinned memory or within GPUs, under which nothing runs."""
+    """Return advice on copies of pinned or device memory that no kernel runs beside."""
     done = measured.done
     chosen = (done.kind == COPY) & ~done.pageable & ~done.synchronous & ran_in_window(measured)
     share = exposed_share(measured, chosen) if chosen.any() else 0.0
-    if share < EXPOSED:
+    if share < WORTH_A_LINE:
         return []
     spent = np.bincount(done.name[chosen], done.duration_ns[chosen], len(done.names))
     longest = int(spent.argmax())
     direction = done.names[longest].removeprefix("memcpy ")
     mostly = chosen & (done.name == longest)
     # What is not pageable is pinned, if the recording tells at all.
-    told = direction in CURES and measured.report.has(device_tables.COPY, "srcKind")
-    memory = " of pinned memory" if told else ""
+    is_told = direction in CURES and measured.report.has(device_tables.COPY, "srcKind")
+    memory = " of pinned memory" if is_told else ""
     return [
         Finding(
             f"copies take {duration(share * measured.wall_ns)}, {in_words(measured, share)}, with "
@@ -110,13 +113,13 @@ def ran_in_window(measured: MeasuredWindow) -> Bools:
 
 
 def launched_in_window(measured: MeasuredWindow) -> Bools:
-    """Return ``(M,)`` which device work was asked for during the measured window of its process."""
+    """Return ``(M,)`` which device work was launched during the window of its process."""
     done = measured.done
     return measured.during(done.process, done.launch_ns)
 
 
 def number_of_copies(count: int, kind: str = "") -> str:
-    """Return how many copies there are.
+    """Return the number of copies in words.
 
     >>> number_of_copies(1), number_of_copies(1200, "synchronous ")
     ('1 copy', '1,200 synchronous copies')
@@ -125,21 +128,21 @@ def number_of_copies(count: int, kind: str = "") -> str:
 
 
 def bytes_and_rate(measured: MeasuredWindow, chosen: Bools) -> str:
-    """Return how much the ``(M,)`` chosen copies moved, and how fast."""
+    """Return in words how much the chosen copies, ``(M,)``, moved, and how fast."""
     done = measured.done
     moved, took = int(done.bytes[chosen].sum()), int(done.duration_ns[chosen].sum())
     return f"{scaled(moved, 'B')} at {scaled(moved / max(took, 1) * 1e9, 'B/s')}"
 
 
 def exposed_in_words(share: float) -> str:
-    """Return in words for how long copies ran and no kernel did, where that is much."""
+    """Return in words the share of the wall time in copies alone, where it is large."""
     if share < COPY_SHARE:
         return ""
     return f", and took {percent(share)} of the wall time with no kernel running beside them"
 
 
 def are_costly(measured: MeasuredWindow, chosen: Bools) -> bool:
-    """Return whether the ``(M,)`` chosen copies, and idle time for copies, are worth a line."""
+    """Return whether the chosen copies, ``(M,)``, and idle time for copies, are worth advice."""
     found = measured.idle
     waits = measured.gaps & (found.cause == idle.CAUSES.index(idle.COPY))
     took = int(measured.done.duration_ns[chosen].sum()) + int(found.duration_ns[waits].sum())
@@ -147,7 +150,7 @@ def are_costly(measured: MeasuredWindow, chosen: Bools) -> bool:
 
 
 def time_in_calls(measured: MeasuredWindow, chosen: Bools) -> int:
-    """Return how long, in ns, the host was in the calls of the ``(M,)`` chosen copies.
+    """Return how long, in ns, the host was in the calls of the chosen copies, ``(M,)``.
 
     Of each thread what overlaps counts once; threads are added up.
     """
@@ -161,11 +164,11 @@ def time_in_calls(measured: MeasuredWindow, chosen: Bools) -> int:
 
 
 def exposed_collectives(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on collectives with nothing beside them, and on ranks that wait unevenly."""
+    """Return advice on collectives that no kernel runs beside, and on uneven ranks."""
     gpus = gpu_time_splits(measured)
     exposed_ns = sum(gpu.communication_ns for gpu in gpus)
     share = wall_share(measured, exposed_ns)
-    if not gpus or share < EXPOSED:
+    if not gpus or share < WORTH_A_LINE:
         return []
     hidden_ns = sum(gpu.overlapped_communication_ns for gpu in gpus)
     under = hidden_ns / (hidden_ns + exposed_ns)
@@ -198,5 +201,5 @@ def uneven(gpus: list[GpuTimeSplit]) -> str:
 
 
 def gpu_in_words(gpu: GpuTimeSplit) -> str:
-    """Return what a GPU is called."""
+    """Return the name of a GPU, with its process."""
     return f"GPU {gpu.device} in process {gpu.process}"

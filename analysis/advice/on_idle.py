@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import Finding, wall_share
+from analysis.advice.finding import WORTH_A_LINE, Finding, wall_share
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
@@ -17,9 +17,6 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.measures.window import MeasuredWindow
-
-WORTH_A_LINE: Final = 0.05
-"""Of the measured time. Steps differ by some percent among themselves: less is not seen in them."""
 
 LAUNCH_IDLE: Final = 0.2
 """A GPU that waits longer for launches gains more from fewer of them than from faster kernels."""
@@ -38,7 +35,7 @@ OURS: Final = frozenset((names.STEP, *names.PHASES, names.BLOCK, names.ATTENTION
 
 
 def synchronisation(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on time the GPU lost because the host had waited for it."""
+    """Return advice on idle time of the GPU after the host had waited for it."""
     found = measured.idle
     chosen = measured.gaps & (found.cause == idle.CAUSES.index(idle.SYNCHRONISATION))
     lost = int(found.duration_ns[chosen].sum())
@@ -56,7 +53,7 @@ def synchronisation(measured: MeasuredWindow) -> list[Finding]:
 
 
 def where_mostly(measured: MeasuredWindow, chosen: Bools) -> str:
-    """Return in words which ranges the host mostly was in during the ``(G,)`` chosen gaps."""
+    """Return in words the ranges that the host mostly was in during the chosen gaps, ``(G,)``."""
     where = idle.host_ranges(measured.idle, measured.attribution.ranges)
     lost: dict[str, int] = {}
     time = measured.idle.duration_ns
@@ -69,7 +66,7 @@ def where_mostly(measured: MeasuredWindow, chosen: Bools) -> str:
 
 
 def in_a_row(labels: list[str]) -> str:
-    """Return names in a row.
+    """Return names as an enumeration.
 
     >>> in_a_row(["a"]), in_a_row(["a", "b", "c"])
     ('a', 'a, b and c')
@@ -78,7 +75,7 @@ def in_a_row(labels: list[str]) -> str:
 
 
 def launch_latency(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on a GPU that waits for the host to launch, and on the ranges it does so in."""
+    """Return advice on a GPU that waits for launches, with the ranges that are launch-bound."""
     short = measured.idle.duration_ns < idle.RESUME_NS
     chosen = late_gaps(measured) & short
     lost = int(measured.idle.duration_ns[chosen].sum())
@@ -98,7 +95,7 @@ def launch_latency(measured: MeasuredWindow) -> list[Finding]:
 
 
 def busy_host(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on a GPU that waits for a host that does something else than launching."""
+    """Return advice on a GPU that waits for a host which does something else than launching."""
     time = measured.idle.duration_ns
     chosen = late_gaps(measured) & (time >= idle.RESUME_NS)
     lost = int(time[chosen].sum())
@@ -119,14 +116,14 @@ def busy_host(measured: MeasuredWindow) -> list[Finding]:
 
 
 def late_gaps(measured: MeasuredWindow) -> Bools:
-    """Return ``(G,)`` which gaps are there because the host was late, or a launch took its time."""
+    """Return ``(G,)`` which gaps a late host, or the latency of a launch, caused."""
     causes = [idle.CAUSES.index(cause) for cause in (idle.HOST, idle.LAUNCH_LATENCY)]
     chosen: Bools = measured.gaps & np.isin(measured.idle.cause, causes)
     return chosen
 
 
 def launch_bound(measured: MeasuredWindow) -> list[str]:
-    """Return the ranges in which the GPU was idle for most of their time, worst first.
+    """Return the names of ranges in which the GPU was idle for most of the time, worst first.
 
     Operators' own ranges (``aten::…``, autograd's) are left out: nobody fuses one operator.
     """
@@ -151,7 +148,7 @@ def launch_bound(measured: MeasuredWindow) -> list[str]:
 
 
 def without_repeats(measured: MeasuredWindow, lost: dict[str, int]) -> list[str]:
-    """Return labels of ranges by what they lost, without those that tell the same twice.
+    """Return the names of ranges by lost time, one for ranges that lost the same time.
 
     Of two that lie in each other and lost nearly the same, one is kept: that of our vocabulary,
     else the inner one, which tells more.
@@ -180,7 +177,7 @@ def without_repeats(measured: MeasuredWindow, lost: dict[str, int]) -> list[str]
 
 
 def lies_inside(measured: MeasuredWindow, inner: str, outer: str) -> bool:
-    """Return whether all ranges of one label lie in ranges of another, warm-up left out."""
+    """Return whether all ranges of one name lie in ranges of another, warm-up left out."""
     ranges = measured.attribution.ranges.take(measured.chosen.ranges)
     labels = np.array([canonical(name) for name in ranges.names], object)
     small, big = (ranges.take(labels[ranges.name] == label) for label in (inner, outer))

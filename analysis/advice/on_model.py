@@ -7,23 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import Finding, in_words, work_share
+from analysis.advice.finding import WORTH_A_LINE, Finding, in_words, work_share
 from analysis.attribution import work_phases
 from analysis.attribution.origin import origin
 from analysis.knowledge import number_formats
 from analysis.knowledge.categories import category
 from analysis.knowledge.peaks import lookup
 from analysis.measures.attention_work import is_fused, work_of_part
+from analysis.measures.gemm_calls import GEMM
 from analysis.show.render import duration, percent
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.measures.window import MeasuredWindow
-
-WORTH_A_LINE: Final = 0.05
-"""Of the wall time. Steps differ by some percent among themselves: less is not seen in them."""
-
-GEMM: Final = "gemm"
 
 GEMM_SHARE: Final = 0.1
 """TF32 is up to 8 times as fast, so a tenth of the time in fp32 products is worth the change."""
@@ -36,7 +32,7 @@ TF32_GPU: Final = re.compile(r"ampere|hopper|blackwell|sm_?(?:[89]\d|1\d\d)|cutl
 
 
 def products_without_tf32(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on matrix products in fp32 on a GPU that is faster in TF32."""
+    """Return advice on matrix products in fp32 on a GPU that is faster in TF32."""
     work = measured.attribution.work
     slow = [
         category(name) == GEMM and number_formats.of_kernel(name) == "fp32" for name in work.names
@@ -61,7 +57,7 @@ def products_without_tf32(measured: MeasuredWindow) -> list[Finding]:
 
 
 def gain_of_tf32(measured: MeasuredWindow, kernels: list[str]) -> str:
-    """Return how much faster TF32 is on the GPU, "" where it is not, or there is none."""
+    """Return in words how much faster TF32 is on the GPU, "" where it is not, or has none."""
     card = lookup(measured.report.device)
     if card is None:
         there = any(TF32_GPU.search(name) for name in kernels)
@@ -73,7 +69,7 @@ def gain_of_tf32(measured: MeasuredWindow, kernels: list[str]) -> str:
 
 
 def unfused_optimizer(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on an optimizer that updates one parameter at a time."""
+    """Return advice on an optimizer that updates one parameter at a time."""
     attribution = measured.attribution
     phases = work_phases.phases_of_work(attribution)
     if names.OPTIMIZER not in phases.labels:
@@ -100,7 +96,7 @@ def unfused_optimizer(measured: MeasuredWindow) -> list[Finding]:
 
 
 def unfused_attention(measured: MeasuredWindow) -> list[Finding]:
-    """Return a line on attention that writes its scores to memory.
+    """Return advice on attention that writes its scores to memory.
 
     Its time is that of its parts and of what they bring about in the backward pass.
     """
@@ -135,7 +131,7 @@ def unfused_attention(measured: MeasuredWindow) -> list[Finding]:
 
 
 def shares_in_words(measured: MeasuredWindow, time_ns: int, share: float) -> str:
-    """Return a time as a share of all kernels' (or operators') time, and of the wall time."""
+    """Return a time in words, as a share of all kernels' time and of the wall time."""
     what = "operators" if measured.attribution.work.on_cpu else "kernels"
     of_work = f"{percent(time_ns / measured.kernel_ns)} of the {what}' time"
     wall = in_words(measured, share)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def answers(
     report: Report, benchmark: Benchmark | None = None, **selected: Unpack[Options]
 ) -> Table:
-    """Return the five answers.
+    """Return the answers to the profiling assignment's five questions.
 
     Args:
         report: with `forward` ranges at least, or (b) to (d) speak of the whole.
@@ -64,7 +64,7 @@ def joined_answers(tables: Sequence[Table]) -> Table:
 
 
 def paragraphs(table: Table) -> str:
-    """Return the answers as text, one paragraph each, under a line for each report."""
+    """Return answers as text, one paragraph each, under a line for each report."""
     lines: list[str] = []
     for row in table.rows():
         if row["question"] == next(iter(QUESTIONS)):

@@ -2,14 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Final
 
+from analysis.measures.step_times import LONGEST_NS
 from analysis.show.errors import ReportError
 
 Benchmark = dict[str, list[float]]
 """``forward_ns`` and ``backward_ns``, or one of them: one time a step."""
-
-LONGEST_NS: Final = 1 << 63
 
 
 def read_benchmark(path: str) -> Benchmark:

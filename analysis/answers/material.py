@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Material:
-    """What the answers are made of.
+    """The part of a report that the five answers are made of.
 
     Attributes:
         chosen: the part of a report that counts.
@@ -36,7 +36,7 @@ class Material:
 
     @classmethod
     def of(cls, report: Report, benchmark: Benchmark, asked: Selection) -> Material:
-        """Read a report."""
+        """Return the material of a report."""
         chosen = Selected.of(report, asked)
         return cls(chosen, work_phases.phases_of_work(chosen.attribution), benchmark)
 
@@ -47,11 +47,11 @@ class Material:
 
     @property
     def kept(self) -> Bools:
-        """``(N,)`` which work counts."""
+        """``(N,)`` which of the report's ranked work counts."""
         return self.chosen.work
 
     def walls_ns(self, phase: str) -> Int64:
-        """Return how long each instance of a phase was open."""
+        """Return how long each instance of a phase was open on the host."""
         ranges = self.attribution.ranges
         return ranges.wall_ns[ranges.called(phase) & self.chosen.ranges]
 
@@ -71,12 +71,12 @@ class Material:
 
     @property
     def noun(self) -> str:
-        """What is ranked: kernel, or operator."""
+        """The word for what is ranked: kernel, or operator."""
         return self.attribution.work.source
 
 
 def one_forward(material: Material) -> tuple[Work, int, str]:
-    """Return the forward work, how many forwards it is, and what to call it."""
+    """Return the work of the forward passes, how many they are, and what to call one."""
     count = len(material.walls_ns(names.FORWARD))
     if count:
         return material.in_phase(names.FORWARD), count, "one forward"
@@ -88,6 +88,6 @@ def one_forward(material: Material) -> tuple[Work, int, str]:
 
 
 def shares(material: Material, work: Work) -> dict[str, float]:
-    """Return each category's share of some work."""
+    """Return the share of each category in the time of some work."""
     rows = kernels.rank(material.attribution.report, work, by="category").rows()
     return {str(row["name"]): float(row["share"]) for row in rows}

@@ -31,7 +31,7 @@ LOW_INTENSITY: Final = 5.0
 
 def times(material: Material) -> str:
     """Answer (a): forward and backward on the host and the device, beside the benchmark."""
-    said = []
+    lines = []
     for phase in (names.FORWARD, names.BACKWARD):
         walls = material.walls_ns(phase)
         if not len(walls):
@@ -48,10 +48,10 @@ def times(material: Material) -> str:
                 f"; the benchmark measured {spread(measured)} without a profiler, "
                 f"so the range is {ratio:.2f} times that"
             )
-        said.append(sentence(line))
-    if not said:
+        lines.append(sentence(line))
+    if not lines:
         return "This report has no forward or backward range, so it cannot tell."
-    return " ".join(said)
+    return " ".join(lines)
 
 
 def top(material: Material) -> str:
@@ -66,7 +66,7 @@ def top(material: Material) -> str:
         material.attribution.report, material.attribution.work.take(material.kept)
     ).rows()[0]
     called = short_names([most, often, whole])
-    said = (
+    text = (
         f"in {where} the {material.noun} with most time is {called[0]}: {duration(total(most))} "
         f"in all, {percent(float(most['share']))} of it, {calls_a_pass(most, count)}. "
         f"Called most often is {called[1]}, {calls_a_pass(often, count)}"
@@ -74,12 +74,12 @@ def top(material: Material) -> str:
     backward = material.in_phase(names.BACKWARD)
     if len(backward.kind):
         same = "the same" if whole["name"] == most["name"] else called[2]
-        said += f". With backward and optimizer counted, most time goes to {same}"
-    return sentence(said)
+        text += f". With backward and optimizer counted, most time goes to {same}"
+    return sentence(text)
 
 
 def others(material: Material) -> str:
-    """Answer (c): what else takes more than a hundredth of a forward."""
+    """Answer (c): the other kernels that take more than a hundredth of a forward."""
     forward, count, where = one_forward(material)
     rows = kernels.rank(material.attribution.report, forward).rows()
     matter = [row for row in rows if row["category"] != GEMM and float(row["share"]) >= MATTERS]
@@ -101,20 +101,20 @@ def gemm_share(material: Material) -> str:
     step = percent(whole.get(GEMM, 0.0))
     if not forward:
         return f"GEMM takes {step} of all {material.noun} time; no forward range tells its part."
-    said = f"GEMM takes {percent(forward.get(GEMM, 0.0))} of forward and {step} of everything"
+    text = f"GEMM takes {percent(forward.get(GEMM, 0.0))} of forward and {step} of everything"
     change = {label: whole[label] - forward.get(label, 0.0) for label in whole if label != GEMM}
     gained = max(change, key=lambda label: change[label], default="")
     if whole.get(GEMM, 0.0) < forward.get(GEMM, 0.0) and gained:
-        said += (
+        text += (
             f": its place is taken by {gained} work, which grows from "
             f"{percent(forward.get(gained, 0.0))} to {percent(whole[gained])}"
         )
         optimizer = shares(material, material.in_phase(names.OPTIMIZER))
         if optimizer.get(GEMM, 0.0) == 0.0 and optimizer:
-            said += ", the optimizer having none of GEMM and reading every parameter and moment"
+            text += ", the optimizer having none of GEMM and reading every parameter and moment"
     counted = material.gemms()
     launched = f" One forward launches {counted.describe()}." if counted else ""
-    return sentence(said) + launched
+    return sentence(text) + launched
 
 
 def softmax(material: Material) -> str:
@@ -126,7 +126,7 @@ def softmax(material: Material) -> str:
     if names.SOFTMAX not in rows or not rows[names.SOFTMAX]["kernel_ns"]:
         return "No range around the softmax of attention holds any work, so it cannot be told."
     soft = rows[names.SOFTMAX]
-    said = []
+    lines = []
     for part in (names.ATTENTION_SCORES, names.FINAL_MATMUL):
         if part not in rows:
             continue
@@ -137,12 +137,12 @@ def softmax(material: Material) -> str:
         )
         if not np.isnan(float(row["flop_ratio"])):
             line += f", for {float(row['flop_ratio']):.1f} times its FLOPs"
-        said.append(line)
-    return f"{'; '.join(said)}. {softmax_limit(rows)}" if said else softmax_limit(rows)
+        lines.append(line)
+    return f"{'; '.join(lines)}. {softmax_limit(rows)}" if lines else softmax_limit(rows)
 
 
 def softmax_limit(rows: dict[str, dict[str, int | float | str]]) -> str:
-    """Return what the softmax is limited by, as far as the report tells.
+    """Return a sentence on what limits the softmax, as far as the report tells.
 
     Args:
         rows: of attention's parts; the softmax is one of them.
@@ -176,20 +176,20 @@ def intensity(row: dict[str, int | float | str]) -> float:
 
 
 def fused_attention(row: dict[str, int | float | str]) -> str:
-    """Answer (e) where there is no softmax apart."""
-    said = (
+    """Answer (e) for fused attention, which has no softmax of its own."""
+    text = (
         f"attention is fused: scores, softmax and final matmul together take "
         f"{duration(total(row, 'kernel_ns'))}"
     )
     if not np.isnan(float(row["flops_per_s"])):
         rate = scaled(float(row["flops_per_s"]), "FLOP/s")
-        said += f" for {scaled(float(row['flops']), 'FLOP')}, which is {rate}"
+        text += f" for {scaled(float(row['flops']), 'FLOP')}, which is {rate}"
     later = float(row["backward_ns"])
     if later > 0:
-        said += f", and {duration(later)} in backward"
-    said += f": {percent(float(row['share']))} of all time"
+        text += f", and {duration(later)} in backward"
+    text += f": {percent(float(row['share']))} of all time"
     return sentence(
-        f"{said}. The softmax has no time of its own there and moves no scores to memory; record "
+        f"{text}. The softmax has no time of its own there and moves no scores to memory; record "
         "with eager attention to compare the three"
     )
 
@@ -204,18 +204,18 @@ QUESTIONS: Final[dict[str, Callable[[Material], str]]] = {
 
 
 def total(row: dict[str, int | float | str], column: str = "total_ns") -> int:
-    """Return a time of a row."""
+    """Return a time in ns of a row of a ranking, as a whole number."""
     return int(row[column])
 
 
 def short_names(rows: Sequence[dict[str, int | float | str]]) -> list[str]:
-    """Return the names of rows, as short as a sentence bears, different ones for different rows."""
+    """Return short names for rows of a ranking, different ones for different rows."""
     short = distinct_short_names([visible(str(row["name"])) for row in rows])
     return render.cut_apart(short, LONGEST_NAME)
 
 
 def calls_a_pass(row: dict[str, int | float | str], passes: int) -> str:
-    """Return how often something is called in each pass."""
+    """Return in words how often a kernel is called in each pass."""
     each = int(row["calls"]) / passes
     count = f"{each:,.0f}" if each == int(each) else f"{each:,.1f}"
     return f"{count} {'call' if each == 1 else 'calls'}"

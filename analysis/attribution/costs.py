@@ -28,7 +28,7 @@ Others count 5, with the maximum and its subtraction, or 1.
 
 
 def range_flops(attribution: Attribution, softmax_flops: int = SOFTMAX_FLOPS) -> tuple[Int64, int]:
-    """Return the FLOPs of each range that has some of its own: its payload.
+    """Return the FLOPs that each range carries as its payload, ``(R,)``, softmax rescaled.
 
     Args:
         attribution: the ranges.
@@ -52,7 +52,7 @@ def range_least_bytes(attribution: Attribution) -> Int64:
 
 
 def by_name_and_payload(ranges: Ranges, known: Mapping[tuple[str, int], int]) -> Int64:
-    """Return for each range what is known of its name and payload, or `tables.MISSING`."""
+    """Return a figure of each range by its name and payload, ``(R,)``, or `tables.MISSING`."""
     result = np.full(len(ranges), tables.MISSING, np.int64)
     rows = np.flatnonzero(ranges.payload != tables.MISSING)
     if not known or not len(rows):
@@ -68,7 +68,7 @@ def by_name_and_payload(ranges: Ranges, known: Mapping[tuple[str, int], int]) ->
 
 
 def canonical_labels(ranges: Ranges) -> tuple[list[str], Int64]:
-    """Return the canonical names of ranges, ascending, and ``(R,)`` each range's place there."""
+    """Return the canonical names of ranges, ascending, and ``(R,)`` which of them each has."""
     called = [canonical(name) for name in ranges.names]
     known = sorted(set(called))
     position = {label: place for place, label in enumerate(known)}
@@ -76,7 +76,7 @@ def canonical_labels(ranges: Ranges) -> tuple[list[str], Int64]:
 
 
 def softmax_convention(softmax_flops: int | None) -> str:
-    """Return in words how a softmax is counted; None is as it was recorded."""
+    """Return in words how many FLOPs an element of a softmax counts; None: as it was recorded."""
     if softmax_flops is None:
         return "softmax counted as recorded"
     return f"softmax counted as {softmax_flops} FLOPs an element, forward"
@@ -89,7 +89,7 @@ def unscaled_line(count: int) -> str:
 
 
 def add_softmax_option(made: argparse.ArgumentParser) -> None:
-    """Add the option of the commands that count FLOPs."""
+    """Add to a parser the option ``--softmax-flops`` of the commands that count FLOPs."""
     made.add_argument(
         "--softmax-flops",
         type=cli.positive,
@@ -100,7 +100,7 @@ def add_softmax_option(made: argparse.ArgumentParser) -> None:
 
 
 def whole_numbers(values: Float64) -> Int64 | npt.NDArray[np.object_]:
-    """Return whole numbers as such; where one is missing (NaN), as Python's, NaN among them.
+    """Return floats as whole numbers, of Python where NaN is among them, which no int64 holds.
 
     >>> whole_numbers(np.array([4.0, np.nan])).tolist(), whole_numbers(np.array([4.0])).dtype.kind
     ([4, nan], 'i')

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Launches:
-    """Where and when each piece of work was launched.
+    """The calls that launched pieces of work: on which thread, and when.
 
     Attributes:
         thread: ``(N,)`` global thread id, or `tables.MISSING` where no launch was recorded.
@@ -50,7 +50,7 @@ class Launches:
 
     @cached_property
     def known(self) -> Bools:
-        """Which have a recorded launch."""
+        """``(N,)`` which pieces of work have a recorded launch."""
         known: Bools = self.thread != tables.MISSING
         return known
 
@@ -60,7 +60,7 @@ class Launches:
         return np.where(self.known, process_of(self.thread), tables.MISSING)
 
     def take(self, rows: Bools | Int64 | slice) -> Launches:
-        """Return some of the launches."""
+        """Return the launches at some positions."""
         return Launches(self.thread[rows], self.start_ns[rows], self.end_ns[rows])
 
 
@@ -95,7 +95,7 @@ class Attribution:
 
     @classmethod
     def of_devices(cls, report: Report) -> Attribution:
-        """Return what GPUs did and the ranges of a report; operators of a CPU are no work here."""
+        """Return the GPUs' work and the ranges of a report; CPU operators are no work here."""
         return Attribution.of(report) if has_device_work(report) else cls(report, NO_WORK)
 
     @cached_property
@@ -105,12 +105,12 @@ class Attribution:
 
     @cached_property
     def device(self) -> DeviceWork:
-        """What the GPUs did, ``M`` rows; not for a report of a CPU run."""
+        """The table of device work, ``M`` rows; not for a report of a CPU run."""
         return device_work(self.report)
 
     @cached_property
     def all_launches(self) -> Launches:
-        """``(M,)`` the launch of everything, copies and sets too; operators launch themselves."""
+        """``(M,)`` the launches of all device work, copies and sets too; on a CPU, operators."""
         if self.work.calls is not None:
             calls = self.work.calls
             return Launches(calls.thread, calls.start_ns, calls.end_ns)
@@ -130,12 +130,12 @@ class Attribution:
 
     @cached_property
     def warmup(self) -> Ranges:
-        """The warm-up ranges."""
+        """The NVTX ranges that mark warm-up."""
         return self.ranges.take(self.ranges.called(names.WARMUP))
 
     @cached_property
     def all_in_warmup(self) -> Bools:
-        """``(M,)`` what was launched during a warm-up range, on any thread of its process."""
+        """``(M,)`` which device work was launched during a warm-up range of its process."""
         launches = self.all_launches
         return during_ranges(launches.start_ns, launches.process, self.warmup)
 
@@ -184,7 +184,7 @@ def launch_intervals(launches: Launches) -> Intervals:
 
 
 def launches_in_ranges(ranges: Ranges, launches: Launches) -> tuple[Slices, Int64]:
-    """Return which launches each range contains, and ``(L,)`` the order the slices are of."""
+    """Return slices of the launches that each range contains, and ``(L,)`` the launches' order."""
     known = np.flatnonzero(launches.known)
     thread, start, end = launches.thread[known], launches.start_ns[known], launches.end_ns[known]
     order = known[ordered(start, end, thread)]
@@ -203,7 +203,7 @@ def during_ranges(instant_ns: Int64, process: Int64, windows: Ranges) -> Bools:
 
 
 def launched_totals(ranges: Ranges, launches: Launches, duration_ns: Int64) -> tuple[Int64, Int64]:
-    """Return how much work each range contains the launch of, and its summed time.
+    """Return the count and the summed time of the work launched inside each range.
 
     Args:
         ranges: ``R`` of them.

@@ -31,7 +31,7 @@ LETTERS: Final = 40
 
 
 def ranges_named(path: Path, ranges: Ranges, wanted: str) -> Bools:
-    """Return which ranges have a name.
+    """Return ``(R,)`` which ranges have a name, by itself, by another spelling, or as a glob.
 
     Args:
         path: of the report, for the message.
@@ -53,7 +53,7 @@ def ranges_named(path: Path, ranges: Ranges, wanted: str) -> Bools:
 
 
 def ranges_left_out(path: Path, ranges: Ranges, wanted: str) -> Bools:
-    """Return ``(R,)`` which ranges have a name that is to be left out.
+    """Return ``(R,)`` which ranges have a name that ``--exclude`` leaves out.
 
     Where there is no warm-up, leaving it out leaves nothing out: no error, as it is usual.
 

@@ -58,7 +58,7 @@ class AutogradNodes:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the work of the backward pass comes from.
+    """The forward ranges or operators that the work of the backward pass comes from.
 
     Attributes:
         creator: what created it, as if that had launched it: the thread and time of the creator,
@@ -71,12 +71,12 @@ class Origin:
 
     @cached_property
     def known(self) -> Bools:
-        """Which work has an origin."""
+        """``(N,)`` which pieces of work have a known origin in the forward pass."""
         return self.creator.known
 
 
 def origin(attribution: Attribution) -> Origin:
-    """Return the origin of each piece of work."""
+    """Return which part of the forward pass each piece of backward work comes from."""
     launches = attribution.launches
     count = len(launches.thread)
     thread = np.full(count, tables.MISSING, np.int64)

@@ -54,7 +54,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Selection:
-    """What is asked to count: see `Options`."""
+    """What a user asks to count of a report, with the fields of `Options`."""
 
     exclude: Sequence[str] = ()
     steps: StepBounds | None = None
@@ -63,19 +63,19 @@ class Selection:
 
     @property
     def warmup_counts(self) -> bool:
-        """Whether warm-up is like any other part of the report."""
+        """Whether warm-up counts as any other part of the report does."""
         return EXCLUDE_NOTHING in self.exclude
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing but warm-up is chosen by it."""
+        """Whether the selection chooses nothing but whether warm-up counts."""
         places = (self.steps, self.device, self.process)
         return set(self.exclude) <= {EXCLUDE_NOTHING} and all(place is None for place in places)
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The part of a report that counts.
+    """The part of a report that counts, by a `Selection`.
 
     Attributes:
         attribution: all work of the report beside its ranges.
@@ -87,7 +87,7 @@ class Selected:
 
     @classmethod
     def of(cls, report: Report, asked: Selection) -> Selected:
-        """Return what counts of a report.
+        """Return the part of a report with kernels or operators that counts.
 
         Raises:
             ReportError: it holds neither kernels nor operators, or no such range, step, device or
@@ -97,7 +97,7 @@ class Selected:
 
     @classmethod
     def of_any(cls, report: Report, asked: Selection) -> Selected:
-        """Return what counts of a report that need not hold kernels or operators.
+        """Return the part that counts of a report that need not hold kernels or operators.
 
         Raises:
             ReportError: there is no such range, step, device or process.
@@ -106,7 +106,7 @@ class Selected:
 
     @classmethod
     def of_devices(cls, report: Report, asked: Selection) -> Selected:
-        """Return what counts of what GPUs did, be it only copies.
+        """Return the part that counts of what GPUs did, copies and sets alone included.
 
         Raises:
             ReportError: there is no such range, step, device or process.
@@ -132,7 +132,7 @@ class Selected:
 
     @cached_property
     def excluded(self) -> tuple[tuple[str, Bools], ...]:
-        """The names that are left out besides warm-up, with ``(R,)`` which ranges have each."""
+        """The names of ranges left out besides warm-up, with ``(R,)`` which ranges have each."""
         path, ranges = self.attribution.report.path, self.attribution.ranges
         return tuple(
             (name, named_ranges.ranges_left_out(path, ranges, name))
@@ -142,7 +142,7 @@ class Selected:
 
     @property
     def leaves_warmup_out(self) -> bool:
-        """Whether there is a warm-up, and it does not count."""
+        """Whether the report marks warm-up and the selection leaves it out."""
         return bool(len(self.attribution.warmup)) and not self.selection.warmup_counts
 
     @cached_property
@@ -295,12 +295,12 @@ class Selected:
 
     @cached_property
     def heading_lines(self) -> tuple[str, ...]:
-        """What a heading says of the part that counts: how much was left out, and why."""
+        """The lines of a heading on the part that counts: how much was left out, and why."""
         return (*self.warmup_lines, *self.other_lines)
 
     @property
     def warmup_lines(self) -> tuple[str, ...]:
-        """How much of the work was warm-up, where the report marks any."""
+        """A line on how much of the work was warm-up, where the report marks any."""
         attribution = self.attribution
         if not len(attribution.warmup) or not len(attribution.work):
             return ()
@@ -319,7 +319,7 @@ class Selected:
 
     @property
     def other_lines(self) -> tuple[str, ...]:
-        """What was left out or asked for besides warm-up."""
+        """Lines on what was left out or asked for besides warm-up."""
         lines, time = [], self.attribution.work.duration_ns
         for name, chosen in self.excluded:
             if name in named_ranges.WARMUP_NAMES:
@@ -329,17 +329,17 @@ class Selected:
             lost = int(time[inside].sum())
             share = percent(lost / max(int(time.sum()), 1))
             lines.append(f"{name} left out: {duration(lost)}, {share} of the work")
-        said = []
+        places = []
         if self.selection.steps is not None:
             known, wanted = self._chosen_steps
             last = f" to {wanted.stop - 1}" if len(wanted) > 1 else ""
             steps_asked = f"step{'s' if last else ''} {wanted.start}{last}"
-            said.append(f"{steps_asked} of {known.count}")
+            places.append(f"{steps_asked} of {known.count}")
         if self.selection.device is not None:
-            said.append(f"device {self.selection.device}")
+            places.append(f"device {self.selection.device}")
         if self.selection.process is not None:
-            said.append(f"process {self.selection.process}")
-        lines += [f"only {', '.join(said)}"] if said else []
+            places.append(f"process {self.selection.process}")
+        lines += [f"only {', '.join(places)}"] if places else []
         return tuple(lines)
 
 
@@ -351,7 +351,7 @@ def distinct_known(numbers: Int64) -> set[int]:
 def selected_work(
     report: Report, within_range: str | None, asked: Selection
 ) -> tuple[Work, tuple[str, ...]]:
-    """Return the ranked work that counts, and what the heading says of it.
+    """Return the ranked work that counts, and the lines of a heading on it.
 
     Where nothing is to be left out, only the names and times of kernels are read.
 
@@ -388,7 +388,7 @@ def steps_option(word: str) -> StepBounds:
 
 
 def add_options(made: argparse.ArgumentParser) -> None:
-    """Add the options that choose what of a report counts."""
+    """Add to a parser the options that choose what of a report counts."""
     made.add_argument(
         "--exclude",
         metavar="RANGE",
@@ -408,7 +408,7 @@ def add_options(made: argparse.ArgumentParser) -> None:
 
 
 def options_of(args: argparse.Namespace) -> Options:
-    """Return what the arguments select."""
+    """Return the `Options` that parsed arguments hold."""
     return Options(
         exclude=tuple(args.exclude), steps=args.steps, device=args.device, process=args.process
     )

@@ -45,7 +45,7 @@ class Steps:
 
     @property
     def count(self) -> int:
-        """How many steps there are."""
+        """The number of steps, the processes' steps of one number taken as one."""
         return int(self.number.max(initial=-1)) + 1
 
     @property
@@ -56,7 +56,7 @@ class Steps:
         return longest
 
     def numbered(self, wanted: range) -> Steps:
-        """Return some steps, numbered from 0 anew."""
+        """Return the steps in a range of numbers, numbered from 0 anew."""
         kept = (self.number >= wanted.start) & (self.number < wanted.stop)
         return self._take(kept, self.number - wanted.start)
 
@@ -134,7 +134,7 @@ def steps_of_report(attribution: Attribution, *, warmup_counts: bool = False) ->
 def selected_steps(
     path: Path, known: Steps | None, bounds: tuple[int | None, int | None]
 ) -> tuple[Steps, range]:
-    """Return the steps of a report, and the numbers of those that are asked for.
+    """Return the steps of a report, and which of their numbers ``A:B`` selects.
 
     Args:
         path: of the report, for the message.
@@ -154,7 +154,7 @@ def selected_steps(
 
 
 def disjoint_ranges(ranges: Ranges, rows: Int64) -> Int64:
-    """Return those of some ranges that begin when no other of them is open in their process.
+    """Return the positions of ranges that begin when no other of them is open in their process.
 
     Args:
         ranges: all of a report.
@@ -178,7 +178,7 @@ def disjoint_ranges(ranges: Ranges, rows: Int64) -> Int64:
 
 
 def ranges_holding(ranges: Ranges, outer: Int64, inner: Int64) -> Bools:
-    """Return which of some ranges have one of others begin inside them, in their process.
+    """Return which outer ranges have an inner one begin inside them, in their process.
 
     Args:
         ranges: all of a report.

@@ -59,7 +59,7 @@ class WorkPhases:
     rest: int | None = None
 
     def folded(self, most: int = MOST_LISTED) -> WorkPhases:
-        """Return the same with one phase, ``(N more ranges)``, for all but the first of many.
+        """Return these phases with one, ``(N more ranges)``, in place of all but the first of many.
 
         `OTHER` stays what was launched outside all of them.
         """
@@ -78,7 +78,7 @@ class WorkPhases:
 
 
 def phases_of_work(attribution: Attribution, *, warmup_counts: bool = False) -> WorkPhases:
-    """Return the phase of all work of a report.
+    """Return the phase that each piece of a report's work belongs to.
 
     Args:
         attribution: the work, that in warm-up too.
@@ -99,7 +99,7 @@ def phases_of_work(attribution: Attribution, *, warmup_counts: bool = False) -> 
 def phase_ranges(
     attribution: Attribution, *, warmup_counts: bool = False
 ) -> tuple[Ranges, tuple[str, ...]]:
-    """Return the ranges that are phases, or stand in for them; and if so, a note on it.
+    """Return the ranges that are phases, or those that stand in for them with a note on it.
 
     Steps go before outermost ranges: those may be of autograd's thread, which works for a step.
     """
@@ -117,7 +117,7 @@ def phase_ranges(
 def ordered_labels(
     attribution: Attribution, chosen: Ranges, place: Int64, counts: Bools
 ) -> tuple[list[str], Int64]:
-    """Return the canonical names of some ranges: phases as they run, others by their work's time.
+    """Return the canonical names of ranges: phases as they run, others by their work's time.
 
     Args:
         attribution: the work.
@@ -147,7 +147,7 @@ def ordered_labels(
 def ranges_around(
     launches: Launches, chosen: Ranges, callable_: Bools | None = None
 ) -> tuple[Int64, Bools]:
-    """Return the innermost of some ranges around each launch: on its thread, else its caller's.
+    """Return the innermost range around each launch: on its own thread, else on its caller's.
 
     The caller's is the range that is open on another thread of the process when the launch begins:
     autograd's thread launches while the main thread waits in `backward`.
@@ -175,7 +175,7 @@ def ranges_around(
 
 
 def work_inside(attribution: Attribution, chosen: Bools) -> Bools:
-    """Return which device work is inside some ranges: own, or the caller's where no phase is own.
+    """Return which device work is inside some ranges: own, or by caller where no phase is own.
 
     A step and a warm-up have what any thread of their process launched meanwhile.
 

@@ -41,7 +41,7 @@ from analysis.attribution.selection import Selection
 from analysis.compare.compare import comparison
 from analysis.compare.gate import gate, unjudged_slowdowns
 from analysis.compare.rows import SORTS
-from analysis.compare.show import first_rows, joined_tables, rows_of_kind, sections
+from analysis.compare.show import first_rows, joined_tables, only_kind, sections
 from analysis.compare.sides import KINDS
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if work and not work.alike and not args.force:
         remedy = "record a range called step around each step, or give --force"
         raise ReportError(args.after, f"cannot be judged without steps: {work}", remedy)
-    totals = {str(row["name"]): row for row in rows_of_kind(whole, "total").rows()}
+    totals = {str(row["name"]): row for row in only_kind(whole, "total").rows()}
     problem = gate(totals, args.fail_over, (args.before, args.after), queued_ns)
     cli.print_notes(*unjudged_slowdowns(totals, args.fail_over))
     if problem:
@@ -105,14 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def write_rows(whole: Table, args: argparse.Namespace) -> None:
-    """Write the rows that are asked for: for people a table for each kind, else one of all.
+    """Write the rows that are asked for: a table for each kind for people, else one of all.
 
     Raises:
         ReportError: there is no row of the kind that is asked for.
     """
     if args.format in cli.WITH_HEADING:
         whole = replace(whole, counted=())  # the heading says it for each side
-    chosen = rows_of_kind(whole, args.kind)
+    chosen = only_kind(whole, args.kind)
     if not len(chosen):
         there = ", ".join(dict.fromkeys(whole.columns["kind"]))
         where = "that both reports have" if args.kind == "phase" else "in either report"

@@ -41,7 +41,7 @@ SAME_TIME: Final = 0.05
 
 
 class ReportPair(NamedTuple):
-    """The two reports and what was read from them."""
+    """The two reports of a comparison, and the side read from each."""
 
     reports: tuple[Report, Report]
     sides: tuple[Side, Side]
@@ -50,7 +50,7 @@ class ReportPair(NamedTuple):
 def check_comparable(
     both: ReportPair, *, force: bool = False, gated: bool = False
 ) -> tuple[str, ...]:
-    """Return what differs between two runs, one line each.
+    """Return the differences between two runs, one line each, or refuse to compare them.
 
     Args:
         both: what is to be compared.
@@ -84,7 +84,7 @@ def check_comparable(
 
 
 def gpus_differ(reports: tuple[Report, Report]) -> list[str]:
-    """Return how the number and the models of the GPUs differ, if they are known."""
+    """Return lines on differences in the number and the models of the GPUs."""
     counts = [len(tables.devices(report)) for report in reports]
     known = [models(report) for report in reports]
     lines = []
@@ -103,7 +103,7 @@ def models(report: Report) -> str:
 
 
 def differing_settings(both: ReportPair, keys: Iterable[str]) -> list[str]:
-    """Return the settings of some that both runs noted and that differ, the size for its parts."""
+    """Return a line for each of some settings that both runs noted and that differ."""
     lines: dict[str, str] = {}
     runs = [report.run for report in both.reports]
     for key in keys:
@@ -114,7 +114,7 @@ def differing_settings(both: ReportPair, keys: Iterable[str]) -> list[str]:
 
 
 def noted_differences(both: ReportPair) -> list[str]:
-    """Return the settings that both runs noted and that differ."""
+    """Return a line for each setting that differs, and for phases that only one run has."""
     lines = differing_settings(
         both, (*SETTINGS, "device_name") if both.sides[0].on_cpu else SETTINGS
     )
@@ -126,7 +126,7 @@ def noted_differences(both: ReportPair) -> list[str]:
 
 @dataclass(frozen=True)
 class SharedWork:
-    """What AFTER did, of the kernels (on a CPU: operators) that both have, by BEFORE's.
+    """How much AFTER did of the work that both reports hold, measured by BEFORE's.
 
     Attributes:
         done: how much: calls, each counted as long as it took on average in BEFORE.
@@ -140,7 +140,7 @@ class SharedWork:
 
     @property
     def alike(self) -> bool:
-        """Whether the two did the same, to `LIKE`."""
+        """Whether both reports hold as much work, to `LIKE`."""
         return abs(self.done - 1) <= LIKE
 
     def __str__(self) -> str:
@@ -174,7 +174,7 @@ def shared_work(before: Side, after: Side) -> SharedWork | None:
 
 
 def work_line(work: SharedWork | None) -> list[str]:
-    """Return what to know beside the totals, where the work is not the same."""
+    """Return a line on the work of two reports, where it is not alike."""
     if work is None or work.alike:
         return []
     change = f"{(work.per_call - 1) * 100:+.1f} %"

@@ -17,7 +17,7 @@ from analysis.compare.checks import (
     work_line,
 )
 from analysis.compare.rows import order, rows
-from analysis.compare.show import HIDDEN, TOTALS, heading, idle_line, rows_of_kind, total_line
+from analysis.compare.show import HIDDEN, TOTALS, heading, idle_line, only_kind, total_line
 from analysis.compare.sides import Side, side
 from analysis.show.table import Table
 
@@ -57,7 +57,7 @@ def compare(
 
 
 class Comparison(NamedTuple):
-    """A comparison, and what a gate needs of it besides.
+    """A comparison as a table, and the figures that a gate needs besides.
 
     Attributes:
         table: the answer.
@@ -80,7 +80,7 @@ def comparison(
     gated: bool = False,
     sort: str = "delta",
 ) -> Comparison:
-    """Return the comparison of two reports: see `compare`.
+    """Return the comparison of two reports with what a gate needs besides.
 
     Args:
         before: the report that the other is measured by.
@@ -109,21 +109,21 @@ def comparison(
     table = Table("compare", columns, notes=tuple(notes), hidden=HIDDEN)
     table = table.take(order(columns, sort))
     totals = sorted(
-        rows_of_kind(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"]))
+        only_kind(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"]))
     )
     lines = heading(reports, sides, excluded=not asked.warmup_counts)
     work = shared_work(*sides)
     lines += [*map(total_line, totals), *idle_line(sides), *work_line(work)]
-    said = [
+    counted = [
         f"{word}: {line}" for word, each in zip(SIDES, sides, strict=True) for line in each.counted
     ]
-    table = replace(table, heading="\n".join(lines), counted=tuple(said))
+    table = replace(table, heading="\n".join(lines), counted=tuple(counted))
     queued = [float(each.contents.queued_ns.mean()) for each in sides]
     return Comparison(table, work, (queued[0], queued[1]))
 
 
 def unjudged_lines(sides: Sequence[Side]) -> list[str]:
-    """Return a line where there are too few steps to tell change from noise."""
+    """Return a line where a comparison has too few steps to tell change from noise."""
     if not sides[0].has_steps:
         return ["noise cannot be judged without steps; put a range called step around each"]
     few = [word for word, each in zip(SIDES, sides, strict=True) if each.contents.count < FEWEST]

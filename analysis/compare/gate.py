@@ -24,7 +24,7 @@ def gate(
     paths: Sequence[str],
     queued_ns: tuple[float, float] = (0.0, 0.0),
 ) -> str:
-    """Return why AFTER is too slow, or nothing if it is not.
+    """Return why AFTER fails the gate, or nothing if it passes.
 
     Args:
         totals: rows of kind ``total`` by name.
@@ -51,21 +51,21 @@ def gate(
         )
     if not exceeds(row, limit):
         return ""
-    said = (
+    text = (
         f"gate failed: {name} time {duration(before)} -> {duration(after)}, "
         f"{relative_change(float(row['ratio']))}, more than the {limit:g} % allowed"
     )
-    return said + DOUBTS.get(str(row["status"]), "")
+    return text + DOUBTS.get(str(row["status"]), "")
 
 
 def exceeds(row: Mapping[str, int | float | str], limit: float) -> bool:
-    """Return whether AFTER takes over so many percent longer."""
+    """Return whether AFTER takes more than a percentage longer than BEFORE."""
     # Multiplied out: 100 * 1.14 is 113.99999999999999.
     return float(row["after_ns"]) * 100 > float(row["before_ns"]) * (100 + limit)
 
 
 def unjudged_slowdowns(totals: Mapping[str, Row], limit: float) -> list[str]:
-    """Return a line for what took that much longer where the GPU was not busy for longer."""
+    """Return lines on totals over the limit where the GPU's busy time, which is judged, is not."""
     if BUSY not in totals or exceeds(totals[BUSY], limit):
         return []
     change = {name: relative_change(float(row["ratio"])) for name, row in totals.items()}

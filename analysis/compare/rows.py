@@ -43,7 +43,7 @@ def rows(before: Side, after: Side) -> dict[str, Column]:
 
 
 def rows_of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
-    """Return the columns of one kind."""
+    """Return the columns of one kind of names, all steps judged."""
     nothing = np.zeros((0, 1), np.int64)
     none = Series([], nothing, nothing, nothing[:, 0], [])
     pair = [side.series.get(kind, none) for side in (before, after)]
@@ -91,12 +91,12 @@ def rows_of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
 
 
 def rows_at(column: Column, rows_: Int64) -> Column:
-    """Return some of the rows of a column."""
+    """Return the values of a column at some rows."""
     return [column[row] for row in rows_.tolist()] if isinstance(column, list) else column[rows_]
 
 
 def rows_placed(values: Int64, place: Int64, shape: tuple[int, int]) -> Int64:
-    """Return rows of values put at their places, and zeros at the others."""
+    """Return values put at some rows of an array of zeros."""
     result = np.zeros(shape, np.int64)
     if len(place):
         result[place] = values
@@ -104,12 +104,12 @@ def rows_placed(values: Int64, place: Int64, shape: tuple[int, int]) -> Int64:
 
 
 def per_step(total: Int64, count: int) -> Int64 | Float64:
-    """Return the mean over steps, as whole numbers where all of them are."""
+    """Return means over steps, as whole numbers where all of them are."""
     return total // count if not (total % count).any() else total / count
 
 
 def ratio(after: Int64 | Float64, before: Int64 | Float64) -> Float64:
-    """Return one over the other, NaN where there was nothing before.
+    """Return the ratios of after to before, NaN where before is 0.
 
     >>> ratio(np.array([11, 1]), np.array([10, 0])).tolist()
     [1.1, nan]
@@ -123,7 +123,7 @@ def ratio(after: Int64 | Float64, before: Int64 | Float64) -> Float64:
 def statuses(
     delta_ns: Int64 | Float64, called: list[Int64], p: Float64, *, alone: bool = False
 ) -> list[str]:
-    """Return what became of each name.
+    """Return for each name whether it became faster, slower, new or gone, or differs by noise.
 
     Args:
         delta_ns: ``(K,)``.
@@ -149,7 +149,7 @@ def statuses(
 
 
 def order(columns: dict[str, Column], by: str) -> Int64:
-    """Return the rows in order: by kind, as asked for, then the most time first.
+    """Return the order of a comparison's rows: by kind, then as asked for, then by time.
 
     Args:
         columns: as `rows` returns them.

@@ -44,7 +44,7 @@ Row = dict[str, int | float | str]
 
 
 def heading(reports: tuple[Report, Report], sides: Sequence[Side], *, excluded: bool) -> list[str]:
-    """Return which reports are compared, and by what."""
+    """Return the lines above a comparison: which reports, and in what measure."""
     lines = []
     for word, report, each in zip(SIDES, reports, sides, strict=True):
         count = each.contents.count
@@ -69,7 +69,7 @@ def total_line(row: Row) -> str:
 
 
 def idle_line(sides: Sequence[Side]) -> list[str]:
-    """Return how much of the wall time the GPUs did nothing, before and after; none on a CPU."""
+    """Return a line on how much of the wall time the GPUs did nothing; none on a CPU."""
     shares = [side.idle_share for side in sides]
     if any(map(math.isnan, shares)):
         return []
@@ -79,7 +79,7 @@ def idle_line(sides: Sequence[Side]) -> list[str]:
 
 
 def relative_change(ratio: float) -> str:
-    """Return a ratio as a change.
+    """Return a ratio as a change in percent.
 
     >>> relative_change(1.1), relative_change(0.987), relative_change(float("nan"))
     ('+10.0 %', '-1.3 %', 'no ratio')
@@ -87,8 +87,8 @@ def relative_change(ratio: float) -> str:
     return "no ratio" if math.isnan(ratio) else f"{(ratio - 1) * 100:+.1f} %"
 
 
-def rows_of_kind(table: Table, kind: str | None) -> Table:
-    """Return the rows of one kind; kernels are operators on a CPU."""
+def only_kind(table: Table, kind: str | None) -> Table:
+    """Return a comparison's rows of one kind; kernels are operators on a CPU."""
     if kind is None:
         return table
     wanted = {"kernel", "operator"} if kind in ("kernel", "operator") else {kind}
@@ -97,11 +97,11 @@ def rows_of_kind(table: Table, kind: str | None) -> Table:
 
 
 def sections(table: Table) -> list[Table]:
-    """Return a table for each kind but the totals, which are in the heading."""
+    """Return a comparison as a table for each kind of names."""
     kinds = list(table.columns["kind"])
     made = []
     for kind in dict.fromkeys(kinds):
-        part = rows_of_kind(table, kind)
+        part = only_kind(table, kind)
         status = list(part.columns["status"])
         new, gone = status.count(NEW), status.count(GONE)
         counts = f"{len(part) - new - gone:,} in both, {new:,} new, {gone:,} gone"
@@ -119,7 +119,7 @@ def sections(table: Table) -> list[Table]:
 
 
 def lines_of_status(part: Table, status: str) -> list[str]:
-    """Return a line for each name of a status, the first ones of many."""
+    """Return a line for each name that is new, or gone; of many only the first."""
     pairs = zip(part.columns["name"], part.columns["status"], strict=True)
     names = [name for name, word in pairs if word == status]
     lines = [f"{status + ':':6}{cut(visible(name), SHORT)}" for name in names[:FIRST]]
@@ -128,7 +128,7 @@ def lines_of_status(part: Table, status: str) -> list[str]:
 
 
 def first_rows(parts: Sequence[Table], top: int | None) -> tuple[list[Table], list[str]]:
-    """Return the first rows of each part, and a line for each part with more."""
+    """Return the first rows of each table, and a line for each table with more."""
     shown, more = [], []
     for part in parts:
         shown.append(part.head(top) if top else part)
@@ -140,7 +140,7 @@ def first_rows(parts: Sequence[Table], top: int | None) -> tuple[list[Table], li
 
 
 def joined_tables(parts: Sequence[Table], whole: Table) -> Table:
-    """Return the parts as one table, as `whole` is but for the rows."""
+    """Return the rows of several tables as one, with the heading and notes of the whole."""
     columns = {}
     for name, column in whole.columns.items():
         pieces = [part.columns[name] for part in parts]

@@ -75,7 +75,7 @@ def range_name(name: str) -> str:
 def group_names(
     recorded: Sequence[str], rename: Callable[[str], str], used: Int64
 ) -> tuple[list[str], Int64, list[str]]:
-    """Return names by which to compare, and which of them each recorded name has.
+    """Return the names to compare under, and which of them each recorded name falls under.
 
     Args:
         recorded: ``(K,)`` distinct names.
@@ -164,7 +164,7 @@ class Side:
 
 
 def side(report: Report, asked: Selection, *, whole: bool = False) -> Side:
-    """Return the times of a report.
+    """Return one side of a comparison: the times of every name of a report, step by step.
 
     Args:
         report: what was recorded.
@@ -198,7 +198,7 @@ def side(report: Report, asked: Selection, *, whole: bool = False) -> Side:
 
 
 def sums_by_step(group: Int64, step: Int64, values: Int64 | None, shape: tuple[int, int]) -> Int64:
-    """Return sums by group and step.
+    """Return sums of values by group and step.
 
     Args:
         group: ``(N,)`` from 0.
@@ -212,7 +212,7 @@ def sums_by_step(group: Int64, step: Int64, values: Int64 | None, shape: tuple[i
 
 
 def series_of_totals(attribution: Attribution, contents: StepContents) -> Series:
-    """Return the totals: busy time (of devices), wall time, and the sum of all work."""
+    """Return the series of totals: busy time (of devices), wall time, all work."""
     inside = contents.work != NONE
     shape = (1, contents.count)
     step = contents.work[inside]
@@ -235,7 +235,7 @@ def series_of_totals(attribution: Attribution, contents: StepContents) -> Series
 
 
 def series_of_kernels(attribution: Attribution, contents: StepContents) -> Series:
-    """Return kernels, or operators, by name."""
+    """Return the series of kernels, or of operators, by name."""
     used = attribution.work.kind[contents.work != NONE]
     labels, place, recorded = group_names(attribution.work.names, kernel_name, used)
     return series_of_work(attribution, contents, labels, place[attribution.work.kind], recorded)
@@ -248,7 +248,7 @@ def series_of_work(
     group: Int64,
     recorded: list[str] | None = None,
 ) -> Series:
-    """Return the work by group, those that occur.
+    """Return the series of groups of work, those that occur.
 
     Args:
         attribution: the work.
@@ -274,9 +274,9 @@ def series_of_work(
 
 
 def series_of_ranges(attribution: Attribution, contents: StepContents) -> Series:
-    """Return ranges by name, each with the time of the work launched inside.
+    """Return the series of ranges by name, each with the work launched inside.
 
-    That is the work of its own thread, and of another that had no phase open while this one's was:
+    A range has the work of its own thread, and of another that had no phase open while its own did:
     autograd's. A range inside another of its own name adds nothing to it. A range counts in the
     step it began in; one that began in none, around the steps, is left out.
     """
@@ -324,7 +324,7 @@ def innermost_or_callers(ranges: Ranges, launches: Launches, calling: Launches) 
 
 
 def launches_by_caller(ranges: Ranges, launches: Launches) -> Launches:
-    """Return launches as if the thread had made them that waited meanwhile in a step or a phase.
+    """Return launches moved to the thread that waited in a phase or step meanwhile.
 
     Only for those whose own thread had neither open; the others have no caller.
     """

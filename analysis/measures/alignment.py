@@ -29,7 +29,7 @@ PAIRWISE: Final = re.compile(r"send|recv", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class SharedCollectives:
-    """The collectives that several places took part in together.
+    """The collectives that several devices or processes took part in together.
 
     Attributes:
         row: ``(P, M)`` for each place, its row of each such collective.
@@ -41,7 +41,7 @@ class SharedCollectives:
 
 
 def shared_collectives(places: Sequence[DeviceCollectives]) -> SharedCollectives:
-    """Return the collectives that all of these places have, by name and turn."""
+    """Return the collectives that every device has, matched by name and turn."""
     counts = [
         Counter(place.kinds[kind] for kind in place.kind.tolist() if len(place.kinds))
         for place in places
@@ -63,7 +63,7 @@ def shared_collectives(places: Sequence[DeviceCollectives]) -> SharedCollectives
 
 @dataclass(frozen=True)
 class ClockAlignment:
-    """How the clocks of reports differ.
+    """The differences of the clocks of several reports.
 
     Attributes:
         offset_ns: ``(R,)`` to add to the times of each report; 0 for the first.
@@ -79,7 +79,7 @@ class ClockAlignment:
 def align_clocks(
     places: Sequence[DeviceCollectives], started_ns: Sequence[int | None]
 ) -> ClockAlignment:
-    """Bring reports onto the clock of the first.
+    """Return by how much the clocks of reports differ from that of the first.
 
     Args:
         places: one place of each report.
@@ -99,7 +99,7 @@ def align_clocks(
 
 
 def waiting_times(places: Sequence[DeviceCollectives], offset_ns: Int64) -> tuple[list[Int64], int]:
-    """Return how long each place's collectives waited until the last place had begun them.
+    """Return how long the collectives of each device waited until the last device had begun them.
 
     Args:
         places: all that took part.

@@ -36,7 +36,7 @@ def is_backward_kernel(work: Work) -> Bools:
 
 
 def work_of_part(attribution: Attribution, part: str, came_from: Origin) -> tuple[Bools, Bools]:
-    """Return the work of one part of attention, forward, and what it brought about in backward.
+    """Return the work of one part of attention, in forward and in backward.
 
     Args:
         attribution: the attributed work.

@@ -40,7 +40,7 @@ CATEGORY: Final = "collective"
 
 @dataclass(frozen=True)
 class DeviceCollectives:
-    """What one GPU of one process did, or one process on a CPU.
+    """The collectives and the compute of one GPU of one process, or of one process on a CPU.
 
     Attributes:
         process: its id.
@@ -62,11 +62,11 @@ class DeviceCollectives:
 
     @property
     def collective(self) -> IntervalUnion:
-        """When any collective ran."""
+        """The time in which any collective ran on the device."""
         return IntervalUnion.of(self.start_ns, self.end_ns)
 
     def keys(self) -> list[tuple[str, int]]:
-        """Return what tells each collective from all others here: its name and its turn."""
+        """Return a key for each collective that tells it from the others: its name and its turn."""
         turn = np.zeros(len(self.kind), np.int64)
         for number in np.unique(self.kind):
             mine = self.kind == number
@@ -77,14 +77,14 @@ class DeviceCollectives:
 
 @dataclass(frozen=True)
 class Collectives:
-    """The places of a report, and what there is to say about how they were found."""
+    """The collectives of a report, device by device, with notes on how they were found."""
 
     places: tuple[DeviceCollectives, ...]
     notes: tuple[str, ...]
 
 
 def collectives_by_device(chosen: Selected) -> Collectives:
-    """Return the places of a report, by process and device, with what counts of each."""
+    """Return the collectives of a report and the compute beside them, by process and device."""
     if not chosen.attribution.work.on_cpu:
         return Collectives(tuple(_on_gpus(chosen)), _graphs(chosen))
     return Collectives(*_on_cpu(chosen))
@@ -145,12 +145,12 @@ def _on_cpu(chosen: Selected) -> tuple[tuple[DeviceCollectives, ...], tuple[str,
 
 def _of_the_host(ranges: Ranges, chosen: Ranges) -> str:
     """Return what to know where the host's ranges stand in for the collectives themselves."""
-    said = "no ranges of a backend's own threads: the host's calls count in their place"
+    text = "no ranges of a backend's own threads: the host's calls count in their place"
     waited_ns = _waited_ns(ranges, chosen)
     if not waited_ns:
-        return said
+        return text
     return (
-        f"{said}, but not the {duration(waited_ns)} that it waited for them afterwards: an "
+        f"{text}, but not the {duration(waited_ns)} that it waited for them afterwards: an "
         "asynchronous call ends before its collective does"
     )
 

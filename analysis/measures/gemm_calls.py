@@ -34,7 +34,7 @@ BATCHED: Final = (names.ATTENTION_SCORES, names.FINAL_MATMUL)
 
 @dataclass(frozen=True)
 class GemmCalls:
-    """The products of one forward pass.
+    """The matrix products that one forward pass launches.
 
     Attributes:
         linear: those of linear layers; all of them, where no range tells attention's.
@@ -48,26 +48,26 @@ class GemmCalls:
 
     @property
     def by_layer(self) -> bool:
-        """Whether that is 7 linear layers and 2 batched products a block, and one head."""
+        """Whether there are 7 linear layers and 2 batched products a block, and one head."""
         wanted = (LINEARS * self.layers + 1, len(BATCHED) * self.layers)
         return self.layers > 0 and (self.linear, self.batched) == wanted
 
     def describe(self) -> str:
-        """Return it in words.
+        """Return the numbers of products in words.
 
         >>> GemmCalls(85, 24, 12).describe(), GemmCalls(2.5, 0, 0).describe()
         ('109 GEMM calls: 85 linear (7 a layer + 1) and 24 batched', '2.5 GEMM calls')
         """
         every = self.linear + self.batched
-        said = f"{every:,g} GEMM {'call' if every == 1 else 'calls'}"
+        text = f"{every:,g} GEMM {'call' if every == 1 else 'calls'}"
         if not self.batched:
-            return said
+            return text
         how = f" ({LINEARS} a layer + 1)" if self.by_layer else ""
-        return f"{said}: {self.linear:,g} linear{how} and {self.batched:,g} batched"
+        return f"{text}: {self.linear:,g} linear{how} and {self.batched:,g} batched"
 
 
 def gemm_calls(chosen: Selected, forward: Bools, passes: int) -> GemmCalls:
-    """Return how many products one forward pass launches.
+    """Return how many matrix products one forward pass launches.
 
     Args:
         chosen: the part of a report that counts.
@@ -90,7 +90,7 @@ def gemm_calls(chosen: Selected, forward: Bools, passes: int) -> GemmCalls:
 
 
 def count_products(work: Work) -> int:
-    """Return how many matrix products some work holds; what adds up their parts is none."""
+    """Return how many matrix products some work holds; kernels that add up parts are none."""
     counts = np.bincount(work.kind, minlength=len(work.names))
     return sum(
         int(count)

@@ -38,7 +38,7 @@ PARTS: Final = (
 
 @dataclass(frozen=True)
 class GpuTimeSplit:
-    """One GPU of one process during its measured window; the parts add up to ``wall_ns``.
+    """How the measured window of one GPU of one process splits; the parts make up ``wall_ns``.
 
     Attributes:
         process: its id.
@@ -69,15 +69,15 @@ class GpuTimeSplit:
         return part_ns / max(self.wall_ns, 1)
 
     def describe(self) -> str:
-        """Return the parts that are there, in words; the percentages add up to 100."""
+        """Return the parts of the window that are not 0 in words, in percent that add up to 100."""
         times = [int(getattr(self, field)) for _, field in PARTS]
         tenths = apportioned(times, 1000)
-        told = [
+        lines = [
             f"{label} {tenth / 10:.1f} %"
             for (label, field), time, tenth in zip(PARTS, times, tenths, strict=True)
             if time or field in {"compute_ns", "idle_ns"}
         ]
-        return " · ".join(told)
+        return " · ".join(lines)
 
 
 def apportioned(times: list[int], whole: int) -> list[int]:
@@ -140,9 +140,9 @@ def gpu_time_splits(measured: MeasuredWindow, windows: Int64 | None = None) -> l
 
 
 def splits_outside_window(measured: MeasuredWindow) -> list[GpuTimeSplit]:
-    """Return the same of the time before and after the measured window, to a GPU's last work.
+    """Return how the time before and after the measured window splits, to a GPU's last work.
 
-    That is what `gpu_time_splits` leaves out: loading, warm-up, and what follows the last step.
+    `gpu_time_splits` leaves that time out: loading, warm-up, and what follows the last step.
     """
     places = measured.every_gap.places
     spans = [(place.busy.start_ns[0], place.busy.end_ns[-1]) for place in places]
@@ -164,13 +164,13 @@ def is_collective(measured: MeasuredWindow) -> Bools:
 
 
 def union_of_work(measured: MeasuredWindow, chosen: Bools) -> IntervalUnion:
-    """Return when any of the ``(M,)`` chosen device work ran."""
+    """Return the time in which any of the chosen device work, ``(M,)``, ran."""
     done = measured.done
     return IntervalUnion.of(done.start_ns[chosen], done.end_ns[chosen])
 
 
 def covered_ns(cover: IntervalUnion, window: Int64 | Sequence[int]) -> int:
-    """Return how much of a window, from and until, is covered, in ns."""
+    """Return how much of a window, from and until, a union of intervals covers, in ns."""
     low, high = np.array(window, np.int64)[:, None]
     return int(cover.within(low, high).sum())
 

@@ -58,7 +58,7 @@ OVERHEAD: Final = re.compile(r"CUDA profiling (?:overhead|stop overhead|data flu
 
 @dataclass(frozen=True)
 class DeviceActivity:
-    """One device in one process.
+    """When one device was busy for one process.
 
     Attributes:
         process: process id.
@@ -74,7 +74,7 @@ class DeviceActivity:
 
     @property
     def idle_ns(self) -> int:
-        """How long it was idle between its first and its last work."""
+        """The time that the device was idle between its first and its last work."""
         return self.busy.span_ns - self.busy.busy_ns
 
     def did(self, done: DeviceWork) -> Bools:
@@ -85,7 +85,7 @@ class DeviceActivity:
 
 @dataclass(frozen=True)
 class IdleGaps:
-    """All gaps of a report, place by place, in order of time.
+    """The gaps of a report in which a GPU was idle, device by device, in order of time.
 
     Attributes:
         done: what the GPUs did.
@@ -110,26 +110,26 @@ class IdleGaps:
 
     @property
     def duration_ns(self) -> Int64:
-        """How long each was."""
+        """``(G,)`` the length of each gap."""
         return self.end_ns - self.start_ns
 
     @property
     def process(self) -> Int64:
-        """The process of each."""
+        """``(G,)`` the process of each gap."""
         return np.array([at.process for at in self.places], np.int64)[self.place]
 
     @property
     def device(self) -> Int64:
-        """The device of each."""
+        """``(G,)`` the CUDA ordinal of each gap's device."""
         return np.array([at.device for at in self.places], np.int64)[self.place]
 
     def take(self, kept: Int64) -> IdleGaps:
-        """Return some of the gaps."""
+        """Return the gaps at some positions."""
         fields = ("place", "start_ns", "end_ns", "cause", "call")
         return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
     def of_places(self, device: int | None, process: int | None) -> IdleGaps:
-        """Return the gaps of one device or process, or of all where None is given."""
+        """Return the gaps of one device or process; None stands for all."""
         kept = [
             number
             for number, at in enumerate(self.places)
@@ -145,7 +145,7 @@ class IdleGaps:
         return replace(found, places=places, place=renumbered[found.place])
 
     def by_cause(self, kept: Bools | None = None) -> dict[str, int]:
-        """Return the idle time of each cause, in ns, of all gaps or of some."""
+        """Return the idle time of each cause, in ns, of all gaps or of those a mask keeps."""
         chosen = np.ones(len(self), np.bool_) if kept is None else kept
         time = np.zeros(len(CAUSES), np.int64)
         np.add.at(time, self.cause[chosen], self.duration_ns[chosen])
@@ -153,7 +153,7 @@ class IdleGaps:
 
 
 def idle_gaps(report: Report) -> IdleGaps:
-    """Return when and why the GPUs of a report were idle, found once; no places if none worked."""
+    """Return when and why the GPUs of a report were idle, found once; empty if none worked."""
     return report.once(_idle_times)
 
 
@@ -192,7 +192,7 @@ def gaps_of_device(
     process: int,
     device: int,
 ) -> tuple[DeviceActivity, tuple[Int64, Int64, Int64]]:
-    """Return one device of one process, and its gaps.
+    """Return when one device was busy for one process, and the gaps between.
 
     Args:
         done: what the GPUs did.
@@ -219,7 +219,7 @@ def gaps_of_device(
 
 
 def idle_causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int64) -> Int64:
-    """Return why there was each gap.
+    """Return the cause of each gap, ``(G,)``: what the host did meanwhile.
 
     The call that started the next work tells. Begun before the gap, it was in time, and the gap is
     `launch_latency`. Begun later, the host was late: for a `synchronisation` or a `copy` if it was
@@ -254,7 +254,7 @@ def idle_causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int
 
 
 def late_causes(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) -> Int64:
-    """Return what kept the host from a call that it began after a gap had: see `idle_causes`.
+    """Return what kept the host from a call that it began after the GPU had become idle.
 
     What another thread of the process waited in counts too, if it was waiting when the gap began
     and was done before the call: autograd's thread launches after the main thread has waited.
@@ -264,9 +264,9 @@ def late_causes(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) 
     of_call = process_of(calls.thread)
     cause = np.full(len(call), CAUSES.index(HOST), np.int64)
     waits = (calls.synchronise, done.blocking_copy)
-    own = [waiting_times(calls, wait, calls.thread, thread, start_ns, begun) for wait in waits]
+    own = [time_waited(calls, wait, calls.thread, thread, start_ns, begun) for wait in waits]
     others = [
-        waiting_times(calls, wait, of_call, process, start_ns, begun, own=False) for wait in waits
+        time_waited(calls, wait, of_call, process, start_ns, begun, own=False) for wait in waits
     ]
     alone = (own[0] == 0) & (own[1] == 0)
     sync, copy = (np.where(alone, other, mine) for mine, other in zip(own, others, strict=True))
@@ -275,7 +275,7 @@ def late_causes(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) 
     return cause
 
 
-def waiting_times(
+def time_waited(
     calls: CudaCalls,
     chosen: Bools,
     place_of_call: Int64,
@@ -285,7 +285,7 @@ def waiting_times(
     *,
     own: bool = True,
 ) -> Int64:
-    """Return how long some calls took of each window, 0 where they did not matter.
+    """Return how much of each window some CUDA calls took, 0 where they did not matter.
 
     Args:
         calls: all calls.

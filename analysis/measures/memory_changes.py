@@ -42,7 +42,7 @@ _REMEDY: Final = (
 
 @dataclass(frozen=True)
 class MemoryChanges:
-    """What one device held for one process, change by change.
+    """The memory that one device held for one process, change by change.
 
     Attributes:
         process: its id.
@@ -69,12 +69,12 @@ class MemoryChanges:
 
     @property
     def name(self) -> str:
-        """The device as torch calls it."""
+        """The name of the device, as torch calls it."""
         return "cpu" if self.device == HOST else f"cuda:{self.device}"
 
     @property
     def has_blocks(self) -> bool:
-        """Whether every change is of a block, so that one can tell what is held."""
+        """Whether every change is of a block, not a sample, so that holders can be told."""
         return bool((self.address != tables.MISSING).all())
 
     @cached_property
@@ -103,7 +103,7 @@ class MemoryChanges:
         return result
 
     def held(self, place: int) -> Int64:
-        """Return the positions of the changes that took the blocks held after one of them."""
+        """Return the positions of the changes that took the blocks held after one change."""
         last = len(self.address[: place + 1]) - 1
         _, newest = np.unique(self.address[last::-1], return_index=True)
         rows = np.sort(last - newest)
@@ -111,15 +111,15 @@ class MemoryChanges:
 
 
 def memory_changes(report: Report) -> tuple[list[MemoryChanges], str]:
-    """Return what each device held for each process, and where that is from.
+    """Return the memory that each device held for each process, and the source of the figures.
 
     Raises:
         ReportError: no memory was recorded.
     """
     if not tables.is_empty(report, MEMORY):
         source = report.run.get("memory_source", "")
-        said = TORCH_EVENTS if source in {"", "allocator"} else source
-        return _split(_of_torch(report)), said
+        origin = TORCH_EVENTS if source in {"", "allocator"} else source
+        return _split(_of_torch(report)), origin
     if not tables.is_empty(report, OF_NSYS):
         return _split(_of_nsys(report)), CUDA_EVENTS
     raise ReportError(report.path, f"no memory was recorded by {report.recorder}", _REMEDY)

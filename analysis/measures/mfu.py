@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mfu:
-    """How fast steps were, in the model's own FLOPs.
+    """The FLOPs that the model needs for a step, and the times that steps took.
 
     Attributes:
         flops: that the model needs for a step, whatever was launched.
@@ -35,21 +35,21 @@ class Mfu:
 
     @property
     def median_ns(self) -> float:
-        """The median step."""
+        """The time of the median step."""
         return float(np.median(self.step_ns))
 
     @property
     def flops_per_s(self) -> float:
-        """What the median step achieved."""
+        """The model's FLOPs a second in the median step."""
         return self.flops / (self.median_ns / 1e9)
 
     @property
     def share(self) -> float | None:
-        """That as a share of the peak; None where it is not known."""
+        """The model's FLOPs a second as a share of the peak; None where the peak is not known."""
         return self.flops_per_s / self.peak_flops_per_s if self.peak_flops_per_s else None
 
     def describe(self) -> str:
-        """Return one line."""
+        """Return the MFU, the rate and the step it is of, in one line."""
         what = f"{scaled(self.flops_per_s, 'FLOP/s')}"
         first = f"MFU {percent(self.share)}, {what}" if self.share is not None else what
         how = "recorded" if self.recorded else "not recorded"

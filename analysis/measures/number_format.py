@@ -27,7 +27,7 @@ def gemm_times(work: Work) -> dict[str, int]:
 
 
 def run_number_format(report: Report, work: Work | None = None) -> str:
-    """Return the number format of a run: what the launcher noted, else what the kernels' names say.
+    """Return the number format of a run, as the launcher noted it or its kernels' names tell.
 
     float32 is tf32 where PyTorch was allowed to use that.
 

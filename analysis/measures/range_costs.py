@@ -28,7 +28,7 @@ WAITING: Final = (names.STEP, names.WARMUP, names.BACKWARD)
 
 @dataclass(frozen=True)
 class RangeCosts:
-    """What each range costs, in the order of the report's ranges.
+    """The FLOPs and least bytes of each range, in the order of the report's ranges.
 
     Attributes:
         flops: ``(R,)``, or `tables.MISSING`.
@@ -42,7 +42,7 @@ class RangeCosts:
 
 
 def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> RangeCosts:
-    """Return the FLOPs and least bytes of each range, its own or those inside it that count.
+    """Return the FLOPs and least bytes of each range: its own, else those of ranges inside it.
 
     Args:
         chosen: the part of a report that counts; what does not adds nothing to what is around it.
@@ -58,7 +58,7 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
     outer = outer[chosen.ranges[outer]]
     flops, size = own.copy(), moved.copy()
     times = (ranges.start_ns, ranges.end_ns)
-    for rows, place in rows_by_place(attribution):
+    for rows, place in rows_to_sum(attribution):
         lacks = rows[own[rows] == tables.MISSING]
         order = outer[np.lexsort((ranges.start_ns[outer], place[outer]))]
         slices = contained(
@@ -72,8 +72,8 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
     return RangeCosts(flops, size, unscaled)
 
 
-def rows_by_place(attribution: Attribution) -> list[tuple[Int64, Int64]]:
-    """Return which ranges to sum by thread and which by process: rows, and ``(R,)`` places."""
+def rows_to_sum(attribution: Attribution) -> list[tuple[Int64, Int64]]:
+    """Return the ranges to sum by thread, and those by process: positions, and ``(R,)`` places."""
     ranges, waits = attribution.ranges, waits_for_others(attribution)
     local = ~ranges.elsewhere
     return [
@@ -83,5 +83,5 @@ def rows_by_place(attribution: Attribution) -> list[tuple[Int64, Int64]]:
 
 
 def waits_for_others(attribution: Attribution) -> Bools:
-    """Return ``(R,)`` which ranges have the work of other threads too."""
+    """Return ``(R,)`` which ranges have the work of all threads of their process."""
     return attribution.ranges.where(lambda name: name in WAITING)

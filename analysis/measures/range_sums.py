@@ -15,7 +15,7 @@ from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, Slices, contained, distinct
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import costs
-from analysis.measures.range_costs import range_costs, rows_by_place
+from analysis.measures.range_costs import range_costs, rows_to_sum
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RangeSums:
-    """What each range holds, in the order of the report's ranges.
+    """The costs, kernel time and idle time of each range, in the order of the report's ranges.
 
     Attributes:
         flops: ``(R,)`` its own FLOPs, or those of the ranges inside it, or `tables.MISSING`.
@@ -45,7 +45,7 @@ class RangeSums:
 
 
 def range_sums(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> RangeSums:
-    """Return what each range holds of the work that counts.
+    """Return the costs, kernel time and idle time of each range, by the work that counts.
 
     Args:
         chosen: the part of a report that counts.
@@ -69,13 +69,13 @@ def range_sums(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> Ra
 
 
 def launched_by_ranges(chosen: Selected) -> list[tuple[Int64, Slices, Int64]]:
-    """Return what the ranges launched: rows of ranges, slices of work, and the order of that."""
+    """Return the work launched in ranges: positions of ranges, slices of work, and its order."""
     attribution = chosen.attribution
     launches, ranges = attribution.launches, attribution.ranges
     known = np.flatnonzero(launches.known & chosen.work)
     of_place = (launches.thread, launches.process)
     result = []
-    for (rows, place), of_launch in zip(rows_by_place(attribution), of_place, strict=True):
+    for (rows, place), of_launch in zip(rows_to_sum(attribution), of_place, strict=True):
         order = known[np.lexsort((launches.start_ns[known], of_launch[known]))]
         calls = Intervals(of_launch, launches.start_ns, launches.end_ns).take(order)
         spans = Intervals(place, ranges.start_ns, ranges.end_ns).take(rows)
@@ -84,7 +84,7 @@ def launched_by_ranges(chosen: Selected) -> list[tuple[Int64, Slices, Int64]]:
 
 
 def busy_by_process(attribution: Attribution) -> dict[int, IntervalUnion]:
-    """Return when each process kept any GPU busy."""
+    """Return for each process the time in which it kept any GPU busy."""
     done, busy = attribution.device, {}
     for process in distinct(done.process).tolist():
         mine = done.process == process
@@ -99,7 +99,7 @@ def gpu_windows(
     last_ns: Int64,
     busy: dict[int, IntervalUnion],
 ) -> tuple[Int64, Int64]:
-    """Return how long ranges had the GPU to themselves, and how long of that it was idle.
+    """Return how long ranges had the GPU to themselves, and how much of that it was idle.
 
     Args:
         attribution: the ranges.

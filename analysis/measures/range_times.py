@@ -25,7 +25,7 @@ PAIRS_AT_ONCE: Final = 4_000_000
 
 @dataclass(frozen=True)
 class Operations:
-    """Everything the GPU did (on a CPU run: operators), ordered by thread and time of its launch.
+    """All operations of a GPU (on a CPU: operators) by thread and time of their launch.
 
     Attributes:
         launch: ``(N,)`` threads and times of the calls.
@@ -45,7 +45,7 @@ class Operations:
 
 @dataclass(frozen=True)
 class RangeTimes:
-    """One entry a range, in the order of the ranges; times are 0 where nothing was launched.
+    """The times of each range's operations, in the order of the ranges; 0 without operations.
 
     ``first_ns`` is where the span on the device begins; ``flops`` is MISSING where not known, and
     ``backward_ns`` everywhere where no work of the report has an origin.
@@ -82,7 +82,7 @@ def operations(chosen: Selected) -> Operations:
 
 
 def range_times(chosen: Selected) -> RangeTimes:
-    """Return what each range of a report launched, by the rule of NVIDIA's nvtx_gpu_proj_sum.
+    """Return the times of each range's operations, by the rule of NVIDIA's nvtx_gpu_proj_sum.
 
     Args:
         chosen: the work that counts. All ranges have an entry.
@@ -110,7 +110,7 @@ def range_times(chosen: Selected) -> RangeTimes:
 
 
 def busy_times(slices: Slices, done: Operations) -> Int64:
-    """Return the union of the operations of each range on the device, ``(R,)``.
+    """Return how long the operations of each range kept the device busy, ``(R,)``.
 
     Where the operations of a slice do not overlap, as on a single stream, it is their sum. Only
     the rest is looked at pair by pair, some millions of pairs at a time.

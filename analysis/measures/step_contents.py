@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepContents:
-    """What each step contains; a report without steps is one step, whole.
+    """The work, the ranges and the times of each step; without steps the report is one.
 
     Attributes:
         steps: the steps, or None where the report as a whole stands for one.
@@ -51,7 +51,7 @@ class StepContents:
 
 
 def step_contents(chosen: Selected, *, whole: bool = False) -> StepContents:
-    """Return the contents of each step that counts, or of the whole even where there are steps."""
+    """Return the contents of each step that counts, or of the whole report as one step."""
     attribution = chosen.attribution
     known = None if whole else chosen.steps
     launches = attribution.all_launches
@@ -88,12 +88,12 @@ def step_contents(chosen: Selected, *, whole: bool = False) -> StepContents:
 
 
 def where_counted(number: Int64, counts: Bools) -> Int64:
-    """Return the step of each of some things, `NONE` of those that do not count."""
+    """Return step numbers, with `NONE` in place of those of what does not count."""
     return np.where(counts, number, NONE)
 
 
 def note_on_stray_work(chosen: Selected, known: Steps | None, work: Int64) -> tuple[str, ...]:
-    """Return a line on the work that counts and is in no step."""
+    """Return a line on work that counts and lies in no step."""
     attribution = chosen.attribution
     stray = (work == NONE) & ~attribution.work_in_warmup & chosen.work
     if known is None or not stray.any():
@@ -107,7 +107,7 @@ def note_on_stray_work(chosen: Selected, known: Steps | None, work: Int64) -> tu
 
 
 def queue_numbers(done: DeviceWork) -> Int64:
-    """Return a number for each stream, and one for each piece of work that waits for none.
+    """Return a number for the queue of each piece of work: its stream, or one of its own.
 
     Copies and the kernels inside a CUDA graph may run beside others of the stream they are noted
     under.
@@ -122,7 +122,7 @@ def queue_numbers(done: DeviceWork) -> Int64:
 
 
 def busy_by_step(start_ns: Int64, end_ns: Int64, device: Int64, number: Int64, count: int) -> Int64:
-    """Return for how long the devices worked on each step, summed over devices.
+    """Return for how long the devices were busy in each step, summed over devices.
 
     Args:
         start_ns: ``(M,)`` when they worked.

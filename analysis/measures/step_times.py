@@ -27,7 +27,7 @@ LONGEST_NS: Final = 1 << 63
 
 
 def step_times(report: Report, key: str) -> Float64:
-    """Return step times that the launcher noted; none where it did not or they make no sense."""
+    """Return step times that the launcher noted; empty where it noted none that make sense."""
     try:
         times = json.loads(report.run.get(key, "[]"))
     except (ValueError, RecursionError):
@@ -53,7 +53,7 @@ def unsteady(step_ns: Float64) -> bool:
 def slowdown(recorded: Float64, bare: Float64) -> float | None:
     """Return by how much recording slowed a step, as a share, or None where it cannot be told.
 
-    That takes some steps of either kind, and means that lie further apart than chance would have
+    To tell takes some steps of either kind, and means that lie further apart than chance would have
     them, given how much the steps of each kind differ (Welch's test, as in `analysis.compare`).
 
     Args:

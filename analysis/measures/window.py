@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeasuredWindow:
-    """What lies in the steps of a report, or in its phases, and how long they were.
+    """The part of a report between the first and the last step, or phase.
 
     Attributes:
         chosen: the part of the report that counts.
@@ -38,12 +38,12 @@ class MeasuredWindow:
 
     @property
     def report(self) -> Report:
-        """What was recorded."""
+        """The report that the window is of."""
         return self.attribution.report
 
     @cached_property
     def window(self) -> dict[int, tuple[int, int]]:
-        """From the first step's (or phase's) start to the last one's end, by process.
+        """The window of each process: from its first step's (or phase's) start to the last's end.
 
         Where neither is marked, from the end of the warm-up, if there is one, to the end.
         """
@@ -66,7 +66,7 @@ class MeasuredWindow:
         return result
 
     def during(self, process: Int64, instant_ns: Int64) -> Bools:
-        """Return which instants count; all, in a process without such ranges."""
+        """Return ``(T,)`` which instants lie in the window of their process; all without one."""
         result = np.ones(len(instant_ns), np.bool_)
         for number, (start, end) in self.window.items():
             mine = process == number
@@ -75,31 +75,31 @@ class MeasuredWindow:
 
     @cached_property
     def work(self) -> Bools:
-        """``(N,)`` which ranked work counts."""
+        """``(N,)`` which ranked work counts and was launched in the window."""
         launches = self.attribution.launches
         return self.during(launches.process, launches.start_ns) & self.chosen.work
 
     @cached_property
     def kernel_ns(self) -> int:
-        """The time of that work."""
+        """The summed time of the ranked work in the window, at least 1."""
         return max(int(self.attribution.work.duration_ns[self.work].sum()), 1)
 
     @property
     def done(self) -> DeviceWork:
-        """What the GPUs did."""
+        """The table of device work of the report."""
         return self.attribution.device
 
     @cached_property
     def every_gap(self) -> IdleGaps:
-        """When the GPUs that count were idle, before, between and after the steps too."""
+        """The gaps of the GPUs that count, before, between and after the steps too."""
         asked = self.chosen.selection
         return idle_gaps(self.report).of_places(asked.device, asked.process)
 
     @cached_property
     def windows(self) -> Int64:
-        """``(P, 2)`` when each of the ``idle.places`` was looked at: from, until, in ns.
+        """``(P, 2)`` the window of each device, of ``idle.places``, on its own time: from, until.
 
-        That is `window`, of the host's clock, as far as the GPU has work before and after. A GPU
+        It is the `window` of the host as far as the GPU has work before and after. A GPU
         lags behind: it ends no sooner than the last work launched in it, and what was launched
         before (in the warm-up) and still ran as it began is left out.
         """
@@ -122,7 +122,7 @@ class MeasuredWindow:
 
     @cached_property
     def idle(self) -> IdleGaps:
-        """When the GPUs were idle in their `windows`; a gap outside of them lasts 0 ns."""
+        """The gaps of the GPUs within their `windows`; a gap outside of them lasts 0 ns."""
         every = self.every_gap
         low, high = self.windows[every.place].T
         start = every.start_ns.clip(low, high)
@@ -130,22 +130,22 @@ class MeasuredWindow:
 
     @cached_property
     def gaps(self) -> Bools:
-        """Which gaps count."""
+        """``(G,)`` which gaps lie in the windows of their devices."""
         counts: Bools = self.idle.duration_ns > 0
         return counts
 
     @cached_property
     def wall_ns(self) -> int:
-        """How long the GPUs were looked at, all together: the sum of their `windows`."""
+        """The length of all GPUs' `windows` together, at least 1."""
         return max(int((self.windows[:, 1] - self.windows[:, 0]).sum()), 1)
 
     @cached_property
     def sums(self) -> RangeSums:
-        """What the ranges hold."""
+        """The costs and times of each range, by the work that counts."""
         return range_sums(self.chosen)
 
     @cached_property
     def instances(self) -> int:
-        """How many steps there are; 1 where none is marked."""
+        """The number of step ranges that count; 1 where none is marked."""
         steps = self.attribution.ranges.called(names.STEP) & self.chosen.ranges
         return max(int(steps.sum()), 1)

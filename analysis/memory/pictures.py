@@ -45,7 +45,7 @@ def draw(memory: Memory, path: Path) -> list[Path]:
 
 
 def over_time(axes: Axes, memory: Memory, changes: MemoryChanges) -> None:
-    """Draw what was held after every change, and mark the outermost of warm-up and phases."""
+    """Draw the memory held after every change, and mark the outermost warm-up and phases."""
     start = int(changes.time_ns[0])
     axes.step(
         (changes.time_ns - start) / 1e6,

@@ -31,7 +31,7 @@ BEFORE: Final = "(before the recording)"
 
 @dataclass(frozen=True)
 class Memory:
-    """The memory of a report beside its ranges.
+    """The memory that a report's devices held, beside its ranges.
 
     Attributes:
         chosen: the part of the report that counts: ranges, and peaks.
@@ -45,7 +45,7 @@ class Memory:
 
     @classmethod
     def of(cls, report: Report, asked: Selection) -> Memory:
-        """Read it from a report.
+        """Return the memory of a report that a selection counts.
 
         Raises:
             ReportError: no memory was recorded, or not what is asked for.
@@ -67,7 +67,7 @@ class Memory:
 
     @property
     def attribution(self) -> Attribution:
-        """The ranges beside the work."""
+        """The ranges of the report beside its work."""
         return self.chosen.attribution
 
     @property
@@ -77,7 +77,7 @@ class Memory:
 
     @property
     def heading(self) -> str:
-        """Which report, from what source, and each device's peak."""
+        """The lines above the tables: the report, the source of the figures, each device's peak."""
         lines = [self.attribution.report.describe(), f"memory: {self.source}"]
         for each in self.changes:
             place = self.peak_position(each)
@@ -91,7 +91,7 @@ class Memory:
         return "\n".join(lines)
 
     def peak_position(self, changes: MemoryChanges) -> int:
-        """Return the position of the first change that counts at which most was held."""
+        """Return the position of the change that counts at which most memory was held."""
         levels = changes.peak
         process = np.full(len(changes), changes.process)
         counts = self.chosen.during(changes.time_ns, process)
@@ -99,7 +99,7 @@ class Memory:
         return int(levels.argmax())
 
     def chain(self, changes: MemoryChanges, place: int) -> tuple[str, str, str]:
-        """Return what was open at a change: step or warm-up, phase, and the innermost range."""
+        """Return the ranges open at a change: step or warm-up, phase, and the innermost."""
         rows = np.array([place])
         outer = self.open_ranges(changes, rows, (names.STEP, names.WARMUP))[0]
         phase = self.open_ranges(changes, rows, names.PHASES)[0]
@@ -107,7 +107,7 @@ class Memory:
         return outer, phase, inner if inner not in {outer, phase, NO_RANGE} else ""
 
     def innermost_ranges(self, changes: MemoryChanges, rows: Int64) -> list[str]:
-        """Return the innermost range of its own thread around each of some changes."""
+        """Return the innermost range of its own thread around each change."""
         times = changes.time_ns[rows]
         ranges = self.attribution.ranges
         place = innermost(range_intervals(ranges), Intervals(changes.thread[rows], times, times))
@@ -117,7 +117,7 @@ class Memory:
     def open_ranges(
         self, changes: MemoryChanges, rows: Int64, wanted: tuple[str, ...]
     ) -> list[str]:
-        """Return which of some names was open in the process at each change, on any thread."""
+        """Return which of some ranges was open in the process at each change, on any thread."""
         times = changes.time_ns[rows]
         ranges = self.attribution.ranges
         mine = ranges.where(lambda name: name in wanted) & (ranges.process == changes.process)
@@ -133,7 +133,7 @@ class Memory:
 
 
 def peaks(memory: Memory) -> Table:
-    """Return the most that was held while the ranges of each name were open.
+    """Return the most memory that was held while the ranges of each name were open.
 
     Returns:
         ``range, device, instances, peak_bytes``; ``rise_bytes``, the most that one of them adds to
@@ -161,7 +161,7 @@ def peaks(memory: Memory) -> Table:
 
 
 def holders(memory: Memory) -> Table:
-    """Return what was held at the peak of each device, by the range that took it.
+    """Return the memory held at the peak of each device, by the range that took it.
 
     Returns:
         ``device, outer, phase, range``: the step or warm-up, the phase and the innermost range
@@ -210,7 +210,7 @@ def _held(memory: Memory, changes: MemoryChanges) -> list[tuple[object, ...]]:
 
 
 def growth(memory: Memory) -> Table:
-    """Return what every step found, held at most, and left.
+    """Return the memory that every step found, held at most, and left.
 
     Returns:
         ``step, device, start_bytes, peak_bytes, end_bytes, growth_bytes``, the last against the end
@@ -246,7 +246,7 @@ def growth(memory: Memory) -> Table:
 
 
 def saved(memory: Memory) -> Table:
-    """Return what one forward pass keeps for its backward pass, by the name of the range.
+    """Return the memory that one forward pass keeps for its backward pass, by name of range.
 
     Returns:
         ``range, instances``; ``saved_bytes`` of activations that no range kept before, those of the
@@ -283,7 +283,7 @@ TABLES: Final = {"peaks": peaks, "holders": holders, "steps": growth, "saved": s
 
 
 def memory(report: Report, *, show: str = "peaks", **selected: Unpack[Options]) -> Table:
-    """Return one of `TABLES`, with the peaks in its heading.
+    """Return one of the tables of a report's memory, with the peaks in its heading.
 
     Args:
         report: what was recorded.
@@ -299,14 +299,14 @@ def memory(report: Report, *, show: str = "peaks", **selected: Unpack[Options]) 
 
 
 def with_report_heading(table: Table, memory: Memory) -> Table:
-    """Return a table with what is said of the report above its own heading."""
+    """Return a table of memory with the report and its peaks above its own heading."""
     return replace(
         table, heading=f"{memory.heading}\n\n{table.heading}", counted=memory.chosen.heading_lines
     )
 
 
 def all_tables(memory: Memory) -> tuple[list[Table], list[str]]:
-    """Return every table the report has something for, and why the others are not there."""
+    """Return every table of memory that a report can fill, and why the others are not there."""
     made, reasons = [], []
     for table in TABLES.values():
         try:

@@ -48,7 +48,7 @@ WORTH_A_LINE: Final = 0.01
 
 @dataclass(frozen=True)
 class Page:
-    """Lines about the run, then tables.
+    """The page about a report: lines about the run, tables, and advice.
 
     Attributes:
         lines: for people.
@@ -64,7 +64,7 @@ class Page:
 
     @property
     def about(self) -> Table:
-        """The lines and what the launcher noted, as a table for a database."""
+        """The lines, the advice and what the launcher noted, as a table for a database."""
         keys = ["about"] * len(self.lines) + ["advice"] * len(self.advice) + list(self.run)
         return Table("run", {"key": keys, "value": [*self.lines, *self.advice, *self.run.values()]})
 
@@ -104,23 +104,23 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
                 by_name.head(top),
                 name="top_kernels",  # not all that `analysis.kernels` adds as `kernels`
                 heading=f"Top {what}{rest}",
-                notes=as_of_everything(chosen, by_name.notes),
+                notes=marked_as_of_everything(chosen, by_name.notes),
             ),
         ]
     answers.append(attention.attention_parts(chosen))
-    told = tuple(answer for answer in answers if answer is not None)
-    return Page(tuple(lines), told, report.run, tuple(advise(measured)))
+    text = tuple(answer for answer in answers if answer is not None)
+    return Page(tuple(lines), text, report.run, tuple(advise(measured)))
 
 
-def as_of_everything(chosen: Selected, notes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return notes on all work that was read, which say so where the page leaves warm-up out."""
+def marked_as_of_everything(chosen: Selected, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return notes on all work that was read, marked as such where warm-up is left out."""
     if not chosen.leaves_warmup_out:
         return notes
     return tuple(f"of the whole report, warm-up included: {note}" for note in notes)
 
 
 def open_ranges(ranges: Ranges) -> Table:
-    """Return ranges by the time they were open, for a report with nothing else."""
+    """Return a table of ranges by the time they were open, for a report with nothing else."""
     count = len(ranges.names)
     instances = np.bincount(ranges.name, minlength=count).astype(np.int64)
     wall = np.zeros(count, np.int64)
@@ -135,7 +135,7 @@ def open_ranges(ranges: Ranges) -> Table:
 
 
 def run_lines(report: Report) -> list[str]:
-    """Return what the launcher noted of the run; first, that this is only a part of it."""
+    """Return lines on the run as the launcher noted it; first, whether the report was trimmed."""
     cut = is_worth_telling(report.run.get(TRIMMED))
     lines = [trimmed_line(report)] if cut else []
     for keys in RUN_KEYS:
@@ -149,7 +149,7 @@ def run_lines(report: Report) -> list[str]:
 
 
 def trimmed_line(report: Report) -> str:
-    """Return what was kept of a report that `analysis.trim` wrote, and of what."""
+    """Return a line on what `analysis.trim` kept, and of which report."""
     run = report.run
     source = run.get("trimmed_from") or "a larger report"
     had = ", ".join(
@@ -159,7 +159,7 @@ def trimmed_line(report: Report) -> str:
 
 
 def is_worth_telling(value: str | None) -> bool:
-    """Return whether there is a value to tell; a number that counts nothing real is none.
+    """Return whether a noted value tells anything; empty ones and absurd numbers do not.
 
     >>> [is_worth_telling(value) for value in ("24", "python train.py", "", None, "9" * 6000)]
     [True, True, False, False, False]
@@ -179,7 +179,7 @@ def with_thousands(value: str) -> str:
 
 
 def trust_lines(measured: MeasuredWindow) -> list[str]:
-    """Return how far to trust the rest: coverage, the cost of recording, spread, warm-up."""
+    """Return lines on how far to trust the page: coverage, cost of recording, spread, warm-up."""
     report, chosen = measured.report, measured.chosen
     attribution, work = measured.attribution, measured.attribution.work
     what = plural(len(work), "CPU operator" if work.on_cpu else "kernel")
@@ -207,7 +207,7 @@ def trust_lines(measured: MeasuredWindow) -> list[str]:
 
 
 def time_lines(measured: MeasuredWindow) -> list[str]:
-    """Return what each GPU's time went into, and where the host was while the GPUs were idle."""
+    """Return lines on what each GPU's time went into, and on the host while GPUs were idle."""
     splits = gpu_time_splits(measured)
     several = len({split.process for split in splits}) > 1
     names = [gpu_name(split, several=several) for split in splits]

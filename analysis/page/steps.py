@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def step_lines(chosen: Selected) -> list[str]:
-    """Return the spread of the steps' times, recorded beside not recorded.
+    """Return lines on the spread of the steps' times, recorded beside not recorded.
 
     Recorded steps are the step ranges in the file, as long as they were open on the host; where
     there is none, what the launcher noted of the run, unless only a part of that is in the file.

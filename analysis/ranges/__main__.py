@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def table_asked_for(report: Report, args: argparse.Namespace) -> Table:
-    """Return what the arguments ask for; a tree that a person reads is cut to what took most."""
+    """Return the table that the arguments ask for; a tree that a person reads is cut."""
     for_reading = args.tree and args.format == "table"
     return summary(
         report,

@@ -51,7 +51,7 @@ def rows_by_name(attribution: Attribution, times: RangeTimes, kept: Bools) -> Ta
 
 
 def labels(ranges: Ranges) -> tuple[list[str], list[str], Int64]:
-    """Return what ranges are told apart by: ``(L,)`` names, ``(L,)`` domains; ``(R,)`` which."""
+    """Return names and domains of ranges, ``(L,)`` each, and ``(R,)`` which pair each range has."""
     texts, name = distinct_texts(np.array([clean(one) for one in ranges.names], object))
     used, label = np.unique(ranges.domain * len(texts) + name[ranges.name], return_inverse=True)
     pairs = [divmod(number, len(texts)) for number in used.tolist()]
@@ -70,7 +70,7 @@ def totals(
     outer: Bools,
     groups: int,
 ) -> dict[str, Int64]:
-    """Return the sums over the ranges of each group, `tables.MISSING` where one is not known."""
+    """Return sums over the ranges of each group, `tables.MISSING` where a figure is not known."""
 
     def summed(values: Int64, chosen: Int64) -> Int64:
         result = np.zeros(groups, np.int64)
@@ -141,7 +141,7 @@ def nan_where_missing(values: Int64) -> npt.NDArray[Any]:
 
 
 def table_of_ranges(attribution: Attribution, columns: dict[str, Column], **more: Column) -> Table:
-    """Return the columns as an answer."""
+    """Return columns of ranges as a table with heading and notes."""
     columns = dict(columns)
     for name in ("flops", "backward_ns"):
         columns[name] = nan_where_missing(np.asarray(columns[name]))
@@ -157,16 +157,16 @@ def table_of_ranges(attribution: Attribution, columns: dict[str, Column], **more
 
 
 def notes_on_ranges(chosen: Selected) -> tuple[str, ...]:
-    """Return what the rows of ranges do not tell: work of other threads, ranges left open."""
+    """Return notes on work launched by other threads, and on ranges left open."""
     unclosed = chosen.attribution.ranges.unclosed
     left = (f"{unclosed:,} ranges were never closed: they end with the last",)
     return (*note_on_other_threads(chosen), *(left if unclosed else ()))
 
 
 def note_on_other_threads(chosen: Selected) -> tuple[str, ...]:
-    """Return how much was launched by other threads while a phase or step that is shown was open.
+    """Return a note on work that other threads launched while a phase or step was open.
 
-    That is the rule of `analysis.attribution.work_phases`, by which other commands count; where
+    The rule is that of `analysis.attribution.work_phases`, by which other commands count; where
     outermost ranges stand in for phases there is nothing to compare with.
     """
     attribution = chosen.attribution
@@ -207,7 +207,7 @@ def has_other_threads(attribution: Attribution) -> bool:
 
 
 def launched_elsewhere(attribution: Attribution, chosen: Ranges) -> Bools:
-    """Return ``(N,)`` which launches another thread's range may have, of some ranges.
+    """Return ``(N,)`` which launches may lie in a range of another thread, among some ranges.
 
     On the one thread of a process that has such ranges that can be none: the most of the launches
     need not be looked at.

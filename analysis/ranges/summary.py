@@ -68,9 +68,9 @@ def summary(
         table = rows_by_place(attribution, times, chosen.parents, kept, levels=depth, most=most)
     else:
         table = rows_by_name(attribution, times, kept)
-    said: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
     if not times.gpu_ops.any() and not len(attribution.work):
-        said = (NO_WORK,)
+        lines = (NO_WORK,)
         table = replace(table, hidden=(*table.hidden, *OF_WORK))
-    table = replace(table, notes=(*said, *notes_on_ranges(chosen), *table.notes))
+    table = replace(table, notes=(*lines, *notes_on_ranges(chosen), *table.notes))
     return replace(table, counted=chosen.heading_lines)

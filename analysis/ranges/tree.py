@@ -76,7 +76,7 @@ def rows_by_place(
 
 
 def weightiest(columns: dict[str, Int64], depth: Int64, used: Bools, most: int | None) -> Bools:
-    """Return the places with the largest share of the kernels' time, or of the host's.
+    """Return the places in the tree with the largest share of kernel time, or of host time.
 
     What is around such a place has no smaller share, so that no place hangs in the air.
 
@@ -98,7 +98,7 @@ def weightiest(columns: dict[str, Int64], depth: Int64, used: Bools, most: int |
 def notes_on_cut(
     columns: dict[str, Int64], used: Bools, shallow: Bools, wanted: Bools
 ) -> tuple[str, ...]:
-    """Return what the tree does not show.
+    """Return notes on the places that the tree does not show.
 
     Args:
         columns: by place, ``(P,)`` each.
@@ -145,7 +145,7 @@ def places_in_tree(parent: Int64, label: Int64) -> tuple[Int64, Int64, Int64]:
 
 
 def depth_first(parent: Int64, first_ns: Int64, used: Bools) -> list[int]:
-    """Return the places that are used, each followed by those inside it, the earliest first."""
+    """Return the used places of the tree, each before those inside it, the earliest first."""
     inside: dict[int, list[int]] = {}
     for place in sorted(range(len(parent)), key=lambda one: -int(first_ns[one])):
         inside.setdefault(int(parent[place]), []).append(place)

@@ -14,7 +14,7 @@ from analysis.source import tables
 def starting_calls(
     wanted: tuple[Int64, Int64], calls: tuple[Int64, Int64], start_ns: Int64
 ) -> Int64:
-    """Return for each piece of work the position of the call that started it.
+    """Return for each piece of work the position of the CUDA call that started it.
 
     A correlation id is unique only within a process, so that is compared too (NVIDIA's expert rules
     do not). A call may be recorded twice, as ``cudaLaunchKernel`` and ``cudaLaunchKernel_v7000``:

@@ -51,7 +51,7 @@ class CudaCalls:
 
     @property
     def names(self) -> list[str]:
-        """``(K,)`` distinct names, ascending."""
+        """``(K,)`` the distinct names of the calls, ascending."""
         return self._named[0]
 
     @property
@@ -60,7 +60,7 @@ class CudaCalls:
         return self._named[1]
 
     def like(self, *patterns: re.Pattern[str]) -> Bools:
-        """Return which calls have a name that begins with the first pattern and has the others."""
+        """Return ``(C,)`` which calls' names begin with the first pattern and hold the others."""
         first, *others = patterns
         fits = [
             first.match(name) is not None and all(other.search(name) for other in others)
@@ -70,12 +70,12 @@ class CudaCalls:
 
     @cached_property
     def synchronise(self) -> Bools:
-        """Which calls wait for the device and do nothing else."""
+        """``(C,)`` which calls wait for the device and do nothing else."""
         return self.like(SYNCHRONISES)
 
     @cached_property
     def copy_at_once(self) -> Bools:
-        """Which calls copy and return when that is done: copies without ``Async`` in the name."""
+        """``(C,)`` which calls copy before they return: copies without ``Async`` in the name."""
         return self.like(COPIES) & ~self.like(COPIES, ASYNC)
 
 

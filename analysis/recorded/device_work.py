@@ -43,7 +43,7 @@ SMALL_BYTES: Final = 64_000
 
 @dataclass(frozen=True)
 class DeviceWork:
-    """What the GPUs of a report did, ``N`` rows: kernels, graph replays, copies, sets.
+    """The work of a report's GPUs, ``N`` rows: kernels, graph replays, copies, sets.
 
     Attributes:
         report: what was recorded; the CUDA calls are read from it when asked for.
@@ -82,46 +82,46 @@ class DeviceWork:
 
     @property
     def ranked(self) -> int:
-        """How many rows are kernels or graph replays: the first ones."""
+        """The number of rows that are kernels or graph replays, which come first."""
         return sum(self.sizes[:RANKED])
 
     @cached_property
     def kind(self) -> Int64:
-        """``(N,)`` position in `KINDS`."""
+        """``(N,)`` the kind of each row, a position in `KINDS`."""
         return np.repeat(np.arange(len(KINDS)), self.sizes)
 
     @property
     def duration_ns(self) -> Int64:
-        """``(N,)`` how long each took on the device."""
+        """``(N,)`` the time that each row took on the device."""
         return self.end_ns - self.start_ns
 
     @cached_property
     def process(self) -> Int64:
-        """``(N,)`` process id."""
+        """``(N,)`` the process id of each row, or `tables.MISSING`."""
         unknown = self.global_pid == tables.MISSING
         return np.where(unknown, tables.MISSING, process_of(self.global_pid))
 
     @cached_property
     def bytes(self) -> Int64:
-        """``(N,)`` how much was copied or set; 0 of a kernel."""
+        """``(N,)`` the bytes that were copied or set; 0 of a kernel."""
         moved = np.append(self.copied["bytes"], self.written["bytes"])
         return np.append(np.zeros(self.ranked, np.int64), moved.clip(0))
 
     @cached_property
     def names(self) -> list[str]:
-        """``(K,)`` what rows are called: kernels, then replays, kinds of copies, sets."""
-        return [name for part in self.named for name in part[0]]
+        """``(K,)`` the names of rows: of kernels, then of replays, of kinds of copies, of sets."""
+        return [name for part in self.names_by_kind for name in part[0]]
 
     @cached_property
     def name(self) -> Int64:
         """``(N,)`` the position of each row's name in ``names``."""
-        shift = np.cumsum([0, *(len(part[0]) for part in self.named)])
-        places = [part[1] + first for part, first in zip(self.named, shift, strict=False)]
+        shift = np.cumsum([0, *(len(part[0]) for part in self.names_by_kind)])
+        places = [part[1] + first for part, first in zip(self.names_by_kind, shift, strict=False)]
         return np.concatenate(places)
 
     @cached_property
-    def named(self) -> list[tuple[list[str], Int64]]:
-        """For each of `KINDS` the names there are, and the position in them of each row's."""
+    def names_by_kind(self) -> list[tuple[list[str], Int64]]:
+        """For each of `KINDS` its distinct names, and ``(rows,)`` the position of each row's."""
         graphs = self.graph[self.sizes[0] : self.ranked]
         return [
             tables.named(self.report, self.kernel_names),
@@ -156,14 +156,14 @@ class DeviceWork:
         )
 
     def of_call(self, column: Int64) -> Int64:
-        """Return ``(N,)`` what a column of the calls says of each row's, or `tables.MISSING`."""
+        """Return ``(N,)`` a column of the CUDA calls at each row's call, or `tables.MISSING`."""
         if not len(column):
             return np.full(len(self), tables.MISSING, np.int64)
         return np.where(self.call != NONE, column[self.call], tables.MISSING)
 
     @cached_property
     def launch_ns(self) -> Int64:
-        """``(N,)`` when each was asked for; where that is not recorded, when it began."""
+        """``(N,)`` when each row's CUDA call began; where it is not recorded, when the row did."""
         if not len(self.calls):
             return self.start_ns
         return np.where(self.call != NONE, self.calls.start_ns[self.call], self.start_ns)
@@ -252,7 +252,7 @@ def replay_names(graph: Int64) -> tuple[list[str], Int64]:
 
 
 def copies_pageable(copied: Columns) -> Bools:
-    """Return which copies have pageable memory at either end."""
+    """Return ``(copies,)`` which copies have pageable memory at either end."""
     ends = np.stack([copied["source_memory"], copied["target_memory"]])
     result: Bools = (ends == device_tables.PAGEABLE).any(axis=0)
     return result

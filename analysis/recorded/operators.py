@@ -52,7 +52,7 @@ class Operators:
     unclosed: int = 0
 
     def take(self, kept: Bools) -> Self:
-        """Return some of the calls; the names stay as they are."""
+        """Return the calls that a mask keeps; the names stay as they are."""
         fields = ("name", "start_ns", "end_ns", "self_ns", "thread", "process")
         return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
@@ -63,7 +63,7 @@ def has_operators(report: Report) -> bool:
 
 
 def cpu_operators(report: Report) -> Operators:
-    """Return the CPU operators of a report, read once; none if it holds none.
+    """Return the CPU operators of a report, read once; an empty table if it holds none.
 
     An operator alone in one of its own name is part of that call. The converter of PyTorch traces
     has seen to that; for NVTX ranges it is done here.
@@ -96,7 +96,7 @@ def cpu_operators(report: Report) -> Operators:
 
 
 def merge_repeats(start: Int64, end: Int64, thread: Int64, name: Int64) -> tuple[Int64, Bools]:
-    """Return the self times of nested calls, and which of them are calls of their own.
+    """Return the self times of nested calls, and which of them repeat no call around them.
 
     Args:
         start: ``(N,)``.

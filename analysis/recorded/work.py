@@ -73,7 +73,7 @@ class Work:
         return np.array([each == label for each in self.categories], np.bool_)[self.kind]
 
     def take(self, kept: Bools) -> Work:
-        """Return some of the calls; the kinds stay as they are."""
+        """Return the calls that a mask keeps; the kinds stay as they are."""
         calls = self.calls.take(kept) if self.calls else None
         return replace(self, kind=self.kind[kept], duration_ns=self.duration_ns[kept], calls=calls)
 
@@ -104,13 +104,13 @@ def _ranked(report: Report) -> Work:
     if not has_device_work(report):
         return operator_ranking(report)
     done = device_work(report)
-    (names, kind), (replays, replay) = done.named[KERNEL], done.named[GRAPH]
+    (names, kind), (replays, replay) = done.names_by_kind[KERNEL], done.names_by_kind[GRAPH]
     duration_ns = done.duration_ns[: done.ranked]
     return device_ranking((names, kind), (replays, replay + len(names)), duration_ns)
 
 
 def ranked_work_quickly(report: Report) -> Work:
-    """Return what `ranked_work` does, and read of the kernels only their names and durations.
+    """Return the ranked work of a report, for which of kernels only names and times are read.
 
     Raises:
         ReportError: there are neither kernels nor graph replays nor operators.
@@ -129,7 +129,7 @@ def ranked_work_quickly(report: Report) -> Work:
 def device_ranking(
     kernels: tuple[list[str], Int64], replays: tuple[list[str], Int64], duration_ns: Int64
 ) -> Work:
-    """Return kernels and graph replays as work.
+    """Return kernels and graph replays as ranked work.
 
     Args:
         kernels: ``(K,)`` names, and ``(N,)`` the position of each kernel's.
@@ -154,7 +154,7 @@ def device_ranking(
 
 
 def operator_ranking(report: Report) -> Work:
-    """Return the CPU operators of a report without kernels as work.
+    """Return the CPU operators of a report without kernels as ranked work.
 
     Raises:
         ReportError: there are none.
@@ -184,7 +184,7 @@ def operator_ranking(report: Report) -> Work:
 
 
 def check_known(report: Report, what: str, chosen: int | None, known: Collection[int]) -> None:
-    """Refuse a device or process that is not there, naming those that are.
+    """Refuse a device or process that a report does not have, naming those that it has.
 
     Raises:
         ReportError: ``known`` does not hold the one chosen.

@@ -144,15 +144,15 @@ def run(main: Callable[[], int]) -> int:
 
 
 class Closed(io.TextIOBase):
-    """Stands in for a stdout that the shell had closed (``>&-``): writing to it fails as such."""
+    """A stdout that the shell had closed (``>&-``): writing to it fails."""
 
     def write(self, text: str, /) -> int:
-        """Refuse."""
+        """Raise the error of writing to a closed file."""
         raise OSError(errno.EBADF, "it is closed")
 
 
 def replace_closed_streams() -> None:
-    """Put something in the place of standard streams that the caller has closed.
+    """Put null devices in the place of standard streams that the caller has closed.
 
     Python has None for these. Their numbers are taken too, or the next file to be opened would get
     one, and whatever is printed.
@@ -169,7 +169,7 @@ def replace_closed_streams() -> None:
 
 
 def escape_unwritable() -> None:
-    """Let stdout and stderr write a letter they cannot show as an escape: no traceback for that."""
+    """Let stdout and stderr write letters that they cannot show as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=ESCAPED)
@@ -187,7 +187,7 @@ def write_answer(
     most: int | None = TOP_OF_A_TABLE,
     as_csv: Callable[[Table], str] = render.as_csv,
 ) -> None:
-    """Write an answer as the arguments ask for: format, how many rows, where to.
+    """Write an answer in the format, with the rows and to the file that the arguments ask for.
 
     Args:
         table: the whole answer.
@@ -207,7 +207,7 @@ def write_answer(
 
 
 def counted_notes(table: Table, args: argparse.Namespace) -> tuple[str, ...]:
-    """Return what counts of the report, where the format has no heading that says it."""
+    """Return notes on what of the report counts, where the format has no heading to say it."""
     return () if args.format in WITH_HEADING else table.counted
 
 
@@ -216,7 +216,7 @@ def write_tables(
     args: argparse.Namespace,
     as_csv: Callable[[Table], str] = render.as_csv,
 ) -> None:
-    """Write tables where the arguments ask for, in their format; several only for people.
+    """Write tables in the format and to the file that the arguments ask for; several for people.
 
     Raises:
         ReportError: the output cannot be written, or is a report that was read.
@@ -237,7 +237,7 @@ def write_tables(
 
 
 def report_paths(args: argparse.Namespace) -> list[Path]:
-    """Return the reports that the arguments name."""
+    """Return the paths of the reports that the arguments name."""
     named = [getattr(args, name) for name in REPORTS if hasattr(args, name)]
     return [Path(name) for name in (*named, *getattr(args, "more", ()))]
 
@@ -279,7 +279,7 @@ def width() -> int:
 
 
 class GivenOnce(argparse.Action):
-    """An argument with one value: another, given later, is an error and does not win in silence."""
+    """An argument with one value: another, given later, is an error."""
 
     def __call__(
         self,
@@ -296,7 +296,7 @@ class GivenOnce(argparse.Action):
 
 
 def options_given(made: argparse.ArgumentParser, args: argparse.Namespace) -> Iterator[str]:
-    """Yield the options that make the answer another, in one order, without their defaults."""
+    """Yield the options that change the answer, as typed, without those at their defaults."""
     for action in made._actions:  # argparse has no public list of them
         name = action.dest
         if not action.option_strings or name in OF_OUTPUT:
@@ -311,7 +311,7 @@ def options_given(made: argparse.ArgumentParser, args: argparse.Namespace) -> It
 
 
 def as_typed(value: object) -> str:
-    """Return a value as it is typed.
+    """Return the value of an option as a user types it.
 
     >>> as_typed((0, None)), as_typed(2.5)
     ('0:', '2.5')

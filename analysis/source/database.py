@@ -201,8 +201,8 @@ def reason_of(error: Exception) -> str:
     """
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     # The driver puts what it was doing before what SQLite said.
-    said = re.sub(r"^.*?\bFailed to \w+ query: ", "", first)
-    return said.strip().rstrip(".").lower()
+    text = re.sub(r"^.*?\bFailed to \w+ query: ", "", first)
+    return text.strip().rstrip(".").lower()
 
 
 class Collector:
