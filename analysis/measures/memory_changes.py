@@ -18,22 +18,21 @@ from analysis.recorded.correlation import starting_calls
 from analysis.recorded.cuda_calls import cuda_calls
 from analysis.show.errors import ReportError
 from analysis.source import tables
+from analysis.source.memory_tables import (
+    ALLOCATOR,
+    HOST,
+    NSYS_EVENTS,
+    allocator_changes,
+    nsys_changes,
+)
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns
     from analysis.source.report import Report
 
 
-MEMORY: Final = "TOOLKIT_MEMORY"
-OF_NSYS: Final = "CUDA_GPU_MEMORY_USAGE_EVENTS"
 CUDA_EVENTS: Final = "CUDA's allocations, as nsys saw them (for PyTorch its allocator's pieces)"
 TORCH_EVENTS: Final = "torch's allocator, every allocation and release"
-HOST: Final = -1
-"""The device of memory of the machine itself."""
-
-_HOST_KINDS: Final = (0, 1)
-"""``memKind`` of pageable and of pinned memory, which lie in the machine."""
-
 _REMEDY: Final = (
     "record it: make profile MEMORY=1, torch.profiler with profile_memory=True, or nsys profile "
     "--cuda-memory-usage=true"
@@ -116,37 +115,18 @@ def memory_changes(report: Report) -> tuple[list[MemoryChanges], str]:
     Raises:
         ReportError: no memory was recorded.
     """
-    if not tables.is_empty(report, MEMORY):
+    if not tables.is_empty(report, ALLOCATOR):
         source = report.run.get("memory_source", "")
         origin = TORCH_EVENTS if source in {"", "allocator"} else source
-        return _split(_of_torch(report)), origin
-    if not tables.is_empty(report, OF_NSYS):
+        return _split(allocator_changes(report)), origin
+    if not tables.is_empty(report, NSYS_EVENTS):
         return _split(_of_nsys(report)), CUDA_EVENTS
     raise ReportError(report.path, f"no memory was recorded by {report.recorder}", _REMEDY)
 
 
-def _of_torch(report: Report) -> Columns:
-    return report.columns(
-        "SELECT time_ns, device, coalesce(global_tid, -1) AS thread, "
-        f"{tables.process_of(report, MEMORY, 'global_tid')} AS process, "
-        "coalesce(address, -1) AS address, delta_bytes AS delta, allocated_bytes AS allocated, "
-        f"peak_bytes AS peak FROM {MEMORY} ORDER BY time_ns, rowid",
-        tables.count(report, MEMORY),
-    )
-
-
 def _of_nsys(report: Report) -> Columns:
-    """Return nsys' events in the same columns; the thread is that of the CUDA call."""
-    host = ", ".join(map(str, _HOST_KINDS))
-    rows = report.columns(
-        "SELECT start AS time_ns, coalesce(globalPid, -1) AS global_pid, "
-        f"{tables.process_of(report, OF_NSYS, 'globalPid')} AS process, "
-        f"CASE WHEN memKind IN ({host}) THEN {HOST} ELSE deviceId END AS device, address, "
-        f"CASE memoryOperationType WHEN 0 THEN bytes ELSE -bytes END AS delta, "
-        f"{tables.first(report, OF_NSYS, 'correlationId')} AS correlation "
-        f"FROM {OF_NSYS} ORDER BY start, rowid",
-        tables.count(report, OF_NSYS),
-    )
+    """Return nsys's events in the columns of torch's; the thread is that of the CUDA call."""
+    rows = nsys_changes(report)
     calls = cuda_calls(report)
     call = starting_calls(
         (rows.pop("global_pid"), rows.pop("correlation")),

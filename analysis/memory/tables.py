@@ -19,12 +19,12 @@ from analysis.show.errors import ReportError
 from analysis.show.render import binary, duration
 from analysis.show.table import Table
 from analysis.source import tables
+from analysis.source.memory_tables import OF_RANGES, range_memory
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
 
-RANGE_MEMORY: Final = "TOOLKIT_RANGE_MEMORY"
 NO_RANGE: Final = "(no range)"
 BEFORE: Final = "(before the recording)"
 
@@ -258,16 +258,12 @@ def saved(memory: Memory) -> Table:
         ReportError: that was not recorded.
     """
     report = memory.attribution.report
-    if tables.is_empty(report, RANGE_MEMORY):
+    if tables.is_empty(report, OF_RANGES):
         problem = "what is kept for the backward pass was not recorded"
         raise ReportError(report.path, problem, "record our own model with make profile MEMORY=1")
     own = ("instances", "saved_bytes", "computed_bytes", "instance_bytes", "shared_bytes")
     numbers = (*own, "parameter_bytes", "input_bytes", "constant_bytes")
-    found = report.columns(
-        "SELECT cast(name AS blob) AS range, "
-        + ", ".join(f"coalesce({name}, -1) AS {name}" for name in numbers)
-        + f" FROM {RANGE_MEMORY} ORDER BY rowid"
-    )
+    found = range_memory(report, *numbers)
     columns = {name: found[name] for name in numbers}
     computed = columns["computed_bytes"]
     if (computed == tables.MISSING).any():

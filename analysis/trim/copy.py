@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from analysis.arithmetic.global_ids import PROCESS_MASK
-from analysis.measures import memory_changes
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.progress import Bar
-from analysis.source import device_tables, memory_limit, operator_tables, tables
+from analysis.source import device_tables, memory_limit, memory_tables, operator_tables, tables
 from analysis.source.report_metadata import RUN_TABLE
 from analysis.trim.rules import (
     CALL_STACKS,
@@ -266,7 +265,7 @@ class Trimmer:
         connection.executemany("INSERT INTO cut.strays VALUES (?, ?, ?)", windows.strays)
         connection.execute('CREATE INDEX cut.begun ON windows (process, start, "end")')
         for source in self.sources:
-            if source.name == memory_changes.MEMORY:
+            if source.name == memory_tables.ALLOCATOR:
                 connection.execute(HELD_MEMORY.format(process=cut.process(source)))
 
     def _counted(self, connection: sqlite3.Connection, cut: KeptRows) -> TrimmedFile:
@@ -347,7 +346,7 @@ INSERT OR IGNORE INTO cut.held SELECT id FROM (
             ORDER BY s.time_ns DESC, s._rowid_ DESC) AS of_block,
         row_number() OVER (PARTITION BY {{process}}, s.device
             ORDER BY s.time_ns DESC, s._rowid_ DESC) AS of_device
-    FROM given.{memory_changes.MEMORY} s
+    FROM given.{memory_tables.ALLOCATOR} s
     WHERE s.time_ns < (SELECT min(w.start) FROM cut.windows w WHERE w.process = {{process}})
 ) WHERE of_device = 1 OR (of_block = 1 AND address IS NOT NULL AND delta > 0)
 """

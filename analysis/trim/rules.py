@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.arithmetic.global_ids import ID_BITS, ID_MASK, PROCESS_MASK
-from analysis.measures import memory_changes
-from analysis.source import device_tables, nvtx_tables, tables
+from analysis.source import device_tables, memory_tables, nvtx_tables, tables
 from analysis.trim.windows import ANY, LATEST_NS
 
 STRINGS: Final = "StringIds"
@@ -30,7 +29,7 @@ WHOLE_TABLES: Final = ("MPI_COMMUNICATORS", "DIAGNOSTIC_EVENT")
 WHOLE_PREFIXES: Final = ("ENUM_", "META_DATA_", "TARGET_INFO_", "CUDA_GRAPH_")
 """Definitions and remarks, which have times but hold for all of a recording."""
 
-STATE_TABLES: Final = (memory_changes.OF_NSYS, "CUDA_GPU_MEMORY_POOL_EVENTS")
+STATE_TABLES: Final = (memory_tables.NSYS_EVENTS, "CUDA_GPU_MEMORY_POOL_EVENTS")
 """Changes that are added up from the first on: kept from the beginning to the end of the cut."""
 
 MARK_TYPES: Final = ", ".join(map(str, (34, 39, 65)))
@@ -120,7 +119,7 @@ class KeptRows:
         """Return SQL that holds of the rows to keep of a table, None for all of them."""
         if source.name in WHOLE_TABLES or source.name.startswith(WHOLE_PREFIXES):
             return None
-        if source.name == memory_changes.MEMORY:
+        if source.name == memory_tables.ALLOCATOR:
             return self.memory(source)
         if source.name == tables.NVTX:
             return self.nvtx(source)

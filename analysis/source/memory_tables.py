@@ -1,0 +1,62 @@
+"""Tables of memory: torch's allocator and what ranges keep, in our reports; nsys's own events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from analysis.source import tables
+
+if TYPE_CHECKING:
+    from analysis.source.database import Columns
+    from analysis.source.report import Report
+
+ALLOCATOR: Final = "TOOLKIT_MEMORY"
+NSYS_EVENTS: Final = "CUDA_GPU_MEMORY_USAGE_EVENTS"
+OF_RANGES: Final = "TOOLKIT_RANGE_MEMORY"
+
+HOST: Final = -1
+"""The device of memory of the machine itself."""
+
+_HOST_KINDS: Final = (0, 1)
+"""``memKind`` of pageable and of pinned memory, which lie in the machine."""
+
+
+def allocator_changes(report: Report) -> Columns:
+    """Return every allocation and release of torch's allocator, in order of time.
+
+    Returns:
+        ``time_ns, device, thread, process, address, delta, allocated, peak``, in bytes.
+    """
+    return report.columns(
+        "SELECT time_ns, device, coalesce(global_tid, -1) AS thread, "
+        f"{tables.process_of(report, ALLOCATOR, 'global_tid')} AS process, "
+        "coalesce(address, -1) AS address, delta_bytes AS delta, allocated_bytes AS allocated, "
+        f"peak_bytes AS peak FROM {ALLOCATOR} ORDER BY time_ns, rowid",
+        tables.count(report, ALLOCATOR),
+    )
+
+
+def nsys_changes(report: Report) -> Columns:
+    """Return every CUDA allocation and release that nsys saw, in order of time.
+
+    Returns:
+        ``time_ns, global_pid, process, device, address, delta, correlation``, in bytes.
+    """
+    host = ", ".join(map(str, _HOST_KINDS))
+    return report.columns(
+        "SELECT start AS time_ns, coalesce(globalPid, -1) AS global_pid, "
+        f"{tables.process_of(report, NSYS_EVENTS, 'globalPid')} AS process, "
+        f"CASE WHEN memKind IN ({host}) THEN {HOST} ELSE deviceId END AS device, address, "
+        f"CASE memoryOperationType WHEN 0 THEN bytes ELSE -bytes END AS delta, "
+        f"{tables.first(report, NSYS_EVENTS, 'correlationId')} AS correlation "
+        f"FROM {NSYS_EVENTS} ORDER BY start, rowid",
+        tables.count(report, NSYS_EVENTS),
+    )
+
+
+def range_memory(report: Report, *numbers: str) -> Columns:
+    """Return ``range`` and some columns of bytes of what ranges keep for the backward pass."""
+    listed = ", ".join(f"coalesce({name}, -1) AS {name}" for name in numbers)
+    return report.columns(
+        f"SELECT cast(name AS blob) AS range, {listed} FROM {OF_RANGES} ORDER BY rowid"
+    )
