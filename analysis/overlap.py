@@ -6,7 +6,7 @@
 Several reports, one a rank, are brought onto one clock by the collectives they share. `collective`
 is the time in which any collective ran (--by collective: any of that name); of that, `hidden` is
 while something else was computed on the same device, and `exposed` the rest. Collectives that run
-at the same time count once on a device, and once in each name. `waiting_times` is
+at the same time count once on a device, and once in each name. `waiting` is
 the time from the start of a collective until the last rank had begun it: no network would make that
 shorter.
 """
