@@ -26,7 +26,8 @@ from analysis.arithmetic.arrays import Bools, Float64, Int64
 from analysis.attribution import costs, selection
 from analysis.attribution.launches import Attribution, launched_inside, launched_totals
 from analysis.attribution.origin import origin
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.measures import attention_work
 from analysis.measures.range_costs import range_costs
 from analysis.recorded.ranges import outermost

@@ -20,7 +20,8 @@ from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import summarize
 from analysis.attribution import selection
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.recorded.device_work import RANKED, DeviceWork, device_work
 from analysis.recorded.operators import has_operators
 from analysis.show import cli

@@ -25,7 +25,8 @@ from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
 from analysis.attribution.launches import during_ranges
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures import idle
 from analysis.recorded.operators import has_operators

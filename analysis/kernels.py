@@ -22,6 +22,7 @@ import numpy as np
 
 from analysis.arithmetic.statistics import summarize
 from analysis.attribution import selection
+from analysis.attribution.selected import selected_work
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge import categories
 from analysis.recorded.work import CPU_HEADING, Work
@@ -59,7 +60,7 @@ def ranking(
         ReportError: there are neither kernels nor operators, or no such range, step, device or
             process.
     """
-    work, counted = selection.selected_work(report, within, Selection(**selected))
+    work, counted = selected_work(report, within, Selection(**selected))
     return rank(report, work, by=by, sort=sort, counted=counted)
 
 

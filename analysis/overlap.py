@@ -24,7 +24,8 @@ import numpy as np
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.run_keys import SHAPE
 from analysis.measures import collectives
 from analysis.measures.alignment import align_clocks, waiting_times

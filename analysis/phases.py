@@ -26,7 +26,8 @@ from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection, steps, work_phases
 from analysis.attribution.launches import Attribution, during_ranges
 from analysis.attribution.origin import origin
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.knowledge import categories
 from analysis.knowledge.vocabulary import canonical
 from analysis.recorded.ranges import outermost

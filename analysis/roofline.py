@@ -24,7 +24,8 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Float64, Int64
 from analysis.arithmetic.statistics import sums as total
 from analysis.attribution import costs, selection
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.peaks import GIGA, TERA, lookup
 from analysis.measures import number_format
 from analysis.measures.mfu import mfu

@@ -22,7 +22,8 @@ import numpy as np
 
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.recorded.operators import has_operators
 from analysis.show import cli
 from analysis.show.errors import ReportError

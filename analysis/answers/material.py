@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from analysis import kernels
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.attribution import work_phases
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from analysis.measures.gemm_calls import GemmCalls, gemm_calls
 from profiling import names
 

@@ -16,7 +16,8 @@ from analysis.arithmetic.intervals import NONE
 from analysis.attribution import work_phases
 from analysis.attribution.launches import Attribution, Launches, launched_totals
 from analysis.attribution.launches import launch_intervals as calls_of
-from analysis.attribution.selection import Selected, Selection, distinct_known
+from analysis.attribution.selected import Selected, distinct_known
+from analysis.attribution.selection import Selection
 from analysis.knowledge import categories
 from analysis.knowledge.vocabulary import canonical
 from analysis.measures import step_contents

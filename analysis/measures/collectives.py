@@ -29,7 +29,7 @@ from analysis.source import tables
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.attribution.selection import Selected
+    from analysis.attribution.selected import Selected
     from analysis.recorded.ranges import Ranges
 
 BACKEND: Final = re.compile(r"(?:gloo|mpi|ucc|xccl|fake):\w")

@@ -13,7 +13,7 @@ from analysis.attribution import work_phases
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.attribution.selection import Selected
+    from analysis.attribution.selected import Selected
     from analysis.recorded.work import Work
 
 GEMM: Final = "gemm"

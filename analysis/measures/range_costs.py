@@ -20,7 +20,7 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.attribution.selection import Selected
+    from analysis.attribution.selected import Selected
 
 WAITING: Final = (names.STEP, names.WARMUP, names.BACKWARD)
 """Ranges on whose behalf another thread works."""

@@ -19,7 +19,7 @@ from analysis.measures.range_costs import range_costs, rows_to_sum
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.attribution.selection import Selected
+    from analysis.attribution.selected import Selected
 
 
 @dataclass(frozen=True)

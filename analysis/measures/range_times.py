@@ -17,7 +17,7 @@ from analysis.measures.range_costs import range_costs
 from analysis.source import tables
 
 if TYPE_CHECKING:
-    from analysis.attribution.selection import Selected
+    from analysis.attribution.selected import Selected
 
 PAIRS_AT_ONCE: Final = 4_000_000
 """How many pairs of range and operation are held in memory together."""

@@ -15,7 +15,7 @@ from analysis.show.render import duration
 from analysis.source import tables
 
 if TYPE_CHECKING:
-    from analysis.attribution.selection import Selected
+    from analysis.attribution.selected import Selected
     from analysis.attribution.steps import Steps
     from analysis.recorded.device_work import DeviceWork
 

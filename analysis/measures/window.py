@@ -16,7 +16,7 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.attribution.selection import Selected
+    from analysis.attribution.selected import Selected
     from analysis.recorded.device_work import DeviceWork
     from analysis.source.report import Report
 

@@ -11,7 +11,8 @@ from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, innermost
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Attribution, range_intervals
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.vocabulary import canonical, clean
 from analysis.measures.memory_changes import MemoryChanges, memory_changes
 from analysis.recorded.work import check_known

@@ -10,7 +10,8 @@ import numpy as np
 from analysis import attention, kernels, phases
 from analysis.advice.advise import advise
 from analysis.attribution.launches import Attribution
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.gaps import causes_lines
 from analysis.measures.gpu_time_split import gpu_time_splits, idle_by_phase, splits_outside_window
 from analysis.measures.mfu import mfu

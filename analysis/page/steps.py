@@ -11,7 +11,7 @@ from analysis.measures.step_times import FEWEST, TRIMMED, slowdown, step_times
 from analysis.show.render import duration, plural
 
 if TYPE_CHECKING:
-    from analysis.attribution.selection import Selected
+    from analysis.attribution.selected import Selected
 
 
 def step_lines(chosen: Selected) -> list[str]:

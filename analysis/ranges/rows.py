@@ -22,7 +22,7 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.attribution.selection import Selected
+    from analysis.attribution.selected import Selected
     from analysis.measures.range_times import RangeTimes
     from analysis.recorded.ranges import Ranges
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis.attribution.launches import Attribution
-from analysis.attribution.selection import Options, Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
 from analysis.measures.range_times import range_times
 from analysis.ranges.rows import notes_on_ranges, rows_by_instance, rows_by_name
 from analysis.ranges.tree import rows_by_place

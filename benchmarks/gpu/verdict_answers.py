@@ -10,7 +10,8 @@ from analysis import attention, phases
 from analysis.answers.answers import answers as answered
 from analysis.attribution import work_phases
 from analysis.attribution.launches import Attribution
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from analysis.measures.gemm_calls import GEMM, gemm_calls
 from analysis.ranges.summary import summary
 from analysis.show.errors import ReportError

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from analysis.layers import __main__ as layers
+from analysis.layers import answer as layers
 from analysis.layers import records as layer_records
 from analysis.show import cli as tables
 from analysis.show.errors import one_line

@@ -7,7 +7,8 @@ import pytest
 
 from analysis import Report
 from analysis.advice.advise import advise
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from analysis.measures.window import MeasuredWindow
 from tests.made.reports.build_device import PAGEABLE, Call, Copy, add_device_work
 from tests.made.reports.build_report import Graph, Kernel, Operator, Range, make_report

@@ -8,7 +8,8 @@ import pytest
 from analysis import Report, kernels, phases
 from analysis.attribution import work_phases
 from analysis.attribution.launches import Attribution
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 

@@ -10,7 +10,8 @@ import pytest
 from analysis import Report
 from analysis.attribution import steps
 from analysis.attribution.launches import Attribution
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from analysis.attribution.steps import Steps
 from analysis.measures import step_contents
 from analysis.measures.step_contents import StepContents

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import Report
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from analysis.measures import gpu_time_split
 from analysis.measures.gpu_time_split import GpuTimeSplit, gpu_time_splits
 from analysis.measures.window import MeasuredWindow

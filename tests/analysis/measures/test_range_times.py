@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from analysis import Report
 from analysis.attribution.launches import Attribution
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures.range_times import operations, range_times
 from analysis.ranges.summary import summary

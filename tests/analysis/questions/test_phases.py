@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from analysis import Report, phases
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from analysis.show.errors import ReportError
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared

@@ -7,7 +7,8 @@ import pytest
 
 from analysis import Report
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.selection import Selected, Selection
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from analysis.ranges import __main__ as ranges
 from analysis.show import cli
 from analysis.show.errors import ReportError
