@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from profiling.common.errors import LaunchError
 from profiling.processes.notes import FAILURE_NAME
-from profiling.processes.starting import child_environment
+from profiling.processes.starting import child_environment, signals_held_back
 
 _GRACE_S: Final = 10
 
@@ -53,26 +53,30 @@ def run_for_status(
     """
     output = log.open("wb") if log else sys.stderr
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=stdin,
-            stdout=output,
-            stderr=output,
-            env=child_environment(),
-            start_new_session=True,
-        )
+        process = None
         try:
+            with signals_held_back():
+                process = subprocess.Popen(
+                    command,
+                    stdin=stdin,
+                    stdout=output,
+                    stderr=output,
+                    env=child_environment(),
+                    start_new_session=True,
+                )
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
+            assert process is not None, "it was started, and waited for"
             interrupted = signal.getsignal(signal.SIGINT)
             _end(process)
             signal.signal(signal.SIGINT, interrupted)  # we go on, and can be interrupted again
             raise
         except BaseException:
-            _end(process)
+            if process is not None:
+                _end(process)
             raise
         finally:
-            if process.stdin:
+            if process is not None and process.stdin:
                 process.stdin.close()
     finally:
         if log:

@@ -32,7 +32,11 @@ from profiling.processes.notes import (
     RankMessage,
     rank_folder,
 )
-from profiling.processes.starting import child_environment, python_command
+from profiling.processes.starting import (
+    child_environment,
+    python_command,
+    signals_held_back,
+)
 
 HOST: Final = "127.0.0.1"
 LOG_NAME: Final = "log"
@@ -177,7 +181,7 @@ class _Running:
         own = rank_folder(self._folder, rank)
         own.mkdir()
         command = python_command("profiling.processes.rank", self._folder)
-        with (own / LOG_NAME).open("wb") as log:
+        with (own / LOG_NAME).open("wb") as log, signals_held_back():
             self._processes.append(
                 subprocess.Popen(
                     self._command(rank, command) if self._command else command,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,24 @@ def show_page(reports: Sequence[Path]) -> int:
         if status := subprocess.run(page, env=child_environment(), check=False).returncode:
             return status
     return 0
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let signals wait while a process is started: what nobody knows of yet, nobody could end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    held = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda got, _: heard.append(got)) for number in held}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if heard:
+            signal.raise_signal(heard[0])
 
 
 @contextmanager
