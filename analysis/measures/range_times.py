@@ -19,7 +19,7 @@ from analysis.source import tables
 if TYPE_CHECKING:
     from analysis.attribution.selected import Selected
 
-PAIRS_AT_ONCE: Final = 4_000_000
+PAIRS_AT_ONCE: Final = 1_000_000
 """How many pairs of range and operation are held in memory together."""
 
 
