@@ -125,3 +125,39 @@ def test_ranges_leave_out_the_same_warm_up(path: Path) -> None:
     ]
     assert [row["start_ns"] for row in counted] == kept
     assert outermost == placed <= whole
+
+
+def test_ranges_and_the_roofline_count_the_same_flops(tmp_path: Path) -> None:
+    """Of a step also those that autograd's thread launches meanwhile; none of the warm-up's."""
+    ranges = []
+    for name, begin in (("warmup", 10), ("step", 110)):
+        ranges += [
+            Range(name, begin, begin + 90),
+            Range("forward", begin, begin + 30),
+            Range("softmax", begin + 10, begin + 20, payload=5),
+            Range("backward", begin + 40, begin + 70),
+            Range("softmax.backward", begin + 45, begin + 60, thread=ENGINE, payload=8),
+        ]
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("loop", 0, 210), *ranges],
+        kernels=[
+            Kernel("softmax", 1000, 1010, launch=125),
+            Kernel("softmax", 1010, 1020, launch=160, thread=ENGINE),
+        ],
+    )
+    with Report(path) as report:
+        of_ranges = {row["range"]: row["flops"] for row in rows(report, "ranges")}
+        of_roofline = {row["range"]: row["flops"] for row in rows(report, "roofline")}
+    assert (
+        of_ranges
+        == of_roofline
+        == {
+            "loop": 5,
+            "step": 13,
+            "forward": 5,
+            "backward": 8,
+            "softmax": 5,
+            "softmax.backward": 8,
+        }
+    )
