@@ -40,7 +40,7 @@ def range_flops(attribution: Attribution, softmax_flops: int = SOFTMAX_FLOPS) ->
     """
     ranges = attribution.ranges
     softmax = ranges.called(names.SOFTMAX) & (ranges.payload != tables.MISSING)
-    numbers = by_name_and_payload(ranges, device_tables.elements(attribution.report))
+    numbers = by_name_and_payload(ranges, attribution.report.once(device_tables.elements))
     known = softmax & (numbers != tables.MISSING)
     result = np.where(known, softmax_flops * numbers, ranges.payload)
     return result, int((softmax & ~known).sum())
@@ -48,7 +48,7 @@ def range_flops(attribution: Attribution, softmax_flops: int = SOFTMAX_FLOPS) ->
 
 def range_least_bytes(attribution: Attribution) -> Int64:
     """Return the least bytes each range must move, ``(R,)``, or `tables.MISSING`."""
-    return by_name_and_payload(attribution.ranges, tables.range_bytes(attribution.report))
+    return by_name_and_payload(attribution.ranges, attribution.report.once(tables.range_bytes))
 
 
 def by_name_and_payload(ranges: Ranges, known: Mapping[tuple[str, int], int]) -> Int64:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final
 
 from profiling import names
@@ -64,6 +65,7 @@ def clean(name: str) -> str:
     return _NUMBERED.sub("", name) if ", " in name else name
 
 
+@lru_cache(maxsize=1 << 17)  # asked of every name of a report, several times
 def canonical(name: str) -> str:
     """Return our name for a range, or else the range's own name, cleaned.
 

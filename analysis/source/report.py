@@ -125,7 +125,7 @@ class Report:
         noted = self.run.get("device_name") or self.run.get("device")
         if noted:
             return noted
-        used = set(tables.devices(self))
+        used = set(self.once(tables.devices))
         names = [gpu.name for gpu in self.gpus if gpu.ordinal in used or len(self.gpus) == 1]
         return ", ".join(sorted(set(names))) if names and used else ""
 
