@@ -55,7 +55,14 @@ def signals_held_back() -> Iterator[None]:
         return
     heard: list[int] = []
     held = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda got, _: heard.append(got)) for number in held}
+    # One that is ignored stays so (nohup), and so does a handler that Python did not set.
+    before = {
+        number: handler
+        for number in held
+        if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+    }
+    for number in before:
+        signal.signal(number, lambda got, _: heard.append(got))
     try:
         yield
     finally:
