@@ -76,6 +76,8 @@ def attention(
     chosen = Selected.of(report, Selection(**selected))
     table = attention_parts(chosen, softmax_flops=softmax_flops)
     if table is None:
+        if attention_parts(chosen.everything) is not None:
+            raise chosen.without("part of attention")
         raise ReportError(
             report.path,
             "no range around attention's parts in this report, and no kernel of fused attention",

@@ -108,7 +108,7 @@ def counted_lines(chosen: Selected, moves: Bools) -> tuple[str, ...]:
     if warm.any():
         time = duration(int(done.duration_ns[warm].sum()))
         lines.append(f"{int(warm.sum()):,} copies and sets, {time}, were warm-up: included")
-    return (*lines, *chosen.other_lines)
+    return (*lines, *chosen.place_lines)
 
 
 def unknown_calls(done: DeviceWork, kept: Bools) -> tuple[str, ...]:

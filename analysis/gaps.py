@@ -97,7 +97,7 @@ def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
         },
         heading="\n".join((report.describe(), *heading(chosen, every, kept))),
         counted=counted_lines(chosen, every),
-        notes=notes(every, kept, kept & ~long, min_gap_us),
+        notes=(*notes(every, kept, kept & ~long, min_gap_us), *note_on_steps(chosen)),
         hidden=() if len({place.process for place in every.places}) > 1 else ("process",),
     )
 
@@ -186,6 +186,16 @@ def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tupl
     if overhead := sum(place.overhead_ns for place in every.places):
         lines.append(f"{duration(overhead)} of the profiler's own overhead count as busy")
     return tuple(lines)
+
+
+def note_on_steps(chosen: Selected) -> tuple[str, ...]:
+    """Return a line on what decides whether a gap is one of the steps asked for."""
+    if chosen.selection.steps is None:
+        return ()
+    return (
+        "a gap is of the step that was open on the host as it began; where the GPU lags behind, "
+        "that is a later one than its work is of",
+    )
 
 
 def with_readable_starts(table: Table, every: IdleGaps) -> Table:

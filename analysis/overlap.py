@@ -92,12 +92,7 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
         [place for place in each.places if len(place.kind)] or list(each.places[:1])
         for each in found
     ]
-    if not any(len(place.kind) for places in with_any for place in places):
-        raise ReportError(
-            reports[0].path,
-            "no collectives in this report",
-            "record a parallel run: make profile RANKS=2",
-        )
+    _check_any(chosen, with_any)
     _check_times(reports, with_any)
     aligned = align_clocks(
         [places[0] for places in with_any],
@@ -112,6 +107,29 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
         counted=tuple(dict.fromkeys(line for each in chosen for line in each.heading_lines)),
         notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
         hidden=_constant(seen),
+    )
+
+
+def _check_any(chosen: Sequence[Selected], places: Sequence[Sequence[DeviceCollectives]]) -> None:
+    """Refuse reports without collectives, and one of which nothing counts.
+
+    Raises:
+        ReportError: a report has no work that counts, or all have no collectives.
+    """
+    if any(len(place.kind) for mine in places for place in mine):
+        for each, mine in zip(chosen, places, strict=True):
+            if not mine:
+                raise each.without("work")
+        return
+    for each in chosen:
+        if any(
+            len(place.kind) for place in collectives.collectives_by_device(each.everything).places
+        ):
+            raise each.without("collectives")
+    raise ReportError(
+        chosen[0].attribution.report.path,
+        "no collectives in this report",
+        "record a parallel run: make profile RANKS=2",
     )
 
 

@@ -61,7 +61,7 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
     """
     chosen = Selected.of(report, Selection(**selected))
     attribution, kept = chosen.attribution, chosen.work
-    phases = work_phases.phases_of_work(attribution, warmup_counts=chosen.selection.warmup_counts)
+    phases = work_phases.phases_of_work(attribution, warmup_counts=chosen.warmup_counts)
     phases = phases if most is None else phases.folded(most)
     calls, time = calls_and_times(attribution, phases, kept)
     phase_labels = [*phases.labels, OUTSIDE, ALL]
@@ -145,9 +145,7 @@ def overview(chosen: Selected) -> Table | None:
     attribution, kept = chosen.attribution, chosen.work
     if not len(attribution.ranges):
         return None
-    phases = work_phases.phases_of_work(
-        attribution, warmup_counts=chosen.selection.warmup_counts
-    ).folded()
+    phases = work_phases.phases_of_work(attribution, warmup_counts=chosen.warmup_counts).folded()
     labels = [*phases.labels, OUTSIDE]
     phase = outside_steps(attribution, phases)
     wall, opened = host_times(phases, counted_phase_ranges(chosen, phases), len(labels))

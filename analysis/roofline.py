@@ -139,6 +139,8 @@ def roofline(
         chosen, peak_tflops=peak_tflops, peak_gbs=peak_gbs, softmax_flops=softmax_flops
     )
     if table is None:
+        if rooflines(chosen.everything) is not None:
+            raise chosen.without("range with FLOPs")
         raise ReportError(
             report.path,
             "no range in this report carries FLOPs",

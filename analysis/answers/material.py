@@ -51,6 +51,11 @@ class Material:
         """``(N,)`` which of the report's ranked work counts."""
         return self.chosen.work
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the user left nothing of the report out."""
+        return self.chosen.selection.is_plain
+
     def walls_ns(self, phase: str) -> Int64:
         """Return how long each instance of a phase was open on the host."""
         ranges = self.attribution.ranges
@@ -84,7 +89,8 @@ def one_forward(material: Material) -> tuple[Work, int, str]:
     return (
         material.attribution.work.take(material.kept),
         1,
-        "the whole report (it has no forward range)",
+        f"the {'whole report' if material.is_whole else 'part that counts'} (it has no forward "
+        "range)",
     )
 
 

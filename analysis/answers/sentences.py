@@ -50,7 +50,8 @@ def times(material: Material) -> str:
             )
         lines.append(sentence(line))
     if not lines:
-        return "This report has no forward or backward range, so it cannot tell."
+        what = "This report" if material.is_whole else "The part that counts"
+        return f"{what} has no forward or backward range, so it cannot tell."
     return " ".join(lines)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, Slices, contained, innermost
 from analysis.arithmetic.global_ids import process_of
-from analysis.arithmetic.intervals import ordered
+from analysis.arithmetic.intervals import ordered, parents
 from analysis.arithmetic.union import IntervalUnion
 from analysis.recorded import ranges as nvtx
 from analysis.recorded.device_work import DeviceWork, device_work
@@ -102,6 +102,12 @@ class Attribution:
     def ranges(self) -> Ranges:
         """The NVTX ranges of the host, ``R`` of them."""
         return nvtx.load(self.report)
+
+    @cached_property
+    def parents(self) -> Int64:
+        """``(R,)`` the innermost other range around each, on its thread, or `NONE`."""
+        ranges = self.ranges
+        return parents(ranges.start_ns, ranges.end_ns, ranges.thread)
 
     @cached_property
     def device(self) -> DeviceWork:

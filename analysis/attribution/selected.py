@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.intervals import NONE, parents
 from analysis.attribution import named_ranges, steps, work_phases
 from analysis.attribution.launches import Attribution, during_ranges
 from analysis.attribution.selection import EXCLUDE_NOTHING, Selection
@@ -82,42 +81,88 @@ class Selected:
             ranges = np.unique(self.attribution.ranges.process)
             known = distinct_known(self._process) | distinct_known(ranges)
             check_known(report, "process", asked.process, known)
-        if asked.steps is not None:
-            self._chosen_steps  # noqa: B018  (raises where there are none)
+        self.excluded, self._chosen_steps  # noqa: B018  (raise where there are none)
         return self
+
+    @property
+    def everything(self) -> Selected:
+        """The whole of the same report, warm-up too."""
+        return Selected(self.attribution, Selection(exclude=(EXCLUDE_NOTHING,)))
+
+    def without(self, what: str) -> ReportError:
+        """Return the error of a question about what the report has and the selection leaves out."""
+        problem = f"no {what} in the part that counts"
+        return ReportError(
+            self.attribution.report.path, problem, "leave out less, or --exclude none"
+        )
 
     @cached_property
     def excluded(self) -> tuple[tuple[str, Bools], ...]:
         """The names of ranges left out besides warm-up, with ``(R,)`` which ranges have each."""
-        path, ranges = self.attribution.report.path, self.attribution.ranges
+        attribution = self.attribution
         return tuple(
-            (name, named_ranges.ranges_left_out(path, ranges, name))
-            for name in self.selection.exclude
+            (name, named_ranges.ranges_left_out(attribution.report.path, attribution.ranges, name))
+            for name in dict.fromkeys(self.selection.exclude)
             if name != EXCLUDE_NOTHING
         )
+
+    @cached_property
+    def excluded_names(self) -> tuple[str, ...]:
+        """The names of ranges left out besides warm-up that there are."""
+        return tuple(
+            name for name, chosen in self.excluded if chosen.any() and not self._is_warmup(chosen)
+        )
+
+    @cached_property
+    def warmup_counts(self) -> bool:
+        """Whether warm-up counts as any other part of the report does."""
+        return EXCLUDE_NOTHING in self.selection.exclude and not any(
+            self._is_warmup(chosen) for _, chosen in self.excluded
+        )
+
+    def _is_warmup(self, chosen: Bools) -> bool:
+        return named_ranges.all_called(self.attribution.ranges, chosen, names.WARMUP)
 
     @property
     def leaves_warmup_out(self) -> bool:
         """Whether the report marks warm-up and the selection leaves it out."""
-        return bool(len(self.attribution.warmup)) and not self.selection.warmup_counts
+        return bool(len(self.attribution.warmup)) and not self.warmup_counts
 
     @cached_property
     def all_work(self) -> Bools:
         """``(M,)`` which device work counts, copies and sets too; on a CPU which operators."""
-        attribution, asked = self.attribution, self.selection
-        kept = np.ones(len(attribution.all_launches), np.bool_)
+        kept = self._in_steps
         if self.leaves_warmup_out:
-            kept &= ~attribution.all_in_warmup
-        for _, chosen in self.excluded:
-            kept &= ~work_phases.work_inside(attribution, chosen)
-        if asked.steps is not None:
-            launches = attribution.all_launches
-            kept &= self._in_chosen_steps(launches.start_ns, launches.process)
-        if asked.device is not None:
-            kept &= attribution.device.device == asked.device
-        if asked.process is not None:
-            kept &= self._process == asked.process
+            kept = kept & ~self.attribution.all_in_warmup
+        for _, inside in self._excluded_work:
+            kept = kept & ~inside
         return kept
+
+    @cached_property
+    def of_place(self) -> Bools:
+        """``(M,)`` which device work is of the device and the process that are asked for."""
+        kept = np.ones(len(self.attribution.all_launches), np.bool_)
+        if self.selection.device is not None:
+            kept &= self.attribution.device.device == self.selection.device
+        if self.selection.process is not None:
+            kept &= self._process == self.selection.process
+        return kept
+
+    @cached_property
+    def _in_steps(self) -> Bools:
+        """``(M,)`` which device work of the place was launched in the steps that are asked for."""
+        if self._chosen_steps is None:
+            return self.of_place
+        launches = self.attribution.all_launches
+        return self.of_place & self._in_chosen_steps(launches.start_ns, launches.process)
+
+    @cached_property
+    def _excluded_work(self) -> tuple[tuple[str, Bools], ...]:
+        """The names left out besides warm-up, with ``(M,)`` which device work each holds."""
+        return tuple(
+            (name, work_phases.work_inside(self.attribution, chosen))
+            for name, chosen in self.excluded
+        )
 
     @property
     def work(self) -> Bools:
@@ -135,45 +180,29 @@ class Selected:
 
         With a device, those of processes that used it; with steps, those that began in one of them.
         """
-        attribution, asked = self.attribution, self.selection
+        attribution = self.attribution
         ranges = attribution.ranges
         kept = np.ones(len(ranges), np.bool_)
         if self.leaves_warmup_out:
             kept &= ~attribution.ranges_in_warmup
         for _, chosen in self.excluded:
-            kept &= ~self._inside(chosen)
-        if asked.steps is not None:
+            kept &= ~work_phases.ranges_inside(attribution, chosen)
+        if self._chosen_steps is not None:
             kept &= self._in_chosen_steps(ranges.start_ns, ranges.process)
-        if asked.process is not None:
-            kept &= ranges.process == asked.process
-        if asked.device is not None:
-            kept &= np.isin(ranges.process, self._processes_of_device)
+        if self._processes is not None:
+            kept &= np.isin(ranges.process, self._processes)
         return kept
 
     @cached_property
-    def _processes_of_device(self) -> Int64:
-        """The processes that launched work on the device that is asked for."""
-        done = self.attribution.device
-        return np.unique(done.process[done.device == self.selection.device])
-
-    def _inside(self, chosen: Bools) -> Bools:
-        """Return ``(R,)`` some ranges and all inside them, on any thread for warm-up."""
-        ranges = self.attribution.ranges
-        if named_ranges.all_called(ranges, chosen, names.WARMUP):
-            return self.attribution.ranges_in_warmup
-        result = chosen
-        while True:
-            # Ranges come after those around them, so a few rounds reach the bottom.
-            further = result | ((self.parents != NONE) & result[self.parents])
-            if np.array_equal(further, result):
-                return result
-            result = further
-
-    @cached_property
-    def parents(self) -> Int64:
-        """``(R,)`` the innermost other range around each, on its thread, or `NONE`."""
-        ranges = self.attribution.ranges
-        return parents(ranges.start_ns, ranges.end_ns, ranges.thread)
+    def _processes(self) -> Int64 | None:
+        """The processes that count: the one asked for, those that used the device; None for all."""
+        asked = self.selection
+        found = None if asked.process is None else np.array([asked.process], np.int64)
+        if asked.device is not None:
+            done = self.attribution.device
+            used = np.unique(done.process[done.device == asked.device])
+            found = used if found is None else np.intersect1d(found, used)
+        return found
 
     @property
     def _process(self) -> Int64:
@@ -183,18 +212,16 @@ class Selected:
 
     def during(self, instant_ns: Int64, process: Int64) -> Bools:
         """Return ``(T,)`` which instants of some processes lie in the part that counts."""
-        attribution, asked = self.attribution, self.selection
+        attribution = self.attribution
         kept = np.ones(len(instant_ns), np.bool_)
         if self.leaves_warmup_out:
             kept &= ~during_ranges(instant_ns, process, attribution.warmup)
         for _, chosen in self.excluded:
             kept &= ~during_ranges(instant_ns, process, attribution.ranges.take(chosen))
-        if asked.steps is not None:
+        if self._chosen_steps is not None:
             kept &= self._in_chosen_steps(instant_ns, process)
-        if asked.process is not None:
-            kept &= process == asked.process
-        if asked.device is not None:
-            kept &= np.isin(process, self._processes_of_device)
+        if self._processes is not None:
+            kept &= np.isin(process, self._processes)
         return kept
 
     def left_out_windows(self, process: int) -> tuple[Int64, Int64]:
@@ -205,12 +232,12 @@ class Selected:
         mine = [part.take(part.process == process) for part in parts]
         start = np.concatenate([np.empty(0, np.int64), *(part.start_ns for part in mine)])
         end = np.concatenate([np.empty(0, np.int64), *(part.end_ns for part in mine)])
-        if self.selection.steps is not None:
+        if self._chosen_steps is not None:
             known, wanted = self._chosen_steps
-            steps = known.numbered(wanted).of_process(process)
+            begins, ends = known.numbered(wanted).times_of(process)
             lowest, highest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-            start = np.concatenate([start, [lowest], steps.end_ns])
-            end = np.concatenate([end, steps.start_ns, [highest]])
+            start = np.concatenate([start, [lowest], ends])
+            end = np.concatenate([end, begins, [highest]])
         return start, end
 
     @cached_property
@@ -220,30 +247,24 @@ class Selected:
         Where warm-up counts, a warm-up range without a step inside is a step too: our launcher
         opens one for each.
         """
-        if self.selection.steps is not None:
+        if self._chosen_steps is not None:
             known, wanted = self._chosen_steps
-            found = known.numbered(wanted)
-        else:
-            every = steps.steps_of_report(
-                self.attribution, warmup_counts=self.selection.warmup_counts
-            )
-            if every is None:
-                return None
-            found = every
-        if self.selection.process is not None:
-            found = found.of_process(self.selection.process)
-        return found if found.count else None
-
-    @cached_property
-    def _chosen_steps(self) -> tuple[Steps, range]:
-        assert self.selection.steps is not None, "no steps were asked for"
-        return steps.selected_steps(
-            self.attribution.report.path,
-            steps.steps_of_report(self.attribution),
-            self.selection.steps,
+            return known.numbered(wanted)
+        return steps.steps_of_report(
+            self.attribution, warmup_counts=self.warmup_counts, processes=self._processes
         )
 
+    @cached_property
+    def _chosen_steps(self) -> tuple[Steps, range] | None:
+        """The steps there are, and which numbers are asked for; None where none are."""
+        if self.selection.steps is None:
+            return None
+        known = steps.steps_of_report(self.attribution, processes=self._processes)
+        path, elsewhere = self.attribution.report.path, self._processes is not None
+        return steps.selected_steps(path, known, self.selection.steps, of_some=elsewhere)
+
     def _in_chosen_steps(self, instant_ns: Int64, process: Int64) -> Bools:
+        assert self._chosen_steps is not None, "no steps were asked for"
         known, wanted = self._chosen_steps
         number = known.at(instant_ns, process)
         chosen: Bools = (number >= wanted.start) & (number < wanted.stop)
@@ -258,35 +279,20 @@ class Selected:
     def warmup_lines(self) -> tuple[str, ...]:
         """A line on how much of the work was warm-up, where the report marks any."""
         attribution = self.attribution
-        if not len(attribution.warmup) or not len(attribution.work):
-            return ()
-        if self.selection.steps is not None:
+        if not len(attribution.warmup) or self._chosen_steps is not None:
             return ()  # a step that can be asked for is none of the warm-up
-        of_place = np.ones(len(attribution.work), np.bool_)
-        if self.selection.device is not None:
-            of_place &= attribution.device.device[: len(of_place)] == self.selection.device
-        if self.selection.process is not None:
-            of_place &= self._process[: len(of_place)] == self.selection.process
-        time = attribution.work.duration_ns * of_place
-        warm = int(time[attribution.work_in_warmup].sum())
-        share = percent(warm / max(int(time.sum()), 1))
         what = "left out" if self.leaves_warmup_out else "included"
-        return (f"{duration(warm)}, {share} of the work, was warm-up: {what}",)
+        if not self._told_ns.any():
+            return (f"warm-up: {what}",)
+        time, share = self._time_and_share(attribution.all_in_warmup, self.of_place)
+        return (f"{time}, {share}, was warm-up: {what}",)
 
     @property
-    def other_lines(self) -> tuple[str, ...]:
-        """Lines on what was left out or asked for besides warm-up."""
-        lines, time = [], self.attribution.work.duration_ns
-        for name, chosen in self.excluded:
-            if name in named_ranges.WARMUP_NAMES:
-                lines += [] if len(self.attribution.warmup) else [named_ranges.NO_WARMUP]
-                continue
-            inside = work_phases.work_inside(self.attribution, chosen)[: len(time)]
-            lost = int(time[inside].sum())
-            share = percent(lost / max(int(time.sum()), 1))
-            lines.append(f"{name} left out: {duration(lost)}, {share} of the work")
+    def place_lines(self) -> tuple[str, ...]:
+        """Lines on the steps, device and process asked for, and on a warm-up that is not there."""
+        nothing = any(not chosen.any() for _, chosen in self.excluded)
         places = []
-        if self.selection.steps is not None:
+        if self._chosen_steps is not None:
             known, wanted = self._chosen_steps
             last = f" to {wanted.stop - 1}" if len(wanted) > 1 else ""
             steps_asked = f"step{'s' if last else ''} {wanted.start}{last}"
@@ -295,8 +301,44 @@ class Selected:
             places.append(f"device {self.selection.device}")
         if self.selection.process is not None:
             places.append(f"process {self.selection.process}")
-        lines += [f"only {', '.join(places)}"] if places else []
-        return tuple(lines)
+        return (
+            *([named_ranges.NO_WARMUP] if nothing else []),
+            *([f"only {', '.join(places)}"] if places else []),
+        )
+
+    @property
+    def other_lines(self) -> tuple[str, ...]:
+        """Lines on what was left out or asked for besides warm-up.
+
+        Each name has what it takes of what the ones before it left.
+        """
+        lines = []
+        kept = self._in_steps
+        if self.leaves_warmup_out:
+            kept = kept & ~self.attribution.all_in_warmup
+        for name, inside in self._excluded_work:
+            if name in self.excluded_names:
+                time, share = self._time_and_share(kept & inside, self._in_steps)
+                lines.append(f"{name} left out" + (f": {time}, {share}" if time else ""))
+                kept = kept & ~inside
+        return (*lines, *self.place_lines)
+
+    @cached_property
+    def _told_ns(self) -> Int64:
+        """``(M,)`` the time of the work that headings speak of: ranked, else copies and sets."""
+        work = self.attribution.work
+        if work.on_cpu:
+            return work.duration_ns
+        done = self.attribution.device
+        return np.where(np.arange(len(done)) < (len(work) or len(done)), done.duration_ns, 0)
+
+    def _time_and_share(self, some: Bools, of: Bools) -> tuple[str, str]:
+        """Return in words how long some work took and its share of other work; "" without any."""
+        if not self._told_ns.any():
+            return "", ""
+        time, whole = (int(self._told_ns[rows].sum()) for rows in (some & of, of))
+        what = "work" if len(self.attribution.work) else "copies and sets"
+        return duration(time), f"{percent(time / max(whole, 1))} of the {what}"
 
 
 def distinct_known(numbers: Int64) -> set[int]:

@@ -46,14 +46,14 @@ class Selection:
     device: int | None = None
     process: int | None = None
 
-    @property
-    def warmup_counts(self) -> bool:
-        """Whether warm-up counts as any other part of the report does."""
-        return EXCLUDE_NOTHING in self.exclude
+    def __post_init__(self) -> None:
+        """Take a name that is given by itself for a list of that one: letters are no ranges."""
+        if isinstance(self.exclude, str):
+            object.__setattr__(self, "exclude", (self.exclude,))
 
     @property
     def is_plain(self) -> bool:
-        """Whether the selection chooses nothing but whether warm-up counts."""
+        """Whether the selection chooses nothing, but perhaps that warm-up counts."""
         places = (self.steps, self.device, self.process)
         return set(self.exclude) <= {EXCLUDE_NOTHING} and all(place is None for place in places)
 

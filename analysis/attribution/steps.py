@@ -58,16 +58,18 @@ class Steps:
     def numbered(self, wanted: range) -> Steps:
         """Return the steps in a range of numbers, numbered from 0 anew."""
         kept = (self.number >= wanted.start) & (self.number < wanted.stop)
-        return self._take(kept, self.number - wanted.start)
-
-    def of_process(self, process: int) -> Steps:
-        """Return the steps of one process."""
-        return self._take(self.process == process, self.number)
-
-    def _take(self, kept: Bools, number: Int64) -> Steps:
         return Steps(
-            self.process[kept], self.start_ns[kept], self.end_ns[kept], number[kept], self.notes
+            self.process[kept],
+            self.start_ns[kept],
+            self.end_ns[kept],
+            self.number[kept] - wanted.start,
+            self.notes,
         )
+
+    def times_of(self, process: int) -> tuple[Int64, Int64]:
+        """Return the starts and ends of one process's steps."""
+        mine = self.process == process
+        return self.start_ns[mine], self.end_ns[mine]
 
     def at(self, instant_ns: Int64, process: Int64) -> Int64:
         """Return the step that was open in a process at an instant, or `NONE`.
@@ -91,11 +93,14 @@ class Steps:
         return found
 
 
-def steps_of_report(attribution: Attribution, *, warmup_counts: bool = False) -> Steps | None:
+def steps_of_report(
+    attribution: Attribution, *, warmup_counts: bool = False, processes: Int64 | None = None
+) -> Steps | None:
     """Return the steps of a report, or None where no range is a step.
 
     Args:
         attribution: its ranges.
+        processes: whose steps count; None for all.
         warmup_counts: whether steps inside a warm-up range count. Then a warm-up range without a
             step inside is a step of its own: our launcher opens one for each.
     """
@@ -103,12 +108,17 @@ def steps_of_report(attribution: Attribution, *, warmup_counts: bool = False) ->
     stepping = ranges.called(names.STEP)
     if not warmup_counts:
         stepping &= ~attribution.ranges_in_warmup
+    if processes is not None:
+        stepping &= np.isin(ranges.process, processes)
     rows = disjoint_ranges(ranges, np.flatnonzero(stepping))
     overlapping = int(stepping.sum()) - len(rows)
     if not len(rows):
         return None
     if warmup_counts:
-        warm = np.flatnonzero(ranges.called(names.WARMUP))
+        warming = ranges.called(names.WARMUP)
+        if processes is not None:
+            warming &= np.isin(ranges.process, processes)
+        warm = np.flatnonzero(warming)
         bare = warm[~ranges_holding(ranges, warm, rows)]
         rows = disjoint_ranges(ranges, np.concatenate([rows, bare]))
     notes = []
@@ -132,7 +142,11 @@ def steps_of_report(attribution: Attribution, *, warmup_counts: bool = False) ->
 
 
 def selected_steps(
-    path: Path, known: Steps | None, bounds: tuple[int | None, int | None]
+    path: Path,
+    known: Steps | None,
+    bounds: tuple[int | None, int | None],
+    *,
+    of_some: bool = False,
 ) -> tuple[Steps, range]:
     """Return the steps of a report, and which of their numbers ``A:B`` selects.
 
@@ -140,12 +154,14 @@ def selected_steps(
         path: of the report, for the message.
         known: its steps, warm-up left out.
         bounds: the first step, and the one after the last, as in a slice.
+        of_some: whether the steps are those of some of its processes only.
 
     Raises:
         ReportError: there are no steps, or none of these.
     """
     if known is None:
-        raise ReportError(path, "no step ranges in this report", "leave --steps out")
+        where = "in the processes asked for" if of_some else "in this report"
+        raise ReportError(path, f"no step ranges {where}", "leave --steps out")
     wanted = range(known.count)[slice(*bounds)]
     if not len(wanted):
         problem = f"no such steps: there are {known.count}"

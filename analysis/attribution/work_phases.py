@@ -16,7 +16,11 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.launches import during_ranges, launch_intervals
+from analysis.attribution.launches import (
+    during_ranges,
+    launch_intervals,
+    range_intervals,
+)
 from analysis.attribution.named_ranges import all_called
 from analysis.knowledge.vocabulary import canonical
 from analysis.recorded.ranges import outermost
@@ -160,13 +164,14 @@ def ranges_around(
     Returns:
         ``(N,)`` positions in ``chosen`` or `NONE`, and ``(N,)`` whether another thread decided.
     """
-    times = (chosen.start_ns, chosen.end_ns)
-    own = innermost_of_any(Intervals(chosen.thread, *times), launch_intervals(launches))
+    around = range_intervals(chosen)
+    own = innermost_of_any(around, launch_intervals(launches))
     free = (own == NONE) & launches.known
     rows = np.flatnonzero(free if callable_ is None else free & callable_)
     instant = launches.start_ns[rows]
     caller = innermost_of_any(
-        Intervals(chosen.process, *times), Intervals(launches.process[rows], instant, instant)
+        Intervals(chosen.process, around.start_ns, around.end_ns),
+        Intervals(launches.process[rows], instant, instant),
     )
     own[rows] = caller
     by_caller = np.zeros(len(own), np.bool_)
@@ -195,3 +200,38 @@ def work_inside(attribution: Attribution, chosen: Bools) -> Bools:
     place, _ = ranges_around(launches, ranges.take(chosen), phases_of_work(attribution).in_none)
     result: Bools = place != NONE
     return result
+
+
+def ranges_inside(attribution: Attribution, chosen: Bools) -> Bools:
+    """Return which ranges are some ranges or inside them: own, or by caller where no phase is own.
+
+    Autograd's thread opens its ranges while the main thread waits inside `backward`: they are
+    inside that, where the whole of them is. A step and a warm-up have what any thread of their
+    process opened meanwhile.
+
+    Args:
+        attribution: the ranges.
+        chosen: ``(R,)`` which of all ranges.
+
+    Returns:
+        ``(R,)``.
+    """
+    ranges = attribution.ranges
+    if all_called(ranges, chosen, names.WARMUP):
+        return attribution.ranges_in_warmup
+    if all_called(ranges, chosen, names.STEP):
+        return chosen | during_ranges(ranges.start_ns, ranges.process, ranges.take(chosen))
+    around, opened = range_intervals(ranges.take(chosen)), range_intervals(ranges)
+    of_process = (
+        Intervals(each.process, span.start_ns, span.end_ns)
+        for each, span in ((ranges.take(chosen), around), (ranges, opened))
+    )
+    phases = range_intervals(phase_ranges(attribution)[0])
+    called = (innermost_of_any(phases, opened) == NONE) & (innermost_of_any(*of_process) != NONE)
+    result: Bools = (chosen | called) & ~ranges.elsewhere
+    while True:
+        # Ranges come after those around them, so a few rounds reach the bottom.
+        further = result | ((attribution.parents != NONE) & result[attribution.parents])
+        if np.array_equal(further, result):
+            return result | chosen
+        result = further

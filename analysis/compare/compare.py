@@ -111,7 +111,7 @@ def comparison(
     totals = sorted(
         only_kind(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"]))
     )
-    lines = heading(reports, sides, excluded=not asked.warmup_counts)
+    lines = heading(reports, sides, excluded=not all(each.warmup_counts for each in sides))
     work = shared_work(*sides)
     lines += [*map(total_line, totals), *idle_line(sides), *work_line(work)]
     counted = [

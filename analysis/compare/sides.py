@@ -136,6 +136,7 @@ class Side:
         has_phases: whether it has a range of a phase at all.
         notes: what was left out.
         counted: what the heading says of the part of the report that counts.
+        warmup_counts: whether warm-up does.
     """
 
     on_cpu: bool
@@ -145,6 +146,7 @@ class Side:
     has_phases: bool
     notes: tuple[str, ...]
     counted: tuple[str, ...]
+    warmup_counts: bool
 
     @property
     def has_steps(self) -> bool:
@@ -192,10 +194,26 @@ def side(report: Report, asked: Selection, *, whole: bool = False) -> Side:
         series["phase"] = series_of_work(attribution, contents, phases.labels, phases.phase)
     if len(attribution.ranges):
         series["range"] = series_of_ranges(attribution, contents)
-    used = np.empty(0, np.int64) if work.on_cpu else attribution.device.device[: len(work)]
-    gpus = len(distinct_known(used)) if asked.device is None else 1
-    notes = (*work.notes, *contents.notes)
-    return Side(work.on_cpu, gpus, contents, series, has_phases, notes, chosen.heading_lines)
+    return Side(
+        on_cpu=work.on_cpu,
+        gpus=gpus_used(chosen),
+        contents=contents,
+        series=series,
+        has_phases=has_phases,
+        notes=(*work.notes, *contents.notes),
+        counted=chosen.heading_lines,
+        warmup_counts=chosen.warmup_counts,
+    )
+
+
+def gpus_used(chosen: Selected) -> int:
+    """Return how many GPUs ran any of the ranked work of the places that count; 0 on a CPU."""
+    attribution = chosen.attribution
+    if attribution.work.on_cpu:
+        return 0
+    ranked = slice(len(attribution.work))
+    used = distinct_known(attribution.device.device[ranked][chosen.of_place[ranked]])
+    return len(used)
 
 
 def sums_by_step(group: Int64, step: Int64, values: Int64 | None, shape: tuple[int, int]) -> Int64:

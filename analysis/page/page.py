@@ -88,8 +88,9 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
         if not len(attribution.ranges):
             Attribution.of(report)  # which says that there is nothing
         lines.append("no GPU kernels and no CPU operators in this report: only its ranges")
-        lines += step_lines(chosen)
-        return Page(tuple(lines), (open_ranges(attribution.ranges),), report.run)
+        lines += [*chosen.heading_lines, *step_lines(chosen)]
+        ranges = attribution.ranges.take(chosen.ranges)
+        return Page(tuple(lines), (open_ranges(ranges),), report.run)
     measured = MeasuredWindow(chosen)
     lines += trust_lines(measured)
     work = chosen.counted_work
@@ -110,7 +111,8 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
         ]
     answers.append(attention.attention_parts(chosen))
     text = tuple(answer for answer in answers if answer is not None)
-    return Page(tuple(lines), text, report.run, tuple(advise(measured)))
+    advice = tuple(advise(measured)) if len(work) else ()
+    return Page(tuple(lines), text, report.run, advice)
 
 
 def marked_as_of_everything(chosen: Selected, notes: tuple[str, ...]) -> tuple[str, ...]:
@@ -221,6 +223,8 @@ def time_lines(measured: MeasuredWindow) -> list[str]:
         if rest.wall_ns > WORTH_A_LINE * (split.wall_ns + rest.wall_ns):
             time = duration(rest.wall_ns)
             lines.append(f"{name}: {time} before and after that{warm}: {rest.describe()}")
+    if splits and (excluded := measured.chosen.excluded_names):
+        lines.append(f"that is of all work in that time, of {', '.join(excluded)} too")
     idle_ns = sum(split.idle_ns for split in splits)
     if not idle_ns:
         return lines

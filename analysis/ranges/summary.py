@@ -66,7 +66,9 @@ def summary(
     if instances:
         table = rows_by_instance(attribution, times, np.flatnonzero(kept))
     elif tree:
-        table = rows_by_place(attribution, times, chosen.parents, kept, levels=depth, most=most)
+        table = rows_by_place(
+            attribution, times, attribution.parents, kept, levels=depth, most=most
+        )
     else:
         table = rows_by_name(attribution, times, kept)
     lines: tuple[str, ...] = ()

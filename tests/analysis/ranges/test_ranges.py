@@ -7,8 +7,7 @@ import pytest
 
 from analysis import Report
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.selected import Selected
-from analysis.attribution.selection import Selection
+from analysis.attribution.launches import Attribution
 from analysis.ranges import __main__ as ranges
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -268,4 +267,4 @@ def test_no_range_lies_below_one_of_another_thread(tmp_path: Path) -> None:
         kernels=[Kernel("a", 100, 110, launch=2)],
     )
     with Report(path) as report:
-        assert Selected.of(report, Selection()).parents.tolist() == [NONE, NONE]
+        assert Attribution.of(report).parents.tolist() == [NONE, NONE]
