@@ -201,6 +201,20 @@ def test_a_gap_that_reaches_into_the_warm_up_counts_whole(
     assert "GPU 0: idle 20 ns of 80 ns (25.0 %), in 1 gap\n" in capsys.readouterr().out
 
 
+def test_a_gap_is_of_the_step_that_is_open_as_it_begins(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60), Kernel("c", 80, 90)],
+        ranges=[Range("step", 0, 20), Range("step", 20, 100)],
+    )
+    with Report(path) as report:
+        table = gaps.gaps(report, min_gap_us=0, steps=(1, 2))
+        whole = gaps.gaps(report, min_gap_us=0)
+    assert list(table.columns["start_ns"]) == [60]
+    assert any(note.startswith("a gap is of the step that was open") for note in table.notes)
+    assert not any(note.startswith("a gap is of the step") for note in whole.notes)
+
+
 def test_that_there_is_no_warm_up_to_leave_out_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
