@@ -63,7 +63,7 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
     attribution, kept = chosen.attribution, chosen.work
     phases = work_phases.phases_of_work(attribution, warmup_counts=chosen.warmup_counts)
     phases = phases if most is None else phases.folded(most)
-    calls, time = calls_and_times(attribution, phases, kept)
+    calls, time = calls_and_times(chosen, phases)
     phase_labels = [*phases.labels, OUTSIDE, ALL]
     # By phase, then the most time first; categories that do not occur have no row.
     row, column = np.nonzero(calls)
@@ -87,16 +87,15 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
     )
 
 
-def calls_and_times(
-    attribution: Attribution, phases: WorkPhases, kept: Bools
-) -> tuple[Int64, Int64]:
+def calls_and_times(chosen: Selected, phases: WorkPhases) -> tuple[Int64, Int64]:
     """Return the calls and the time in ns of each category in each phase, ``(P + 2, C)``.
 
     The last two rows are what was launched outside the steps, and everything.
     """
+    attribution, kept = chosen.attribution, chosen.work
     labels, count = attribution.work.categories, len(categories.CATEGORIES)
     category = np.array([categories.CATEGORIES.index(label) for label in labels], np.int64)
-    group = outside_steps(attribution, phases)[kept] * count + category[attribution.work.kind[kept]]
+    group = outside_steps(chosen, phases)[kept] * count + category[attribution.work.kind[kept]]
     size = (len(phases.labels) + 1) * count
     calls = np.bincount(group, minlength=size).astype(np.int64)
     time = np.zeros(size, np.int64)
@@ -147,7 +146,7 @@ def overview(chosen: Selected) -> Table | None:
         return None
     phases = work_phases.phases_of_work(attribution, warmup_counts=chosen.warmup_counts).folded()
     labels = [*phases.labels, OUTSIDE]
-    phase = outside_steps(attribution, phases)
+    phase = outside_steps(chosen, phases)
     wall, opened = host_times(phases, counted_phase_ranges(chosen, phases), len(labels))
     gemm = attribution.work.in_category("gemm")
     time = attribution.work.duration_ns
@@ -173,12 +172,13 @@ def overview(chosen: Selected) -> Table | None:
 
 def counted_phase_ranges(chosen: Selected, phases: WorkPhases) -> Bools:
     """Return ``(R,)`` which of the phases' ranges began in the part of a report that counts."""
-    return chosen.during(phases.ranges.start_ns, phases.ranges.process)
+    return chosen.ranges[phases.taken]
 
 
-def outside_steps(attribution: Attribution, phases: WorkPhases) -> Int64:
+def outside_steps(chosen: Selected, phases: WorkPhases) -> Int64:
     """Return the phase of each piece of work, one more where neither phase nor step was open."""
-    known = steps.steps_of_report(attribution)
+    attribution = chosen.attribution
+    known = steps.steps_of_report(attribution, warmup_counts=chosen.warmup_counts)
     if known is None:
         return phases.phase
     launches = attribution.launches

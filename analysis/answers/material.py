@@ -53,8 +53,8 @@ class Material:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the user left nothing of the report out."""
-        return self.chosen.selection.is_plain
+        """Whether nothing of the report is left out."""
+        return self.chosen.selection.is_plain and not self.chosen.leaves_warmup_out
 
     def walls_ns(self, phase: str) -> Int64:
         """Return how long each instance of a phase was open on the host."""

@@ -279,12 +279,15 @@ class Selected:
     def warmup_lines(self) -> tuple[str, ...]:
         """A line on how much of the work was warm-up, where the report marks any."""
         attribution = self.attribution
-        if not len(attribution.warmup) or self._chosen_steps is not None:
-            return ()  # a step that can be asked for is none of the warm-up
+        if not len(attribution.warmup):
+            return ()
+        warm = attribution.all_in_warmup
+        if self._chosen_steps is not None and not (warm & self._in_steps).any():
+            return ()  # few steps have a warm-up inside
         what = "left out" if self.leaves_warmup_out else "included"
         if not self._told_ns.any():
             return (f"warm-up: {what}",)
-        time, share = self._time_and_share(attribution.all_in_warmup, self.of_place)
+        time, share = self._time_and_share(warm, self._in_steps)
         return (f"{time}, {share}, was warm-up: {what}",)
 
     @property

@@ -21,7 +21,6 @@ from analysis.attribution.launches import (
     launch_intervals,
     range_intervals,
 )
-from analysis.attribution.named_ranges import all_called
 from analysis.knowledge.vocabulary import canonical
 from analysis.recorded.ranges import outermost
 from profiling import names
@@ -47,7 +46,8 @@ class WorkPhases:
         by_caller: ``(N,)`` whether another thread's range decided.
         in_none: ``(M,)`` of all device work, copies too, which was launched by a thread that had no
             phase open.
-        ranges: the ranges that were taken as phases.
+        ranges: the ranges that were taken as phases, ``R`` of them.
+        taken: which of all ranges of the report those are.
         notes: where other ranges stand in for phases, which.
         label: ``(R,)`` the phase of each of the ranges, a position in ``labels``.
         rest: the position of the phase that holds several ranges' names, where `folded` made one.
@@ -58,6 +58,7 @@ class WorkPhases:
     by_caller: Bools
     in_none: Bools
     ranges: Ranges
+    taken: Bools
     notes: tuple[str, ...]
     label: Int64
     rest: int | None = None
@@ -88,7 +89,8 @@ def phases_of_work(attribution: Attribution, *, warmup_counts: bool = False) -> 
         attribution: the work, that in warm-up too.
         warmup_counts: whether warm-up ranges can stand in for phases, where there are none.
     """
-    chosen, notes = phase_ranges(attribution, warmup_counts=warmup_counts)
+    taken, notes = phase_ranges(attribution, warmup_counts=warmup_counts)
+    chosen = attribution.ranges.take(taken)
     place, by_caller = ranges_around(attribution.all_launches, chosen)
     in_none = (place == NONE) | by_caller
     place, by_caller = place[: len(attribution.work)], by_caller[: len(attribution.work)]
@@ -97,25 +99,25 @@ def phases_of_work(attribution: Attribution, *, warmup_counts: bool = False) -> 
     labels, label = ordered_labels(attribution, chosen, place, counts)
     phase = np.full(len(place), len(labels), np.int64)
     phase[placed] = label[place[placed]]
-    return WorkPhases([*labels, OTHER], phase, by_caller, in_none, chosen, notes, label)
+    return WorkPhases([*labels, OTHER], phase, by_caller, in_none, chosen, taken, notes, label)
 
 
 def phase_ranges(
     attribution: Attribution, *, warmup_counts: bool = False
-) -> tuple[Ranges, tuple[str, ...]]:
-    """Return the ranges that are phases, or those that stand in for them with a note on it.
+) -> tuple[Bools, tuple[str, ...]]:
+    """Return which ranges are phases, or which stand in for them with a note on it.
 
     Steps go before outermost ranges: those may be of autograd's thread, which works for a step.
     """
     ranges = attribution.ranges
     chosen = ranges.where(lambda name: name in names.PHASES)
     if chosen.any():
-        return ranges.take(chosen), ()
+        return chosen, ()
     stepping = ranges.called(names.STEP)
     counts = np.ones(len(ranges), np.bool_) if warmup_counts else ~attribution.ranges_in_warmup
     if (stepping & counts).any():
-        return ranges.take(stepping), (ONLY_STEPS,)
-    return ranges.take(outermost(ranges) & counts), (NO_PHASES,)
+        return stepping, (ONLY_STEPS,)
+    return outermost(ranges) & counts, (NO_PHASES,)
 
 
 def ordered_labels(
@@ -191,15 +193,19 @@ def work_inside(attribution: Attribution, chosen: Bools) -> Bools:
     Returns:
         ``(M,)`` of all device work, copies too.
     """
-    ranges = attribution.ranges
-    if all_called(ranges, chosen, names.WARMUP):
-        return attribution.all_in_warmup
-    launches = attribution.all_launches
-    if all_called(ranges, chosen, names.STEP):
-        return during_ranges(launches.start_ns, launches.process, ranges.take(chosen))
-    place, _ = ranges_around(launches, ranges.take(chosen), phases_of_work(attribution).in_none)
-    result: Bools = place != NONE
+    ranges, launches = attribution.ranges, attribution.all_launches
+    of_process = chosen & of_whole_process(ranges)
+    result = during_ranges(launches.start_ns, launches.process, ranges.take(of_process))
+    others = chosen & ~of_process
+    if others.any():
+        in_none = phases_of_work(attribution).in_none
+        result |= ranges_around(launches, ranges.take(others), in_none)[0] != NONE
     return result
+
+
+def of_whole_process(ranges: Ranges) -> Bools:
+    """Return ``(R,)`` which ranges are of all threads of their process: steps and warm-up."""
+    return ranges.where(lambda name: name in (names.STEP, names.WARMUP))
 
 
 def ranges_inside(attribution: Attribution, chosen: Bools) -> Bools:
@@ -217,21 +223,24 @@ def ranges_inside(attribution: Attribution, chosen: Bools) -> Bools:
         ``(R,)``.
     """
     ranges = attribution.ranges
-    if all_called(ranges, chosen, names.WARMUP):
-        return attribution.ranges_in_warmup
-    if all_called(ranges, chosen, names.STEP):
-        return chosen | during_ranges(ranges.start_ns, ranges.process, ranges.take(chosen))
-    around, opened = range_intervals(ranges.take(chosen)), range_intervals(ranges)
-    of_process = (
-        Intervals(each.process, span.start_ns, span.end_ns)
-        for each, span in ((ranges.take(chosen), around), (ranges, opened))
+    of_process = chosen & of_whole_process(ranges)
+    during = during_ranges(ranges.start_ns, ranges.process, ranges.take(of_process))
+    others = ranges.take(chosen & ~of_process)
+    around, opened = range_intervals(others), range_intervals(ranges)
+    place = innermost_of_any(around, opened)
+    within = place != NONE
+    # Of two ranges that last alike only their order tells which is inside: the parents below.
+    within[within] = ranges.wall_ns[within] < others.wall_ns[place[within]]
+    caller = innermost_of_any(
+        Intervals(others.process, around.start_ns, around.end_ns),
+        Intervals(ranges.process, opened.start_ns, opened.end_ns),
     )
-    phases = range_intervals(phase_ranges(attribution)[0])
-    called = (innermost_of_any(phases, opened) == NONE) & (innermost_of_any(*of_process) != NONE)
-    result: Bools = (chosen | called) & ~ranges.elsewhere
+    phases = range_intervals(ranges.take(phase_ranges(attribution)[0]))
+    called = (caller != NONE) & (innermost_of_any(phases, opened) == NONE)
+    result: Bools = (chosen | during | within | called) & ~ranges.elsewhere
     while True:
         # Ranges come after those around them, so a few rounds reach the bottom.
         further = result | ((attribution.parents != NONE) & result[attribution.parents])
         if np.array_equal(further, result):
-            return result | chosen
+            return result | chosen | during
         result = further

@@ -137,6 +137,7 @@ class Side:
         notes: what was left out.
         counted: what the heading says of the part of the report that counts.
         warmup_counts: whether warm-up does.
+        excluded: names of ranges that are left out besides: the wall time of a step has theirs.
     """
 
     on_cpu: bool
@@ -147,6 +148,7 @@ class Side:
     notes: tuple[str, ...]
     counted: tuple[str, ...]
     warmup_counts: bool
+    excluded: tuple[str, ...]
 
     @property
     def has_steps(self) -> bool:
@@ -155,13 +157,15 @@ class Side:
 
     @property
     def idle_share(self) -> float:
-        """How much of the wall time its GPUs did nothing, together; NaN where there are none.
+        """How much of the wall time its GPUs did nothing, together; NaN where it is not known.
+
+        That is where there is no GPU, and where a part of each step is left out.
 
         A step that returns before its work ends may keep them busy for longer than it was open:
         that counts as never idle.
         """
         there = int(self.contents.wall_ns.sum()) * self.gpus
-        if not there:
+        if not there or self.excluded:
             return math.nan
         return max(1 - int(self.contents.busy_ns.sum()) / there, 0.0)
 
@@ -200,17 +204,30 @@ def side(report: Report, asked: Selection, *, whole: bool = False) -> Side:
         contents=contents,
         series=series,
         has_phases=has_phases,
-        notes=(*work.notes, *contents.notes),
+        notes=(*work.notes, *contents.notes, *note_on_wall(chosen)),
         counted=chosen.heading_lines,
         warmup_counts=chosen.warmup_counts,
+        excluded=chosen.excluded_names,
     )
 
 
+def note_on_wall(chosen: Selected) -> tuple[str, ...]:
+    """Return a line where the wall time of the steps has more than the part that counts."""
+    if not chosen.excluded_names:
+        return ()
+    return (f"wall time is of all that a step did, {', '.join(chosen.excluded_names)} too",)
+
+
 def gpus_used(chosen: Selected) -> int:
-    """Return how many GPUs ran any of the ranked work of the places that count; 0 on a CPU."""
+    """Return how many GPUs ran any of the ranked work of the places that count; 0 on a CPU.
+
+    One that is asked for counts though it did nothing but copy.
+    """
     attribution = chosen.attribution
     if attribution.work.on_cpu:
         return 0
+    if chosen.selection.device is not None:
+        return 1
     ranked = slice(len(attribution.work))
     used = distinct_known(attribution.device.device[ranked][chosen.of_place[ranked]])
     return len(used)

@@ -172,7 +172,7 @@ def note_on_other_threads(chosen: Selected) -> tuple[str, ...]:
     attribution = chosen.attribution
     if not has_other_threads(attribution):
         return ()
-    waiting, _ = work_phases.phase_ranges(attribution)
+    waiting = attribution.ranges.take(work_phases.phase_ranges(attribution)[0])
     wanted = (*names.PHASES, names.STEP)
     if not len(waiting) or not waiting.where(lambda name: name in wanted).any():
         return ()

@@ -1,5 +1,6 @@
 """What a selection keeps of a report, and what headings say of the rest."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,3 +208,85 @@ def test_the_page_says_that_the_time_of_gpus_has_what_is_left_out(engine: Path) 
             in page(opened, exclude=["backward"]).lines
         )
         assert page(opened, exclude=["*"]).advice == ()
+
+
+def test_a_range_inside_is_found_past_one_that_straddles_the_end(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            *(Range("forward", 0, 50), Range("load", 10, 100, kind=60), Range("linear", 20, 30)),
+            Range("optimizer", 60, 80),
+        ],
+        kernels=[Kernel("a", 100, 110, launch=25), Kernel("b", 110, 120, launch=65)],
+    )
+    assert kept_ranges(path, "forward") == ["load", "optimizer"]
+
+
+def test_a_range_of_a_thread_beside_takes_no_phase_with_it(engine: Path) -> None:
+    with Report(engine) as opened:
+        table = opened.phases(exclude=["prefetch"])
+        assert set(table["phase"]) >= {"forward", "backward"}
+        (shown,) = (
+            each for each in page(opened, exclude=["prefetch"]).tables if "wall_ns" in each.columns
+        )
+        walls = dict(zip(shown.columns["phase"], shown.columns["wall_ns"], strict=True))
+        assert (walls["forward"], walls["backward"]) == (30, 30)
+
+
+def test_a_glob_takes_whole_steps_as_their_name_does(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            *(Range("step", 0, 90), Range("forward", 0, 30), Range("backward", 40, 80)),
+            Range("step_x", 95, 99),
+            Range("ffn", 5, 9, thread=ENGINE),
+        ],
+        kernels=[
+            *(Kernel("a", 100, 110, launch=5), Kernel("b", 110, 120, launch=6, thread=ENGINE)),
+            Kernel("c", 120, 130, launch=96),
+        ],
+    )
+    with Report(path) as opened:
+        for name, kept in (("step", [False, False, True]), ("step*", [False] * 3)):
+            assert Selected.of(opened, Selection([name])).work.tolist() == kept
+    assert kept_ranges(path, "step*") == []
+
+
+def test_a_gpu_that_only_copied_was_idle_for_the_rest(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", 0, 50), Range("step", 50, 100)],
+        kernels=[Kernel("a", 10, 20, launch=5)],
+        memory=[Memory(10, 20, 8, 9)],
+        calls=[Call("cudaMemcpyAsync", 6, 7, 9)],
+    )
+    with Report(path) as opened:
+        assert side(opened, Selection(device=0)).idle_share == pytest.approx(0.9)
+        some = side(opened, Selection(["step"]))
+        assert math.isnan(some.idle_share)
+        assert "wall time is of all that a step did, step too" in some.notes
+
+
+def test_a_warm_up_inside_a_step_is_told_of_that_step(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", 0, 90), Range("warmup", 30, 40), Range("step", 100, 190)],
+        kernels=[Kernel(str(at), 200 + at, 201 + at, launch=at) for at in (5, 35, 50, 105)],
+    )
+    with Report(path) as opened:
+        for number, words in ((0, ("1 ns, 33.3 % of the work, was warm-up: left out",)), (1, ())):
+            chosen = Selected.of(opened, Selection(steps=(number, number + 1)))
+            assert chosen.warmup_lines == words
+
+
+def test_answers_do_not_take_what_is_left_out_for_what_is_not_there(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("warmup", 0, 90), Range("forward", 5, 50)],
+        kernels=[Kernel("a", 100, 110, launch=10), Kernel("b", 120, 130, launch=115)],
+    )
+    with Report(path) as opened:
+        text = " ".join(opened.answers()["answer"])
+        assert "The part that counts has no forward" in text
+        assert "In the part that counts (it has no forward range)" in text
+        assert "forward was open" in " ".join(opened.answers(exclude=["none"])["answer"]).lower()
