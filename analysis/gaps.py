@@ -97,7 +97,7 @@ def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
         },
         heading="\n".join((report.describe(), *heading(chosen, every, kept))),
         counted=counted_lines(chosen, every),
-        notes=(*notes(every, kept, kept & ~long, min_gap_us), *note_on_steps(chosen)),
+        notes=(*notes(every, kept, kept & ~long, min_gap_us), *notes_on_selection(chosen)),
         hidden=() if len({place.process for place in every.places}) > 1 else ("process",),
     )
 
@@ -188,14 +188,20 @@ def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tupl
     return tuple(lines)
 
 
-def note_on_steps(chosen: Selected) -> tuple[str, ...]:
-    """Return a line on what decides whether a gap is one of the steps asked for."""
-    if chosen.selection.steps is None:
-        return ()
-    return (
-        "a gap is of the step that was open on the host as it began; where the GPU lags behind, "
-        "that is a later one than its work is of",
-    )
+def notes_on_selection(chosen: Selected) -> tuple[str, ...]:
+    """Return lines on what decides whether a gap is of the steps asked for, or is left out."""
+    lines = []
+    if chosen.selection.steps is not None:
+        lines.append(
+            "a gap is of the step that was open on the host as it began; where the GPU lags "
+            "behind, that is a later one than its work is of"
+        )
+    if chosen.excluded_names:
+        names = ", ".join(chosen.excluded_names)
+        lines.append(
+            f"a gap is left out where {names} was open as it began, on any thread of its process"
+        )
+    return tuple(lines)
 
 
 def with_readable_starts(table: Table, every: IdleGaps) -> Table:

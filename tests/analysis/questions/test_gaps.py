@@ -215,6 +215,19 @@ def test_a_gap_is_of_the_step_that_is_open_as_it_begins(tmp_path: Path) -> None:
     assert not any(note.startswith("a gap is of the step") for note in whole.notes)
 
 
+def test_what_leaves_a_gap_out_is_said(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60), Kernel("c", 80, 90)],
+        ranges=[Range("prefetch", 5, 20, thread=102), Range("step", 0, 100)],
+    )
+    with Report(path) as report:
+        table = gaps.gaps(report, min_gap_us=0, exclude=["prefetch"])
+    assert list(table.columns["start_ns"]) == [60]
+    words = "a gap is left out where prefetch was open as it began, on any thread of its process"
+    assert words in table.notes
+
+
 def test_that_there_is_no_warm_up_to_leave_out_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
