@@ -23,9 +23,8 @@ from analysis.attribution import selection
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.recorded.device_work import RANKED, DeviceWork, device_work
-from analysis.recorded.operators import has_operators
+from analysis.recorded.work import no_device_work
 from analysis.show import cli
-from analysis.show.errors import ReportError
 from analysis.show.render import duration
 from analysis.show.table import Table
 from analysis.source.report import Report
@@ -48,10 +47,7 @@ def copies(report: Report, **selected: Unpack[Options]) -> Table:
     """
     done = device_work(report)
     if not len(done):
-        problem = "no GPU work in this report, so no copies"
-        if has_operators(report):
-            problem += " (a CPU run)"
-        raise ReportError(report.path, problem, "record on a GPU, with --trace=cuda,nvtx")
+        raise no_device_work(report, "no copies")
     chosen = Selected.of_devices(report, Selection(**selected))
     moves = done.kind >= RANKED
     kept = moves & chosen.all_work

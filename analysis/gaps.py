@@ -29,9 +29,8 @@ from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures import idle
-from analysis.recorded.operators import has_operators
+from analysis.recorded.work import no_device_work
 from analysis.show import cli
-from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent, plural
 from analysis.show.table import Column, Table
 from analysis.source.report import Report
@@ -67,10 +66,7 @@ def gaps(report: Report, *, min_gap_us: float = MIN_GAP_US, **selected: Unpack[O
     """
     every = idle.idle_gaps(report)
     if not every.places:
-        problem = "no GPU work in this report, so nothing that could be idle"
-        if has_operators(report):
-            problem += " (a CPU run)"
-        raise ReportError(report.path, problem, "record on a GPU, with --trace=cuda,nvtx")
+        raise no_device_work(report, "nothing that could be idle")
     chosen = Selected.of_devices(report, Selection(**selected))
     return listed_gaps(chosen, min_gap_us)
 

@@ -24,9 +24,8 @@ from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.recorded.operators import has_operators
+from analysis.recorded.work import no_device_work
 from analysis.show import cli
-from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent, plural
 from analysis.show.table import Table
 from analysis.source.report import Report
@@ -65,10 +64,7 @@ def streams(report: Report, **selected: Unpack[Options]) -> Table:
     """
     chosen = Selected.of_devices(report, Selection(**selected))
     if not len(chosen.attribution.device):
-        problem = "no GPU work in this report, so no streams"
-        if has_operators(report):
-            problem += " (a CPU run)"
-        raise ReportError(report.path, problem, "record on a GPU, with --trace=cuda,nvtx")
+        raise no_device_work(report, "no streams")
     known = streams_of(chosen)
     pairs = [
         (one, other, overlap_ns(one.busy, other.busy)) for one, other in combinations(known, 2)

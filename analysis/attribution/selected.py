@@ -131,9 +131,7 @@ class Selected:
     @cached_property
     def all_work(self) -> Bools:
         """``(M,)`` which device work counts, copies and sets too; on a CPU which operators."""
-        kept = self._in_steps
-        if self.leaves_warmup_out:
-            kept = kept & ~self.attribution.all_in_warmup
+        kept = self._before_exclusion
         for _, inside in self._excluded_work:
             kept = kept & ~inside
         return kept
@@ -155,6 +153,13 @@ class Selected:
             return self.of_place
         launches = self.attribution.all_launches
         return self.of_place & self._in_chosen_steps(launches.start_ns, launches.process)
+
+    @property
+    def _before_exclusion(self) -> Bools:
+        """``(M,)`` which device work would count, were no range named that is to be left out."""
+        if not self.leaves_warmup_out:
+            return self._in_steps
+        return self._in_steps & ~self.attribution.all_in_warmup
 
     @cached_property
     def _excluded_work(self) -> tuple[tuple[str, Bools], ...]:
@@ -244,6 +249,7 @@ class Selected:
     def steps(self) -> Steps | None:
         """The steps that count, numbered from 0; None where there are none.
 
+        Where some are asked for, those; else those whose ranges count.
         Where warm-up counts, a warm-up range without a step inside is a step too: our launcher
         opens one for each.
         """
@@ -251,7 +257,7 @@ class Selected:
             known, wanted = self._chosen_steps
             return known.numbered(wanted)
         return steps.steps_of_report(
-            self.attribution, warmup_counts=self.warmup_counts, processes=self._processes
+            self.attribution, warmup_counts=self.warmup_counts, eligible=self.ranges
         )
 
     @cached_property
@@ -259,9 +265,12 @@ class Selected:
         """The steps there are, and which numbers are asked for; None where none are."""
         if self.selection.steps is None:
             return None
-        known = steps.steps_of_report(self.attribution, processes=self._processes)
-        path, elsewhere = self.attribution.report.path, self._processes is not None
-        return steps.selected_steps(path, known, self.selection.steps, of_some=elsewhere)
+        attribution, processes = self.attribution, self._processes
+        mine = None if processes is None else np.isin(attribution.ranges.process, processes)
+        known = steps.steps_of_report(attribution, eligible=mine)
+        return steps.selected_steps(
+            attribution.report.path, known, self.selection.steps, of_some=mine is not None
+        )
 
     def _in_chosen_steps(self, instant_ns: Int64, process: Int64) -> Bools:
         assert self._chosen_steps is not None, "no steps were asked for"
@@ -316,9 +325,7 @@ class Selected:
         Each name has what it takes of what the ones before it left.
         """
         lines = []
-        kept = self._in_steps
-        if self.leaves_warmup_out:
-            kept = kept & ~self.attribution.all_in_warmup
+        kept = self._before_exclusion
         for name, inside in self._excluded_work:
             if name in self.excluded_names:
                 time, share = self._time_and_share(kept & inside, self._in_steps)

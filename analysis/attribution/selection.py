@@ -9,10 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypedDict
-
-if TYPE_CHECKING:
-    pass
+from typing import Final, TypedDict
 
 EXCLUDE_NOTHING: Final = "none"
 """What ``--exclude`` is given to leave nothing out by itself, not even warm-up."""

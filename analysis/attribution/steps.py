@@ -94,13 +94,13 @@ class Steps:
 
 
 def steps_of_report(
-    attribution: Attribution, *, warmup_counts: bool = False, processes: Int64 | None = None
+    attribution: Attribution, *, warmup_counts: bool = False, eligible: Bools | None = None
 ) -> Steps | None:
     """Return the steps of a report, or None where no range is a step.
 
     Args:
         attribution: its ranges.
-        processes: whose steps count; None for all.
+        eligible: ``(R,)`` which ranges can be a step; None for all.
         warmup_counts: whether steps inside a warm-up range count. Then a warm-up range without a
             step inside is a step of its own: our launcher opens one for each.
     """
@@ -108,16 +108,16 @@ def steps_of_report(
     stepping = ranges.called(names.STEP)
     if not warmup_counts:
         stepping &= ~attribution.ranges_in_warmup
-    if processes is not None:
-        stepping &= np.isin(ranges.process, processes)
+    if eligible is not None:
+        stepping &= eligible
     rows = disjoint_ranges(ranges, np.flatnonzero(stepping))
     overlapping = int(stepping.sum()) - len(rows)
     if not len(rows):
         return None
     if warmup_counts:
         warming = ranges.called(names.WARMUP)
-        if processes is not None:
-            warming &= np.isin(ranges.process, processes)
+        if eligible is not None:
+            warming &= eligible
         warm = np.flatnonzero(warming)
         bare = warm[~ranges_holding(ranges, warm, rows)]
         rows = disjoint_ranges(ranges, np.concatenate([rows, bare]))

@@ -215,7 +215,7 @@ def note_on_wall(chosen: Selected) -> tuple[str, ...]:
     """Return a line where the wall time of the steps has more than the part that counts."""
     if not chosen.excluded_names:
         return ()
-    return (f"wall time is of all that a step did, {', '.join(chosen.excluded_names)} too",)
+    return (f"wall time is whole: what is left out is in it ({', '.join(chosen.excluded_names)})",)
 
 
 def gpus_used(chosen: Selected) -> int:

@@ -91,6 +91,19 @@ def has_work(report: Report) -> bool:
     return has_device_work(report) or operators.has_operators(report)
 
 
+def no_device_work(report: Report, lacking: str) -> ReportError:
+    """Return the error of a question on what GPUs did about a report in which they did nothing.
+
+    Args:
+        report: what was recorded.
+        lacking: what the question is about, with ``no`` or the like before it.
+    """
+    problem = f"no GPU work in this report, so {lacking}"
+    if operators.has_operators(report):
+        problem += " (a CPU run)"
+    return ReportError(report.path, problem, "record on a GPU, with --trace=cuda,nvtx")
+
+
 def ranked_work(report: Report) -> Work:
     """Return the kernels and graph replays of a report, else its CPU operators; read once.
 

@@ -264,7 +264,7 @@ def test_a_gpu_that_only_copied_was_idle_for_the_rest(tmp_path: Path) -> None:
         assert side(opened, Selection(device=0)).idle_share == pytest.approx(0.9)
         some = side(opened, Selection(["step"]))
         assert math.isnan(some.idle_share)
-        assert "wall time is of all that a step did, step too" in some.notes
+        assert "wall time is whole: what is left out is in it (step)" in some.notes
 
 
 def test_a_warm_up_inside_a_step_is_told_of_that_step(tmp_path: Path) -> None:
@@ -290,3 +290,12 @@ def test_answers_do_not_take_what_is_left_out_for_what_is_not_there(tmp_path: Pa
         assert "The part that counts has no forward" in text
         assert "In the part that counts (it has no forward range)" in text
         assert "forward was open" in " ".join(opened.answers(exclude=["none"])["answer"]).lower()
+
+
+def test_steps_that_are_left_out_are_no_steps(engine: Path) -> None:
+    with Report(engine) as opened:
+        assert any(line.startswith("step, recorded") for line in page(opened).lines)
+        for exclude in (["step"], ["s*"]):
+            assert Selected.of(opened, Selection(exclude)).steps is None
+            lines = page(opened, exclude=exclude).lines
+            assert not any(line.startswith("step, recorded") for line in lines)
