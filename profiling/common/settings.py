@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.show.render import plural
+from profiling.common.cli import count, count_or_zero, seed
 from profiling.common.errors import UsageError
+from profiling.common.options import ByDevice, option
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
@@ -40,8 +42,29 @@ SHAPE_FIELDS: Final = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShape:
+    """A size of our own model, with hyperparameters that may differ from its own."""
+
+    size: str = option("small", "tiny, small, medium, large, xl, xl-2026, 2.7B or 10B")
+    d_model: int | None = option(None, "instead of the size's own", read=count)
+    d_ff: int | None = option(None, "instead of the size's own", read=count)
+    num_layers: int | None = option(None, "instead of the size's own", read=count)
+    num_heads: int | None = option(None, "instead of the size's own", read=count)
+    vocab_size: int | None = option(None, "instead of the size's own", read=count)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The hyperparameters.
+
+        Raises:
+            UsageError: no such size, or an impossible shape.
+        """
+        return shape(self.size, **{field: getattr(self, field) for field in SHAPE_FIELDS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One run of our own model.
+    """One run of our own model; the fields are options of the commands that run it.
 
     Raises:
         UsageError: it says how to compile what is not compiled.
@@ -57,29 +80,39 @@ class Settings:
 
     size: str
     config: ModelConfig
-    mode: str = "train"
-    batch: int
-    context: int
-    dtype: str = "float32"
+    mode: str = option(MODES[0], "what a step does", choices=MODES)
+    batch: int = option(ByDevice(4, cpu=1), "sequences a step", read=count)
+    context: int = option(ByDevice(512, cpu=128), "positions", read=count)
+    dtype: str = option(DTYPES[0], "of the weights", choices=DTYPES)
     device: str
-    autocast: str | None = None
-    tf32: bool = False
-    attention: str = "eager"
-    compile: bool = False
-    compile_mode: str = COMPILE_MODES[0]
-    compile_scope: str = COMPILE_SCOPES[0]
-    optimizer: str = "default"
-    checkpoint: int = 0
-    steps: int = 3
-    warmup: int = 1
-    seed: int = 0
+    autocast: str | None = option(
+        None, "cast matrix products; the weights keep their dtype", choices=DTYPES[1:]
+    )
+    tf32: bool = option(False, "float32 products in TF32 (GPU)")
+    attention: str = option(ATTENTIONS[0], "which implementation", choices=ATTENTIONS)
+    compile: bool = option(False, "by torch.compile")
+    compile_mode: str = option(COMPILE_MODES[0], "of torch.compile", choices=COMPILE_MODES)
+    compile_scope: str = option(
+        COMPILE_SCOPES[0],
+        "one graph of the model, or one for all blocks, in a fraction of the time to compile",
+        choices=COMPILE_SCOPES,
+    )
+    optimizer: str = option(OPTIMIZERS[0], "how AdamW runs", choices=OPTIMIZERS)
+    checkpoint: int = option(
+        0,
+        "keep the input of every N blocks only, and run them again; 0 keeps all",
+        read=count_or_zero,
+    )
+    steps: int = option(3, "steps that count", read=count)
+    warmup: int = option(1, "steps before them, which do not", read=count_or_zero)
+    seed: int = option(0, "of weights and tokens", read=seed)
 
     def __post_init__(self) -> None:
-        for option, known in (("mode", COMPILE_MODES), ("scope", COMPILE_SCOPES)):
-            chosen = getattr(self, f"compile_{option}")
+        for which, known in (("mode", COMPILE_MODES), ("scope", COMPILE_SCOPES)):
+            chosen = getattr(self, f"compile_{which}")
             if not self.compile and chosen != known[0]:
                 raise UsageError(
-                    f"--compile-{option} {chosen} is of --compile; give that too, or leave it out"
+                    f"--compile-{which} {chosen} is of --compile; give that too, or leave it out"
                 )
 
     def save(self, path: Path) -> None:
