@@ -14,7 +14,7 @@ from profiling.common.cli import is_out_of_memory
 from profiling.common.errors import LaunchError
 from profiling.generation.pipeline import ModelPair
 from profiling.models import pretrained
-from profiling.models.pretrained import LoadedModel
+from profiling.models.pretrained import LoadedModel, ModelRequest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -114,12 +114,14 @@ def load_models(models: ModelSelection) -> ReadyModels:
 
 def _load(models: ModelSelection, name: str, random_init: str | None, seed: int) -> LoadedModel:
     return pretrained.load(
-        name,
-        random_init=random_init,
-        device=models.device,
-        dtype=models.dtype,
-        attention=models.attention,
-        seed=seed,
+        ModelRequest(
+            name=name,
+            random_init=random_init,
+            device=models.device,
+            dtype=models.dtype,
+            attention=models.attention,
+            seed=seed,
+        )
     )
 
 

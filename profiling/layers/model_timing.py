@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -30,9 +30,8 @@ from profiling.common.progress import StepsBar, steps_bar
 from profiling.layers import timing_records
 from profiling.layers.layer_timer import LayerTimer
 from profiling.layers.timing_records import TimingRecords, run_record, unmeasured_parts
-from profiling.models.forward_memory import check as check_memory
 from profiling.models.input_shapes import InputShape, read_shapes
-from profiling.models.pretrained import ATTENTIONS, DTYPES, load_model, model_label
+from profiling.models.pretrained import ATTENTIONS, DTYPES, ModelRequest, load_model
 from profiling.spans import annotate, is_recording, span
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ class ModelTiming:
         return False
 
     def _run(self, shape: InputShape, warmup: int, runs: int, seed: int, bar: StepsBar) -> None:
-        check_memory(self._model.config, shape, self._model.dtype, self._device)
+        shape.check_memory(self._model.config, self._model.dtype, self._device)
         forward = one_forward(self._model, shape, self._device, seed)
         for _ in range(warmup):
             with span(names.WARMUP):
@@ -209,15 +208,26 @@ def time_all(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     with _folder(arguments.output_dir):
         path = arguments.output_dir / arguments.output_file
         records = TimingRecords(path, append=arguments.append, overwrite=arguments.overwrite)
-        records.begin(_about(arguments, argv, device))
-        model = load_model(
-            arguments.model_name,
+        request = ModelRequest(
+            name=arguments.model_name,
             random_init=arguments.random_init,
             device=device,
             dtype=arguments.dtype,
             attention=arguments.attention,
             seed=arguments.seed,
         )
+        command = cli.command_line(MODULE, argv)
+        records.begin(
+            {
+                **result_file.header(timing_records.KIND, command, device),
+                "model": request.label,
+                "dtype": request.dtype,
+                "device": device,
+                "attention": request.attention,
+                "warmup_runs": arguments.warmup_runs,
+            }
+        )
+        model = load_model(request)
         for shape in wanted:
             check_positions(model, shape)
         try:
@@ -242,17 +252,6 @@ def _time_shapes(
         timing = ModelTiming(model, device, records, timer)
         done = [timing.run(shape, warmup, runs, arguments.seed, bar) for shape in wanted]
     return all(done)
-
-
-def _about(arguments: argparse.Namespace, argv: Sequence[str], device: str) -> dict[str, Any]:
-    return {
-        **result_file.header(timing_records.KIND, cli.command_line(MODULE, argv), device),
-        "model": model_label(arguments.model_name, arguments.random_init),
-        "dtype": arguments.dtype,
-        "device": device,
-        "attention": arguments.attention,
-        "warmup_runs": arguments.warmup_runs,
-    }
 
 
 def _summarize(path: Path, records: TimingRecords) -> None:

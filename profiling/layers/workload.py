@@ -20,9 +20,8 @@ from profiling.common.progress import steps_bar
 from profiling.common.settings import runs
 from profiling.layers.layer_parts import find_layers
 from profiling.layers.model_timing import DEFAULT_MODEL, SMALLER, check_positions, one_forward
-from profiling.models.forward_memory import check
 from profiling.models.input_shapes import InputShape
-from profiling.models.pretrained import load_model, model_label
+from profiling.models.pretrained import ModelRequest, load_model, model_label
 from profiling.recorders.capture import capture, range_facts
 from profiling.spans import annotate, recording, span
 from profiling.spans.attention_wraps import spans_only, watching_attention
@@ -38,7 +37,7 @@ class LayersSettings:
 
     Attributes:
         model_name: a folder or a name on the hub; not looked at where ``random_init`` is given.
-        random_init: as `profiling.models.pretrained.load` takes it.
+        random_init: as `profiling.models.pretrained.ModelRequest` has it.
         steps: forward passes that count, recorded; as many are timed before, unrecorded.
         warmup: passes before them, recorded under a name of their own.
     """
@@ -135,17 +134,19 @@ def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
 def _loaded(settings: LayersSettings, shape: InputShape) -> "PreTrainedModel":
     """Return the model, where a pass of this shape is possible and fits."""
     model = load_model(
-        settings.model_name,
-        random_init=settings.random_init,
-        device=settings.device,
-        dtype=settings.dtype,
-        attention=settings.attention,
-        seed=settings.seed,
+        ModelRequest(
+            name=settings.model_name,
+            random_init=settings.random_init,
+            device=settings.device,
+            dtype=settings.dtype,
+            attention=settings.attention,
+            seed=settings.seed,
+        )
     )
     find_layers(model)  # a model without any is refused for that, whatever its shape
     check_positions(model, shape)
     try:
-        check(model.config, shape, model.dtype, settings.device)
+        shape.check_memory(model.config, model.dtype, settings.device)
     except MemoryError as error:
         raise LaunchError(f"{shape}: {error}; {SMALLER}") from None
     return model

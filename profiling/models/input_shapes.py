@@ -1,27 +1,70 @@
-"""The shapes to time: one from the command line, or several from a file."""
+"""The input shapes to time: one from the command line, or several from a file; what they take."""
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import torch
 
 from profiling.common.errors import LaunchError
+from profiling.common.machine import available_bytes
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 SHIPPED: Final = Path(__file__).with_name("benchmark_configs.json")
 """What ``--configs benchmark_configs.json`` means where no file here is called so."""
 
-_FIELDS: Final = ("batch_size", "input_len")
+_EXAMPLE: Final = '{"configs": [{"batch_size": 1, "input_len": 128}, …]}'
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class InputShape:
+class InputShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One configuration: how many sequences of how many tokens."""
 
-    batch_size: int
-    input_len: int
+    batch_size: Count
+    input_len: Count
 
     def __str__(self) -> str:
         return f"batch {self.batch_size}, length {self.input_len}"
+
+    def needed_bytes(self, config: "PretrainedConfig", dtype: torch.dtype) -> int:
+        """Return what a forward pass takes at the least: logits, one MLP, or eager scores.
+
+        The logits are all there at the end, in the model's number format; the MLP holds its gate,
+        its product and its result at once; eager attention its scores, once so and once in float32.
+        """
+
+        def size(name: str) -> int:
+            value = getattr(config, name, 0)
+            return value if isinstance(value, int) else 0
+
+        tokens = self.batch_size * self.input_len
+        scores = 0
+        if getattr(config, "_attn_implementation", None) == "eager":
+            scores = tokens * self.input_len * size("num_attention_heads")
+        widest = max(size("vocab_size"), 3 * size("intermediate_size"))
+        return max(tokens * widest * dtype.itemsize, scores * (dtype.itemsize + 4))
+
+    def check_memory(self, config: "PretrainedConfig", dtype: torch.dtype, device: str) -> None:
+        """Refuse a shape that cannot fit, before the system ends the process; a GPU says so itself.
+
+        Raises:
+            MemoryError: it needs more than is available.
+        """
+        if device.startswith("cuda"):
+            return
+        needed, available = self.needed_bytes(config, dtype), available_bytes(device)
+        if needed > available:
+            raise MemoryError(
+                f"out of memory: it needs at least {needed / 2**30:.1f} GiB and "
+                f"{available / 2**30:.1f} GiB are free"
+            )
+
+
+class _ShapesFile(msgspec.Struct):
+    configs: Annotated[list[InputShape], msgspec.Meta(min_length=1)]
 
 
 def read_shapes(path: Path) -> list[InputShape]:
@@ -33,29 +76,9 @@ def read_shapes(path: Path) -> list[InputShape]:
     if not path.exists() and str(path) == SHIPPED.name:
         path = SHIPPED
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return msgspec.json.decode(path.read_bytes(), type=_ShapesFile).configs
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LaunchError(f"{path}: cannot be read ({reason}); name another file") from None
     except (ValueError, RecursionError) as error:
-        detail = str(error).splitlines()[0]
-        raise LaunchError(f"{path}: no JSON ({detail}); correct it") from None
-    entries = content.get("configs") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise LaunchError(f'{path}: no configurations; write {{"configs": [{_example()}, …]}}')
-    return [_shape(path, place, entry) for place, entry in enumerate(entries)]
-
-
-def _shape(path: Path, place: int, entry: Any) -> InputShape:
-    given = entry if isinstance(entry, dict) else {}
-    values: list[Any] = [given.get(field) for field in _FIELDS]
-    right = all(type(value) is int and value >= 1 for value in values)
-    if not right or len(given) != len(_FIELDS):
-        raise LaunchError(
-            f"{path}: configs[{place}] must be like {_example()}, of positive whole numbers"
-        )
-    return InputShape(*values)
-
-
-def _example() -> str:
-    return json.dumps(dict(zip(_FIELDS, (1, 128), strict=True)))
+        raise LaunchError(f"{path}: no shapes ({error}); write {_EXAMPLE}") from None

@@ -1,29 +1,67 @@
 """Load a language model by folder or name, or build its architecture with random weights.
 
 What can go wrong is one line: a model that is neither on disk nor reachable, a damaged folder, a
-number format the device has no arithmetic for, too little memory.
+number format the device has no arithmetic for, too little memory. Where transformers and the
+client of the model hub notice it, the line is theirs.
 """
 
 import logging
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
 from profiling.common.cli import is_out_of_memory
 from profiling.common.errors import LaunchError, UsageError
 from profiling.common.machine import available_bytes, choose_device
-from profiling.models.model_source import first_error_line, from_disk_or_hub
 from profiling.models.random_model import byte_tokenizer, config_of, random_model, weight_count
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+T = TypeVar("T")
+
 ATTENTIONS: Final = ("eager", "sdpa", "flash_attention_2")
 DTYPES: Final = ("float32", "float16", "bfloat16")
+
+_REMEDY: Final = "give the folder that save_pretrained wrote, or --random-init qwen3-0.6b"
+_REACH_SECONDS: Final = 5.0
+"""How long the hub may take to answer at all."""
+
+_LONGEST: Final = 300
+"""Characters of somebody else's error message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """The model that a command asks for, and how it is to compute.
+
+    Attributes:
+        name: a folder that ``save_pretrained`` wrote, or a name on the model hub, sought in the
+            local cache first; not looked at where ``random_init`` is given.
+        random_init: an architecture (`profiling.models.random_model.PRESETS`) or a ``config.json``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: one of `DTYPES`.
+        attention: one of `ATTENTIONS`.
+        seed: of random weights.
+    """
+
+    name: str | None = None
+    random_init: str | None = None
+    device: str
+    dtype: str
+    attention: str
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """What results call the model."""
+        return model_label(self.name, self.random_init)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,132 +79,114 @@ class LoadedModel:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class _How:
-    device: str
-    dtype: str
-    attention: str
-    seed: int
-
-
-def load(
-    name_or_path: str | None,
-    *,
-    random_init: str | None,
-    device: str,
-    dtype: str,
-    attention: str,
-    seed: int = 0,
-) -> LoadedModel:
-    """Return a model and its tokenizer.
-
-    Args:
-        name_or_path: a folder that ``save_pretrained`` wrote, or a name on the model hub, sought
-            in the local cache first; not looked at where ``random_init`` is given.
-        random_init: an architecture (`profiling.models.random_model.PRESETS`) or a ``config.json``.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: one of `DTYPES`.
-        attention: one of `ATTENTIONS`.
-        seed: of random weights.
-
-    Raises:
-        UsageError: something asked for does not exist.
-        LaunchError: the model cannot be had, or not on this device.
-    """
-    how = _checked(device, dtype, attention, seed)
-    with _quiet():
-        if random_init:
-            model = _random(random_init, how)
-            return LoadedModel(
-                model, byte_tokenizer(model.config.vocab_size), model_label(None, random_init)
-            )
-
-        def both(where: str, local: bool) -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
-            return _tokenizer(where, local), _model(where, local, how)  # the quick one first
-
-        tokenizer, model = from_disk_or_hub(_named(name_or_path), both)
-    return LoadedModel(model, tokenizer, model_label(name_or_path, None))
-
-
-def load_model(
-    name_or_path: str | None,
-    *,
-    random_init: str | None,
-    device: str,
-    dtype: str,
-    attention: str,
-    seed: int = 0,
-) -> "PreTrainedModel":
-    """Return a model alone, for those who have token ids; see `load`."""
-    how = _checked(device, dtype, attention, seed)
-    with _quiet():
-        if random_init:
-            return _random(random_init, how)
-        name = _named(name_or_path)
-        return from_disk_or_hub(name, lambda where, local: _model(where, local, how))
-
-
-def model_label(name_or_path: str | None, random_init: str | None) -> str:
+def model_label(name: str | None, random_init: str | None) -> str:
     """Return what a model is called in results.
 
     >>> model_label("Qwen/Qwen3-0.6B", None), model_label(None, "qwen3-0.6b")
     ('Qwen/Qwen3-0.6B', 'qwen3-0.6b (random weights)')
     """
-    return f"{random_init} (random weights)" if random_init else str(name_or_path)
+    return f"{random_init} (random weights)" if random_init else str(name)
 
 
-def _named(name: str | None) -> str:
-    if not name:
-        raise UsageError("no model is named; give a folder or a name, or --random-init")
-    return name
+def load(request: ModelRequest) -> LoadedModel:
+    """Return a model and its tokenizer.
+
+    Raises:
+        UsageError: something asked for does not exist.
+        LaunchError: the model cannot be had, or not on this device.
+    """
+    _check(request)
+    if request.random_init:
+        model = load_model(request)
+        return LoadedModel(model, byte_tokenizer(model.config.vocab_size), request.label)
+    tokenizer = _from_disk_or_hub(request, _tokenizer)  # first, because it is quick
+    return LoadedModel(load_model(request), tokenizer, request.label)
 
 
-def _checked(device: str, dtype: str, attention: str, seed: int) -> _How:
+def load_model(request: ModelRequest) -> "PreTrainedModel":
+    """Return a model alone, for those who have token ids; see `load`."""
+    _check(request)
+    if request.random_init:
+        with _in_one_line(request, request.random_init, "correct the config.json"):
+            config = config_of(request.random_init)
+            _check_memory(config, request)
+            model = random_model(
+                config,
+                device=request.device,
+                dtype=request.dtype,
+                attention=request.attention,
+                seed=request.seed,
+            )
+    else:
+        model = _from_disk_or_hub(request, lambda *where: _weights(request, *where))
+    model.train(False)
+    model.requires_grad_(False)
+    return model
+
+
+def _check(request: ModelRequest) -> None:
     """Refuse what the device cannot do, before anything is loaded."""
-    _require_transformers()
-    device = choose_device(device)
-    on_gpu = device.startswith("cuda")
-    if dtype not in DTYPES:
-        raise UsageError(f"no number format is called {dtype!r}; there are: {', '.join(DTYPES)}")
-    if attention not in ATTENTIONS:
-        known = ", ".join(ATTENTIONS)
-        raise UsageError(f"no attention is called {attention!r}; there are: {known}")
-    if dtype == "float16" and not on_gpu:
+    try:
+        from transformers.utils import logging as spoken
+    except ImportError as error:
+        raise LaunchError(
+            f"transformers cannot be used ({_line(error)}); "
+            "install it: pip install 'spanlight[inference]'"
+        ) from None
+    spoken.set_verbosity(logging.ERROR)
+    if not sys.stderr.isatty():
+        spoken.disable_progress_bar()  # type: ignore[no-untyped-call]  # as transformers has it
+    on_gpu = choose_device(request.device).startswith("cuda")
+    if request.dtype == "float16" and not on_gpu:
         raise LaunchError(
             "float16 is a GPU's: a processor converts every number to float32 and back; "
             "use --dtype bfloat16 or float32 with --device cpu"
         )
-    if dtype == "bfloat16" and on_gpu and torch.cuda.get_device_capability(device) < (8, 0):
+    cuda, device = torch.cuda, request.device
+    if request.dtype == "bfloat16" and on_gpu and cuda.get_device_capability(device) < (8, 0):
         raise LaunchError(
-            f"{torch.cuda.get_device_name(device)} has no arithmetic in bfloat16; "
+            f"{cuda.get_device_name(device)} has no arithmetic in bfloat16; "
             "use --dtype float16 or float32"
         )
-    if attention == "flash_attention_2":
-        _check_flash(on_gpu, dtype)
-    return _How(device, dtype, attention, seed)
-
-
-def _require_transformers() -> None:
-    try:
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise LaunchError(
-            f"transformers cannot be used ({first_error_line(error)}); "
-            "install it: pip install 'spanlight[inference]'"
-        ) from None
-
-
-def _check_flash(on_gpu: bool, dtype: str) -> None:
-    from transformers.utils.import_utils import is_flash_attn_2_available
-
-    if not on_gpu or dtype == "float32":
+    if request.attention == "flash_attention_2" and (not on_gpu or request.dtype == "float32"):
         where = "in float32" if on_gpu else "on a CPU"
         raise LaunchError(f"flash_attention_2 does not work {where}; use --attention sdpa")
-    if not is_flash_attn_2_available():
+
+
+def _from_disk_or_hub(request: ModelRequest, read: Callable[[str, bool], T]) -> T:
+    """Read from a folder, or from the local cache, or what is missing there from the hub.
+
+    Args:
+        request: names the model.
+        read: what to do, given the folder or name, and whether to stay on this machine.
+    """
+    name = request.name
+    if not name:
+        raise UsageError("no model is named; give a folder or a name, or --random-init")
+    path = Path(name).expanduser()
+    with _in_one_line(request, name, _REMEDY):
+        if path.is_dir():
+            return read(str(path), True)
+        if path.exists() or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
+            what = "a file" if path.exists() else "no such folder"
+            raise LaunchError(f"{name}: {what}; {_REMEDY}")
+        try:
+            return read(name, True)
+        except OSError:  # not there, or not all of it
+            _check_hub(name)
+        return read(name, False)
+
+
+def _check_hub(name: str) -> None:
+    """Ask the hub for a model, once and not for long: transformers would try for half a minute."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(name, timeout=_REACH_SECONDS)
+    except Exception as error:
         raise LaunchError(
-            "flash_attention_2 wants the package flash-attn, which is not installed; "
-            "install it, or use --attention sdpa"
-        )
+            f"{name}: not on disk, and not to be had from the model hub ({_line(error)}); {_REMEDY}"
+        ) from None
 
 
 def _tokenizer(where: str, local: bool) -> "PreTrainedTokenizerBase":
@@ -178,95 +198,63 @@ def _tokenizer(where: str, local: bool) -> "PreTrainedTokenizerBase":
     return made
 
 
-def _model(where: str, local: bool, how: _How) -> "PreTrainedModel":
+def _weights(request: ModelRequest, where: str, local: bool) -> "PreTrainedModel":
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(where, local_files_only=local, trust_remote_code=False)
-    _check_memory(where, config, how)
-    loaded: Any
-    with _memory_named(where, how):
-        loaded = AutoModelForCausalLM.from_pretrained(
-            where,
-            config=config,
-            local_files_only=local,
-            trust_remote_code=False,
-            dtype=getattr(torch, how.dtype),
-            attn_implementation=how.attention,
-            output_loading_info=True,
+    _check_memory(config, request)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        where,
+        config=config,
+        local_files_only=local,
+        trust_remote_code=False,
+        dtype=getattr(torch, request.dtype),
+        attn_implementation=request.attention,
+        output_loading_info=True,
+    )
+    model, told = loaded
+    if missing := sorted(map(str, told["missing_keys"])):  # transformers would make them up
+        raise LaunchError(
+            f"{request.name}: {len(missing)} weights are missing, {missing[0]} first; "
+            "the folder is damaged or its config.json of another model"
         )
-        model, told = loaded
-        _check_complete(where, told)
-        return _ready(model.to(how.device))
+    made: PreTrainedModel = model.to(request.device)
+    return made
 
 
-def _random(random_init: str, how: _How) -> "PreTrainedModel":
-    config = config_of(random_init)
-    _check_memory(random_init, config, how)
-    with _memory_named(random_init, how):
-        model = random_model(
-            config, device=how.device, dtype=how.dtype, attention=how.attention, seed=how.seed
-        )
-        return _ready(model)
-
-
-def _ready(model: "PreTrainedModel") -> "PreTrainedModel":
-    model.train(False)
-    model.requires_grad_(False)
-    return model
-
-
-def _check_memory(what: str, config: "PretrainedConfig", how: _How) -> None:
+def _check_memory(config: "PretrainedConfig", request: ModelRequest) -> None:
     """Refuse weights that do not fit: on a CPU the system would end the process instead."""
-    needed = weight_count(config) * getattr(torch, how.dtype).itemsize
-    available = available_bytes(how.device)
+    needed = weight_count(config) * getattr(torch, request.dtype).itemsize
+    available = available_bytes(request.device)
     if needed > available:
         raise LaunchError(
-            f"{what}: its weights take {needed / 2**30:.1f} GiB in {how.dtype} and "
-            f"{available / 2**30:.1f} GiB are free on {how.device}; use a smaller model, "
+            f"{request.label}: its weights take {needed / 2**30:.1f} GiB in {request.dtype} and "
+            f"{available / 2**30:.1f} GiB are free on {request.device}; use a smaller model, "
             "another --device, or --dtype bfloat16"
         )
 
 
-def _check_complete(where: str, told: dict[str, Any]) -> None:
-    """Refuse weights that transformers would have made up."""
-    for kind in ("missing_keys", "mismatched_keys"):
-        if wrong := sorted(map(str, told.get(kind) or ())):
-            word = "missing" if kind == "missing_keys" else "of another shape"
+@contextmanager
+def _in_one_line(request: ModelRequest, what: str, remedy: str) -> Iterator[None]:
+    """Put whatever transformers and the hub's client raise in one line: their kinds are many."""
+    try:
+        yield
+    except (LaunchError, UsageError):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
             raise LaunchError(
-                f"{where}: {len(wrong)} weights are {word}, {wrong[0]} first; "
-                "the folder is damaged or its config.json of another model"
-            )
+                f"{what}: out of memory while loading in {request.dtype} on {request.device}; "
+                "use a smaller model, another --device, or --dtype bfloat16"
+            ) from None
+        raise LaunchError(f"{what}: cannot be loaded ({_line(error)}); {remedy}") from None
 
 
-@contextmanager
-def _memory_named(what: str, how: _How) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise LaunchError(
-            f"{what}: out of memory while loading in {how.dtype} on {how.device}; "
-            "use a smaller model, another --device, or --dtype bfloat16"
-        ) from None
+def _line(error: BaseException) -> str:
+    r"""Return an error's message in one line, cut.
 
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let transformers say nothing, and show its bars only to a person."""
-    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
-    from transformers.utils import logging as spoken
-
-    before = spoken.get_verbosity()
-    quiet = not sys.stderr.isatty()
-    spoken.set_verbosity(logging.ERROR)
-    if quiet:
-        spoken.disable_progress_bar()  # type: ignore[no-untyped-call]  # as transformers has it
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        spoken.set_verbosity(before)
-        if quiet:
-            spoken.enable_progress_bar()  # type: ignore[no-untyped-call]
-            enable_progress_bars()
+    >>> _line(ValueError("first\n  second."))
+    'first second'
+    """
+    line = " ".join(str(error).split()).strip(" .;:") or type(error).__name__
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

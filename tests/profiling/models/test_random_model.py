@@ -11,7 +11,7 @@ from transformers import Qwen3ForCausalLM
 
 from profiling.common.errors import LaunchError, UsageError
 from profiling.models import pretrained
-from profiling.models.pretrained import LoadedModel
+from profiling.models.pretrained import LoadedModel, ModelRequest
 from profiling.models.random_model import (
     END,
     PRESETS,
@@ -25,12 +25,8 @@ from tests.made.models.tiny_qwen import tiny_config
 
 def load(**changes: Any) -> LoadedModel:
     """Load on the CPU in float32, unless told otherwise."""
-    how: dict[str, Any] = {
-        "device": "cpu",
-        "dtype": "float32",
-        "attention": "sdpa",
-    }
-    return pretrained.load(None, **{**how, **changes})
+    how: dict[str, Any] = {"device": "cpu", "dtype": "float32", "attention": "sdpa"}
+    return pretrained.load(ModelRequest(**{**how, **changes}))
 
 
 def shape_file(folder: Path, **changes: Any) -> Path:
@@ -123,10 +119,11 @@ def test_ids_above_the_bytes_are_seen() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no JSON"),
-        ("[]", "names no model_type"),
-        ('{"model_type": "zebra"}', "'zebra' is no language model of the installed transformers"),
-        ({"hidden_size": "wide"}, "shape.json: Field 'hidden_size' expected int, got str"),
+        ("{", "is not a valid JSON file"),
+        ("[]", "Should have a `model_type` key"),
+        ('{"model_type": "zebra"}', "model type `zebra` but Transformers does not recognize"),
+        ('{"model_type": "clip_text_model"}', "Unrecognized configuration class"),
+        ({"hidden_size": "wide"}, "Field 'hidden_size' expected int, got str"),
         (
             {"num_hidden_layers": 0, "layer_types": []},
             "num_hidden_layers is 0; it must be positive",
