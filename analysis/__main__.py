@@ -19,6 +19,7 @@ from analysis.attribution import selection
 from analysis.page.page import TOP, page
 from analysis.page.show import as_text, in_database
 from analysis.show import cli
+from analysis.show.command import ESCAPED
 from analysis.show.output import add_to_database, replacing
 from analysis.source.report import Report
 
@@ -26,7 +27,7 @@ from analysis.source.report import Report
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the page; see the module's docstring."""
     how_many = f"list the N kernels or operators that took most (default {TOP})"
-    parser = cli.parser(__doc__, "python -m analysis", top=how_many)
+    parser = cli.parser(__doc__, "analysis", top=how_many)
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     if args.format == "csv":
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         add_to_database(tables, Path(args.output), Path(args.report), options=args.asked)
     elif args.output is not None:
         with replacing(Path(args.output), Path(args.report)) as draft:
-            draft.write_text(as_text(made, args.format), encoding="utf-8", errors=cli.ESCAPED)
+            draft.write_text(as_text(made, args.format), encoding="utf-8", errors=ESCAPED)
     else:
         sys.stdout.write(as_text(made, args.format))
     cli.print_notes(*(note for table in made.tables for note in table.notes))

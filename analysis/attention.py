@@ -263,7 +263,7 @@ def ratios(values: Float64, there: list[str]) -> Float64:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the parts; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.attention")
+    parser = cli.parser(__doc__, "analysis.attention")
     costs.add_softmax_option(parser)
     selection.add_options(parser)
     args = cli.parse(parser, argv)

@@ -120,7 +120,7 @@ def unknown_calls(done: DeviceWork, kept: Bools) -> tuple[str, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the copies; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.copies")
+    parser = cli.parser(__doc__, "analysis.copies")
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:

@@ -234,7 +234,7 @@ def microseconds(word: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the gaps; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.gaps")
+    parser = cli.parser(__doc__, "analysis.gaps")
     parser.add_argument(
         "--min-gap",
         type=microseconds,

@@ -137,7 +137,7 @@ def heading(report: Report, work: Work, total_ns: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the ranking; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.kernels")
+    parser = cli.parser(__doc__, "analysis.kernels")
     parser.add_argument(
         "--by", choices=("name", "category"), default="name", help="one row for each (default name)"
     )

@@ -313,7 +313,7 @@ def _constant(seen: Sequence[AlignedCollectives]) -> tuple[str, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the overlap; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.overlap")
+    parser = cli.parser(__doc__, "analysis.overlap")
     parser.add_argument("more", nargs="*", metavar="REPORT", help="of the other ranks")
     parser.add_argument("--by", choices=BY, default=BY[0], help="a row each (default %(default)s)")
     selection.add_options(parser)

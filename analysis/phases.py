@@ -265,7 +265,7 @@ def coverage(report: Report, **selected: Unpack[Options]) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the phases; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.phases")
+    parser = cli.parser(__doc__, "analysis.phases")
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:

@@ -316,7 +316,7 @@ def positive_rate(word: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the roofline; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.roofline")
+    parser = cli.parser(__doc__, "analysis.roofline")
     parser.add_argument(
         "--peak-tflops", type=positive_rate, metavar="T", help="peak TFLOP/s (default the GPU's)"
     )

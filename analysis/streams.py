@@ -152,7 +152,7 @@ def at_least_two_ns(unions: Sequence[IntervalUnion]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the pairs of streams; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.streams")
+    parser = cli.parser(__doc__, "analysis.streams")
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.report) as report:

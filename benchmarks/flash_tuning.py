@@ -6,4 +6,4 @@ from benchmarks.tuning.flash_tuning import main
 from profiling.common.cli import run
 
 if __name__ == "__main__":
-    sys.exit(run(main, out_of_memory="use shorter --shapes"))
+    sys.exit(run(main))

@@ -2,8 +2,8 @@
 
 import sys
 
+from analysis.show.command import run
 from profiling.attention.attention_benchmark import main
-from profiling.common.cli import run
 
 if __name__ == "__main__":
-    sys.exit(run(main, out_of_memory="use shorter --lengths"))
+    sys.exit(run(main))

@@ -2,8 +2,8 @@
 
 import sys
 
-from profiling.common.cli import run
+from analysis.show.command import run
 from profiling.parallel.communication import main
 
 if __name__ == "__main__":
-    sys.exit(run(main, out_of_memory="use smaller --sizes or fewer --ranks"))
+    sys.exit(run(main))

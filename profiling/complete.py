@@ -2,7 +2,8 @@
 
 import sys
 
+from profiling.common.cli import run
 from profiling.launch.complete import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

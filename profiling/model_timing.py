@@ -2,7 +2,8 @@
 
 import sys
 
+from analysis.show.command import run
 from profiling.layers.model_timing import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

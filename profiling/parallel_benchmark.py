@@ -2,8 +2,8 @@
 
 import sys
 
-from profiling.common.cli import run
+from analysis.show.command import run
 from profiling.parallel.parallel_benchmark import main
 
 if __name__ == "__main__":
-    sys.exit(run(main, out_of_memory="use a smaller --size, --batch or --context"))
+    sys.exit(run(main))

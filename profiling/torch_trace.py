@@ -2,7 +2,8 @@
 
 import sys
 
+from analysis.show.command import run
 from analysis.source.trace.convert import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

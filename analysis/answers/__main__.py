@@ -26,7 +26,7 @@ from analysis.source.report import Report
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the answers; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.answers")
+    parser = cli.parser(__doc__, "analysis.answers")
     parser.add_argument("more", nargs="*", metavar="REPORT", help="further reports")
     parser.add_argument("--benchmark", metavar="FILE", help="the benchmark's JSON, for (a)")
     selection.add_options(parser)

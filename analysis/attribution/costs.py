@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from analysis.arithmetic.arrays import Float64, Int64
 from analysis.knowledge.vocabulary import canonical
-from analysis.show import cli
+from analysis.show.command import count
 from analysis.source import device_tables, tables
 from profiling import names
 
@@ -92,7 +92,7 @@ def add_softmax_option(made: argparse.ArgumentParser) -> None:
     """Add to a parser the option ``--softmax-flops`` of the commands that count FLOPs."""
     made.add_argument(
         "--softmax-flops",
-        type=cli.positive,
+        type=count,
         metavar="N",
         default=SOFTMAX_FLOPS,
         help="FLOPs of a softmax element, forward (default %(default)s)",

@@ -64,7 +64,7 @@ def percentage(word: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the comparison; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.compare", "before", "after")
+    parser = cli.parser(__doc__, "analysis.compare", "before", "after")
     parser.add_argument("--kind", choices=KINDS, help="only these rows (default all)")
     parser.add_argument(
         "--sort", choices=SORTS, default="delta", help="within a kind (default %(default)s)"

@@ -27,7 +27,7 @@ from analysis.show.table import Table
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the generation times; see the module's docstring."""
     parser = cli.parser(
-        __doc__, "python -m analysis.generation", reads="records of profiling.generation (.jsonl)"
+        __doc__, "analysis.generation", reads="records of profiling.generation (.jsonl)"
     )
     parser.add_argument("more", nargs="*", metavar="REPORT", help="further ones, merged")
     parser.add_argument("--by", choices=QUESTIONS, help="one answer only")

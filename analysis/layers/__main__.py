@@ -27,7 +27,7 @@ from analysis.show import cli
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the layer times; see the module's docstring."""
     parser = cli.parser(
-        __doc__, "python -m analysis.layers", reads="records of profiling.model_timing (.json)"
+        __doc__, "analysis.layers", reads="records of profiling.model_timing (.json)"
     )
     parser.add_argument("more", nargs="*", metavar="REPORT", help="further ones, kept apart")
     parser.add_argument("--by", choices=QUESTIONS, help="one answer only")

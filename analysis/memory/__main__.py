@@ -30,7 +30,7 @@ ALL: Final = "all"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.memory")
+    parser = cli.parser(__doc__, "analysis.memory")
     parser.add_argument(
         "--show",
         choices=(ALL, *TABLES),

@@ -129,7 +129,7 @@ def warmup_notes(report: Report) -> tuple[str, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one of NVIDIA's reports; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.nvidia")
+    parser = cli.parser(__doc__, "analysis.nvidia")
     parser.add_argument(
         "--report",
         dest="wanted",

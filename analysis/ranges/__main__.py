@@ -26,18 +26,19 @@ from collections.abc import Sequence
 from analysis.attribution import selection
 from analysis.ranges.summary import summary
 from analysis.show import cli
+from analysis.show.command import count
 from analysis.show.table import Table
 from analysis.source.report import Report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the ranges; see the module's docstring."""
-    parser = cli.parser(__doc__, "python -m analysis.ranges")
+    parser = cli.parser(__doc__, "analysis.ranges")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--tree", action="store_true", help="nest them by where they stand")
     shape.add_argument("--instances", action="store_true", help="each one, in the order they open")
     parser.add_argument(
-        "--depth", type=cli.positive, metavar="N", help="of the tree only the first N levels"
+        "--depth", type=count, metavar="N", help="of the tree only the first N levels"
     )
     selection.add_options(parser)
     args = cli.parse(parser, argv)

@@ -1,14 +1,8 @@
-"""What all commands share: arguments, where output goes, and how they end.
-
-Data goes to stdout and everything else to stderr. The exit status is 0 done, 1 could not be done,
-2 wrong usage, 130 interrupted; a pipe that is closed early is no error.
-"""
+"""What the commands share whose answer is a table: their arguments, and where the answer goes."""
 
 from __future__ import annotations
 
 import argparse
-import errno
-import io
 import os
 import shlex
 import shutil
@@ -19,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from analysis.show import render
-from analysis.show.errors import ReportError
-from analysis.show.interrupts import Interruptible
+from analysis.show.command import ESCAPED, Parser, count
+from analysis.show.command import run as run  # of every command that imports this
 from analysis.show.output import add_to_database, replacing
 from analysis.show.table import Table
 
@@ -32,9 +26,6 @@ REPORTS: Final = ("report", "before", "after")
 """The arguments that name a report."""
 
 TOP_OF_A_TABLE: Final = 20
-ESCAPED: Final = "backslashreplace"
-"""What becomes of a letter that cannot be written, such as half of a file name's; json reads it."""
-
 WIDTH_WITHOUT_TERMINAL: Final = 100
 
 
@@ -47,26 +38,21 @@ OF_OUTPUT: Final = ("help", "format", "output", "table")
 
 def parser(
     doc: str | None,
-    prog: str,
+    module: str,
     *reports: str,
     top: str = f"only the first N rows (default {TOP_OF_A_TABLE} in a table, else all)",
     reads: str = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace",
-) -> argparse.ArgumentParser:
+) -> Parser:
     """Return a parser with the arguments that every command has.
 
     Args:
         doc: the module's docstring; it is the help.
-        prog: how the command is called.
+        module: the command's.
         reports: which of `REPORTS` it reads, the first if left out.
         top: the help of ``--top``.
         reads: the help of the reports: what they are.
     """
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description=(doc or "").strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    made = Parser(module, doc)
     for how in (None, "store"):
         made.register("action", how, GivenOnce)
     for name in reports or REPORTS[:1]:
@@ -74,7 +60,7 @@ def parser(
     made.add_argument(
         "--format", choices=FORMATS, default="table", help="how to write it (default table)"
     )
-    made.add_argument("--top", type=positive, metavar="N", help=top)
+    made.add_argument("--top", type=count, metavar="N", help=top)
     made.add_argument(
         "--output",
         metavar="FILE",
@@ -85,17 +71,6 @@ def parser(
         "--table", metavar="NAME", help="that table (default: it is called after the question)"
     )
     return made
-
-
-def positive(word: str) -> int:
-    """Return a count from the command line; anything below 1 is wrong usage."""
-    try:
-        count = int(word)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a count of 1 or more")
-    return count
 
 
 def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -111,74 +86,6 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
             made.error(f"--{option} is empty")
     args.asked = shlex.join(options_given(made, args))
     return args
-
-
-def run(main: Callable[[], int]) -> int:
-    """Return the exit status of a command, with one line on stderr if it fails.
-
-    An error that is not the user's keeps its traceback.
-    """
-    replace_closed_streams()
-    escape_unwritable()
-    try:
-        with Interruptible():
-            status = main()
-            sys.stdout.flush()
-    except ReportError as error:
-        return print_error(str(error))
-    except KeyboardInterrupt:
-        print_error("interrupted")
-        return 130
-    except MemoryError:
-        return print_error("not enough memory; close other programs, or use a machine with more")
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        return print_error(
-            f"{error.filename or 'output'}: cannot be written ({reason}); write elsewhere"
-        )
-    return status
-
-
-class Closed(io.TextIOBase):
-    """A stdout that the shell had closed (``>&-``): writing to it fails."""
-
-    def write(self, text: str, /) -> int:
-        """Raise the error of writing to a closed file."""
-        raise OSError(errno.EBADF, "it is closed")
-
-
-def replace_closed_streams() -> None:
-    """Put null devices in the place of standard streams that the caller has closed.
-
-    Python has None for these. Their numbers are taken too, or the next file to be opened would get
-    one, and whatever is printed.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    if sys.stdout is None:
-        sys.stdout = Closed()
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (until the end)
-
-
-def escape_unwritable() -> None:
-    """Let stdout and stderr write letters that they cannot show as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=ESCAPED)
-
-
-def print_error(message: str) -> int:
-    """Print one line on stderr and return the exit status of a failure."""
-    print(f"error: {render.visible(message)}", file=sys.stderr)
-    return 1
 
 
 def write_answer(

@@ -1,9 +1,20 @@
-"""The error that a report causes: one line that says what is wrong and what to do."""
+"""The errors that a user can put right: one line that says what is wrong and what to do."""
 
 import os
+from typing import ClassVar, Final
 
 
-class ReportError(Exception):
+class CommandError(Exception):
+    """A command cannot do what it is asked for: what is wrong, and what to do, in one line.
+
+    Attributes:
+        status: the exit status of the command.
+    """
+
+    status: ClassVar[int] = 1
+
+
+class ReportError(CommandError):
     """A report cannot be read or cannot answer a question; the command ends with exit status 1.
 
     The text is ``<path>: <what is wrong>; <what to do>``, on one line, lower case, no full stop.
@@ -14,6 +25,33 @@ class ReportError(Exception):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{self.path}: {problem}" + (f"; {remedy}" if remedy else ""))
+
+
+class NotInstalled(CommandError):
+    """A package is wanted that only some commands need; the text names the extra that has it.
+
+    >>> str(NotInstalled("torch"))
+    "torch is not installed; pip install 'spanlight[model]'"
+    """
+
+    EXTRAS: Final = {
+        "datasets": "datasets",
+        "huggingface_hub": "inference",
+        "matplotlib": "pictures",
+        "nvtx": "model",
+        "psutil": "model",
+        "safetensors": "inference",
+        "tokenizers": "inference",
+        "torch": "model",
+        "transformers": "inference",
+        "triton": "model",
+    }
+    """The extra of this project's packaging that each package belongs to."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"{package} is not installed; pip install 'spanlight[{self.EXTRAS[package]}]'"
+        )
 
 
 def one_line(text: str) -> str:

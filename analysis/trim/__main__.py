@@ -25,6 +25,7 @@ from typing import Final
 
 from analysis.attribution import selection
 from analysis.show import cli
+from analysis.show.command import Parser
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.source.opening import has_journal
@@ -191,12 +192,7 @@ def natural(word: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line of ``python -m analysis.trim``."""
-    made = argparse.ArgumentParser(
-        prog="python -m analysis.trim",
-        description=(__doc__ or "").strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    made = Parser("analysis.trim", __doc__)
     reads = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace"
     made.add_argument("report", metavar="REPORT", help=reads)
     made.add_argument("--output", metavar="SMALL", required=True, help="the file to write")

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 
 from analysis.show import cli
+from analysis.show.command import failed
 from analysis.show.render import visible
 from analysis.show.table import Table
 from benchmarks.gpu import verdict_keep
@@ -74,7 +75,7 @@ def paragraphs(made: Table) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the verdict, and keep it where asked; see the module's docstring."""
     reads = "the folder that benchmarks.gpu.evidence filled, OUT"
-    parser = cli.parser(__doc__, "python -m benchmarks.gpu.verdict", reads=reads)
+    parser = cli.parser(__doc__, "benchmarks.gpu.verdict", reads=reads)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the data there")
     parser.add_argument("--samples", type=Path, metavar="FOLDER", help="and small reports there")
     args = cli.parse(parser, argv)
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.samples:
             cli.print_notes(*verdict_keep.samples(left, args.samples))
     except BenchmarkError as error:
-        return cli.print_error(str(error))
+        return failed(str(error))
     return 0
 
 

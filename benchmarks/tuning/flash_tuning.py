@@ -41,6 +41,7 @@ from profiling.common.cli import (
     comma_separated,
     command_line,
     count,
+    memory_advice,
     one_of,
     write,
 )
@@ -289,6 +290,7 @@ class Tuning:
             self.keep({**head, **(timed or missing), "flops": PRODUCTS[part] * row.flops})
 
 
+@memory_advice("use shorter --shapes")
 def main(argv: Sequence[str] | None = None) -> int:
     """Tune, and return the exit status: 1 where rows are left for the next call."""
     given = list(sys.argv[1:] if argv is None else argv)

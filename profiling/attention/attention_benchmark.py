@@ -40,6 +40,7 @@ from profiling.common.cli import (
     command_line,
     count,
     count_or_zero,
+    memory_advice,
     one_of,
 )
 from profiling.common.errors import LaunchError, OutOfMemory
@@ -185,6 +186,7 @@ def _draw(results: Sequence[Result], to: Path) -> list[Path]:
     return draw_attention_benchmark(results, to)
 
 
+@memory_advice("use shorter --lengths")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return exit status 1 where a row failed, but not out of memory."""
     given = list(sys.argv[1:] if argv is None else argv)

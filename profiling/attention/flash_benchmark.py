@@ -48,6 +48,7 @@ from profiling.common.cli import (
     command_line,
     count,
     is_out_of_memory,
+    memory_advice,
     one_of,
 )
 from profiling.common.machine import choose_device, device_name
@@ -210,6 +211,7 @@ def _draw(results: Sequence[Result], to: Path) -> list[Path]:
     return draw_flash_benchmark(results, to)
 
 
+@memory_advice("use shorter --lengths")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit status, 0 where nothing but memory was wanting."""
     given = list(sys.argv[1:] if argv is None else argv)

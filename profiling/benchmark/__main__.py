@@ -89,6 +89,7 @@ def progress_lines(what: str, done: int, count: int) -> None:
         print(f"Completed {done}/{count} {what}", file=sys.stderr, flush=True)
 
 
+@cli.memory_advice(SMALLER)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a benchmark, or compare two, and return the exit status; see the module's docstring."""
     given = sys.argv[1:] if argv is None else list(argv)
@@ -117,4 +118,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, out_of_memory=SMALLER))
+    sys.exit(cli.run(main))

@@ -1,20 +1,21 @@
-"""What the commands of `profiling` share: arguments, where results go, and how they end.
+"""What the commands of `profiling` share: readers of arguments, where results go, and memory.
 
-Data goes to stdout and all else to stderr. The exit status is 0 done, 1 could not be done, 2 wrong
-usage, 130 interrupted; a pipe closed early is no error. Tables are written by `analysis.show.cli`.
+Their parser, how they are called and how they end is what all commands share.
 """
 
 import argparse
-import os
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from analysis.show.errors import one_line
-from analysis.show.interrupts import Interruptible
-from profiling.common.errors import LaunchError, UsageError
+from analysis.show.called import command_line as command_line
+from analysis.show.command import Parser as Parser
+from analysis.show.command import count as count
+from analysis.show.command import failed as failed
+from analysis.show.command import run as run
+from profiling.common.errors import OutOfMemory
 
 if TYPE_CHECKING:
     from analysis.show.table import Table
@@ -32,29 +33,6 @@ OUT_OF_MEMORY: Final = re.compile(
     re.IGNORECASE,
 )
 """How torch and the system say that memory was wanting."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and whose help is the module's docstring."""
-
-    def __init__(self, module: str, doc: str | None) -> None:
-        super().__init__(
-            prog=f"python -m {module}",
-            description=(doc or "").strip(),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-
-    def error(self, message: str) -> None:  # type: ignore[override]  # exits, as it must
-        """End with status 2 and one line."""
-        self.exit(2, f"error: {one_line(message)}; see {self.prog} --help\n")
-
-
-def count(text: str) -> int:
-    """Read a positive whole number."""
-    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive whole number, not {text!r}")
-    return int(text)
 
 
 def count_or_zero(text: str) -> int:
@@ -128,11 +106,6 @@ def write(table: "Table", arguments: argparse.Namespace) -> None:
     write_answer(table, arguments, most=None)
 
 
-def command_line(module: str, argv: Sequence[str]) -> str:
-    """Return the command as it was typed, for the record."""
-    return " ".join(["python -m", module, *argv])
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception says that the device or the machine has too little memory."""
     if isinstance(error, MemoryError):
@@ -140,47 +113,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and bool(OUT_OF_MEMORY.search(str(error)))
 
 
-def run(main: Callable[[], int], out_of_memory: str = "use a smaller model or batch") -> int:
-    """Return the exit status of a command, with one line on stderr if it fails.
+@contextmanager
+def memory_advice(remedy: str = "use a smaller model or batch") -> Iterator[None]:
+    """Say what to do where memory is wanting; a decorator of a command's ``main``.
 
-    An error that is not the user's keeps its traceback.
-
-    Args:
-        main: the command; returns 0, or the status of a failed gate.
-        out_of_memory: what to do when memory is wanting.
+    Raises:
+        OutOfMemory: what was inside wanted more than there is.
     """
-    # Here, not above: beside somebody's script a module called `analysis` may be theirs.
-    from analysis.show.cli import escape_unwritable
-    from analysis.show.errors import ReportError
-
-    escape_unwritable()
     try:
-        with Interruptible():
-            status = main()
-            sys.stdout.flush()
-    except UsageError as error:
-        return failed(str(error), 2)
-    except (LaunchError, ReportError) as error:
-        return failed(str(error))
-    except KeyboardInterrupt:
-        return failed("interrupted", 130)
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         said = str(error).strip().splitlines()
         detail = f" ({said[0]})" if said else ""
-        return failed(f"out of memory{detail}; {out_of_memory}")
-    return status
-
-
-def failed(message: str, status: int = 1) -> int:
-    """Print one line on stderr and return the exit status."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
-    return status
+        raise OutOfMemory(f"out of memory{detail}; {remedy}") from error
 
 
 def relative_to_here(path: Path) -> Path:

@@ -1,12 +1,16 @@
 """What a user can put right, said in one line."""
 
+from analysis.show.errors import CommandError
 
-class LaunchError(Exception):
+
+class LaunchError(CommandError):
     """The run cannot be made or kept: what is wrong, and what to do (exit status 1)."""
 
 
-class UsageError(Exception):
+class UsageError(CommandError):
     """The command asks for something that does not exist (exit status 2)."""
+
+    status = 2
 
 
 class OutOfMemory(LaunchError):

@@ -13,7 +13,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 from analysis.generation import __main__ as analysis
 from analysis.show.errors import one_line
@@ -140,19 +139,15 @@ def _say_inexact(made: Generator) -> None:
         )
 
 
-def command(argv: Sequence[str]) -> int:
-    """Run the subcommand that the arguments ask for."""
-    arguments = options.parse(options.parser(__doc__), argv)
+@cli.memory_advice(LESS_MEMORY)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the subcommand that the arguments ask for; return the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = options.parse(options.parser(__doc__), given)
     if arguments.mode == options.PROFILE:
-        return run_profile(arguments, cli.command_line("profiling.generation", argv))
+        return run_profile(arguments, cli.command_line("profiling.generation", given))
     return run_prompts(arguments)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Time generation; return the exit status."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    return cli.run(partial(command, given), out_of_memory=LESS_MEMORY)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

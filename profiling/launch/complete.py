@@ -214,5 +214,4 @@ def _run(given: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Complete the recordings, each for itself; return 1 if one could not be."""
-    given = parser().parse_args(argv)
-    return cli.run(lambda: _run(given))
+    return _run(parser().parse_args(argv))

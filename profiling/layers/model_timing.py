@@ -264,8 +264,9 @@ def _summarize(path: Path, records: TimingRecords) -> None:
     print(f"{len(runs)} records are in {one_line(str(path))}", file=sys.stderr)
 
 
+@cli.memory_advice(SMALLER)
 def main(argv: Sequence[str] | None = None) -> int:
     """Time, print the summary, and return the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(given)
-    return cli.run(lambda: time_all(arguments, given), SMALLER)
+    return time_all(arguments, given)

@@ -31,6 +31,7 @@ from profiling.common.cli import (
     comma_separated,
     command_line,
     count,
+    memory_advice,
     one_of,
     run,
     seed,
@@ -199,6 +200,7 @@ def write(results: Sequence[Result], arguments: argparse.Namespace, about: dict[
             )
 
 
+@memory_advice()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure all configurations; return exit status 1 where one failed, but not out of memory."""
     given = list(sys.argv[1:] if argv is None else argv)

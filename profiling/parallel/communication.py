@@ -243,6 +243,7 @@ def _on_gpu(rows: Sequence[AllReduceRow]) -> bool:
     return any(row.times_ns and not row.is_on_cpu for row in rows)
 
 
+@cli.memory_advice("use smaller --sizes or fewer --ranks")
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table and return the exit status."""
     given = sys.argv[1:] if argv is None else list(argv)

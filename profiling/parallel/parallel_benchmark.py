@@ -127,6 +127,7 @@ class Benchmark:
         return about | {"backend": self.backend, "rank": settings, "network": network, "rows": rows}
 
 
+@cli.memory_advice("use a smaller --size, --batch or --context")
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table and return the exit status."""
     given = sys.argv[1:] if argv is None else list(argv)

@@ -142,6 +142,7 @@ def check_output(arguments: argparse.Namespace) -> None:
         result_file.check_writable(None if path is None else Path(path))
 
 
+@cli.memory_advice()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, and return the exit status."""
     given = sys.argv[1:] if argv is None else list(argv)

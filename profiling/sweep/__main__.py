@@ -18,7 +18,7 @@ from typing import Any
 from analysis.show import pictures
 from analysis.show.cli import print_notes
 from analysis.show.render import visible
-from profiling.common.cli import command_line, run, write
+from profiling.common.cli import command_line, memory_advice, run, write
 from profiling.common.errors import LaunchError, OutOfMemory
 from profiling.common.machine import device_name
 from profiling.common.progress import steps_bar
@@ -84,6 +84,7 @@ def _batches(plan: Plan) -> str:
     return f"batch{'es' if len(sizes) > 1 else ''} {', '.join(sizes)}"
 
 
+@memory_advice()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, and return the exit status: 1 if a row failed."""
     given = list(sys.argv[1:] if argv is None else argv)

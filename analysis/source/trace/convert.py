@@ -9,7 +9,6 @@ Times in a report are nanoseconds from the trace's earliest event, exactly as ma
 decimal microseconds say; TARGET_INFO_SESSION_START_TIME has the UTC time of that event.
 """
 
-import argparse
 import os
 import shutil
 import sqlite3
@@ -20,8 +19,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.show.errors import one_line
-from analysis.show.interrupts import Interruptible
+from analysis.show.command import Parser, failed
+from analysis.show.interrupts import STATUS as INTERRUPTED
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows
 from analysis.source.trace.events import Staging
@@ -181,27 +180,15 @@ def _progress_bar(source: Path) -> Iterator[Progress | None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert the trace named on the command line and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m profiling.torch_trace",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("profiling.torch_trace", __doc__)
     parser.add_argument("trace", metavar="TRACE.json[.gz]", type=Path, help="the trace to read")
     parser.add_argument("output", metavar="OUT.sqlite", type=Path, help="the report to make")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
     try:
-        with Interruptible(), _progress_bar(args.trace) as progress:
+        with _progress_bar(args.trace) as progress:
             summary = convert(args.trace, args.output, overwrite=args.overwrite, progress=progress)
-    except TraceError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print("error: interrupted; no report was made", file=sys.stderr)
-        return 130
+        return failed("interrupted; no report was made", INTERRUPTED)
     _say(args.trace, summary)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

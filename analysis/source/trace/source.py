@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn, cast
 
+from analysis.show.errors import CommandError
+
 Progress = Callable[[int, int], None]
 """Told the bytes of the file read so far, and those there are."""
 
@@ -46,7 +48,7 @@ NAME: Final = re.compile(r'("name": ")(.*?)(",\s*"pid": )')
 DECODER: Final = json.JSONDecoder(parse_float=str, strict=False)
 
 
-class TraceError(Exception):
+class TraceError(CommandError):
     """A trace cannot be converted; the message is one line: what is wrong, and what to do."""
 
 

@@ -107,7 +107,10 @@ def test_wrong_usage_ends_with_2(
     assert ended.value.code == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("usage: ")
+    assert said.err.startswith("error: ")
+    assert said.err.endswith(
+        f"; see python -m {command.__name__.removesuffix('.__main__')} --help\n"
+    )
 
 
 def test_a_report_with_neither_kernels_nor_operators_cannot_be_ranked(

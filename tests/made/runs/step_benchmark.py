@@ -45,7 +45,7 @@ def measured(chosen: Settings, clock: Callable[[], float] | None = None) -> Meas
 
 def command(*arguments: str) -> int:
     """Run the command as ``python -m profiling.benchmark`` would."""
-    return cli.run(lambda: benchmark.main(list(arguments)), out_of_memory=benchmark.SMALLER)
+    return cli.run(lambda: benchmark.main(list(arguments)))
 
 
 def kept(path: Path, *arguments: str) -> dict[str, Any]:

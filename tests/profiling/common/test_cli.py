@@ -106,7 +106,8 @@ def raising(error: BaseException) -> Callable[[], int]:
 def test_every_failure_is_one_line_with_its_status(
     error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(raising(error), out_of_memory="buy more") == status
+    advised = cli.memory_advice("buy more")(raising(error))
+    assert cli.run(advised) == status
     assert capsys.readouterr() == ("", f"error: {line}\n")
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from profiling.common import cli
 from profiling.generation import __main__ as generation
 from profiling.generation import options
 from profiling.generation import run as generation_run
@@ -50,7 +51,7 @@ def dataset(count: int, path: str = "in.jsonl") -> str:
 
 
 def run(*arguments: str) -> int:
-    return generation.main(arguments)
+    return cli.run(lambda: generation.main(arguments))
 
 
 def said(record: Record) -> tuple[object, ...]:

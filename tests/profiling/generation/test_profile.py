@@ -10,6 +10,7 @@ import pytest
 from analysis import Report
 from analysis.source.trace.convert import convert
 from profiling import names
+from profiling.common.cli import run
 from profiling.generation import __main__ as generation
 from profiling.generation import pair, workload
 from profiling.generation.pair import ModelSelection
@@ -142,12 +143,12 @@ def test_what_is_there_is_not_replaced_unasked(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo_report.sqlite").write_text("mine")
-    assert generation.main(arguments(models)) == 1
+    assert run(lambda: generation.main(arguments(models))) == 1
     assert "demo_report.sqlite: exists" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["demo_report.sqlite"]
-    assert generation.main(arguments(models, "--output", "run.tsv")) == 1
+    assert run(lambda: generation.main(arguments(models, "--output", "run.tsv"))) == 1
     assert "its own .tsv would replace it" in capsys.readouterr().err
-    assert generation.main(arguments(models, "--prompt", "")) == 1
+    assert run(lambda: generation.main(arguments(models, "--prompt", ""))) == 1
     assert "exists" in capsys.readouterr().err
 
 
@@ -158,7 +159,7 @@ def test_a_prompt_that_fails_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert generation.main(arguments(models, "--prompt", "")) == 1
+    assert run(lambda: generation.main(arguments(models, "--prompt", ""))) == 1
     said = capsys.readouterr().err.splitlines()
     assert said[-1] == "error: the prompt failed: the prompt has no tokens"
     assert not list(tmp_path.iterdir())

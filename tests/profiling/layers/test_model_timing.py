@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from profiling.common.cli import run
 from profiling.common.errors import LaunchError
 from profiling.layers import model_timing
 from profiling.layers.model_timing import one_forward
@@ -88,7 +89,7 @@ def failing(capsys: pytest.CaptureFixture[str], *arguments: object, status: int 
     """Run the command, which must fail with one line; return it."""
     capsys.readouterr()
     try:
-        ended = model_timing.main([str(each) for each in arguments])
+        ended = run(lambda: model_timing.main([str(each) for each in arguments]))
     except SystemExit as stop:
         ended = int(stop.code or 0)
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from profiling.common.cli import run
 from profiling.launch import complete
 from profiling.recorders import importer
 from profiling.recorders.nsys import Nsys
@@ -57,7 +58,7 @@ def test_a_version_that_differs_is_named(
     nsys = fake(tmp_path / "nsys" / "bin" / "nsys", "2023.4.4.54")
     fake(tmp_path / "nsys" / "host-linux-x64" / "QdstrmImporter", "2023.4.4.54")
     monkeypatch.setenv("NSYS", str(nsys))
-    assert complete.main([str(recording)]) == 1
+    assert run(lambda: complete.main([str(recording)])) == 1
     assert capsys.readouterr().err == (
         f"error: {recording}: the importer failed (no); it was recorded by nsys 2025.1.2.3 and the "
         "importer is of 2023.4.4.54; name that nsys with NSYS=\n"
@@ -87,7 +88,7 @@ def test_what_cannot_be_is_one_line(
     (tmp_path / "b").mkdir()
     for name in ("a.qdstrm", "a.sqlite", "b/a.qdstrm"):
         (tmp_path / name).write_bytes(b"")
-    assert complete.main(arguments) == status
+    assert run(lambda: complete.main(arguments)) == status
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert message in said

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from analysis.show.command import run
 from analysis.source.trace.convert import convert, main
 from analysis.source.trace.fields import base_name
 from profiling.names import recordable
@@ -67,7 +68,7 @@ def test_a_bad_trace_is_one_line_and_leaves_all_as_it_was(
     (tmp_path / "report.sqlite").write_bytes(b"earlier")
     before = listing(tmp_path)
     trace, report = str(tmp_path / "trace.json"), str(tmp_path / "report.sqlite")
-    assert main([trace, report, "--overwrite"]) == 1
+    assert run(lambda: main([trace, report, "--overwrite"])) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"error: {trace}: ")
@@ -80,7 +81,7 @@ def test_a_trace_that_cannot_be_opened_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for source, message in ((tmp_path / "none.json", "no such file"), (tmp_path, "a directory")):
-        assert main([str(source), str(tmp_path / "report.sqlite")]) == 1
+        assert run(lambda: main([str(source), str(tmp_path / "report.sqlite")])) == 1  # noqa: B023  (called at once)
         err = capsys.readouterr().err
         assert err.startswith(f"error: {source}: {message}")
         assert err.count("\n") == 1
@@ -101,7 +102,7 @@ def test_an_output_that_cannot_be_written_is_one_line(
         (tmp_path / "folder", "a directory"),
         (trace, "is the trace itself"),
     ):
-        assert main([str(trace), str(output), "--overwrite"]) == 1
+        assert run(lambda: main([str(trace), str(output), "--overwrite"])) == 1  # noqa: B023
         err = capsys.readouterr().err
         assert err.startswith(f"error: {output}: ")
         assert message in err
@@ -114,7 +115,7 @@ def test_an_existing_report_is_refused_before_the_trace_is_looked_at(
 ) -> None:
     report = tmp_path / "report.sqlite"
     report.write_bytes(b"earlier")
-    assert main([str(tmp_path / "none.json"), str(report)]) == 1
+    assert run(lambda: main([str(tmp_path / "none.json"), str(report)])) == 1
     assert capsys.readouterr().err == f"error: {report}: exists; give --overwrite or another name\n"
     assert listing(tmp_path) == {"report.sqlite": b"earlier"}
 
@@ -133,7 +134,7 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["only-one"])
     assert stop.value.code == 2
-    assert "usage: python -m profiling.torch_trace" in capsys.readouterr().err
+    assert "see python -m profiling.torch_trace --help" in capsys.readouterr().err
 
 
 def command(*arguments: Path | str) -> list[str]:

@@ -1,0 +1,166 @@
+"""What all commands share, whether they read, measure or record: their parser, and how they end.
+
+Data goes to stdout and everything else to stderr. The exit status is 0 done, 1 could not be done,
+2 wrong usage, 130 interrupted; a pipe that is closed early is no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, Final, NoReturn
+
+from analysis.show.called import as_called, called
+from analysis.show.errors import CommandError, NotInstalled, one_line
+from analysis.show.interrupts import STATUS as INTERRUPTED
+from analysis.show.interrupts import Interruptible
+
+WRONG_USAGE: Final = 2
+
+ESCAPED: Final = "backslashreplace"
+"""What becomes of a letter that cannot be written, such as half of a file name's; json reads it."""
+
+_MORE_MEMORY: Final = "close other programs, or use a machine with more"
+_ONLY_MAKING: ContextVar[bool] = ContextVar("parsers are made and not used", default=False)
+
+
+class ParserMade(Exception):
+    """A command has made its parser, where nothing else of it is wanted: `parser_of`."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help is the module's docstring, and whose errors are one line.
+
+    Args:
+        module: of the command; the parser's name is how that is called.
+        doc: the module's docstring; a command in it is shown as it would be called now.
+        options: of `argparse.ArgumentParser`, which has the last word.
+    """
+
+    def __init__(self, module: str = "", doc: str | None = None, **options: Any) -> None:
+        super().__init__(
+            **{
+                "prog": called(module),
+                "description": as_called((doc or "").strip()),
+                "formatter_class": argparse.RawDescriptionHelpFormatter,
+                "allow_abbrev": False,
+                **options,
+            }
+        )
+
+    def parse_known_args(self, *given: Any, **more: Any) -> Any:
+        """Read the arguments, or hand out this parser where only that is wanted."""
+        if _ONLY_MAKING.get():
+            raise ParserMade(self)
+        return super().parse_known_args(*given, **more)
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and one line."""
+        self.exit(WRONG_USAGE, f"error: {one_line(message)}; see {self.prog} --help\n")
+
+
+def parser_of(main: Callable[[Sequence[str]], int]) -> argparse.ArgumentParser:
+    """Return the parser of a command, which does nothing before it reads its arguments."""
+    before = _ONLY_MAKING.set(True)
+    try:
+        main([])
+    except ParserMade as made:
+        return made.parser
+    finally:
+        _ONLY_MAKING.reset(before)
+    raise ValueError(f"{main.__module__}.main reads no arguments")
+
+
+def count(text: str) -> int:
+    """Read a positive whole number."""
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive whole number, not {text!r}")
+    return int(text)
+
+
+def run(main: Callable[[], int]) -> int:
+    """Return the exit status of a command, with one line on stderr if it fails.
+
+    An error that is not the user's keeps its traceback.
+    """
+    replace_closed_streams()
+    escape_unwritable()
+    try:
+        with Interruptible():
+            status = main()
+            sys.stdout.flush()
+    except CommandError as error:
+        return failed(str(error), error.status)
+    except KeyboardInterrupt:
+        return failed("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in NotInstalled.EXTRAS:
+            raise
+        return failed(str(NotInstalled(package)))
+    except MemoryError:
+        return failed(f"not enough memory; {_MORE_MEMORY}")
+    except OSError as error:
+        if error.errno not in _OF_WRITING:
+            raise
+        where, reason = error.filename or "output", (error.strerror or str(error)).lower()
+        return failed(f"{where}: cannot be written ({reason}); write elsewhere")
+    return status
+
+
+_OF_WRITING: Final = {
+    *(errno.EACCES, errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EINVAL),
+    *(errno.ENOSPC, errno.EPERM, errno.EROFS),
+}
+"""What may go wrong with a file that is written."""
+
+
+def failed(message: str, status: int = CommandError.status) -> int:
+    """Print one line on stderr and return the exit status."""
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    return status
+
+
+class Closed(io.TextIOBase):
+    """A stdout that the shell had closed (``>&-``): writing to it fails."""
+
+    def write(self, text: str, /) -> int:
+        """Raise the error of writing to a closed file."""
+        raise OSError(errno.EBADF, "it is closed")
+
+
+def replace_closed_streams() -> None:
+    """Put null devices in the place of standard streams that the caller has closed.
+
+    Python has None for these. Their numbers are taken too, or the next file to be opened would get
+    one, and whatever is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (until the end)
+
+
+def escape_unwritable() -> None:
+    """Let stdout and stderr write letters that they cannot show as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=ESCAPED)
