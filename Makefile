@@ -27,7 +27,7 @@ FLAGS = $(if $(SIZE),--size '$(SIZE)') $(if $(WORKLOAD),--workload $(WORKLOAD)) 
 	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup profile test check format bench gpu-evidence gpu-unpack gpu-carry gpu-verdict docs clean
+.PHONY: help setup profile test check format bench gpu docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,20 +64,11 @@ bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans and of tim
 	$(BIN)/python -m benchmarks.cost.span_cost
 	$(BIN)/python -m benchmarks.cost.timing_cost
 
-gpu-evidence: ## all that must be true on a GPU, into OUT= (BUDGET_S=, STAGES=, CARRY=, NSYS_BUNDLE=, PACK_INTO=, PYTHON= of that machine)
-	NSYS_BUNDLE='$(NSYS_BUNDLE)' $(PYTHON) -m benchmarks.gpu.evidence $(or $(OUT),gpu_evidence) \
-		$(if $(STAGES),--stages $(STAGES)) $(if $(CARRY),--carry $(CARRY)) \
-		$(if $(BUDGET_S),--budget-s $(BUDGET_S)) $(if $(PACK_INTO),--pack-into '$(PACK_INTO)')
+# It needs no environment of ours: where PYTHON= names none, .venv is taken if it is there.
+GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(BIN)/python),$(PYTHON)),$(PYTHON))
 
-gpu-unpack: ## unpack what it packed, from FROM= into OUT=, and complete its recordings
-	$(PYTHON) -m benchmarks.gpu.unpack '$(FROM)' $(or $(OUT),gpu_evidence) \
-		$(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
-
-gpu-carry: ## fill CARRY= with wheels of what a bare GPU machine lacks (GPU_PYTHON=3.12: over there)
-	$(PYTHON) -m benchmarks.gpu.carry $(or $(CARRY),gpu_carry) $(if $(GPU_PYTHON),--python $(GPU_PYTHON))
-
-gpu-verdict: $(READY) ## say what of OUT= holds, and keep it as data: benchmarks/results/, nsys_reports/gpu-*.sqlite
-	$(BIN)/python -m benchmarks.gpu.verdict $(or $(OUT),gpu_evidence) --keep benchmarks/results --samples nsys_reports
+gpu: ## measure on a GPU what has no result yet (ONLY= NSYS= PYTHON=); FROM=gpu.tar keeps what was elsewhere
+	@$(GPU_PYTHON) -m benchmarks.gpu $(if $(ONLY),--only '$(ONLY)') $(if $(FROM),--from '$(FROM)')
 
 docs: $(READY) ## renew what the README shows, by running it
 	$(BIN)/cog -r README.md

@@ -1,1 +1,1 @@
-"""What must be true on a GPU: run there, carried home, judged."""
+"""What is measured on a GPU: a list of runs, their results, and the goals they are held against."""

@@ -1,0 +1,90 @@
+"""The results of a machine as a table: each figure against its goal, or beside others'."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from analysis.show.cli import write_table
+from analysis.show.errors import ReportError
+from analysis.show.output import replacing
+from analysis.show.render import as_csv, as_json, as_markdown
+from analysis.show.table import Table
+from benchmarks.gpu import figures
+from benchmarks.gpu.measure import MACHINE
+from benchmarks.gpu.runs import Goal, Run
+
+HOLDS, MISSED, BESIDE, NOT_MEASURED = "holds", "missed", "beside", "not measured"
+WORDS: Final = ("run", "what", "reached", "goal", "verdict", "source")
+
+Row = dict[str, Any]
+
+
+def row(folder: Path, run: Run, goal: Goal) -> Row:
+    """Return the row of a goal: `WORDS` and ``value``, which is NaN where nothing was measured."""
+    name, *more = goal.measure
+    try:
+        reached, value = getattr(figures, name)(folder, run.name, *more)
+        verdict = HOLDS if goal.least <= value <= goal.most else MISSED
+        verdict = BESIDE if math.isinf(goal.least) and math.isinf(goal.most) else verdict
+    except (figures.Missing, ReportError) as error:
+        reached, value, verdict = str(error), math.nan, NOT_MEASURED
+    except (LookupError, TypeError, ValueError) as error:
+        reached = f"{run.name}: a result cannot be read ({type(error).__name__}: {error})"
+        value, verdict = math.nan, NOT_MEASURED
+    about = {"run": run.name, "what": goal.what, "reached": reached, "goal": goal.words}
+    return {**about, "verdict": verdict, "source": goal.source, "value": value}
+
+
+def rows(folder: Path, runs: Iterable[Run]) -> list[Row]:
+    """Return the rows of all goals.
+
+    A figure whose result is here no more, as a recording is too large for the repository, has the
+    row that was kept of it.
+    """
+    kept = folder / "goals.json"
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+    found = {(each["run"], each["what"]): each for each in known}
+    made = [row(folder, run, goal) for run in runs for goal in run.goals]
+    found |= {(each["run"], each["what"]): each for each in made if each["verdict"] != NOT_MEASURED}
+    return [found.get((each["run"], each["what"]), each) for each in made]
+
+
+def table(found: Sequence[Row], heading: str) -> Table:
+    """Return the rows as a table."""
+    columns: dict[str, Any] = {name: [str(each[name]) for each in found] for name in WORDS}
+    values = [math.nan if each["value"] is None else each["value"] for each in found]
+    columns["value"] = np.array(values, np.float64)
+    return Table("gpu", columns, heading=heading, hidden=("value", "source"))
+
+
+def heading(folder: Path) -> str:
+    """Return what all results of a machine have in common: its GPU, driver and versions."""
+    machines = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{MACHINE}"))]
+    common = dict(set.intersection(*(set(each.items()) for each in machines))) if machines else {}
+    known = ("driver", "torch", "triton", "commit")
+    versions = [f"{name} {common[name]}" for name in known if name in common]
+    return ", ".join([common.get("device_name", folder.name), *versions])
+
+
+def show(folder: Path, every: Iterable[Run], runs: Iterable[Run]) -> None:
+    """Keep the table of all goals beside the results, as JSON and CSV; print that of some runs."""
+    found, above = rows(folder, every), heading(folder)
+    for suffix, text in ((".json", as_json), (".csv", as_csv)):
+        with replacing(folder / f"goals{suffix}") as draft:
+            draft.write_text(text(table(found, above)), encoding="utf-8")
+    shown = {run.name for run in runs}
+    write_table(table([each for each in found if each["run"] in shown], above), "table", sys.stdout)
+
+
+def section(results: Path) -> str:
+    """Return the tables of all machines in markdown, for the README."""
+    tables = [
+        as_markdown(table(json.loads(kept.read_text(encoding="utf-8")), heading(kept.parent)))
+        for kept in sorted(results.glob("*/goals.json"))
+    ]
+    return "\n".join(tables) or "Nothing has been measured on a GPU yet; `make gpu` does it."
