@@ -22,7 +22,7 @@ from benchmarks.gpu.archive import finish, pack, unpack
 from benchmarks.gpu.measure import facts, folder_name, measure
 from benchmarks.gpu.runs import Run, read
 from profiling.common import cli
-from profiling.common.errors import LaunchError, UsageError
+from profiling.common.errors import UsageError
 from profiling.processes.starting import ended_by_signals
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -89,15 +89,12 @@ def main(
 ) -> int:
     """Measure, or keep what was measured elsewhere; return 1 where a run failed."""
     given = parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         with ended_by_signals():
             return _run(given, read() if runs is None else runs, results, reports)
-    except UsageError as error:
-        return cli.failed(str(error), 2)
-    except LaunchError as error:
-        return cli.failed(str(error))
-    except KeyboardInterrupt:
-        return cli.failed("interrupted", 130)
+
+    return cli.run(run)
 
 
 if __name__ == "__main__":
