@@ -9,16 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from analysis.generation.records import (
-    REMEDY,
-    Failure,
-    Generation,
-    Pair,
-    Records,
-    record_lines,
-    record_of,
-)
+from analysis.generation.records import REMEDY, Failure, Generation, Pair, Records, record_of
 from analysis.show.errors import ReportError
+from analysis.source.json_files import read_file
 
 TOLERANCE: Final = 0.001
 """How far the steps may add up to something else than their total before it is said."""
@@ -39,11 +32,17 @@ def read(paths: Sequence[str]) -> Records:
     failures: list[Failure] = []
     for path in paths:
         wrong: list[str] = []
-        for line in record_lines(path):
-            found = record_of(path, line, wrong)
+        for number, line in enumerate(read_file(path, REMEDY).split(b"\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                found = record_of(line, path)
+            except ValueError as error:
+                wrong.append(f"line {number}: {error}")
+                continue
             if isinstance(found, Generation):
                 seen.append(found)
-            elif found:
+            else:
                 failures.append(found)
         records.notes += _cut(path, wrong)
         if wrong and not seen and not failures:
@@ -73,7 +72,7 @@ def _merge(records: Records, seen: Iterable[Generation]) -> None:
     kept: dict[tuple[Pair, int], Generation] = {}
     again = 0
     for each in seen:
-        first = kept.setdefault((each.pair, each.id), each)
+        first = kept.setdefault((each.model_config, each.id), each)
         if first.prompt != each.prompt:
             raise ReportError(
                 each.file,
@@ -82,7 +81,9 @@ def _merge(records: Records, seen: Iterable[Generation]) -> None:
             )
         again += first is not each
     order = {pair: place for place, pair in enumerate(dict.fromkeys(pair for pair, _ in kept))}
-    records.generations = sorted(kept.values(), key=lambda each: (order[each.pair], each.id))
+    records.generations = sorted(
+        kept.values(), key=lambda each: (order[each.model_config], each.id)
+    )
     if again:
         records.notes.append(f"{again:,} records of prompts that were there already are left out")
 

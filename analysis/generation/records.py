@@ -1,85 +1,104 @@
-"""Read the records that ``python -m profiling.generation`` writes.
+"""The records of generation: a line of JSON for each prompt, with the keys of these classes.
 
-Times are milliseconds in the file and nanoseconds here. `analysis.generation.merge` puts the files
-of a run together.
+``python -m profiling.generation`` writes them. Times are milliseconds in the file; in the figures
+made of them nanoseconds. `analysis.generation.merge` puts the files of a run together.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from functools import cached_property
+from typing import Annotated, Final
 
+import msgspec
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
-from analysis.show.errors import ReportError
-
-TIMES: Final = (
-    "base_embedding_ms",
-    "base_prefill_ms",
-    "teacher_embedding_ms",
-    "teacher_prefill_ms",
-    "projector_total_ms",
-    "projector_avg_ms",
-    "decode_total_ms",
-    "decode_avg_ms",
-)
-OF_TEACHER: Final = TIMES[2:6]
-"""Null where one model generated alone."""
-
-LONGEST_MS: Final = 1e12
-"""Thirty years; in nanoseconds it still is a 64-bit number."""
+from analysis.source.json_files import checked, parsed
 
 REMEDY: Final = "give a file that profiling.generation wrote"
+
+Number = Annotated[float, msgspec.Meta(ge=0, lt=1e12)]
+"""Of milliseconds that is thirty years; in nanoseconds it still is a 64-bit number."""
+
+Id = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The models that generated: a base model, with a teacher or alone."""
+    """The models that generate: a base model, with a teacher or alone."""
 
-    base: str
-    teacher: str | None
+    base_model: str
+    teacher_model: str | None
 
     def __str__(self) -> str:
-        return f"{self.base} + {self.teacher}" if self.teacher else f"{self.base} alone"
+        base, teacher = self.base_model, self.teacher_model
+        return f"{base} + {teacher}" if teacher else f"{base} alone"
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """The times of one generation.
+
+    ``base_embedding_ms`` to ``projector_total_ms`` and ``decode_total_ms`` add up to the wall time.
+    Without a teacher its times and the projectors' are null; of a prompt of one token, where
+    nothing is prefilled, they are 0. ``tokens_per_second`` is of decoding alone.
+    """
+
+    base_embedding_ms: Number
+    base_prefill_ms: Number
+    teacher_embedding_ms: Number | None
+    teacher_prefill_ms: Number | None
+    projector_total_ms: Number | None
+    projector_avg_ms: Number | None
+    projector_calls: int
+    decode_total_ms: Number
+    decode_avg_ms: Number
+    num_generated_tokens: int
+    tokens_per_second: Number
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generation:
     """The record of one prompt that text was generated from.
 
     Attributes:
-        file: that has the record.
         id: of the prompt, in its data set.
-        pair: what generated.
-        times_ns: by the names of `TIMES` without their unit; NaN for a teacher that is not there.
-        steps_ns: ``(S,)`` the decode steps; each made one token.
-        projector_calls: one a layer, or none.
-        tokens_per_s: as recorded: of decoding alone.
+        decode_step_times_ms: each made one token.
+        file: that the record was read from; not in the record itself.
     """
 
-    file: str
-    id: int
+    id: Id
     prompt: str
-    pair: Pair
-    times_ns: dict[str, float]
-    steps_ns: Int64
-    projector_calls: int
-    tokens_per_s: float
+    response: str = ""
+    model_config: Pair
+    timing: Timing
+    decode_step_times_ms: Annotated[list[Number], msgspec.Meta(min_length=1)]
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        times = self.timing
+        if times.num_generated_tokens != len(self.decode_step_times_ms):
+            raise ValueError("num_generated_tokens is not the number of decode steps")
+        of_teacher = (times.teacher_embedding_ms, times.teacher_prefill_ms)
+        of_projectors = (times.projector_total_ms, times.projector_avg_ms)
+        if self.model_config.teacher_model is not None and None in {*of_teacher, *of_projectors}:
+            raise ValueError("a time of the teacher or of its projectors is null")
+
+    @cached_property
+    def steps_ns(self) -> Int64:
+        """``(S,)`` the decode steps."""
+        return np.array([round(step * 1e6) for step in self.decode_step_times_ms], np.int64)
 
     @property
     def tokens(self) -> int:
         """How many tokens were generated."""
-        return len(self.steps_ns)
+        return len(self.decode_step_times_ms)
 
     def part_ns(self, part: str) -> float:
         """Return the time of a part of the generation; 0 for a missing teacher's."""
-        time = self.times_ns[part]
-        return 0.0 if math.isnan(time) else time
+        return (getattr(self.timing, f"{part}_ms") or 0.0) * 1e6
 
     @property
     def before_ns(self) -> float:
@@ -108,13 +127,14 @@ class Generation:
         return self.tokens / (self.wall_ns / 1e9) if self.wall_ns else math.nan
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """The record of a prompt whose generation failed."""
+    """The record of a prompt whose generation failed; ``file`` as `Generation` has it."""
 
-    file: str
-    id: int
+    id: Id
+    prompt: str
     error: str
+    file: str = ""
 
 
 @dataclass(slots=True)
@@ -135,96 +155,17 @@ class Records:
         """Return the generations of each pair of models."""
         found: dict[Pair, list[Generation]] = {}
         for each in self.generations:
-            found.setdefault(each.pair, []).append(each)
+            found.setdefault(each.model_config, []).append(each)
         return list(found.items())
 
 
-def record_lines(path: str) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file that are not empty, with their numbers.
-
-    Raises:
-        ReportError: it cannot be read.
-    """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise ReportError(path, (reason or str(error)).lower(), REMEDY) from None
-    for number, line in enumerate(content.split(b"\n"), 1):
-        if line.strip():
-            yield number, line
-
-
-def record_of(path: str, line: tuple[int, bytes], wrong: list[str]) -> Generation | Failure | None:
-    """Return the record on a line of a file; a line that is none is noted in ``wrong``."""
-    number, text = line
-    try:
-        return generation_or_failure(path, json.loads(text))
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        reason = str(error) if type(error) is ValueError else "no JSON"
-        wrong.append(f"line {number}: {reason}")
-        return None
-
-
-def generation_or_failure(path: str, value: Any) -> Generation | Failure:
-    """Return the record of a prompt that some JSON holds.
+def record_of(text: bytes, file: str = "") -> Generation | Failure:
+    """Return the record on a line of a file.
 
     Raises:
         ValueError: it is none, with the reason.
     """
-    if not isinstance(value, dict):
-        raise ValueError("no object")
-    number, prompt = value.get("id"), value.get("prompt")
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise ValueError("no id, a whole number from 0")
-    if not isinstance(prompt, str):
-        raise ValueError("no prompt")
-    if "error" in value:
-        return Failure(path, number, str(value["error"]))
-    pair, timing = _pair(value.get("model_config")), value.get("timing")
-    if not isinstance(timing, dict):
-        raise ValueError("no timing")
-    steps = value.get("decode_step_times_ms")
-    if not isinstance(steps, list) or not steps:
-        raise ValueError("no decode_step_times_ms")
-    times = {name: _time(timing, name, pair.teacher is None) for name in TIMES}
-    if timing.get("num_generated_tokens") != len(steps):
-        raise ValueError("num_generated_tokens is not the number of decode steps")
-    calls = timing.get("projector_calls")
-    if not isinstance(calls, int):
-        raise ValueError("no projector_calls")
-    return Generation(
-        file=path,
-        id=number,
-        prompt=prompt,
-        pair=pair,
-        times_ns={name.removesuffix("_ms"): time * 1e6 for name, time in times.items()},
-        steps_ns=np.array(
-            [round(_number("a decode step", step) * 1e6) for step in steps], np.int64
-        ),
-        projector_calls=calls,
-        tokens_per_s=_number("tokens_per_second", timing.get("tokens_per_second")),
-    )
-
-
-def _pair(known: Any) -> Pair:
-    base = known.get("base_model") if isinstance(known, dict) else None
-    if not isinstance(base, str):
-        raise ValueError("no model_config with a base_model")
-    teacher = known.get("teacher_model")
-    return Pair(base, None if teacher is None else str(teacher))
-
-
-def _time(timing: dict[str, Any], name: str, alone: bool) -> float:
-    """Return a time in ms; NaN for one of a teacher that is not there."""
-    if timing.get(name, 0) is None and name in OF_TEACHER and alone:
-        return math.nan
-    return _number(name, timing.get(name))
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} is no number")
-    if not 0 <= value < LONGEST_MS:  # NaN is not, either
-        raise ValueError(f"{name} is {value}")
-    return float(value)
+    value = parsed(text)
+    known = {**value, "file": file} if isinstance(value, dict) else value
+    failed = isinstance(value, dict) and "error" in value
+    return checked(known, Failure) if failed else checked(known, Generation)

@@ -19,18 +19,23 @@ Row = dict[str, int | float | str]
 
 QUANTILES: Final = {"p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
 
+
+def _or_nan(time: float | None) -> float:
+    return np.nan if time is None else time
+
+
 MEASURES: Final[dict[str, tuple[str, Callable[[Generation], float]]]] = {
     "generated tokens": ("tokens", lambda each: each.tokens),
-    "tokens per second, decoding": ("tokens/s", lambda each: each.tokens_per_s),
+    "tokens per second, decoding": ("tokens/s", lambda each: each.timing.tokens_per_second),
     "tokens per second, whole prompt": ("tokens/s", lambda each: each.whole_tokens_per_s),
     "time to first token": ("ms", lambda each: each.first_token_ns / 1e6),
     "time per output token": ("ms", lambda each: each.per_token_ns / 1e6),
-    "decode": ("ms", lambda each: each.times_ns["decode_total"] / 1e6),
-    "decode step": ("ms", lambda each: each.times_ns["decode_avg"] / 1e6),
-    "base prefill": ("ms", lambda each: each.times_ns["base_prefill"] / 1e6),
-    "teacher prefill": ("ms", lambda each: each.times_ns["teacher_prefill"] / 1e6),
-    "projectors": ("ms", lambda each: each.times_ns["projector_total"] / 1e6),
-    "one projector": ("ms", lambda each: each.times_ns["projector_avg"] / 1e6),
+    "decode": ("ms", lambda each: each.timing.decode_total_ms),
+    "decode step": ("ms", lambda each: each.timing.decode_avg_ms),
+    "base prefill": ("ms", lambda each: each.timing.base_prefill_ms),
+    "teacher prefill": ("ms", lambda each: _or_nan(each.timing.teacher_prefill_ms)),
+    "projectors": ("ms", lambda each: _or_nan(each.timing.projector_total_ms)),
+    "one projector": ("ms", lambda each: _or_nan(each.timing.projector_avg_ms)),
     "whole prompt": ("ms", lambda each: each.wall_ns / 1e6),
 }
 """What is described: its unit, and its value for one prompt; NaN where there is none."""
@@ -100,7 +105,7 @@ def parts(records: Records) -> Table:
         times = {part: sum(value(each) for each in made) for part, value in PARTS.items()}
         whole = sum(times.values())
         for part, time in times.items():
-            if pair.teacher is None and not time and part in _OF_TEACHER:
+            if pair.teacher_model is None and not time and part in _OF_TEACHER:
                 continue
             rows.append(
                 {
@@ -280,13 +285,13 @@ def slowest(records: Records) -> Table:
     chosen = sorted(records.generations, key=lambda each: -each.wall_ns)[:SLOWEST]
     rows: list[Row] = [
         {
-            "pair": str(each.pair),
+            "pair": str(each.model_config),
             "id": each.id,
             "tokens": each.tokens,
             "wall_ns": round(each.wall_ns),
             "first_token_ns": round(each.first_token_ns),
             "per_token_ns": each.per_token_ns,
-            "tokens_per_s": each.tokens_per_s,
+            "tokens_per_s": each.timing.tokens_per_second,
             "prompt": each.prompt,
             "file": each.file,
         }
@@ -310,7 +315,7 @@ def references(records: Records) -> Table:
             ("prefill, both models", "ms"): float(np.mean(prefill)) / 1e6,
             ("decode step", "ms"): float(np.mean([e.part_ns("decode_avg") for e in made])) / 1e6,
             ("tokens per second, decoding", "tokens/s"): float(
-                np.mean([e.tokens_per_s for e in made])
+                np.mean([e.timing.tokens_per_second for e in made])
             ),
         }
         for ((measure, unit), value), figure in zip(here.items(), figures, strict=True):
@@ -326,7 +331,9 @@ def first_notes_on(pair: Pair) -> tuple[float, float, float] | None:
     (950.0, 75.0, 13.0)
     """
     for base, teacher, figures in FIRST_NOTES:
-        if re.search(base, pair.base.lower()) and re.search(teacher, (pair.teacher or "").lower()):
+        if re.search(base, pair.base_model.lower()) and re.search(
+            teacher, (pair.teacher_model or "").lower()
+        ):
             return figures
     return None
 

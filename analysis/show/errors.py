@@ -66,3 +66,8 @@ def one_line(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says of a file, in lower case."""
+    return (error.strerror or str(error)).lower()

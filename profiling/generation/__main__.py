@@ -22,8 +22,7 @@ from profiling.generation import options, pair, profile
 from profiling.generation import prompts as generation_prompts
 from profiling.generation.profile import ProfileFiles
 from profiling.generation.prompts import BUILT_IN
-from profiling.generation.record import Prompt
-from profiling.generation.record_file import EarlierRecords, open_record_file
+from profiling.generation.record import EarlierRecords, Prompt, open_record_file
 from profiling.generation.run import LESS_MEMORY, Generator, Tally
 
 
@@ -125,7 +124,7 @@ def run_prompts(arguments: argparse.Namespace) -> int:
 def _of_earlier(earlier: EarlierRecords) -> list[str]:
     notes = []
     if earlier.torn:
-        notes.append(f"{earlier.torn} line was cut short and is taken away: its prompt runs again")
+        notes.append("1 line was cut short and is taken away: its prompt runs again")
     if earlier.failed:
         notes.append(f"{len(earlier.failed)} prompts failed before and are tried again")
     return notes

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from analysis.generation.records import Pair
+from analysis.show.errors import reason
 from model.c2c import MAPPINGS, Fuser, cache_shape, layer_mapping
 from model.c2c.alignment import PICKS, TokenAligner
 from model.c2c.projector import CacheShape, ProjectorShape
@@ -68,14 +70,11 @@ class ModelSelection:
         return bool(self.teacher_random_init) or self.teacher.lower() != ALONE
 
     @property
-    def names(self) -> dict[str, str | None]:
+    def names(self) -> Pair:
         """What the records call the models, ``model_config`` there."""
-        return {
-            "base_model": pretrained.model_label(self.base, self.random_init),
-            "teacher_model": pretrained.model_label(self.teacher, self.teacher_random_init)
-            if self.has_teacher
-            else None,
-        }
+        teacher = pretrained.model_label(self.teacher, self.teacher_random_init)
+        base = pretrained.model_label(self.base, self.random_init)
+        return Pair(base, teacher if self.has_teacher else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +202,8 @@ def _trained(folder: Path, source: CacheShape, target: CacheShape) -> Fuser:
     except ValueError as error:
         raise LaunchError(f"{folder}: {error}") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise LaunchError(f"{error.filename or folder}: cannot be read ({reason})") from None
+        where = error.filename or folder
+        raise LaunchError(f"{where}: cannot be read ({reason(error)})") from None
 
 
 def _notes(models: ModelSelection, fuser: Fuser, aligner: TokenAligner) -> tuple[str, ...]:

@@ -16,13 +16,14 @@ from typing import Any, Final
 from analysis import Report
 from analysis.kernels import ranking
 from analysis.ranges.summary import summary
-from analysis.show.errors import ReportError
+from analysis.show.errors import ReportError, reason
+from analysis.source.json_files import as_line
 from analysis.source.trace.convert import TraceError, convert
 from profiling.common import result_file
 from profiling.common.errors import LaunchError
 from profiling.common.machine import facts
 from profiling.generation.pipeline import DECODE_STEP, Generated
-from profiling.generation.record import Prompt, line, ms
+from profiling.generation.record import Prompt, content, ms
 from profiling.generation.run import Generator
 from profiling.generation.workload import GenerationSettings, record_once
 from profiling.names import recordable
@@ -94,11 +95,11 @@ def profile(
     Raises:
         LaunchError: the recording cannot be kept.
     """
-    generated, reason = made.attempt(made.generate, prompt)
+    generated, failure = made.attempt(made.generate, prompt)
     if generated is None:
-        raise LaunchError(f"the prompt failed: {reason}")
-    record = made.record(prompt, generated)
-    result_file.write_text(files.jsonl, line(record) + "\n")
+        raise LaunchError(f"the prompt failed: {failure}")
+    record = content(made.record(prompt, generated))
+    result_file.write_text(files.jsonl, as_line(record).decode())
     result_file.write_text(files.tsv, tsv(generated))
     with _scratch(files.jsonl) as folder:
         told = record_once(made, prompt, trace_tokens, folder)
@@ -183,8 +184,7 @@ def _scratch(beside: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=".recording-", dir=beside.resolve().parent) as name:
             yield Path(name)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise LaunchError(
-            f"{beside.parent}: the recording cannot be written ({reason}); "
+            f"{beside.parent}: the recording cannot be written ({reason(error)}); "
             "make room, or name another --output"
         ) from None

@@ -1,37 +1,19 @@
-"""The record of a prompt: one line of JSON, with these keys in this order.
+"""The records of prompts: made of what was generated, and kept in a file that a run goes on with.
 
-    {"id", "prompt", "response", "model_config": {"base_model", "teacher_model"},
-     "timing": {TIMING_KEYS}, "decode_step_times_ms": […]}
-    {"id", "prompt", "error"}                                     of a prompt that failed
-
-Times are in milliseconds. Without a teacher its times and the projectors' are null; of a prompt of
-one token, where nothing is prefilled, they are 0. ``base_embedding_ms`` to ``projector_total_ms``,
-less the average, and ``decode_total_ms`` add up to the wall time.
+Their keys are those of `analysis.generation.records`.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
+from analysis.generation.records import Failure, Generation, Pair, Timing, record_of
 from profiling import names
+from profiling.common.json_lines import JsonLines, open_json_lines
 from profiling.generation.pipeline import DECODE_STEP, Generated
 
-TIMING_KEYS: Final = (
-    "base_embedding_ms",
-    "base_prefill_ms",
-    "teacher_embedding_ms",
-    "teacher_prefill_ms",
-    "projector_total_ms",
-    "projector_avg_ms",
-    "projector_calls",
-    "decode_total_ms",
-    "decode_avg_ms",
-    "num_generated_tokens",
-    "tokens_per_second",
-)
-
-Record = dict[str, Any]
+Record = Generation | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +29,20 @@ class Prompt:
     text: str
 
 
-def record(
-    prompt: Prompt, response: str, models: Mapping[str, str | None], made: Generated
-) -> Record:
+def record(prompt: Prompt, response: str, models: Pair, made: Generated) -> Generation:
     """Return the record of a prompt that was generated from."""
-    return {
-        "id": prompt.id,
-        "prompt": prompt.text,
-        "response": response,
-        "model_config": dict(models),
-        "timing": timing(made, has_teacher=models["teacher_model"] is not None),
-        "decode_step_times_ms": [ms(time) for time in made.each_ns(DECODE_STEP)],
-    }
+    return Generation(
+        id=prompt.id,
+        prompt=prompt.text,
+        response=response,
+        model_config=models,
+        timing=timing(made, has_teacher=models.teacher_model is not None),
+        decode_step_times_ms=[ms(time) for time in made.each_ns(DECODE_STEP)],
+    )
 
 
-def failure(prompt: Prompt, error: str) -> Record:
-    """Return the record of a prompt that failed."""
-    return {"id": prompt.id, "prompt": prompt.text, "error": error}
-
-
-def timing(made: Generated, *, has_teacher: bool) -> dict[str, float | int | None]:
-    """Return `TIMING_KEYS` with their values."""
+def timing(made: Generated, *, has_teacher: bool) -> Timing:
+    """Return the times of a generation."""
     calls = len(made.each_ns(names.PROJECTOR))
     projectors = made.total_ns(names.PROJECTOR)
     decode, tokens = made.total_ns(DECODE_STEP), len(made.tokens)
@@ -75,20 +50,19 @@ def timing(made: Generated, *, has_teacher: bool) -> dict[str, float | int | Non
     def of_teacher(nanoseconds: float) -> float | None:
         return ms(nanoseconds) if has_teacher else None
 
-    values = (
-        ms(made.total_ns(names.BASE_EMBEDDING)),
-        ms(made.total_ns(names.BASE_PREFILL)),
-        of_teacher(made.total_ns(names.TEACHER_EMBEDDING)),
-        of_teacher(made.total_ns(names.TEACHER_PREFILL)),
-        of_teacher(projectors),
-        of_teacher(projectors / calls if calls else 0),
-        calls,
-        ms(decode),
-        ms(decode / tokens if tokens else 0),
-        tokens,
-        tokens * 1e9 / decode if decode else 0.0,
+    return Timing(
+        base_embedding_ms=ms(made.total_ns(names.BASE_EMBEDDING)),
+        base_prefill_ms=ms(made.total_ns(names.BASE_PREFILL)),
+        teacher_embedding_ms=of_teacher(made.total_ns(names.TEACHER_EMBEDDING)),
+        teacher_prefill_ms=of_teacher(made.total_ns(names.TEACHER_PREFILL)),
+        projector_total_ms=of_teacher(projectors),
+        projector_avg_ms=of_teacher(projectors / calls if calls else 0),
+        projector_calls=calls,
+        decode_total_ms=ms(decode),
+        decode_avg_ms=ms(decode / tokens if tokens else 0),
+        num_generated_tokens=tokens,
+        tokens_per_second=tokens * 1e9 / decode if decode else 0.0,
     )
-    return dict(zip(TIMING_KEYS, values, strict=True))
 
 
 def ms(nanoseconds: float) -> float:
@@ -96,17 +70,61 @@ def ms(nanoseconds: float) -> float:
     return nanoseconds / 1e6
 
 
-def line(content: Record) -> str:
-    r"""Return a record as one line of JSON, without its end.
+def content(made: Record) -> dict[str, object]:
+    """Return the content of a record's line."""
+    return {key: value for key, value in asdict(made).items() if key != "file"}
 
-    Half a surrogate pair, which a prompt's JSON may hold, has no UTF-8: such a line is all ASCII.
 
-    >>> line({"prompt": "é\n"}), line({"prompt": "\ud800"})
-    ('{"prompt": "é\\n"}', '{"prompt": "\\ud800"}')
+@dataclass(slots=True)
+class EarlierRecords:
+    """What an earlier run left in a file.
+
+    Attributes:
+        done: ids of the prompts that need not be run again.
+        failed: ids of prompts that failed, which are tried again.
+        torn: whether the last line was cut short.
     """
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(content, allow_nan=False)
-    return text
+
+    done: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
+    torn: bool = False
+
+
+@contextmanager
+def open_record_file(
+    path: Path,
+    prompts: Iterable[Prompt],
+    models: Pair,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Iterator[tuple[JsonLines[Record], EarlierRecords]]:
+    """Open a file for records; what was done before stays, a torn line and failures go.
+
+    Args:
+        path: of the file.
+        prompts: all of the data set.
+        models: of this run.
+        resume: go on with what is there.
+        overwrite: replace what is there.
+
+    Raises:
+        LaunchError: as `open_json_lines` says, or it is of another data set or of other models.
+    """
+    texts = {prompt.id: prompt.text for prompt in prompts}
+    with open_json_lines(path, record_of, resume=resume, overwrite=overwrite) as file:
+        earlier = EarlierRecords(torn=file.torn)
+        kept = []
+        for number, line, known in file.lines:
+            if texts.get(known.id, known.prompt) != known.prompt:
+                raise file.refusal(number, f"has another prompt for id {known.id}")
+            if isinstance(known, Failure):
+                earlier.failed.add(known.id)
+            elif known.model_config != models:
+                raise file.refusal(number, f"is of {known.model_config}, not of {models}")
+            elif known.id not in earlier.done:
+                earlier.done.add(known.id)
+                kept.append(line)
+        earlier.failed -= earlier.done
+        file.keep(kept)
+        yield file, earlier

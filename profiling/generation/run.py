@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import torch
 
+from analysis.generation.records import Failure, Generation
 from analysis.show.errors import one_line
 from profiling.common.cli import is_out_of_memory
+from profiling.common.json_lines import JsonLines
 from profiling.common.progress import steps_bar
 from profiling.generation.pair import ModelSelection, ReadyModels
 from profiling.generation.pipeline import Choose, Generated, generate, greedy, sampling
-from profiling.generation.record import Prompt, Record, failure, record
-from profiling.generation.record_file import RecordFile
+from profiling.generation.record import Prompt, Record, content, record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -82,13 +83,13 @@ class Generator:
         generator.manual_seed(self.decoding.seed + prompt.id)
         return sampling(self.decoding.temperature, generator)
 
-    def record(self, prompt: Prompt, made: Generated) -> Record:
+    def record(self, prompt: Prompt, made: Generated) -> Generation:
         """Return the record of a prompt that was generated from."""
         response = self.ready.tokenizer.decode(made.tokens, skip_special_tokens=True)
         assert isinstance(response, str)
         return record(prompt, response, self.models.names, made)
 
-    def _record(self, prompt: Prompt) -> Record:
+    def _record(self, prompt: Prompt) -> Generation:
         return self.record(prompt, self.generate(prompt))
 
     def warm_up(self, prompts: Sequence[Prompt]) -> None:
@@ -113,13 +114,14 @@ class Generator:
             torch.cuda.empty_cache()
         return None, reason
 
-    def run(self, prompts: Sequence[Prompt], results: RecordFile) -> Tally:
+    def run(self, prompts: Sequence[Prompt], results: JsonLines[Record]) -> Tally:
         """Generate from each prompt, and put each record on the disk before the next prompt."""
         tally = Tally()
         with steps_bar(len(prompts)) as bar:
             for prompt in prompts:
                 kept, reason = self.attempt(self._record, prompt)
-                results.add(failure(prompt, reason) if kept is None else kept)
+                failed = Failure(id=prompt.id, prompt=prompt.text, error=reason)
+                results.add(content(kept or failed))
                 tally.done += kept is not None
                 tally.failed += kept is None
                 tally.first_error = tally.first_error or reason

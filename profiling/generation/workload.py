@@ -9,7 +9,7 @@ inside them and the matrix products carry their FLOPs.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,7 +58,7 @@ class GenerationSettings:
     def describe(self) -> str:
         """Return every setting in one line, defaults too."""
         models = self.models
-        base, teacher = models.names.values()
+        base, teacher = astuple(models.names)
         pair = f"{base} with {teacher}" if teacher else f"{base} alone"
         steps = runs(self.warmup, self.steps)
         return (
@@ -69,11 +69,10 @@ class GenerationSettings:
     def facts(self) -> dict[str, str]:
         """Return what a report must tell of the run."""
         models = self.models
-        base, teacher = models.names.values()
         return {
             "workload": "generation",
-            "base_model": str(base),
-            "teacher_model": teacher or generation_pair.ALONE,
+            "base_model": models.names.base_model,
+            "teacher_model": models.names.teacher_model or generation_pair.ALONE,
             "projector": models.projector or "fresh",
             "open_gates": str(models.open_gates).lower(),
             "dtype": models.dtype,

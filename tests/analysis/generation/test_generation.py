@@ -96,7 +96,10 @@ def test_the_command_refuses_in_one_line(
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert re.fullmatch(r"error: .*typo.jsonl: no such file; give a file that .*\n", done.stderr)
+    assert re.fullmatch(
+        r"error: .*typo.jsonl: cannot be read .no such file or directory.; give a file that .*\n",
+        done.stderr,
+    )
     with pytest.raises(SystemExit) as stop:
         generation.main(["x.jsonl", "--by", "nothing"])
     assert stop.value.code == 2

@@ -88,22 +88,29 @@ def test_steps_that_do_not_add_up_are_said(tmp_path: Path) -> None:
     assert "decode steps do not add up to decode_total_ms in 1: 4" in found.notes
 
 
+def timing(**changes: Any) -> dict[str, Any]:
+    return {"timing": record(0, **changes)["timing"]}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"id": -1}, "no id, a whole number from 0"),
-        ({"id": True}, "no id, a whole number from 0"),
-        ({"id": "0"}, "no id, a whole number from 0"),
-        ({"prompt": None}, "no prompt"),
-        ({"model_config": {"teacher_model": "x"}}, "no model_config with a base_model"),
-        ({"timing": []}, "no timing"),
-        ({"decode_step_times_ms": []}, "no decode_step_times_ms"),
+        ({"id": -1}, "Expected `int` >= 0 - at `$.id`"),
+        ({"id": True}, "Expected `int`, got `bool` - at `$.id`"),
+        ({"id": "0"}, "Expected `int`, got `str` - at `$.id`"),
+        ({"prompt": None}, "Expected `str`, got `null` - at `$.prompt`"),
+        ({"model_config": {"teacher_model": "x"}}, "Object missing required field `base_model`"),
+        ({"timing": []}, "Expected `object`, got `array` - at `$.timing`"),
+        ({"decode_step_times_ms": []}, "Expected `array` of length >= 1 - at `$.decode_step_times"),
         ({"decode_step_times_ms": [1.0]}, "num_generated_tokens is not the number of decode steps"),
-        ({"decode_step_times_ms": [1, "2", 3]}, "a decode step is no number"),
-        ({"timing": record(0, base_prefill_ms=float("nan"))["timing"]}, "base_prefill_ms is nan"),
-        ({"timing": record(0, base_prefill_ms=-1)["timing"]}, "base_prefill_ms is -1"),
-        ({"timing": record(0, teacher_prefill_ms=None)["timing"]}, "teacher_prefill_ms is no num"),
-        ({"timing": record(0, projector_calls=None)["timing"]}, "no projector_calls"),
+        ({"decode_step_times_ms": [1, "2", 3]}, "Expected `float`, got `str` - at `$.decode_step"),
+        (timing(base_prefill_ms=float("nan")), "Expected `float` >= 0.0 - at `$.timing.base_pref"),
+        (timing(base_prefill_ms=-1), "Expected `float` >= 0.0 - at `$.timing.base_prefill_ms`"),
+        (timing(teacher_prefill_ms=None), "a time of the teacher or of its projectors is null"),
+        (
+            timing(projector_calls=None),
+            "Expected `int`, got `null` - at `$.timing.projector_calls`",
+        ),
     ],
 )
 def test_a_line_that_is_no_record_says_why(
@@ -119,7 +126,7 @@ def test_a_line_that_is_no_record_says_why(
     ("lines", "said"),
     [
         ([], "no record of a prompt"),
-        (["{}"], r"no record in it \(line 1: no id"),
+        (["{}"], r"no record in it \(line 1: Object missing required field `id`"),
         ([failed(0), failed(1)], "every prompt failed, 2 in all; the first: out of memory"),
     ],
 )

@@ -13,18 +13,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from analysis.generation.records import Pair, Timing
 from profiling.common import cli
 from profiling.generation import __main__ as generation
 from profiling.generation import options
 from profiling.generation import run as generation_run
 from profiling.generation.options import MODES
 from profiling.generation.prompts import BUILT_IN
-from profiling.generation.record import TIMING_KEYS
 from tests.made.models.c2c_pair import BASE_LAYERS, plain, saved_pair
 from tests.made.models.tiny_qwen import CORPUS, save_tiny
 from tests.made.runs.launched import ROOT
 
 Record = dict[str, Any]
+TIMING_KEYS = Timing.__slots__
 
 
 @pytest.fixture(scope="module")
@@ -298,10 +299,9 @@ def test_a_refusal_is_one_line_and_leaves_nothing(
 )
 def test_a_random_base_has_a_random_teacher_unless_one_is_named(base: str, teacher: str) -> None:
     given = options.parse(options.parser(""), ["batch", "--random-init", base])
-    assert options.models(given).names == {
-        "base_model": f"{base} (random weights)",
-        "teacher_model": f"{teacher} (random weights)",
-    }
+    assert options.models(given).names == Pair(
+        base_model=f"{base} (random weights)", teacher_model=f"{teacher} (random weights)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The C2C pipeline: what it says, and what it runs when."""
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from model.c2c.weights import save_fuser
 from profiling import names
 from profiling.generation.pair import ModelSelection, ReadyModels
 from profiling.generation.pipeline import generate, sampling
-from profiling.generation.record import TIMING_KEYS, Prompt, timing
+from profiling.generation.record import Prompt, timing
 from profiling.generation.run import Decoding, Generator, encode
 from tests.made.models.c2c_pair import BASE_LAYERS, PROMPT, fused, loaded, plain, saved_pair
 from tests.made.models.tiny_qwen import CHAT_TEMPLATE, train_tokenizer
@@ -175,4 +176,4 @@ def test_a_prompt_of_one_token_has_nothing_to_prefill(acting: ReadyModels) -> No
     assert "projector" not in calls.order
     assert made.tokens == plain(acting.pair.base, ids, 4)
     times = timing(made, has_teacher=True)
-    assert [times[key] for key in TIMING_KEYS[:7]] == [0] * 7
+    assert astuple(times)[:7] == (0,) * 7

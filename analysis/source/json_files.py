@@ -1,0 +1,88 @@
+"""JSON that a command of ours wrote: read, and checked against the dataclasses it was made of.
+
+The dataclasses are the schema of those who write and those who read. What is wrong with a file, or
+with a record in it, is one line.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from analysis.show.errors import ReportError, reason
+
+T = TypeVar("T")
+
+
+def read_file(path: str | os.PathLike[str], remedy: str) -> bytes:
+    """Return what a file holds.
+
+    Args:
+        path: of the file.
+        remedy: what to do where it cannot be read.
+
+    Raises:
+        ReportError: it cannot be.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ReportError(path, f"cannot be read ({reason(error)})", remedy) from None
+
+
+def read_json(path: str | os.PathLike[str], remedy: str) -> Any:
+    """Return the JSON of a file.
+
+    Raises:
+        ReportError: it cannot be read, or is no JSON.
+    """
+    try:
+        return parsed(read_file(path, remedy))
+    except ValueError as error:
+        raise ReportError(path, str(error), remedy) from None
+
+
+def parsed(text: bytes) -> Any:
+    """Return the JSON that a text is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("no JSON") from None
+
+
+def checked(value: Any, schema: type[T]) -> T:
+    """Return a value of JSON as what its schema, a dataclass, says it is.
+
+    Raises:
+        ValueError: it is something else, in one line with the place.
+
+    >>> from dataclasses import make_dataclass
+    >>> checked({"count": "3"}, make_dataclass("Counted", [("count", int)]))
+    Traceback (most recent call last):
+    msgspec.ValidationError: Expected `int`, got `str` - at `$.count`
+    """
+    return msgspec.convert(value, schema)
+
+
+def as_line(content: object) -> bytes:
+    r"""Return content as one line of JSON, its end included.
+
+    Half a surrogate pair, which a prompt may hold, has no UTF-8: such a line is all ASCII.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+
+    >>> as_line({"prompt": "é"}).decode(), as_line({"prompt": "\ud800"})
+    ('{"prompt": "é"}\n', b'{"prompt": "\\ud800"}\n')
+    """
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    try:
+        return f"{text}\n".encode()
+    except UnicodeEncodeError:
+        return f"{json.dumps(content, allow_nan=False)}\n".encode()
