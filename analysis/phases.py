@@ -32,6 +32,7 @@ from analysis.knowledge import categories
 from analysis.knowledge.vocabulary import canonical
 from analysis.recorded.ranges import outermost
 from analysis.show import cli
+from analysis.show.called import called
 from analysis.show.render import duration
 from analysis.show.table import Table
 from analysis.source.report import Report
@@ -117,7 +118,7 @@ def notes_on(phases: WorkPhases, duration_ns: Int64, kept: Bools) -> tuple[str, 
         return phases.notes
     time = duration(int(duration_ns[kept & (phases.phase == phases.rest)].sum()))
     what = phases.labels[phases.rest]
-    text = f"{what} took {time} together; python -m analysis.phases --format csv has each"
+    text = f"{what} took {time} together; {called('analysis.phases')} --format csv has each"
     return (*phases.notes, text)
 
 

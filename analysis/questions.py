@@ -24,48 +24,26 @@ class Question(NamedTuple):
     Attributes:
         module: its module, imported when the question is asked.
         function: its name; it takes a report, and returns a table.
-        summary: what it answers, in one line.
     """
 
     module: str
     function: str
-    summary: str
 
 
 QUESTIONS: Final = {
-    "kernels": Question(
-        "analysis.kernels", "ranking", "which kernels run, how often and for how long"
-    ),
-    "ranges": Question("analysis.ranges.summary", "summary", "GPU time of every NVTX range"),
-    "phases": Question(
-        "analysis.phases", "by_category", "forward, backward, optimizer: what each spends time on"
-    ),
-    "attention": Question(
-        "analysis.attention", "attention", "scores, softmax, final matmul: time against FLOPs"
-    ),
-    "roofline": Question(
-        "analysis.roofline", "roofline", "FLOPs, bytes and rate of each range against the peak"
-    ),
-    "gaps": Question("analysis.gaps", "gaps", "when the GPU was idle, and why"),
-    "copies": Question(
-        "analysis.copies", "copies", "memory copies and sets, and those the host waited for"
-    ),
-    "overlap": Question(
-        "analysis.overlap", "overlap", "collectives: hidden under compute or exposed"
-    ),
-    "streams": Question(
-        "analysis.streams", "streams", "which streams and devices ran at the same time"
-    ),
-    "memory": Question("analysis.memory.tables", "memory", "device memory by part of the model"),
-    "answers": Question(
-        "analysis.answers.answers", "answers", "the profiling assignment's five questions"
-    ),
-    "compare": Question(
-        "analysis.compare.compare", "compare", "two reports: what got faster and what slower"
-    ),
-    "coverage": Question(
-        "analysis.phases", "coverage", "how much of the work each rule places in a range"
-    ),
+    "kernels": Question("analysis.kernels", "ranking"),
+    "ranges": Question("analysis.ranges.summary", "summary"),
+    "phases": Question("analysis.phases", "by_category"),
+    "attention": Question("analysis.attention", "attention"),
+    "roofline": Question("analysis.roofline", "roofline"),
+    "gaps": Question("analysis.gaps", "gaps"),
+    "copies": Question("analysis.copies", "copies"),
+    "overlap": Question("analysis.overlap", "overlap"),
+    "streams": Question("analysis.streams", "streams"),
+    "memory": Question("analysis.memory.tables", "memory"),
+    "answers": Question("analysis.answers.answers", "answers"),
+    "compare": Question("analysis.compare.compare", "compare"),
+    "coverage": Question("analysis.phases", "coverage"),
 }
 """Every question by its name: the method of `Report`, and (but for coverage) the command."""
 

@@ -8,6 +8,7 @@ from typing import Final
 from analysis.compare.rows import NOISE, UNJUDGED
 from analysis.compare.show import Row, relative_change
 from analysis.compare.sides import BUSY, WALL
+from analysis.show.called import called
 from analysis.show.errors import ReportError
 from analysis.show.render import duration
 
@@ -78,6 +79,6 @@ def unjudged_slowdowns(totals: Mapping[str, Row], limit: float) -> list[str]:
     if exceeds(totals[WALL], limit):
         lines.append(
             f"wall time is {change[WALL]} and is not judged, the GPU was busy {change[BUSY]}: see "
-            "idle, and python -m analysis.gaps"
+            f"idle, and {called('analysis.gaps')}"
         )
     return lines

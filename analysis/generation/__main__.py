@@ -21,13 +21,16 @@ from analysis.generation.pictures import draw
 from analysis.generation.records import Records
 from analysis.generation.tables import QUESTIONS
 from analysis.show import cli
+from analysis.show.called import called
 from analysis.show.table import Table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the generation times; see the module's docstring."""
     parser = cli.parser(
-        __doc__, "analysis.generation", reads="records of profiling.generation (.jsonl)"
+        __doc__,
+        "analysis.generation",
+        reads=f"records of {called('profiling.generation')} (.jsonl)",
     )
     parser.add_argument("more", nargs="*", metavar="REPORT", help="further ones, merged")
     parser.add_argument("--by", choices=QUESTIONS, help="one answer only")

@@ -22,12 +22,13 @@ from analysis.layers.pictures import MOST, draw
 from analysis.layers.records import read
 from analysis.layers.tables import QUESTIONS, Files
 from analysis.show import cli
+from analysis.show.called import called
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the layer times; see the module's docstring."""
     parser = cli.parser(
-        __doc__, "analysis.layers", reads="records of profiling.model_timing (.json)"
+        __doc__, "analysis.layers", reads=f"records of {called('profiling.model_timing')} (.json)"
     )
     parser.add_argument("more", nargs="*", metavar="REPORT", help="further ones, kept apart")
     parser.add_argument("--by", choices=QUESTIONS, help="one answer only")

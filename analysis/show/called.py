@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-PROGRAM: Final = "spanlight"
+from analysis.show.interrupts import PROGRAM
 
 _TYPED: Final = re.compile(r"python -m ((?:\w+\.)*\w+)")
 _NAMES: ContextVar[Mapping[str, str] | None] = ContextVar("names of commands", default=None)

@@ -5,8 +5,8 @@ catch it, and modules written in C lose it or make another error of it. Nothing 
 the process can simply end; the same holds when the command is done and Python tidies up. Between
 the two, in `Interruptible`, the exception is what lets a command clean up after itself.
 
-Only a process started with ``python -m`` and the name of a command does so: for a program or a
-notebook that imports these packages nothing changes.
+Only a process started with ``python -m`` and the name of a command, or with ``spanlight``, does so:
+for a program or a notebook that imports these packages nothing changes.
 """
 
 # Imported before all else, and only what Python has loaded by itself: until this module has run,
@@ -27,8 +27,11 @@ STATUS = 130
 
 MESSAGE = "error: interrupted\n"
 
-OURS = ("analysis", "profiling")
+OURS = ("analysis", "profiling", "spanlight")
 """The packages whose modules are commands."""
+
+PROGRAM = "spanlight"
+"""The script that packaging makes of our command line."""
 
 
 def end_starting_command() -> None:
@@ -38,7 +41,7 @@ def end_starting_command() -> None:
 
 
 def is_starting(argv: list[str], typed: list[str]) -> bool:
-    """Return whether Python is about to run one of our modules.
+    """Return whether Python is about to run one of our modules, or our command line.
 
     Args:
         argv: ``sys.argv``; it begins with ``-m`` while Python imports the module's package.
@@ -46,9 +49,13 @@ def is_starting(argv: list[str], typed: list[str]) -> bool:
 
     >>> is_starting(["-m", "a.sqlite"], ["python", "-m", "analysis.kernels", "a.sqlite"])
     True
+    >>> is_starting(["bin/spanlight"], ["python", "bin/spanlight", "kernels"])
+    True
     >>> is_starting(["train.py"], ["python", "train.py", "analysis"])
     False
     """
+    if argv[:1] == typed[1:2] and os.path.basename(argv[0]) == PROGRAM:
+        return True
     words = (word.removeprefix("-m").partition(".")[0] for word in typed)
     return argv[:1] == ["-m"] and any(word in OURS for word in words)
 

@@ -25,6 +25,7 @@ from typing import Final
 
 from analysis.attribution import selection
 from analysis.show import cli
+from analysis.show.called import called
 from analysis.show.command import Parser
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
@@ -74,7 +75,7 @@ def trim(
             made, kept = write_steps_that_fit(trimmer, draft, chosen, max_bytes)
             left_out = trimmer.left_out
         if made.kept == made.whole:
-            remedy = "choose another part; python -m analysis.ranges --instances shows the times"
+            remedy = f"choose another part; {called('analysis.ranges')} --instances shows the times"
             raise ReportError(report.path, f"nothing was recorded in {chosen.describe()}", remedy)
     if left_out:
         listed = ", ".join(left_out)

@@ -17,6 +17,7 @@ from analysis.attribution import steps
 from analysis.attribution.launches import Attribution
 from analysis.knowledge.vocabulary import matching
 from analysis.recorded.work import NO_WORK
+from analysis.show.called import called
 from analysis.show.errors import ReportError
 from analysis.show.render import visible
 from profiling import names
@@ -193,7 +194,7 @@ def range_windows(report: Report, wanted: str, instance: int) -> Windows:
     there = {ranges.names[number] for number in np.unique(ranges.name).tolist()}
     fitting = matching(there, wanted)
     if not fitting:
-        remedy = f"list them with: python -m analysis.ranges {report.path}"
+        remedy = f"list them with: {called('analysis.ranges', str(report.path))}"
         raise ReportError(report.path, f"no NVTX range is called {wanted!r}", remedy)
     named = np.array([name in fitting for name in ranges.names], np.bool_)[ranges.name]
     if bool((named & ~found.ranges_in_warmup).any()):

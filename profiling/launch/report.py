@@ -1,12 +1,12 @@
 """What a recorded process left, made into a report that explains itself."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from analysis.show.called import called
 from analysis.show.errors import one_line
 from analysis.source.trace.convert import TraceError, convert
 from profiling.common.cli import relative_to_here
@@ -98,7 +98,7 @@ def how_to_finish(nsys: Nsys, recordings: Sequence[Path]) -> str:
     return (
         f"note: recorded, and kept in {', '.join(files)}; no report and no page yet: nsys "
         f"{nsys.version} {why}. Where the whole nsys {nsys.version} is: "
-        f"python -m profiling.complete {shlex.join(files)}"
+        f"{called('profiling.complete', *files)}"
     )
 
 

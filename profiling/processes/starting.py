@@ -5,6 +5,7 @@ Nothing here imports torch, so that a command which needs none starts without it
 
 import os
 import signal
+import site
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from analysis.show.called import words
 from profiling.common.cli import relative_to_here
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -20,10 +22,14 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 
 def child_environment() -> dict[str, str]:
     """Return the environment of a process that imports this project from anywhere."""
-    known = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join([str(_ROOT), known] if known else [str(_ROOT)])
+    given = os.environ.get("PYTHONPATH")
+    known = given.split(os.pathsep) if given else []
+    # Installed, it is found last of all: named here, its neighbours would go before what is known.
+    installed = {*site.getsitepackages(), site.getusersitepackages()}
+    if str(_ROOT) not in {*known, *installed}:
+        known.insert(0, str(_ROOT))
     # Kineto writes its own log to stderr unless told not to.
-    return {"KINETO_LOG_LEVEL": "99", **os.environ, "PYTHONPATH": path}
+    return {"KINETO_LOG_LEVEL": "99", **os.environ, "PYTHONPATH": os.pathsep.join(known)}
 
 
 def python_command(module: str, *arguments: str | Path) -> list[str]:
@@ -38,9 +44,9 @@ def show_page(reports: Sequence[Path]) -> int:
     Returns:
         The exit status of what printed it.
     """
-    pages = [python_command("analysis", relative_to_here(reports[0]))]
+    pages = [python_command(*words("analysis"), relative_to_here(reports[0]))]
     if len(reports) > 1:
-        pages.append(python_command("analysis.overlap", *map(relative_to_here, reports)))
+        pages.append(python_command(*words("analysis.overlap"), *map(relative_to_here, reports)))
     for page in pages:
         if status := subprocess.run(page, env=child_environment(), check=False).returncode:
             return status

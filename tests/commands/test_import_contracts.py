@@ -10,7 +10,7 @@ import pytest
 from tests.made.tools.shared import ROOT
 
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
-PACKAGES = ("analysis", "benchmarks", "model", "profiling")
+PACKAGES = ("analysis", "benchmarks", "model", "profiling", "spanlight")
 
 pytestmark = pytest.mark.skipif(not LINT_IMPORTS.exists(), reason="import-linter is not installed")
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.made.tools.shared import ROOT
 
-PACKAGES = ("analysis", "model", "profiling")
+PACKAGES = ("analysis", "model", "profiling", "spanlight")
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import site
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from profiling.processes.starting import signals_held_back
+from profiling.processes import starting
+from profiling.processes.starting import child_environment, signals_held_back
 
 
 @pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -32,3 +35,23 @@ def test_a_signal_that_is_ignored_stays_so(number: int) -> None:
         os.kill(os.getpid(), number)
         assert signal.getsignal(number) == signal.SIG_IGN
     assert signal.getsignal(number) == signal.SIG_IGN
+
+
+def test_a_child_of_a_checkout_is_told_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(starting._ROOT)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert child_environment()["PYTHONPATH"] == root
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    assert child_environment()["PYTHONPATH"] == f"{root}{os.pathsep}/theirs"
+    monkeypatch.setenv("PYTHONPATH", f"/theirs{os.pathsep}{root}")
+    assert child_environment()["PYTHONPATH"] == f"/theirs{os.pathsep}{root}"
+
+
+def test_installed_packages_go_before_nothing_of_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(starting, "_ROOT", Path(site.getsitepackages()[0]))
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    assert child_environment()["PYTHONPATH"] == "/theirs"
+    monkeypatch.delenv("PYTHONPATH")
+    assert child_environment()["PYTHONPATH"] == ""
