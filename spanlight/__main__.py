@@ -1,7 +1,10 @@
 """Where did the time go, what spent it, and was it worth the FLOPs?
 
-spanlight profile --size small        record a run, and see where its time went
-spanlight page report.sqlite          read a report that is there
+    spanlight profile --size small        record a run, and see where its time went
+    spanlight page report.sqlite          read a report that is there
+
+`spanlight COMMAND --help` says what a command can do. Reading needs no more
+than this; measuring and recording need torch: pip install 'spanlight[model]'.
 """
 
 from __future__ import annotations
@@ -23,9 +26,6 @@ from spanlight.commands import COMMANDS, GROUPS, NAMES
 SHELLS: Final = ("bash", "zsh", "tcsh")
 
 EPILOG: Final = """\
-`spanlight COMMAND --help` says what a command can do. Reading needs no more than
-this; measuring and recording need torch: pip install 'spanlight[model]'.
-
 To complete commands, options and files in bash, once:
   spanlight --print-completion bash \\
       > ~/.local/share/bash-completion/completions/spanlight
