@@ -130,7 +130,7 @@ def groups(files: Mapping[str, Sequence[Run]]) -> list[Group]:
     found: dict[tuple[str, int, str, int, int], list[Run]] = {}
     for file, runs in files.items():
         for run in runs:
-            key = (file, len(run.layers), run.source, run.batch_size, run.input_len)
+            key = (file, len(run.layer_details), run.source, run.batch_size, run.input_len)
             found.setdefault(key, []).append(run)
     places = {file: place for place, file in enumerate(files)}
     ordered = sorted(found, key=lambda key: (places[key[0]], *key[1:]))

@@ -9,13 +9,16 @@ them. ``analysis.answers --benchmark`` reads it.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
+
+from analysis.show.errors import ReportError
+from analysis.source.json_files import checked
 from profiling import names
-from profiling.benchmark.figures import by_part, figures
+from profiling.benchmark.figures import TOTAL, by_part, figures
 from profiling.benchmark.run import Measurements
 from profiling.common import result_file
-from profiling.common.errors import LaunchError
 from profiling.common.settings import Settings
 
 KIND: Final = "benchmark"
@@ -23,7 +26,8 @@ PARTS: Final = (*names.PHASES, "zero_grad", "rest")
 PARTIAL: Final = ".partial"
 """What the name of an interrupted run's file ends in: the file itself is of whole runs only."""
 
-LONGEST_NS: Final = 1 << 63
+Nanoseconds = Annotated[int, msgspec.Meta(gt=-(1 << 62), lt=1 << 62)]
+Times = Annotated[list[Nanoseconds], msgspec.Meta(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,16 @@ class StoredRun:
     facts: dict[str, str]
     times: dict[str, list[int]]
     complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """Of `content`, what a run that is read must have."""
+
+    settings: dict[str, Any]
+    facts: dict[str, str]
+    total_ns: Times
+    complete: bool = False
 
 
 def content(
@@ -89,31 +103,16 @@ def read(path: Path) -> StoredRun:
     """Read a run from its file.
 
     Raises:
-        LaunchError: it cannot be read, is of another command, or lacks what it should have.
+        ReportError: it cannot be read, is of another command, or lacks what it should have.
     """
     known = result_file.read(path, KIND)
+    times_known = {part: known[f"{part}_ns"] for part in PARTS if f"{part}_ns" in known}
     try:
-        settings = Settings.from_fields(known["settings"])
-        facts = {str(key): str(value) for key, value in known["facts"].items()}
-        times = {"total": _times(known["total_ns"])}
-        times |= {part: _times(known[f"{part}_ns"]) for part in PARTS if f"{part}_ns" in known}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
-        raise LaunchError(f"{path}: damaged ({what}); make it anew with --json") from None
-    if len({len(values) for values in times.values()}) > 1:
-        raise LaunchError(f"{path}: damaged (parts of different lengths); make it anew with --json")
-    return StoredRun(path, settings, facts, times, known.get("complete") is True)
-
-
-def _times(values: object) -> list[int]:
-    """Return times that make sense.
-
-    Raises:
-        ValueError: they do not.
-    """
-    if not isinstance(values, list) or not values:
-        raise ValueError("times are no list, or an empty one")
-    for value in values:
-        if type(value) is not int or not -LONGEST_NS < value < LONGEST_NS:
-            raise ValueError(f"a time is {value!r}")
-    return values
+        kept = checked(known, _Kept)
+        settings = Settings.from_fields(kept.settings)
+        times = {TOTAL: kept.total_ns, **checked(times_known, dict[str, Times])}
+        if len({len(values) for values in times.values()}) > 1:
+            raise ValueError("parts of different lengths")
+    except ValueError as error:
+        raise ReportError(path, f"damaged ({error})", "make it anew with --json") from None
+    return StoredRun(path, settings, kept.facts, times, kept.complete)

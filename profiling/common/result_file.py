@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from analysis.show.errors import ReportError
 from analysis.show.output import ELSEWHERE, replacing
+from analysis.source.json_files import read_json
 from profiling.common.errors import LaunchError
 from profiling.common.machine import facts
 
@@ -80,15 +81,10 @@ def read(path: Path, kind: str, package: str = "profiling") -> dict[str, Any]:
         package: where that module is.
 
     Raises:
-        LaunchError: it cannot be read, or is no result of that kind.
+        ReportError: it cannot be read, or is no result of that kind.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise LaunchError(f"{path}: cannot be read ({reason}); name another file") from None
-    except (ValueError, RecursionError):
-        raise LaunchError(f"{path}: no JSON; give a file that {package}.{kind} wrote") from None
+    writer = f"{package}.{kind}"
+    content = read_json(path, f"give a file that {writer} wrote")
     if not isinstance(content, dict) or content.get(KIND) != kind:
-        raise LaunchError(f"{path}: no result of {package}.{kind}; give a file that it wrote")
+        raise ReportError(path, f"no result of {writer}", "give a file that it wrote")
     return content

@@ -126,10 +126,17 @@ class Settings:
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Settings:
-        """Return the settings that `asdict` made these fields of."""
+        """Return the settings that `asdict` made these fields of.
+
+        Raises:
+            ValueError: they are others.
+        """
         from model.config import ModelConfig
 
-        return cls(**{**fields, "config": ModelConfig(**fields["config"])})
+        try:
+            return cls(**{**fields, "config": ModelConfig(**fields["config"])})
+        except (KeyError, TypeError, UsageError) as error:
+            raise ValueError(f"no settings of a run: {error}") from None
 
     def describe(self) -> str:
         """Return every setting in one line, defaults too."""

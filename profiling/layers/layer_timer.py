@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, Self
 import torch
 from torch import nn
 
+from analysis.layers.records import ATTN, ATTN_FORWARD, FFN
 from profiling import names
 from profiling.common.errors import LaunchError
 from profiling.common.timing import Clock, synchronize, to_ns
@@ -32,12 +33,6 @@ from profiling.layers.layer_parts import (
 )
 from profiling.spans import attention_wraps, span
 
-ATTN: Final = "attn"
-"""The first half of a layer: norm, self-attention, residual."""
-ATTN_FORWARD: Final = "attn_forward"
-"""The call of the self-attention module alone."""
-FFN: Final = "ffn"
-"""The second half: norm, MLP, residual."""
 QK_NORM: Final = "qk_norm"
 
 DETAILS: Final = (

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from analysis.layers import answer as layers
-from analysis.layers import records as layer_records
 from analysis.show import cli as tables
-from analysis.show.errors import one_line
+from analysis.show.errors import one_line, reason
 from profiling import names
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError, UsageError
@@ -101,8 +100,9 @@ def _folder(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise LaunchError(f"{path}: cannot be made ({reason}); name another folder") from None
+        raise LaunchError(
+            f"{path}: cannot be made ({reason(error)}); name another folder"
+        ) from None
     try:
         yield
     finally:
@@ -258,7 +258,7 @@ def _summarize(path: Path, records: TimingRecords) -> None:
     """Say what was measured, however the command ends."""
     if not records.added:
         return
-    runs = [layer_records.run_of_record(each) for each in records.added]
+    runs = records.added
     tables.write_table(layers.answer("configuration", {"": runs}), "table", sys.stdout)
     sys.stdout.flush()
     print(f"{len(runs)} records are in {one_line(str(path))}", file=sys.stderr)

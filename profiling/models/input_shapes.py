@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import torch
 
+from analysis.show.errors import reason
 from profiling.common.errors import LaunchError
 from profiling.common.machine import available_bytes
 
@@ -78,7 +79,6 @@ def read_shapes(path: Path) -> list[InputShape]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_ShapesFile).configs
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise LaunchError(f"{path}: cannot be read ({reason}); name another file") from None
+        raise LaunchError(f"{path}: cannot be read ({reason(error)}); name another file") from None
     except (ValueError, RecursionError) as error:
         raise LaunchError(f"{path}: no shapes ({error}); write {_EXAMPLE}") from None

@@ -126,13 +126,8 @@ def load_model(request: ModelRequest) -> "PreTrainedModel":
 
 def _check(request: ModelRequest) -> None:
     """Refuse what the device cannot do, before anything is loaded."""
-    try:
-        from transformers.utils import logging as spoken
-    except ImportError as error:
-        raise LaunchError(
-            f"transformers cannot be used ({_line(error)}); "
-            "install it: pip install 'spanlight[inference]'"
-        ) from None
+    from transformers.utils import logging as spoken
+
     spoken.set_verbosity(logging.ERROR)
     if not sys.stderr.isatty():
         spoken.disable_progress_bar()  # type: ignore[no-untyped-call]  # as transformers has it

@@ -28,7 +28,7 @@ from profiling.processes import isolated
 from profiling.sweep import plan as sweep_plan
 from profiling.sweep.explain import explained
 from profiling.sweep.plan import Plan
-from profiling.sweep.store import FAILED, OK, OOM, Store, SweepRow
+from profiling.sweep.store import FAILED, OK, OOM, Store, SweepRow, open_store
 from profiling.sweep.table import label, table
 
 MODULE = "profiling.sweep"
@@ -94,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         pictures.make_folder(arguments.pictures)
     if arguments.output:
         check_writable(Path(arguments.output))
-    store = Store(plan.results, plan.rows[0].device)
-    rows, taken = measure(plan, store, command_line(MODULE, given))
+    with open_store(plan.results, plan.rows[0].device) as store:
+        rows, taken = measure(plan, store, command_line(MODULE, given))
     notes = []
     if taken:
         notes.append(

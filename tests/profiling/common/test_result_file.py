@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.show.errors import ReportError
 from profiling.common import result_file
 from profiling.common.errors import LaunchError
 
@@ -98,7 +99,7 @@ def test_a_full_disk_is_one_line_that_names_no_option_of_another_command() -> No
 def test_what_is_no_result_is_one_line(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "given.json"
     path.write_bytes(content)
-    with pytest.raises(LaunchError) as refused:
+    with pytest.raises(ReportError) as refused:
         result_file.read(path, "benchmark")
     assert str(refused.value).startswith(f"{path}: ")
     assert message in str(refused.value)
@@ -106,5 +107,5 @@ def test_what_is_no_result_is_one_line(content: bytes, message: str, tmp_path: P
 
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "no.json", "no such file"), (tmp_path, "is a directory")):
-        with pytest.raises(LaunchError, match=reason):
+        with pytest.raises(ReportError, match=reason):
             result_file.read(path, "benchmark")

@@ -50,9 +50,10 @@ def test_parts_that_a_model_has_not_are_named(kind: Callable[..., Any], without:
     with LayerTimer(model, "cpu") as timer:
         run = timer.time(one_forward(model, InputShape(1, 8), "cpu", 0))
     assert unmeasured_parts(run) == without
-    details = run_record(run, 1, 8)["layer_details"][0]["attn_details"]
+    details = run_record(run, 1, 8).layer_details[0].attn_details
+    assert details
     assert details["qk_norm"] is None
-    assert all(details[name] > 0 for name in DETAILS if name not in without)
+    assert all((details[name] or 0) > 0 for name in DETAILS if name not in without)
 
 
 def test_a_model_without_the_expected_layers() -> None:

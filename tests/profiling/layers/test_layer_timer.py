@@ -1,6 +1,7 @@
 """Layers are timed part by part, exactly, on both clocks, and the model is left as it was."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -207,7 +208,7 @@ def test_the_gpu_is_timed_by_events_that_are_read_afterwards(
         for part in parts.values():
             assert part.device_ns == 10 * part.host_ns
     assert runs[0].layers[0]["ffn"].device_ns == 7_050_000_000
-    kept = run_record(runs[0], 1, 8)["layer_details"][0]
+    kept = asdict(run_record(runs[0], 1, 8).layer_details[0])
     assert (kept["ffn"], kept["ffn_cuda"]) == (0.705, 7.05)
     assert kept["attn_details"]["attn_forward_cuda"] == 0.67
 

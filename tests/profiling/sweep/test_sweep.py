@@ -250,8 +250,8 @@ def test_pictures(fake: Fake, tmp_path: Path) -> None:
         (["--num-steps", "0"], 2, "must be a positive whole number"),
         (["--device", "tpu"], 2, "no device is called 'tpu'"),
         (["--output", "no/such/file"], 1, "its folder does not exist"),
-        (["--results", "no/such/file"], 1, "its folder does not exist"),
-        (["--results", "."], 1, "cannot be used (is a directory)"),
+        (["--results", "no/such/file"], 1, "cannot be written (no such file or directory)"),
+        (["--results", "."], 1, "cannot be written (is a directory); name another --results"),
         (["--memory-limit", "none"], 2, "must be a positive number"),
     ],
 )
