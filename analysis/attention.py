@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Float64, Int64
-from analysis.attribution import costs, selection
+from analysis.attribution import costs, question
 from analysis.attribution.launches import Attribution, launched_inside, launched_totals
 from analysis.attribution.origin import origin
 from analysis.attribution.selected import Selected
@@ -263,18 +263,7 @@ def ratios(values: Float64, there: list[str]) -> Float64:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the parts; see the module's docstring."""
-    parser = cli.parser(__doc__, "analysis.attention")
-    costs.add_softmax_option(parser)
-    selection.add_options(parser)
-    args = cli.parse(parser, argv)
-    with Report(args.report) as report:
-        table = attention(
-            report,
-            softmax_flops=args.softmax_flops,
-            **selection.options_of(args),
-        )
-    cli.write_answer(table, args)
-    return 0
+    return question.answer(attention, __doc__, "analysis.attention", argv, costs.add_softmax_option)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import summarize
-from analysis.attribution import selection
+from analysis.attribution import question
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.recorded.device_work import RANKED, DeviceWork, device_work
@@ -120,13 +120,7 @@ def unknown_calls(done: DeviceWork, kept: Bools) -> tuple[str, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the copies; see the module's docstring."""
-    parser = cli.parser(__doc__, "analysis.copies")
-    selection.add_options(parser)
-    args = cli.parse(parser, argv)
-    with Report(args.report) as report:
-        table = copies(report, **selection.options_of(args))
-    cli.write_answer(table, args)
-    return 0
+    return question.answer(copies, __doc__, "analysis.copies", argv)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ In a table `start` is since the first work; `start_ns` of csv and json is since 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.union import IntervalUnion
-from analysis.attribution import selection
+from analysis.attribution import question
 from analysis.attribution.launches import during_ranges
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
@@ -31,6 +30,7 @@ from analysis.knowledge.vocabulary import clean
 from analysis.measures import idle
 from analysis.recorded.work import no_device_work
 from analysis.show import cli
+from analysis.show.command import number_type
 from analysis.show.render import duration, percent, plural
 from analysis.show.table import Column, Table
 from analysis.source.report import Report
@@ -200,12 +200,13 @@ def notes_on_selection(chosen: Selected) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def with_readable_starts(table: Table, every: IdleGaps) -> Table:
-    """Return the table of gaps with starts as text, counted from the first work of any GPU.
+def with_readable_starts(table: Table, report: Report, args: argparse.Namespace) -> Table:
+    """Return the table of gaps; for people with starts as text, from the first work of any GPU.
 
     A report may begin minutes before its first work; four digits of that would tell no two apart.
     """
-    if not every.places:
+    every = idle.idle_gaps(report)
+    if args.format not in cli.WITH_HEADING or not every.places:
         return table
     first = min(int(place.busy.start_ns[0]) for place in every.places)
     start = np.asarray(table.columns["start_ns"]) - first
@@ -221,35 +222,22 @@ def with_readable_starts(table: Table, every: IdleGaps) -> Table:
     return replace(table, columns=columns, heading=f"{table.heading}\n{text}")
 
 
-def microseconds(word: str) -> float:
-    """Return a time from the command line; less than nothing is wrong usage."""
-    try:
-        value = float(word)
-    except ValueError:
-        value = -1.0
-    if not (0 <= value < math.inf):
-        raise argparse.ArgumentTypeError(f"{word!r} is not a time in microseconds")
-    return value
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the gaps; see the module's docstring."""
-    parser = cli.parser(__doc__, "analysis.gaps")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the option of `gaps`."""
     parser.add_argument(
         "--min-gap",
-        type=microseconds,
+        dest="min_gap_us",
+        type=number_type("a time in microseconds"),
         metavar="US",
         default=MIN_GAP_US,
         help="list no shorter ones, in microseconds (default %(default)g)",
     )
-    selection.add_options(parser)
-    args = cli.parse(parser, argv)
-    with Report(args.report) as report:
-        table = gaps(report, min_gap_us=args.min_gap, **selection.options_of(args))
-        if args.format in cli.WITH_HEADING:
-            table = with_readable_starts(table, idle.idle_gaps(report))
-    cli.write_answer(table, args)
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the gaps; see the module's docstring."""
+    shown = with_readable_starts
+    return question.answer(gaps, __doc__, "analysis.gaps", argv, add_options, finish=shown)
 
 
 if __name__ == "__main__":

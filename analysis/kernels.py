@@ -14,6 +14,7 @@ Where the report marks warm-up it is left out, and the heading says how much tha
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Unpack
@@ -21,7 +22,7 @@ from typing import Unpack
 import numpy as np
 
 from analysis.arithmetic.statistics import summarize
-from analysis.attribution import selection
+from analysis.attribution import question
 from analysis.attribution.selected import selected_work
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge import categories
@@ -135,9 +136,8 @@ def heading(report: Report, work: Work, total_ns: int) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the ranking; see the module's docstring."""
-    parser = cli.parser(__doc__, "analysis.kernels")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `ranking`."""
     parser.add_argument(
         "--by", choices=("name", "category"), default="name", help="one row for each (default name)"
     )
@@ -147,13 +147,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--within", metavar="RANGE", help="only what this NVTX range launched: a name or a glob"
     )
-    selection.add_options(parser)
-    args = cli.parse(parser, argv)
-    with Report(args.report) as report:
-        options = selection.options_of(args)
-        table = ranking(report, by=args.by, sort=args.sort, within=args.within, **options)
-    cli.write_answer(table, args)
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the ranking; see the module's docstring."""
+    return question.answer(ranking, __doc__, "analysis.kernels", argv, add_options)
 
 
 if __name__ == "__main__":

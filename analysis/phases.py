@@ -23,7 +23,7 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import IntervalUnion
-from analysis.attribution import selection, steps, work_phases
+from analysis.attribution import question, steps, work_phases
 from analysis.attribution.launches import Attribution, during_ranges
 from analysis.attribution.origin import origin
 from analysis.attribution.selected import Selected
@@ -264,20 +264,17 @@ def coverage(report: Report, **selected: Unpack[Options]) -> Table:
     )
 
 
+def phases_listed(args: argparse.Namespace) -> dict[str, int | None]:
+    """Return how many stand-ins for phases have rows of their own; None for all."""
+    few = args.format == "table" and args.top is None
+    return {"most": work_phases.MOST_LISTED if few else None}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the phases; see the module's docstring."""
-    parser = cli.parser(__doc__, "analysis.phases")
-    selection.add_options(parser)
-    args = cli.parse(parser, argv)
-    with Report(args.report) as report:
-        table = by_category(report, most=phases_listed(args), **selection.options_of(args))
-    cli.write_answer(table, args, most=None)
-    return 0
-
-
-def phases_listed(args: argparse.Namespace) -> int | None:
-    """Return how many stand-ins for phases have rows of their own; None for all."""
-    return work_phases.MOST_LISTED if args.format == "table" and args.top is None else None
+    return question.answer(
+        by_category, __doc__, "analysis.phases", argv, more=phases_listed, most=None
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Float64, Int64
 from analysis.arithmetic.statistics import sums as total
-from analysis.attribution import costs, selection
+from analysis.attribution import costs, question
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.peaks import GIGA, TERA, lookup
@@ -31,6 +31,7 @@ from analysis.measures import number_format
 from analysis.measures.mfu import mfu
 from analysis.measures.range_sums import range_sums
 from analysis.show import cli
+from analysis.show.command import number_type
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent, scaled
 from analysis.show.table import Column, Table
@@ -303,42 +304,21 @@ def too_fast(peak_share: Float64, limit: PeakRates) -> tuple[str, ...]:
     )
 
 
-def positive_rate(word: str) -> float:
-    """Return a peak rate from the command line; nothing or less is wrong usage."""
-    try:
-        value = float(word)
-    except ValueError:
-        value = 0.0
-    if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError(f"{word!r} is not a rate above 0")
-    return value
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `roofline`."""
+    rate = number_type("a rate above 0", above=True)
+    parser.add_argument(
+        "--peak-tflops", type=rate, metavar="T", help="peak TFLOP/s (default the GPU's)"
+    )
+    parser.add_argument(
+        "--peak-gbs", type=rate, metavar="G", help="memory bandwidth in GB/s (default the GPU's)"
+    )
+    costs.add_softmax_option(parser)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the roofline; see the module's docstring."""
-    parser = cli.parser(__doc__, "analysis.roofline")
-    parser.add_argument(
-        "--peak-tflops", type=positive_rate, metavar="T", help="peak TFLOP/s (default the GPU's)"
-    )
-    parser.add_argument(
-        "--peak-gbs",
-        type=positive_rate,
-        metavar="G",
-        help="memory bandwidth in GB/s (default the GPU's)",
-    )
-    costs.add_softmax_option(parser)
-    selection.add_options(parser)
-    args = cli.parse(parser, argv)
-    with Report(args.report) as report:
-        table = roofline(
-            report,
-            peak_tflops=args.peak_tflops,
-            peak_gbs=args.peak_gbs,
-            softmax_flops=args.softmax_flops,
-            **selection.options_of(args),
-        )
-    cli.write_answer(table, args)
-    return 0
+    return question.answer(roofline, __doc__, "analysis.roofline", argv, add_options)
 
 
 if __name__ == "__main__":

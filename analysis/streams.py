@@ -21,7 +21,7 @@ from typing import Unpack
 import numpy as np
 
 from analysis.arithmetic.union import IntervalUnion
-from analysis.attribution import selection
+from analysis.attribution import question
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.recorded.work import no_device_work
@@ -152,13 +152,7 @@ def at_least_two_ns(unions: Sequence[IntervalUnion]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the pairs of streams; see the module's docstring."""
-    parser = cli.parser(__doc__, "analysis.streams")
-    selection.add_options(parser)
-    args = cli.parse(parser, argv)
-    with Report(args.report) as report:
-        table = streams(report, **selection.options_of(args))
-    cli.write_answer(table, args)
-    return 0
+    return question.answer(streams, __doc__, "analysis.streams", argv)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ the same.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,22 +43,12 @@ from analysis.compare.rows import SORTS
 from analysis.compare.show import first_rows, joined_tables, only_kind, sections
 from analysis.compare.sides import KINDS
 from analysis.show import cli
+from analysis.show.command import number_type
 from analysis.show.errors import ReportError
 from analysis.show.table import Table
 from analysis.source.report import Report
 
 GATE_FAILED: Final = 3
-
-
-def percentage(word: str) -> float:
-    """Return a percentage from the command line; it is a number and not negative."""
-    try:
-        limit = float(word)
-    except ValueError:
-        limit = math.nan
-    if not math.isfinite(limit) or limit < 0:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a percentage of 0 or more")
-    return limit
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--sort", choices=SORTS, default="delta", help="within a kind (default %(default)s)"
     )
     parser.add_argument(
-        "--fail-over", type=percentage, metavar="PERCENT", help="exit 3 if slower (default: never)"
+        "--fail-over",
+        type=number_type("a percentage of 0 or more"),
+        metavar="PERCENT",
+        help="exit 3 if slower (default: never)",
     )
     parser.add_argument(
         "--force",

@@ -25,6 +25,7 @@ WITH_HEADING: Final = ("table", "markdown")
 REPORTS: Final = ("report", "before", "after")
 """The arguments that name a report."""
 
+READS: Final = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace"
 TOP_OF_A_TABLE: Final = 20
 WIDTH_WITHOUT_TERMINAL: Final = 100
 
@@ -41,7 +42,7 @@ def parser(
     module: str,
     *reports: str,
     top: str = f"only the first N rows (default {TOP_OF_A_TABLE} in a table, else all)",
-    reads: str = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace",
+    reads: str = READS,
 ) -> Parser:
     """Return a parser with the arguments that every command has.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import math
 import os
 import re
 import sys
@@ -85,6 +86,30 @@ def count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive whole number, not {text!r}")
     return int(text)
+
+
+def number_type(
+    what: str, kind: type[float] = float, least: float = 0, *, above: bool = False
+) -> Callable[[str], float]:
+    """Return what reads a finite number of an argument; all else is wrong usage.
+
+    Args:
+        what: in words, for the error: ``a rate above 0``.
+        kind: float, or int for whole numbers.
+        least: the smallest there may be.
+        above: whether it must be larger than ``least``.
+    """
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value < math.inf or (above and value == least):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return read
 
 
 def run(main: Callable[[], int]) -> int:

@@ -26,7 +26,7 @@ from typing import Final
 from analysis.attribution import selection
 from analysis.show import cli
 from analysis.show.called import called
-from analysis.show.command import Parser
+from analysis.show.command import Parser, number_type
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.source.opening import has_journal
@@ -34,12 +34,6 @@ from analysis.source.report import Report
 from analysis.trim.copy import TrimmedFile, Trimmer, write_steps_that_fit
 from analysis.trim.windows import Windows, range_windows, step_windows, time_window, with_warmup
 
-UNITS: Final = {
-    "": 1,
-    "B": 1,
-    **{f"{letter}B": 1000**power for power, letter in enumerate("KMG", 1)},
-    **{f"{letter}IB": 1024**power for power, letter in enumerate("KMG", 1)},
-}
 MOST_TABLES: Final = 6
 """How many of the tables that were cut are named; all are in the file, as ``trimmed_rows``."""
 
@@ -71,7 +65,7 @@ def trim(
     with failures(report.path, output), replacing(output, report.path, over_reports=True) as draft:
         if output.exists():
             refuse(output, overwrite=overwrite)
-        with Trimmer(report) as trimmer:
+        with Trimmer.of(report) as trimmer:
             made, kept = write_steps_that_fit(trimmer, draft, chosen, max_bytes)
             left_out = trimmer.left_out
         if made.kept == made.whole:
@@ -125,7 +119,7 @@ def notes(made: TrimmedFile, kept: Windows, output: Path) -> list[str]:
     """Return what of a report was kept and what was left out, a line each."""
     lines = [
         f"kept {kept.describe()}: {made.kept:,} of {made.total:,} rows, "
-        f"{size(made.size_bytes)} of {size(made.before_bytes)}, in {output}"
+        f"{made.size_bytes / 1e6:,.2f} MB of {made.before_bytes / 1e6:,.2f} MB, in {output}"
     ]
     lost = sorted(
         ((total - rows, rows, total, name) for name, (rows, total) in made.rows.items()),
@@ -154,48 +148,24 @@ def notes(made: TrimmedFile, kept: Windows, output: Path) -> list[str]:
     return lines
 
 
-def size(count: int) -> str:
-    """Return a number of bytes as a person reads it, in MB.
-
-    >>> size(2_000_000), size(812)
-    ('2.00 MB', '0.00 MB')
-    """
-    return f"{count / 1e6:,.2f} MB"
-
-
 def bytes_of(word: str) -> int:
     """Return the number of bytes that a size on the command line says.
 
     >>> bytes_of("2MB"), bytes_of("1.5 MiB"), bytes_of("4096")
     (2000000, 1572864, 4096)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?i?B?)", word.strip(), re.IGNORECASE)
-    unit = found[2].upper() if found else "?"
-    unit += "B" if unit in ("K", "M", "G") else ""
-    if found is None or unit not in UNITS or not float(found[1]):
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(i?)B?", word.strip(), re.IGNORECASE)
+    if found is None or not float(found[1]) or (found[3] and not found[2]):
         raise argparse.ArgumentTypeError(f"{word!r} is not a size such as 2MB or 500KB")
-    return int(float(found[1]) * UNITS[unit])
-
-
-def nanoseconds(word: str) -> int:
-    """Return the time in whole nanoseconds that a word on the command line says."""
-    if not re.fullmatch(r"\d{1,18}", word.strip().replace("_", "")):
-        raise argparse.ArgumentTypeError(f"{word!r} is not a time in whole nanoseconds")
-    return int(word)
-
-
-def natural(word: str) -> int:
-    """Return the number from 0 up that a word on the command line says."""
-    if not re.fullmatch(r"\d{1,18}", word.strip()):
-        raise argparse.ArgumentTypeError(f"{word!r} is not a number from 0")
-    return int(word)
+    power = " KMG".index(found[2].upper() or " ")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line of ``python -m analysis.trim``."""
+    nanoseconds = number_type("a time in whole nanoseconds", int)
     made = Parser("analysis.trim", __doc__)
-    reads = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace"
-    made.add_argument("report", metavar="REPORT", help=reads)
+    made.add_argument("report", metavar="REPORT", help=cli.READS)
     made.add_argument("--output", metavar="SMALL", required=True, help="the file to write")
     made.add_argument(
         "--steps",
@@ -208,7 +178,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--instance",
-        type=natural,
+        type=number_type("a number from 0", int),
         metavar="N",
         help="which of its instances (default 0, the first)",
     )

@@ -2,7 +2,8 @@
 
 Nothing is held in memory, so a report may be larger than that; what is written down on the way (the
 first call of each correlation id, the stretches, the strings in use) lies in a file of its own. How
-many steps fit into a file of some size is found by writing it.
+many steps fit into a file of some size is found by writing it: by the space that steps took so far,
+then half-way between what fits and what does not.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 
 PIECE_ROWS: Final = 100_000
 """Rows between two looks at the keyboard and at the size."""
-
-EXTRAPOLATIONS: Final = 8
-"""How often what a step took is trusted."""
 
 
 class TooLarge(Exception):
@@ -80,54 +78,47 @@ class TrimmedFile:
 
 
 class Trimmer:
-    """A report that is cut, once or several times; use it in a ``with`` statement.
-
-    Args:
-        report: what to cut; it is only read.
+    """A report that is cut, once or several times.
 
     Attributes:
         left_out: tables that cannot be copied row by row, and are not.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, folder: Path) -> None:
         self.report = report
-        domains = operator_tables.operator_domains(report)
-        cpu_run = device_tables.are_empty(report, (tables.KERNEL, tables.GRAPH))
-        self.cut = KeptRows(for_all=False, operators=domains, cpu_run=cpu_run)
-
-    def __enter__(self) -> Self:
-        uri = self.report.database.uri
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
-            self.page_bytes, pages = (
-                int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-                for name in ("page_size", "page_count")
-            )
-            self.size_bytes = self.page_bytes * pages
+        self.notes = folder / "notes.sqlite"
+        self.cut = KeptRows(
+            for_all=False,
+            operators=operator_tables.operator_domains(report),
+            cpu_run=device_tables.are_empty(report, (tables.KERNEL, tables.GRAPH)),
+        )
+        with closing(self._connected("file::memory:")) as connection:
+            self.page_bytes = number(connection, "PRAGMA given.page_size")
+            self.size_bytes = self.page_bytes * number(connection, "PRAGMA given.page_count")
             self.sources, self.indexes, self.left_out = source_tables(connection)
             self.counts = {
-                source.name: connection.execute(
-                    f"SELECT count(*) FROM {quoted(source.name)}"
-                ).fetchone()[0]
+                source.name: number(connection, f"SELECT count(*) FROM given.{source.quoted}")
                 for source in self.sources
             }
-        self._folder = tempfile.TemporaryDirectory(prefix="trim-", dir=memory_limit.disk_folder())
-        try:
-            with closing(self._connected("file::memory:")) as connection:
-                self._calls(connection)
-        except BaseException:
-            self._folder.cleanup()
-            raise
-        return self
+            self._calls(connection)
 
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+    @classmethod
+    @contextmanager
+    def of(cls, report: Report) -> Iterator[Self]:
+        """Yield what cuts a report; its notes go when it ends.
+
+        Args:
+            report: what to cut; it is only read.
+        """
+        disk = memory_limit.disk_folder()
+        with tempfile.TemporaryDirectory(prefix="trim-", dir=disk) as folder:
+            yield cls(report, Path(folder))
 
     def _connected(self, uri: str) -> sqlite3.Connection:
         """Return a connection to a new file, with the report and the notes attached to it."""
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         connection.execute("PRAGMA temp_store = FILE")
-        notes = (Path(self._folder.name) / "notes.sqlite").as_uri()
-        for name, place in (("given", self.report.database.uri), ("cut", notes)):
+        for name, place in (("given", self.report.database.uri), ("cut", self.notes.as_uri())):
             connection.execute(f"ATTACH ? AS {name}", (place,))
         # No file has to survive a crash: the last one is given its name when it is complete.
         for name in ("main", "cut"):
@@ -155,25 +146,19 @@ class Trimmer:
 
     def _pieces(self, connection: sqlite3.Connection, source: SourceTable) -> Iterator[str]:
         """Yield conditions that hold of one piece of a table after another."""
-        name, total = quoted(source.name), self.counts[source.name]
-        last, done = None, 0
-        while done < total:
-            after = "" if last is None else f"WHERE _rowid_ > {last}"
-            try:
-                rows, upto = connection.execute(
-                    f"SELECT count(*), max(_rowid_) FROM (SELECT _rowid_ FROM given.{name} "
-                    f"{after} ORDER BY _rowid_ LIMIT {PIECE_ROWS})"
-                ).fetchone()
-            except sqlite3.OperationalError as error:
-                if "no such column" not in str(error):
-                    raise
-                yield "1"  # a table without row ids
+        if not source.has_row_ids:
+            yield "1"
+            return
+        after = "1"
+        while True:
+            (last,) = connection.execute(
+                f"SELECT max(_rowid_) FROM (SELECT _rowid_ FROM given.{source.quoted} s "
+                f"WHERE {after} ORDER BY _rowid_ LIMIT {PIECE_ROWS})"
+            ).fetchone()
+            if last is None:
                 return
-            if not rows:
-                return
-            beyond = "1" if last is None else f"s._rowid_ > {last}"
-            yield f"{beyond} AND s._rowid_ <= {upto}"
-            last, done = upto, done + rows
+            yield f"{after} AND s._rowid_ <= {last}"
+            after = f"s._rowid_ > {last}"
 
     def write(self, draft: Path, windows: Windows, most_bytes: int | None = None) -> TrimmedFile:
         """Write the rows that belong to some stretches to a new file.
@@ -187,7 +172,7 @@ class Trimmer:
             TooLarge: it would become larger.
         """
         draft.unlink(missing_ok=True)
-        cut = replace(self.cut, for_all=bool((windows.process == ANY).any()))
+        cut = replace(self.cut, for_all=windows.for_all)
         with (
             closing(self._connected(draft.absolute().as_uri())) as connection,
             Bar(f"trimming {self.report.path.name}") as bar,
@@ -246,14 +231,13 @@ class Trimmer:
         condition: str | None,
         join: str,
     ) -> None:
-        name = quoted(source.name)
         listed = ", ".join(quoted(column) for column in source.columns)
         fields = ", ".join(f"s.{quoted(column)}" for column in source.columns)
         order = "" if piece == "1" else " ORDER BY s._rowid_"
         kept = "" if condition is None else f" AND ({condition})"
         connection.execute(
-            f"INSERT INTO main.{name} ({listed}) SELECT {fields} FROM given.{name} s NOT INDEXED"
-            f"{join} WHERE {piece}{kept}{order}"
+            f"INSERT INTO main.{source.quoted} ({listed}) SELECT {fields} "
+            f"FROM given.{source.quoted} s NOT INDEXED{join} WHERE {piece}{kept}{order}"
         )
 
     def _note(self, connection: sqlite3.Connection, windows: Windows, cut: KeptRows) -> None:
@@ -272,8 +256,8 @@ class Trimmer:
         """Return what has been written."""
 
         def count(source: SourceTable, condition: str = "1", join: str = "") -> int:
-            sql = f"SELECT count(*) FROM main.{quoted(source.name)} s{join} WHERE {condition}"
-            return int(connection.execute(sql).fetchone()[0])
+            sql = f"SELECT count(*) FROM main.{source.quoted} s{join} WHERE {condition}"
+            return number(connection, sql)
 
         made = TrimmedFile(before_bytes=self.size_bytes)
         for source in self.sources:
@@ -297,7 +281,7 @@ class Trimmer:
             f"{start} to {'the end' if end == LATEST_NS else end}"
             + ("" if process == ANY else f" in process {process}")
             for process, start, end in windows.joined()
-            if process != ANY or bool((windows.process == ANY).any())
+            if process != ANY or windows.for_all
         ]
         return {
             "trimmed": f"{windows.describe()}; {made.kept} of {made.total} rows",
@@ -322,14 +306,14 @@ def note_trimming(connection: sqlite3.Connection, facts: Mapping[str, str]) -> N
 
 def check_size(connection: sqlite3.Connection, most_bytes: int | None) -> None:
     """Raise `TooLarge` where the new file is larger than ``most_bytes``."""
-    if most_bytes is None:
-        return
-    pages, size = (
-        connection.execute(f"PRAGMA main.{name}").fetchone()[0]
-        for name in ("page_count", "page_size")
-    )
-    if pages * size > most_bytes:
+    pages, size = (number(connection, f"PRAGMA main.page_{what}") for what in ("count", "size"))
+    if most_bytes is not None and pages * size > most_bytes:
         raise TooLarge
+
+
+def number(connection: sqlite3.Connection, sql: str) -> int:
+    """Return the only value of a query."""
+    return int(connection.execute(sql).fetchone()[0])
 
 
 NOTE_TABLES: Final = {
@@ -370,18 +354,16 @@ def write_steps_that_fit(
     if most_bytes is None:
         return trimmer.write(draft, chosen), chosen
     total = len(chosen.numbers)
-    fitted: list[tuple[int, int]] = []
-    fits, too_many, tries, tried, made = 0, total + 1, 0, 1, TrimmedFile()
+    fits, too_many, tried, made = 0, total + 1, 1, TrimmedFile()
     while fits + 1 < too_many:
-        tries += 1
         try:
             made = trimmer.write(draft, chosen.last(tried), most_bytes)
         except TooLarge:
             too_many = tried
         else:
             fits = tried
-            fitted.append((fits, made.size_bytes))
-        tried, last = next_guess(fitted, too_many, most_bytes, tries), tried
+        last, guess = tried, max(2 * fits, fits * most_bytes // (made.size_bytes or 1))
+        tried = min(guess, total if too_many > total else (fits + too_many) // 2)
     if not fits:
         one = chosen.last(1).describe()
         path, limit = trimmer.report.path, f"{most_bytes / 1e6:g} MB"
@@ -395,28 +377,3 @@ def write_steps_that_fit(
             f"{fits:,} of {total:,} steps fit into {most_bytes / 1e6:g} MB: the last ones"
         )
     return made, kept
-
-
-def next_guess(fits: list[tuple[int, int]], too_many: int, most_bytes: int, tried: int) -> int:
-    """Return how many steps to try next: by the space that steps took so far, within the bounds.
-
-    Args:
-        fits: how many fitted into how many bytes, ascending.
-        too_many: so many do not fit.
-        most_bytes: how large the file may be.
-        tried: how often; after `EXTRAPOLATIONS` times the space between the bounds is halved.
-
-    >>> next_guess([(1, 500)], 101, 10_000, 1), next_guess([(1, 500), (2, 900)], 101, 10_000, 2)
-    (2, 24)
-    >>> next_guess([(1, 500), (2, 900), (24, 9_700)], 26, 10_000, 9)
-    25
-    """
-    count, size = fits[-1] if fits else (0, 0)
-    guess = count + 1
-    if len(fits) > 1:
-        before, smaller = fits[-2]
-        a_step = max((size - smaller) // (count - before), 1)
-        guess = count + (most_bytes - size) // a_step
-    if tried > EXTRAPOLATIONS:
-        guess = (count + too_many) // 2
-    return max(min(guess, too_many - 1), count + 1)

@@ -76,6 +76,16 @@ class SourceTable:
     sql: str
     columns: Mapping[str, str]
 
+    @property
+    def quoted(self) -> str:
+        """Its name in SQL."""
+        return quoted(self.name)
+
+    @property
+    def has_row_ids(self) -> bool:
+        """Whether its rows have numbers by which they can be copied in pieces."""
+        return "WITHOUT" not in self.sql.rpartition(")")[2].upper()
+
     def first(self, *names: str) -> str | None:
         """Return the first of some columns that the table has."""
         return next((name for name in names if name in self.columns), None)
@@ -246,7 +256,7 @@ def source_tables(
     SQLite's own.
     """
     listed = connection.execute(
-        "SELECT type, name, tbl_name, sql FROM sqlite_master "
+        "SELECT type, name, tbl_name, sql FROM given.sqlite_master "
         "WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
     ).fetchall()
     virtual = [name for _, name, _, sql in listed if sql.upper().startswith("CREATE VIRTUAL")]
@@ -270,7 +280,7 @@ def source_tables(
 
 def writable_columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
     """Return the declared type, in upper case, of each column of a table that can be written."""
-    found = connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,))
+    found = connection.execute("SELECT name, type FROM pragma_table_info(?, 'given')", (table,))
     return {name: (kind or "").upper() for name, kind in found}
 
 

@@ -6,8 +6,9 @@ A stretch is that of a process, `ANY` for all of them, and half open, as the ste
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution import steps
 from analysis.attribution.launches import Attribution
+from analysis.attribution.selection import StepBounds
 from analysis.knowledge.vocabulary import matching
 from analysis.recorded.work import NO_WORK
 from analysis.show.called import called
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
-Bounds = tuple[int | None, int | None]
 Row = tuple[int, int, int]
 
 ANY: Final = -1
@@ -35,25 +36,28 @@ ANY: Final = -1
 LATEST_NS: Final = (1 << 63) - 1
 
 
+class Window(NamedTuple):
+    """One stretch of time of a process, or of `ANY`; which step or instance, `NONE` of warm-up."""
+
+    process: int
+    start_ns: int
+    end_ns: int
+    number: int
+
+
 @dataclass(frozen=True)
 class Windows:
     """The stretches of time of a report that are kept.
 
     Attributes:
-        process: ``(W,)`` process ids, or `ANY`.
-        start_ns: ``(W,)``.
-        end_ns: ``(W,)``, exclusive.
-        number: ``(W,)`` which step or instance each is, from 0; `NONE` of warm-up.
+        listed: each of them.
         what: what they are, ``step`` or the like.
         count: how many of those the report has.
         strays: ``(process, start, end)`` of step ranges that reach into a stretch and are none of
             the steps, because they began inside another one: kept, they would be taken for one.
     """
 
-    process: Int64
-    start_ns: Int64
-    end_ns: Int64
-    number: Int64
+    listed: tuple[Window, ...]
     what: str
     count: int
     strays: tuple[Row, ...] = ()
@@ -61,24 +65,27 @@ class Windows:
     @property
     def numbers(self) -> list[int]:
         """The numbers of the steps or instances, ascending."""
-        return sorted(set(self.number[self.number != NONE].tolist()))
+        return sorted({each.number for each in self.listed} - {NONE})
+
+    @property
+    def for_all(self) -> bool:
+        """Whether they hold for every process."""
+        return any(each.process == ANY for each in self.listed)
 
     def last(self, count: int) -> Self:
         """Return only the last of the steps, with the warm-up that is kept."""
-        kept = np.isin(self.number, [NONE, *self.numbers[-count:]])
-        fields = ("process", "start_ns", "end_ns", "number")
-        return replace(self, **{field: getattr(self, field)[kept] for field in fields})
+        kept = {NONE, *self.numbers[-count:]}
+        return replace(self, listed=tuple(each for each in self.listed if each.number in kept))
 
     def joined(self) -> list[Row]:
         """Return ``(process, start, end)``, disjoint in each process, and all under `ANY`."""
-        rows = zip(self.process.tolist(), self.start_ns.tolist(), self.end_ns.tolist(), strict=True)
-        listed = list(rows)
-        return merged([*listed, *((ANY, start, end) for _, start, end in listed)])
+        owners = ((each, process) for each in self.listed for process in (each.process, ANY))
+        return merged([(process, each.start_ns, each.end_ns) for each, process in owners])
 
     def describe(self) -> str:
         """Return in words what part of the report is kept."""
         numbers = self.numbers
-        if bool((self.process == ANY).any()):
+        if self.for_all:
             words = self.what
         elif self.count == 1:
             words = f"the only {self.what}"
@@ -86,7 +93,12 @@ class Windows:
             words = f"{self.what} {numbers[0]} of {self.count:,}, counted from 0"
         else:
             words = f"{self.what}s {numbers[0]} to {numbers[-1]} of {self.count:,}, counted from 0"
-        return words + (", and warm-up" if bool((self.number == NONE).any()) else "")
+        return words + (", and warm-up" if any(each.number == NONE for each in self.listed) else "")
+
+
+def windows_of(*columns: Int64) -> tuple[Window, ...]:
+    """Return stretches from columns: processes, starts, ends, numbers."""
+    return tuple(map(Window, *(column.tolist() for column in columns)))
 
 
 def merged(rows: list[Row]) -> list[Row]:
@@ -108,12 +120,11 @@ def time_window(start_ns: int | None, end_ns: int | None) -> Windows:
     """Return one window of time, for all processes."""
     low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
     upto = "the end" if end_ns is None else f"{high:,} ns"
-    process, start, end, number = (np.array([one], np.int64) for one in (ANY, low, high, 0))
     what = f"what was going on between {low:,} ns and {upto}"
-    return Windows(process, start, end, number, what, count=1)
+    return Windows((Window(ANY, low, high, 0),), what, count=1)
 
 
-def step_windows(report: Report, asked: Bounds | None, *, every: bool = False) -> Windows:
+def step_windows(report: Report, asked: StepBounds | None, *, every: bool = False) -> Windows:
     """Return the steps that are asked for as stretches, warm-up not among them.
 
     Args:
@@ -135,15 +146,9 @@ def step_windows(report: Report, asked: Bounds | None, *, every: bool = False) -
         last = whole_steps(found.ranges, known)
         wanted = range(0 if every else last - 1, last)
     kept = (known.number >= wanted.start) & (known.number < wanted.stop)
-    made = Windows(
-        known.process[kept],
-        known.start_ns[kept],
-        known.end_ns[kept],
-        known.number[kept],
-        names.STEP,
-        known.count,
-    )
-    return replace(made, strays=stray_steps(found, made))
+    columns = (known.process, known.start_ns, known.end_ns, known.number)
+    made = Windows(windows_of(*(column[kept] for column in columns)), names.STEP, known.count)
+    return replace(made, strays=tuple(sorted(set(stray_steps(found.ranges, made)))))
 
 
 def ranges_alone(report: Report) -> Attribution:
@@ -161,19 +166,14 @@ def whole_steps(ranges: Ranges, known: steps.Steps) -> int:
     return count
 
 
-def stray_steps(attribution: Attribution, made: Windows) -> tuple[Row, ...]:
-    """Return the step ranges that reach into a stretch from before it; see `Windows.strays`."""
-    ranges = attribution.ranges
-    stepping = np.flatnonzero(ranges.called(names.STEP))
-    rows: list[Row] = []
+def stray_steps(ranges: Ranges, made: Windows) -> Iterator[Row]:
+    """Yield the step ranges that reach into a stretch from before it; see `Windows.strays`."""
+    stepping = ranges.take(ranges.called(names.STEP))
     for process, begin, _ in made.joined():
-        start, end = ranges.start_ns[stepping], ranges.end_ns[stepping]
-        reach = (start < begin) & (end > begin) & (ranges.process[stepping] == process)
-        rows += [
-            (process, low, high)
-            for low, high in zip(start[reach].tolist(), end[reach].tolist(), strict=True)
-        ]
-    return tuple(sorted(set(rows)))
+        start, end = stepping.start_ns, stepping.end_ns
+        reach = (start < begin) & (end > begin) & (stepping.process == process)
+        for low, high in zip(start[reach].tolist(), end[reach].tolist(), strict=True):
+            yield process, low, high
 
 
 def range_windows(report: Report, wanted: str, instance: int) -> Windows:
@@ -191,8 +191,7 @@ def range_windows(report: Report, wanted: str, instance: int) -> Windows:
     """
     found = ranges_alone(report)
     ranges = found.ranges
-    there = {ranges.names[number] for number in np.unique(ranges.name).tolist()}
-    fitting = matching(there, wanted)
+    fitting = matching(ranges.names, wanted)
     if not fitting:
         remedy = f"list them with: {called('analysis.ranges', str(report.path))}"
         raise ReportError(report.path, f"no NVTX range is called {wanted!r}", remedy)
@@ -206,20 +205,15 @@ def range_windows(report: Report, wanted: str, instance: int) -> Windows:
     if instance >= count:
         problem = f"no instance {instance} of {wanted!r}: there are {count}"
         raise ReportError(report.path, problem, "counted from 0 in each process, outer ones only")
-    rows, number = rows[number == instance], number[number == instance]
+    rows = rows[number == instance]
+    columns = (ranges.process[rows], ranges.start_ns[rows], ranges.end_ns[rows])
     what = f"instance of {visible(wanted)!r}"
-    return Windows(
-        ranges.process[rows], ranges.start_ns[rows], ranges.end_ns[rows], number, what, count
-    )
+    return Windows(windows_of(*columns, np.full(len(rows), instance)), what, count)
 
 
 def with_warmup(report: Report, chosen: Windows) -> Windows:
     """Return the chosen stretches together with the report's warm-up ranges."""
     warm = ranges_alone(report).warmup
-    return replace(
-        chosen,
-        process=np.append(chosen.process, warm.process),
-        start_ns=np.append(chosen.start_ns, warm.start_ns),
-        end_ns=np.append(chosen.end_ns, warm.end_ns),
-        number=np.append(chosen.number, np.full(len(warm), NONE, np.int64)),
-    )
+    of_none = np.full(len(warm), NONE)
+    more = windows_of(warm.process, warm.start_ns, warm.end_ns, of_none)
+    return replace(chosen, listed=(*chosen.listed, *more))
