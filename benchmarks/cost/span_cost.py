@@ -204,7 +204,7 @@ def span_table(found: SideTimes) -> str:
 
 def model_row(size: str, found: SideTimes, spans: int, span_ns: float) -> list[str]:
     """Return the line of a model: its times, the ratio, the goal, and what to hold it against."""
-    ratio = median_and_interval(ratios(found["with"], found["without"]))
+    ratio = with_to_without(found)
     control = median_and_interval(ratios(found["with again"], found["with"]))
     expected = spans * span_ns / (median_and_range(found["without"]).middle * 1e9)
     return [
@@ -216,6 +216,11 @@ def model_row(size: str, found: SideTimes, spans: int, span_ns: float) -> list[s
         overhead_text(control),
         f"{spans} spans, {expected:+.2%}",
     ]
+
+
+def with_to_without(found: SideTimes) -> Sample:
+    """Return the time of a forward with spans in that of one without, of each turn's pair."""
+    return median_and_interval(ratios(found["with"], found["without"]))
 
 
 def overhead_text(ratio: Sample) -> str:
@@ -284,7 +289,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(
         "\n".join([*conditions_text(known), "", span_table(spans), "", aligned(MODEL_HEADER, rows)])
     )
-    data = {size: {"seconds": found, "spans": count} for size, (found, count) in models.items()}
+    data = {
+        size: {"seconds": found, "spans": count, "ratio": with_to_without(found).middle}
+        for size, (found, count) in models.items()
+    }
     lines = [dict(zip(MODEL_HEADER, row, strict=True)) for row in rows]
     write(path, {"conditions": known, "lines": lines, "span_ns": spans, "forward": data})
     return 0

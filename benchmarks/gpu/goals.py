@@ -12,7 +12,7 @@ import numpy as np
 from analysis.show.cli import write_table
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
-from analysis.show.render import as_csv, as_json, as_markdown
+from analysis.show.render import as_csv, as_json, as_markdown, digits
 from analysis.show.table import Table
 from benchmarks.gpu import figures
 from benchmarks.gpu.measure import MACHINE
@@ -26,16 +26,18 @@ Row = dict[str, Any]
 
 def row(folder: Path, run: Run, goal: Goal) -> Row:
     """Return the row of a goal: `WORDS` and ``value``, which is NaN where nothing was measured."""
-    name, *more = goal.measure
+    value = math.nan
     try:
-        reached, value = getattr(figures, name)(folder, run.name, *more)
+        value = figures.value(folder, goal.figure)
+        number = f"{value:,.0f}" if value.is_integer() else digits(value)
+        reached = f"{number} {goal.figure.unit.rpartition(' ')[2]}".removesuffix(" ratio")
         verdict = HOLDS if goal.least <= value <= goal.most else MISSED
         verdict = BESIDE if math.isinf(goal.least) and math.isinf(goal.most) else verdict
     except (figures.Missing, ReportError) as error:
-        reached, value, verdict = str(error), math.nan, NOT_MEASURED
+        reached, verdict = str(error), NOT_MEASURED
     except (LookupError, TypeError, ValueError) as error:
         reached = f"{run.name}: a result cannot be read ({type(error).__name__}: {error})"
-        value, verdict = math.nan, NOT_MEASURED
+        verdict = NOT_MEASURED
     about = {"run": run.name, "what": goal.what, "reached": reached, "goal": goal.words}
     return {**about, "verdict": verdict, "source": goal.source, "value": value}
 
@@ -48,9 +50,12 @@ def rows(folder: Path, runs: Iterable[Run]) -> list[Row]:
     """
     kept = folder / "goals.json"
     known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
-    found = {(each["run"], each["what"]): each for each in known}
     made = [row(folder, run, goal) for run in runs for goal in run.goals]
-    found |= {(each["run"], each["what"]): each for each in made if each["verdict"] != NOT_MEASURED}
+    found = {
+        (each["run"], each["what"]): each
+        for each in (*known, *made)
+        if each["verdict"] != NOT_MEASURED
+    }
     return [found.get((each["run"], each["what"]), each) for each in made]
 
 

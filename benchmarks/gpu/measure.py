@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,9 @@ from profiling.processes.starting import child_environment, python_command
 
 LOG: Final = "log.txt"
 MACHINE: Final = "machine.json"
+
+MARK: Final = "SPANLIGHT_GPU_RUN"
+"""The variable that all processes of a run have; its value is the folder of the run."""
 
 _ASK: Final = """
 import json, sys, torch
@@ -100,13 +104,18 @@ def attempt(run: Run, folder: Path, known: dict[str, str], device: str) -> str:
     place = relative_to_here(draft)
     filled = {"device": device, "name": run.name, "folder": place, "result": place / run.name}
     words = [word.format_map(filled) for word in shlex.split(run.command)]
+    os.environ[MARK] = str(draft.resolve())
     try:
         why = _failure(python_command(*words), log, run.limit_s)
         if not why:
             (draft / MACHINE).write_text(json.dumps(known, indent=1) + "\n")
             os.replace(draft, folder / run.name)
             kept_log.unlink(missing_ok=True)
+        else:
+            with log.open("a") as said:
+                said.write(f"{why}\n")
     finally:
+        _end_what_is_left(f"{MARK}={os.environ.pop(MARK)}")
         if log.exists():
             os.replace(log, kept_log)
         shutil.rmtree(draft, ignore_errors=True)
@@ -122,6 +131,16 @@ def _failure(command: list[str], log: Path, limit_s: float) -> str:
         return f"cannot be run: {error.strerror}"
     said = last_words(log)
     return f"status {status}{f' ({said})' if said else ''}" if status else ""
+
+
+def _end_what_is_left(mark: str) -> None:
+    """Kill what a run has started in sessions of their own, which the end of its group leaves."""
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark.encode() in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
+        except OSError:  # somebody else's, or gone
+            continue
 
 
 def last_words(log: Path) -> str:

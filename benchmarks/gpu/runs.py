@@ -1,31 +1,36 @@
-"""The table of runs and goals, `runs.toml`, read."""
+"""The table of runs and goals, `runs.toml`, which says what its words mean."""
 
 import math
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 TABLE: Final = Path(__file__).with_name("runs.toml")
 OURS: Final = "this project's goal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """What a figure of a run should be.
+class Figure:
+    """A number taken from what a run left."""
 
-    Attributes:
-        what: the figure is of.
-        measure: the function of `benchmarks.gpu.figures` that finds it, and what it takes.
-        words: of the goal, or the figures that others found.
-        least: that holds; with no limit at all the figure only stands beside the words.
-        most: that holds.
-        source: of the words.
-    """
+    run: str
+    of: str
+    column: str
+    unit: str
+    where: Mapping[str, list[str]] = field(default_factory=dict)
+    how: str = "median"
+    per: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What a figure of a run should be; with no limit it only stands beside the words."""
 
     what: str
-    measure: tuple[str, ...]
-    words: str = ""
+    figure: Figure
+    words: str
     least: float = -math.inf
     most: float = math.inf
     source: str = OURS
@@ -33,14 +38,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One command that leaves results.
-
-    Attributes:
-        name: of the run, of the folder with its results, and of each result without its suffix.
-        limit_s: after that it is ended.
-        command: what stands after ``python -m``, with places to be filled in (`runs.toml`).
-        goals: what is held against what.
-    """
+    """One command that leaves results, and its goals."""
 
     name: str
     limit_s: float
@@ -52,6 +50,8 @@ def read(table: Path = TABLE) -> list[Run]:
     """Return the runs of a table in their order."""
     found = []
     for row in tomllib.loads(table.read_text(encoding="utf-8"))["run"]:
-        goals = [goal | {"measure": tuple(goal["measure"])} for goal in row.pop("goals", ())]
-        found.append(Run(**row, goals=tuple(Goal(**goal) for goal in goals)))
+        figures = [Figure(**{"run": row["name"]} | goal["figure"]) for goal in row["goals"]]
+        goals = zip(row["goals"], figures, strict=True)
+        made = tuple(Goal(**{**goal, "figure": figure}) for goal, figure in goals)
+        found.append(Run(**{**row, "goals": made}))
     return found

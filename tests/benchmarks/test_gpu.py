@@ -1,6 +1,5 @@
 """`make gpu`: what runs, what is kept, what is packed and unpacked, and how it is judged."""
 
-import inspect
 import io
 import json
 import os
@@ -15,10 +14,11 @@ from typing import Any, Final
 
 import pytest
 
+from analysis.questions import QUESTIONS
 from benchmarks.conditions import ROOT
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import figures, goals
-from benchmarks.gpu.runs import Goal, Run, read
+from benchmarks.gpu import goals
+from benchmarks.gpu.runs import Figure, Goal, Run, read
 from profiling.common import cli
 from tests.made.commands.commands import command_module
 from tests.made.runs.recording_half import half_of_nsys
@@ -28,7 +28,7 @@ MACHINE: Final = {"device_name": "NVIDIA H100", "driver": "550", "torch": "2.9"}
 HERE: Final = "nvidia-h100"
 
 FAKE: Final = """
-import os, signal, sys, time
+import os, signal, subprocess, sys, time
 what, result = sys.argv[1:]
 print(what)
 with open(os.environ["ASKED"], "a") as asked:
@@ -36,6 +36,10 @@ with open(os.environ["ASKED"], "a") as asked:
 open(result + ".json", "w").write('{"total_ns": [4e6]}')
 if what == "fail":
     sys.exit("it broke")
+if what == "hang":  # and a process that the end of the group does not reach
+    words = [sys.executable, "-c", "import time; time.sleep(60)"]
+    left = subprocess.Popen(words, start_new_session=True)
+    open(os.environ["ASKED"] + ".left", "w").write(str(left.pid))
 if what == "interrupt":
     os.kill(os.getppid(), signal.SIGINT)
 if what in ("hang", "interrupt"):
@@ -76,16 +80,20 @@ def packed(place: Path) -> set[str]:
 def test_what_is_done_is_kept_and_what_failed_is_tried_again(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slow = replace(fake("slow", "hang"), limit_s=0.5)
+    slow = replace(fake("slow", "hang"), limit_s=1.5)
     runs = fake("first"), fake("broken", "fail"), slow, fake("last")
     assert run(place, *runs) == 1
     said = capsys.readouterr().err
     assert "broken: failed, status 1 (it broke), after" in said
-    assert "slow: failed, ended at its limit of 0.5 s, after" in said
+    assert "slow: failed, ended at its limit of 1.5 s, after" in said
+    left = Path("/proc", (place / "asked.left").read_text(), "stat")
+    assert not left.exists() or left.read_text().rpartition(") ")[2].startswith("Z")
     done = {f"{name}/{file}" for name in ("first", "last") for file in ("log.txt", "machine.json")}
     done |= {"first/first.json", "last/last.json", "broken.log", "slow.log"}
     assert packed(place) == done
-    assert (place / "results" / HERE / "broken.log").read_text() == "fail\nit broke\n"
+    assert (
+        place / "results" / HERE / "broken.log"
+    ).read_text() == "fail\nit broke\nstatus 1 (it broke)\n"
     assert json.loads((place / "results" / HERE / "last/machine.json").read_text()) == MACHINE
     assert run(place, *runs[:2], fake("slow"), runs[3]) == 1
     assert asked(place) == ["write", "fail", "hang", "write", "fail", "write"]
@@ -106,20 +114,22 @@ def test_an_interruption_keeps_and_packs_what_is_finished(
 def test_an_archive_is_kept_beside_what_is_there(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goal = Goal(what="a step", measure=("step", "first"), words="1", least=1, most=1)
-    runs = fake("first", goals=(goal,)), fake("second", "fail", goals=(goal,))
+    figure = Figure(run="first", of="json", column="total_ns", unit="ns to ms")
+    goal = Goal(what="a step", figure=figure, words="4 ms", least=4, most=4)
+    other = replace(goal, figure=replace(figure, run="second", per={"run": "first"}))
+    runs = fake("first", goals=(goal,)), fake("second", "fail", goals=(other,))
     assert run(place, *runs) == 1
     there = capsys.readouterr().out
     assert run(place, *runs, archive=place / "gpu.tar", to="kept") == 0
     here = capsys.readouterr()
     assert here.out == there
     assert "NVIDIA H100, driver 550, torch 2.9" in there
-    assert "1.00 (4.000 ms)" in there
-    assert "second: it broke" in there
+    assert "4 ms" in there
+    assert "second: status 1 (it broke)" in there
     kept = place / "kept" / HERE
     held = [(row["verdict"], row["value"]) for row in json.loads((kept / "goals.json").read_text())]
-    assert held == [("holds", 1.0), ("not measured", None)]
-    assert (kept / "goals.csv").read_text().splitlines()[1].startswith("first,a step,1.00")
+    assert held == [("holds", 4.0), ("not measured", None)]
+    assert (kept / "goals.csv").read_text().splitlines()[1].startswith("first,a step,4 ms,4 ms")
     # A file that is wanting comes back, another run's result stays.
     (kept / "first" / "first.json").unlink()
     run(place, *runs, archive=place / "gpu.tar", to="kept")
@@ -158,52 +168,55 @@ def test_an_archive_that_cannot_be_read_is_one_line(
 
 def test_figures_of_tables_and_the_row_of_a_result_that_is_elsewhere(tmp_path: Path) -> None:
     texts = {
-        "sweep/sweep.csv": "Model,Total Mean (ms),Forward Mean (ms),Backward Mean (ms),Status\n"
-        "small,60,20,40,ok\n2.7B,,,,OOM\n",
+        "sweep/sweep.csv": "Model,Total Mean (ms),Status\nsmall,60,ok\n2.7B,,OOM\n",
         "flash/flash.csv": "implementation,width,part,median_ns,outcome\n"
         "flash,64,both,5500000,done\nflash,128,forward,900000,done\n"
         "sdpa-flash,128,forward,1000000,done\n",
-        "mfu/mfu.csv": "Batch,Status,MFU,Total Mean (ms)\n8,ok,0.41,100\n16,ok,0.46,190\n4,OOM,,\n",
+        "mfu/mfu.csv": "Batch,Status,MFU\n8,ok,0.41\n16,ok,0.46\n4,OOM,\n",
         "tests/log.txt": "........\n======= 8 passed, 1 skipped in 3.21s =======\n",
-        "span-cost/span-cost.json": '{"lines": [{"on top": "+0.40 % (-0.1 to +0.9)", '
-        '"control": "+0.01 % (-0.1 to +0.1)"}]}',
+        "span-cost/span-cost.json": '{"forward": {"small": {"ratio": 1.004}}}',
         "small-forward-timed/small-forward-timed.json": "{",
     }
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(text)
     (tmp_path / "tests-flash.log").write_text("1 failed\n")
-    found = {
-        (row["run"], row["what"].partition(":")[0]): row for row in goals.rows(tmp_path, read())
-    }
-    reached = {key: (row["verdict"], row["reached"]) for key, row in found.items()}
-    assert reached["sweep", "small"] == ("beside", "60.00 ms (20.00 + 40.00)")
-    assert reached["sweep", "2.7B"] == ("not measured", "sweep: 2.7B reads OOM")
-    assert reached["sweep", "xl"] == ("not measured", "sweep: no row of xl")
-    assert [value for key, value in reached.items() if key[0] == "flash"] == [
-        *(("missed", "5.500 ms"), ("holds", "0.90 (0.900 beside 1.000 ms)"))
-    ]
-    assert [value for (name, _), value in reached.items() if name in {"mfu", "tests"}] == [
-        *(("holds", "8 passed, 1 skipped in 3.21s"), ("holds", "46.0 % (batch 16, 190.0 ms)"))
-    ]
-    assert reached["tests-flash", "tests of flash in float32"][1] == "tests-flash: 1 failed"
-    assert reached["span-cost", "spans that nobody records"][0] == "holds"
-    assert (
-        "cannot be read"
-        in reached["small-forward-timed", "forward by NVTX beside the benchmark"][1]
-    )
-    (tmp_path / "goals.json").write_text(json.dumps([*found.values()]).replace("NaN", "null"))
+    (tmp_path / "small-forward").mkdir()
+    found = goals.rows(tmp_path, read())
+    reached = [(row["run"], row["verdict"], row["reached"]) for row in found]
+    for expected in (
+        ("sweep", "beside", "60 ms"),
+        ("sweep", "not measured", "sweep: no Total Mean (ms) 2.7B"),
+        ("sweep", "not measured", "sweep: no Total Mean (ms) xl"),
+        ("flash", "missed", "5.500 ms"),
+        ("flash", "holds", "0.900"),
+        ("mfu", "holds", "46 %"),
+        ("tests", "holds", "8 tests"),
+        ("tests-flash", "not measured", "tests-flash: 1 failed"),
+        ("span-cost", "holds", "1.004"),
+        ("small-forward", "not measured", "small-forward: its result is not here"),
+        ("small-train", "not measured", "small-train: not run"),
+    ):
+        assert expected in reached
+    (tmp_path / "goals.json").write_text(json.dumps(found).replace("NaN", "null"))
     (tmp_path / "mfu" / "mfu.csv").unlink()
-    assert found["mfu", "MFU of xl, bf16, context 1024"] in goals.rows(tmp_path, read())
+    (tmp_path / "tests-flash.log").unlink()
+    again = [(row["run"], row["verdict"], row["reached"]) for row in goals.rows(tmp_path, read())]
+    assert ("mfu", "holds", "46 %") in again
+    assert ("tests-flash", "not measured", "tests-flash: not run") in again
 
 
-def test_every_goal_names_a_figure_and_what_it_takes() -> None:
+def test_every_figure_is_of_a_run_and_is_asked_of_what_that_leaves() -> None:
     assert len(RUNS) == len(read())
     for each in RUNS.values():
-        for goal in each.goals:
-            name, *more = goal.measure
-            inspect.signature(getattr(figures, name)).bind(ROOT, each.name, *more)
-            assert {*more} & {*RUNS} or name in {"sweep_row", "flash", "flash_ratio"} or not more
+        assert len({goal.what for goal in each.goals}) == len(each.goals) > 0
+        for figure in (goal.figure for goal in each.goals):
+            for one in (figure, replace(figure, **(figure.per or {}))):
+                wanted = "profiling.launch" if one.of in {*QUESTIONS, "run", "gemms"} else one.of
+                wanted = {"log": "pytest", "csv": "{result}.csv", "json": "{result}.json"}.get(
+                    wanted, wanted
+                )
+                assert wanted in RUNS[one.run].command
 
 
 @pytest.mark.parametrize("each", RUNS.values(), ids=RUNS)
@@ -271,10 +284,9 @@ def test_on_a_cpu_recordings_of_half_an_nsys_are_completed_and_held_against_goal
         verdicts.append(
             [row["verdict"] for row in rows if row["run"] in {"small-forward", "small-train"}]
         )
-    assert verdicts[0] == ["missed", "holds", "not measured"]
-    assert verdicts[1] == ["missed", "holds", "holds"]
-    assert rows[0]["reached"] == "15 linear + 4 batched"
-    assert rows[-1]["reached"].partition(" ")[2].startswith("% (")
+    assert verdicts[0] == ["missed", "missed", "holds", "not measured"]
+    assert verdicts[1] == ["missed", "missed", "holds", "holds"]
+    assert [row["reached"] for row in rows[:3]] == ["15 calls", "4 calls", "100 %"]
     kept_reports = {path.name: path.stat().st_size for path in reports.iterdir()}
     assert {*kept_reports} == {"gpu-small-forward.sqlite", "gpu-small-train.sqlite"}
     assert max(kept_reports.values()) <= 2_000_000
