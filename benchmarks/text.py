@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
+from analysis.show.errors import CommandError
 from benchmarks.samples import Sample
 
+WIDEST: Final = 1000
+"""Of a table, in columns: no cell is cut."""
 
-class BenchmarkError(Exception):
+
+class BenchmarkError(CommandError):
     """A benchmark cannot be measured: why, in one line, with what to do about it."""
 
 
@@ -25,20 +31,17 @@ def spread(sample: Sample, unit: str, digits: int = 2) -> str:
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table with columns as wide as they need to be, two spaces apart.
+    """Return cells as a table with columns as wide as they need to be, by `analysis.show`."""
+    # Here: a process that measures the memory of others must be small until it has done so.
+    from analysis.show.render import write_text
+    from analysis.show.table import Column, Table
 
-    >>> print(aligned(["work", "time"], [["rank", "1 s"], ["all of it", ""]]))
-    work       time
-    ---------  ----
-    rank       1 s
-    all of it
-    """
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [header, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    columns: dict[str, Column] = {
+        name: [row[place] for row in rows] for place, name in enumerate(header)
+    }
+    stream = io.StringIO()
+    write_text(Table("lines", columns), WIDEST, stream)
+    return stream.getvalue().rstrip("\n")
 
 
 def writable(path: Path) -> Path:

@@ -15,14 +15,12 @@ that holds the true median in 95 % of cases. A missed goal is no failure: the ex
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 import timeit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import nvtx
@@ -30,7 +28,8 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.conditions import RESULTS, conditions, conditions_text
+from benchmarks.conditions import conditions
+from benchmarks.cost import command
 from benchmarks.cost.spanless import spanless
 from benchmarks.samples import (
     Goal,
@@ -42,16 +41,16 @@ from benchmarks.samples import (
     median_and_range,
     ratios,
 )
-from benchmarks.text import BenchmarkError, aligned, writable, write
+from benchmarks.text import aligned
 from model import SIZES, TransformerLM, flops
+from profiling.common import cli
 from profiling.common.cli import count
-from profiling.common.errors import LaunchError, UsageError
-from profiling.common.machine import choose_device, device_name
+from profiling.common.machine import device_name
 from profiling.common.timing import synchronize
 from profiling.spans import recording, span
 from profiling.spans.backends import NvtxRecorder, Recorder, TorchRecorder
 
-DEFAULT: Final = RESULTS / "span_cost.json"
+MODULE: Final = "benchmarks.cost.span_cost"
 BATCH: Final = 1
 CONTEXT: Final = 64
 NAME: Final = "softmax"
@@ -245,57 +244,34 @@ MODEL_HEADER: Final = (
 )
 
 
-def made_parser() -> argparse.ArgumentParser:
-    """Return the parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cost.span_cost",
-        description=(__doc__ or "").strip().replace("%", "%%"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--sizes", default="tiny,small", help="models (default %(default)s)")
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, help="for each model (default %(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default cpu)")
-    parser.add_argument("--batch", type=count, default=BATCH, help="(default %(default)s)")
-    parser.add_argument("--context", type=count, default=CONTEXT, help="(default %(default)s)")
-    parser.add_argument("--json", type=Path, default=DEFAULT, metavar="FILE", help="the data")
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str] | None) -> int:
     """Measure, print the tables, write the data; see the module's docstring."""
-    parser = made_parser()
-    args = parser.parse_args(argv)
-    sizes = args.sizes.split(",")
-    if args.threads < 1 or not set(sizes) <= set(SIZES):
-        parser.error(f"--threads is 1 or more, and --sizes some of {', '.join(SIZES)}")
+    parser = command.parser(MODULE, __doc__, "cpu")
+    parser.add_argument("--threads", type=count, default=1, help="of torch (default: 1)")
+    parser.add_argument("--batch", type=count, default=BATCH, help="(default: %(default)s)")
+    parser.add_argument("--context", type=count, default=CONTEXT, help="(default: %(default)s)")
+    args = command.read(parser, argv)
     torch.set_num_threads(args.threads)
-    try:
-        device, path = choose_device(args.device), writable(args.json)
-    except UsageError as error:
-        parser.error(str(error))
-    except (BenchmarkError, LaunchError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    device, shape = args.device, (args.batch, args.context)
     known = conditions("torch", "nvtx") | {"device": device, "device_name": device_name(device)}
     known |= {"threads": torch.get_num_threads(), "batch": args.batch, "context": args.context}
     spans = span_times(SPAN_REPEATS)
-    shape = args.batch, args.context
-    models = {size: model_times(size, args.seconds, shape, device) for size in sizes}
+    models = {size: model_times(size, args.seconds, shape, device) for size in args.sizes}
     off_ns = median_and_range(spans[AS_IN_MODEL]).middle
     rows = [model_row(size, *found, off_ns) for size, found in models.items()]
-    print(
-        "\n".join([*conditions_text(known), "", span_table(spans), "", aligned(MODEL_HEADER, rows)])
-    )
     data = {
         size: {"seconds": found, "spans": count, "ratio": with_to_without(found).middle}
         for size, (found, count) in models.items()
     }
     lines = [dict(zip(MODEL_HEADER, row, strict=True)) for row in rows]
-    write(path, {"conditions": known, "lines": lines, "span_ns": spans, "forward": data})
+    tables = span_table(spans), aligned(MODEL_HEADER, rows)
+    command.show(args.json, known, tables, {"lines": lines, "span_ns": spans, "forward": data})
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status."""
+    return cli.run(lambda: run(argv))
 
 
 if __name__ == "__main__":

@@ -14,17 +14,16 @@ true median in 95 % of cases. A missed goal is no failure: the exit status stays
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import torch
 
-from benchmarks.conditions import RESULTS, conditions, conditions_text
+from benchmarks.conditions import conditions
+from benchmarks.cost import command
 from benchmarks.cost.span_cost import overhead_text
 from benchmarks.samples import (
     Goal,
@@ -34,16 +33,16 @@ from benchmarks.samples import (
     median_and_range,
     ratios,
 )
-from benchmarks.text import BenchmarkError, aligned, writable, write
+from benchmarks.text import aligned
 from model import SIZES
-from profiling.common.errors import LaunchError, UsageError
-from profiling.common.machine import choose_device, device_name
+from profiling.common import cli
+from profiling.common.machine import device_name
 from profiling.common.settings import Settings
 from profiling.common.timing import synchronize, time_parts
 from profiling.spans import recording
 from profiling.training.training import Training
 
-DEFAULT: Final = RESULTS / "timing_cost.json"
+MODULE: Final = "benchmarks.cost.timing_cost"
 BATCH: Final = 1
 CONTEXT: Final = 64
 WITHIN: Final = Goal("<= 1 %", 1.01)
@@ -141,46 +140,26 @@ def row(size: str, found: SideTimes, by_itself_ns: Sequence[float]) -> list[str]
     ]
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser."""
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks.cost.timing_cost",
-        description=(__doc__ or "").strip().replace("%", "%%"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--sizes", default="tiny,small", help="models (default %(default)s)")
-    made.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    made.add_argument(
-        "--seconds", type=float, default=20.0, help="for each model (default %(default)s)"
-    )
-    made.add_argument("--json", type=Path, default=DEFAULT, metavar="FILE", help="the data")
-    return made
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str] | None) -> int:
     """Measure, print the table, write the data; see the module's docstring."""
-    made = parser()
-    args = made.parse_args(argv)
-    sizes = args.sizes.split(",")
-    if not set(sizes) <= set(SIZES) or not args.seconds > 0:
-        made.error(f"--sizes is some of {', '.join(SIZES)}, and --seconds above 0")
-    try:
-        device = choose_device(args.device)
-        path = writable(args.json)
-    except (BenchmarkError, LaunchError, UsageError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+    args = command.read(command.parser(MODULE, __doc__, None), argv)
+    device = args.device
     known = conditions("torch") | {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
     alone = empty_ns(device)
-    found = {size: step_times(size, device, args.seconds) for size in sizes}
+    found = {size: step_times(size, device, args.seconds) for size in args.sizes}
     rows = [row(size, times, alone) for size, times in found.items()]
-    print("\n".join([*conditions_text(known), "", aligned(HEADER, rows)]))
     lines = [dict(zip(HEADER, each, strict=True)) for each in rows]
-    write(path, {"conditions": known, "lines": lines, "by_itself_ns": alone, "seconds": found})
+    data = {"lines": lines, "by_itself_ns": alone, "seconds": found}
+    command.show(args.json, known, [aligned(HEADER, rows)], data)
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status."""
+    return cli.run(lambda: run(argv))
 
 
 if __name__ == "__main__":

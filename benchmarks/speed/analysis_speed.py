@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from analysis.show.command import Parser, run
 from benchmarks.conditions import RESULTS, Conditions, conditions, conditions_text, program_version
 from benchmarks.speed import agreement, recipe
 from benchmarks.speed.processes import Command, Runs, contest, program
@@ -165,11 +166,7 @@ def say(line: str) -> None:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments; see the module's docstring."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.analysis_speed",
-        description=(__doc__ or "").strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmarks.speed.analysis_speed", __doc__)
     parser.add_argument("--sizes", default=",".join(SIZES), help="kernels (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="100k alone, written only with --json")
     parser.add_argument(
@@ -200,35 +197,36 @@ def saved(
     write(path, earlier_data(path) | {"recipe": data} if recipe_only else data)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def compare(args: argparse.Namespace) -> int:
     """Measure, print the table, write the data; see the module's docstring."""
-    args = arguments(argv)
-    try:
-        tools = Tools.find()
-        path = writable(args.json) if args.json else None
-        found = conditions(*PACKAGES) | {"nsys": program_version(tools.nsys), "rounds": args.rounds}
-        if tools.recipe:
-            found |= tools.recipe.provenance()
-        elif args.recipe_only:
-            raise BenchmarkError(f"RECIPE_PYTHON= is not set; {recipe.HOW}")
-        else:
-            say(f"note: NVIDIA's Python recipe is left out; {recipe.HOW}")
-        if path and args.recipe_only:
-            earlier_data(path)
-        with tempfile.TemporaryDirectory(prefix="analysis-speed-") as folder:
-            options = args.rounds, Path(folder), args.recipe_only
-            everything = [measure_report(tools, size, *options) for size in args.sizes]
-        found["load_average_after"] = round(os.getloadavg()[0], 2)
-        print("\n".join([*conditions_text(found), "", table(lines(everything)), LEGEND]))
-        if path:
-            saved(path, found, everything, args.recipe_only)
-    except BenchmarkError as error:
-        say(f"error: {error}")
-        return 1
+    tools = Tools.find()
+    path = writable(args.json) if args.json else None
+    found = conditions(*PACKAGES) | {"nsys": program_version(tools.nsys), "rounds": args.rounds}
+    if tools.recipe:
+        found |= tools.recipe.provenance()
+    elif args.recipe_only:
+        raise BenchmarkError(f"RECIPE_PYTHON= is not set; {recipe.HOW}")
+    else:
+        say(f"note: NVIDIA's Python recipe is left out; {recipe.HOW}")
+    if path and args.recipe_only:
+        earlier_data(path)
+    with tempfile.TemporaryDirectory(prefix="analysis-speed-") as folder:
+        options = args.rounds, Path(folder), args.recipe_only
+        everything = [measure_report(tools, size, *options) for size in args.sizes]
+    found["load_average_after"] = round(os.getloadavg()[0], 2)
+    print("\n".join([*conditions_text(found), "", table(lines(everything)), LEGEND]))
+    if path:
+        saved(path, found, everything, args.recipe_only)
     wrong = [(one.size, *pair) for one in everything for pair in one.differences.items() if pair[1]]
     for size, name, difference in wrong:
         say(f"error: {size}: {name}: {difference}")
     return 1 if wrong else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status."""
+    args = arguments(argv)
+    return run(lambda: compare(args))
 
 
 if __name__ == "__main__":
