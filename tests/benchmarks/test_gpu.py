@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import pytest
 
 from analysis.questions import QUESTIONS
@@ -34,12 +37,11 @@ print(what)
 with open(os.environ["ASKED"], "a") as asked:
     asked.write(what + " ")
 open(result + ".json", "w").write('{"total_ns": [4e6]}')
-if what == "fail":
-    sys.exit("it broke")
-if what == "hang":  # and a process that the end of the group does not reach
+if what == "fail":  # and leaves a process that the end of its group does not reach
     words = [sys.executable, "-c", "import time; time.sleep(60)"]
     left = subprocess.Popen(words, start_new_session=True)
     open(os.environ["ASKED"] + ".left", "w").write(str(left.pid))
+    sys.exit("it broke")
 if what == "interrupt":
     os.kill(os.getppid(), signal.SIGINT)
 if what in ("hang", "interrupt"):
@@ -80,24 +82,27 @@ def packed(place: Path) -> set[str]:
 def test_what_is_done_is_kept_and_what_failed_is_tried_again(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slow = replace(fake("slow", "hang"), limit_s=1.5)
+    slow = replace(fake("slow", "hang"), limit_s=1)
     runs = fake("first"), fake("broken", "fail"), slow, fake("last")
     assert run(place, *runs) == 1
     said = capsys.readouterr().err
     assert "broken: failed, status 1 (it broke), after" in said
-    assert "slow: failed, ended at its limit of 1.5 s, after" in said
-    left = Path("/proc", (place / "asked.left").read_text(), "stat")
-    assert not left.exists() or left.read_text().rpartition(") ")[2].startswith("Z")
+    assert "slow: failed, ended at its limit of 1 s, after" in said
+    with suppress(psutil.NoSuchProcess):  # it ends soon: else this test never does
+        left = psutil.Process(int((place / "asked.left").read_text()))
+        while left.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
     done = {f"{name}/{file}" for name in ("first", "last") for file in ("log.txt", "machine.json")}
     done |= {"first/first.json", "last/last.json", "broken.log", "slow.log"}
     assert packed(place) == done
-    assert (
-        place / "results" / HERE / "broken.log"
-    ).read_text() == "fail\nit broke\nstatus 1 (it broke)\n"
-    assert json.loads((place / "results" / HERE / "last/machine.json").read_text()) == MACHINE
+    results = place / "results" / HERE
+    assert (results / "broken.log").read_text() == "fail\nit broke\nstatus 1 (it broke)\n"
+    assert json.loads((results / "last/machine.json").read_text()) == MACHINE
     assert run(place, *runs[:2], fake("slow"), runs[3]) == 1
-    assert asked(place) == ["write", "fail", "hang", "write", "fail", "write"]
-    assert not (place / "results" / HERE / "slow.log").exists()
+    # Whether it was ended before it asked for anything depends on how busy the machine is.
+    done_in_order = [what for what in asked(place) if what != "hang"]
+    assert done_in_order == ["write", "fail", "write", "fail", "write"]
+    assert not (results / "slow.log").exists()
 
 
 def test_an_interruption_keeps_and_packs_what_is_finished(
