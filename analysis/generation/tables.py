@@ -13,7 +13,7 @@ from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.noise import student_quantile
 from analysis.generation.records import Generation, Pair, Records
 from analysis.show.render import duration
-from analysis.show.table import Column, Table
+from analysis.show.table import Table, columns_of
 
 Row = dict[str, int | float | str]
 
@@ -347,11 +347,7 @@ def _by_pair(records: Records, sentences: Sequence[str]) -> list[str]:
 
 def _table(name: str, rows: list[Row], records: Records, heading: str) -> Table:
     """Return rows as a table; a person sees the pair of models only where there are several."""
-    columns: dict[str, Column] = {}
-    for key in rows[0] if rows else ("pair",):
-        values = [row[key] for row in rows]
-        texts = [value for value in values if isinstance(value, str)]
-        columns[key] = texts if texts or not rows else np.array(values)
+    columns = columns_of(rows) if rows else {"pair": []}
     one = len(records.pairs()) == 1
     return Table(name, columns, heading, hidden=("pair",) if one else ())
 

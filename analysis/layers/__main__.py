@@ -16,11 +16,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.layers.answer import answer, in_brief
 from analysis.layers.groups import groups
 from analysis.layers.pictures import MOST, draw
 from analysis.layers.records import read
-from analysis.layers.tables import QUESTIONS, Files
+from analysis.layers.tables import QUESTIONS, Files, answer, in_brief
 from analysis.show import cli
 from analysis.show.called import called
 

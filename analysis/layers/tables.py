@@ -1,15 +1,21 @@
-"""Layer times as tables: by configuration, by layer, by part, and how they grow."""
+"""Layer times as tables: by configuration, by layer, by part, and how they grow.
+
+Each has a heading that says what stands out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from analysis.layers.groups import OTHER, TOTAL, Group, deviation, groups, ratio
 from analysis.layers.records import ATTN, FFN, Run
-from analysis.show.table import Table
+from analysis.show.render import duration, percent
+from analysis.show.table import Table, columns_of
+from profiling.names import ATTENTION_CORE
 
 Files = Mapping[str, Sequence[Run]]
 """Runs by the name of the file they are from."""
@@ -191,6 +197,68 @@ QUESTIONS: Final[dict[str, Callable[[Files], Table]]] = {
 }
 """What can be asked, by the word of ``--by``."""
 
+_MAIN: Final = (TOTAL, ATTN, ATTENTION_CORE, FFN, OTHER)
+"""The parts whose growth is worth a look before all others."""
+
+_HEADINGS: Final = {
+    "configuration": "Configurations",
+    "part": "Parts, all layers together",
+    "growth": "Growth: time = c * size ** exponent, between the sizes named",
+    "layer": "Layers",
+}
+
+
+def answer(question: str, files: Files) -> Table:
+    """Return the answer to one question of `QUESTIONS`, with its heading."""
+    heading = _HEADINGS[question]
+    if question == "configuration":
+        heading = "\n".join([heading, *_sentences(files)])
+    return replace(QUESTIONS[question](files), heading=heading)
+
+
+def _longest(files: Files) -> list[Group]:
+    """Return the configuration of each file that takes longest."""
+    known = groups(files)
+    return [
+        max(
+            (group for group in known if group.file == file),
+            key=lambda group: float(group.totals_ns.mean()),
+        )
+        for file in files
+    ]
+
+
+def _sentences(files: Files) -> list[str]:
+    """Say which layer and which part to look at, of the longest configuration of each file."""
+    lines = []
+    for group in _longest(files):
+        part, share = group.bottleneck()
+        layer, layer_ns = group.slowest()
+        where = f"{group.file}: " if len(files) > 1 else ""
+        lines.append(
+            f"{where}batch {group.batch_size}, length {group.input_len}: {part} takes "
+            f"{percent(share)} of the run{_inside(group, part)}; layer {layer} is the slowest of "
+            f"{group.layers} ({duration(layer_ns)}); times of the {group.source.upper()}"
+        )
+    return lines
+
+
+def _inside(group: Group, part: str) -> str:
+    """Say what of attention takes longest, where it is attention that does and it is divided."""
+    longest = group.within_attention() if part == ATTN else None
+    return f" ({longest[0]} {percent(longest[1])})" if longest else ""
+
+
+def in_brief(files: Files) -> list[Table]:
+    """Return what a person sees first: of the parts and of their growth what matters most."""
+    parts, grown = answer("part", files), answer("growth", files)
+    longest = {group.file: group.runs for group in _longest(files)}
+    parts = replace(
+        by_part(longest), heading=f"{parts.heading}, of the configuration that takes longest"
+    )
+    main = np.array([row["part"] in _MAIN for row in grown.rows()], np.bool_)
+    return [answer("configuration", files), parts, grown.take(np.flatnonzero(main))]
+
 
 def _key(group: Group) -> dict[str, Any]:
     return {
@@ -207,9 +275,5 @@ def _table(
     droppable: tuple[str, ...],
     hidden: tuple[str, ...],
 ) -> Table:
-    columns: dict[str, Any] = {}
-    for column in rows[0] if rows else ():
-        values = [row[column] for row in rows]
-        columns[column] = values if isinstance(values[0], str) else np.array(values)
     one_file = () if len(files) > 1 else ("file",)
-    return Table(name, columns, droppable=droppable, hidden=(*one_file, *hidden))
+    return Table(name, columns_of(rows), droppable=droppable, hidden=(*one_file, *hidden))

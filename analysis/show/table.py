@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +15,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Column = npt.NDArray[Any] | list[str]
+
+
+def columns_of(
+    rows: Sequence[Mapping[str, Any]], dtype: type[object] | None = None
+) -> dict[str, Column]:
+    """Return rows as the columns of a table, text as lists and numbers as arrays.
+
+    Args:
+        rows: with the same keys; of no rows there are no columns.
+        dtype: of the numbers; ``object`` keeps whole ones whole beside what is missing.
+    """
+    cells = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    return {
+        name: values if isinstance(values[0], str) else np.array(values, dtype)
+        for name, values in cells.items()
+    }
 
 
 @dataclass(frozen=True)

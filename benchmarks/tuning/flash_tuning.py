@@ -23,11 +23,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from analysis.show.cli import print_notes
-from analysis.show.table import Column, Table
+from analysis.show.table import Table, columns_of
 from benchmarks.tuning.run import DONE, FAILED, Compiler, Shape, Trial, measure, processors
 from benchmarks.tuning.space import PASSES, tilings
 from model.flash import FlashUnavailable, check_available
@@ -98,13 +97,9 @@ def table(rows: Iterable[Result], shapes: Sequence[Shape], device: str) -> Table
         return (order[json.dumps(row["shape"])], parts.index(row["part"]), first)
 
     made = [cells(row) for row in sorted(known, key=place)]
-    columns: dict[str, Column] = {}
-    for name in made[0] if made else ():
-        values = [row[name] for row in made]
-        columns[name] = values if isinstance(values[0], str) else np.array(values, object)
     return Table(
         KIND,
-        columns,
+        columns_of(made, object),
         heading=f"Tilings of causal attention on {device_name(device)}",
         droppable=("p20_ns", "p80_ns", "error", "shipped"),
     )

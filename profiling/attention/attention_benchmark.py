@@ -21,9 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from analysis.show.table import Column, Table
+from analysis.show.table import Table, columns_of
 from profiling.attention.attention_benchmark_run import (
     COMPILED,
     DTYPES,
@@ -144,16 +142,12 @@ def table(results: Sequence[Result], device: str) -> Table:
         ``backward_mean_ns, backward_std_ns``; ``outcome``. What is missing is NaN.
     """
     made = [_cells(result) for result in results]
-    columns: dict[str, Column] = {}
-    for name in made[0] if made else ():
-        cells = [row[name] for row in made]
-        columns[name] = cells if isinstance(cells[0], str) else np.array(cells, object)
     common = {key: made[0][key] for key in ("batch", "dtype")} if made else {}
     said = ", ".join(f"{key} {value}" for key, value in common.items())
     steps = results[0]["steps"] if results else 0
     return Table(
         "attention_benchmark",
-        columns,
+        columns_of(made, object),
         heading=f"Attention on {device_name(device)}: {said}, one head, {steps} passes each",
         hidden=tuple(common),
         droppable=("backward_std_ns", "forward_std_ns"),

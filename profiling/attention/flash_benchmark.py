@@ -23,11 +23,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from analysis.show.cli import print_notes
-from analysis.show.table import Column, Table
+from analysis.show.table import Table, columns_of
 from profiling.attention.flash_benchmark_run import (
     COMPILED,
     DTYPES,
@@ -174,15 +173,11 @@ def table(results: Sequence[Result], device: str) -> Table:
         memory_bytes, outcome``; what is missing is NaN.
     """
     made = [cells(result, part) for result in results for part in PRODUCTS]
-    columns: dict[str, Column] = {}
-    for name in made[0] if made else ():
-        values = [row[name] for row in made]
-        columns[name] = values if isinstance(values[0], str) else np.array(values, object)
     first = results[0] if results else {"batch": 0, "heads": 0}
     shape = f"batch {first['batch']}, {first['heads']} heads, causal"
     return Table(
         KIND,
-        columns,
+        columns_of(made, object),
         heading=f"Attention on {device_name(device)}: {shape}",
         droppable=("p20_ns", "p80_ns"),
     )

@@ -30,7 +30,7 @@ from analysis.arithmetic import noise
 from analysis.arithmetic.arrays import Bools, Float64
 from analysis.compare.show import relative_change
 from analysis.show.render import duration
-from analysis.show.table import Table
+from analysis.show.table import Table, columns_of
 from profiling.benchmark.run_file import StoredRun, read
 from profiling.benchmark.steadiness import steadiness_warnings
 from profiling.common import cli
@@ -118,15 +118,9 @@ def compare(before: StoredRun, after: StoredRun) -> Table:
     told = judged(np.array([each["p"] for each in rows]))
     for each, different in zip(rows, told.tolist(), strict=True):
         each["verdict"] = verdict(each, different)
-    columns: dict[str, Any] = {
-        name: [each[name] for each in rows]
-        if isinstance(rows[0][name], str)
-        else np.array([each[name] for each in rows])
-        for name in rows[0]
-    }
     return Table(
         "compare_benchmarks",
-        columns,
+        columns_of(rows),
         heading=heading(before, after, rows[0]),
         notes=tuple(notes),
         hidden=UNSEEN,

@@ -7,7 +7,7 @@ mode ``forward``), ``zero_grad_ns`` (``forward_backward``) or ``optimizer_ns`` (
 them. ``analysis.answers --benchmark`` reads it.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,14 +15,12 @@ import msgspec
 
 from analysis.show.errors import ReportError
 from analysis.source.json_files import checked
-from profiling import names
-from profiling.benchmark.figures import TOTAL, by_part, figures
+from profiling.benchmark.figures import by_part, figures
 from profiling.benchmark.run import Measurements
 from profiling.common import result_file
 from profiling.common.settings import Settings
 
 KIND: Final = "benchmark"
-PARTS: Final = (*names.PHASES, "zero_grad", "rest")
 PARTIAL: Final = ".partial"
 """What the name of an interrupted run's file ends in: the file itself is of whole runs only."""
 
@@ -30,31 +28,42 @@ Nanoseconds = Annotated[int, msgspec.Meta(gt=-(1 << 62), lt=1 << 62)]
 Times = Annotated[list[Nanoseconds], msgspec.Meta(min_length=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A benchmark's run, read from its file.
+class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A benchmark's run, read from its file: of `content` what is compared.
 
     Attributes:
+        fields: of the settings, as `asdict` gives them.
         facts: of the machine, `profiling.common.machine.facts`.
-        times: ns by part, ``total`` first.
         complete: False where the run was interrupted.
     """
 
     path: Path
-    settings: Settings
+    fields: dict[str, Any] = msgspec.field(name="settings")
     facts: dict[str, str]
-    times: dict[str, list[int]]
-    complete: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """Of `content`, what a run that is read must have."""
-
-    settings: dict[str, Any]
-    facts: dict[str, str]
-    total_ns: Times
     complete: bool = False
+    total_ns: Times
+    forward_ns: Times | None = None
+    backward_ns: Times | None = None
+    optimizer_ns: Times | None = None
+    zero_grad_ns: Times | None = None
+    rest_ns: Times | None = None
+
+    def __post_init__(self) -> None:
+        Settings.from_fields(self.fields)  # raises what is wrong with them
+        if len({len(values) for values in self.times.values()}) > 1:
+            raise ValueError("parts of different lengths")
+
+    @property
+    def settings(self) -> Settings:
+        """What was run."""
+        return Settings.from_fields(self.fields)
+
+    @property
+    def times(self) -> dict[str, list[int]]:
+        """The times of the steps in ns by part, ``total`` first."""
+        names = [name for name in self.__struct_fields__ if name.endswith("_ns")]
+        found = {name.removesuffix("_ns"): getattr(self, name) for name in names}
+        return {part: values for part, values in found.items() if values is not None}
 
 
 def content(
@@ -105,14 +114,7 @@ def read(path: Path) -> StoredRun:
     Raises:
         ReportError: it cannot be read, is of another command, or lacks what it should have.
     """
-    known = result_file.read(path, KIND)
-    times_known = {part: known[f"{part}_ns"] for part in PARTS if f"{part}_ns" in known}
     try:
-        kept = checked(known, _Kept)
-        settings = Settings.from_fields(kept.settings)
-        times = {TOTAL: kept.total_ns, **checked(times_known, dict[str, Times])}
-        if len({len(values) for values in times.values()}) > 1:
-            raise ValueError("parts of different lengths")
+        return checked(result_file.read(path, KIND) | {"path": path}, StoredRun)
     except ValueError as error:
         raise ReportError(path, f"damaged ({error})", "make it anew with --json") from None
-    return StoredRun(path, settings, kept.facts, times, kept.complete)

@@ -9,7 +9,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from os.path import samestat
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
@@ -25,14 +25,9 @@ R = TypeVar("R")
 class JsonLines(Generic[R]):
     """A file that is open for records; until the first one comes, it is as it was.
 
-    Args:
-        path: of the file.
-        elsewhere: the option that names another file.
-        stream: open for appending.
-
     Attributes:
-        lines: the whole lines that were there, less empty ones, each with its number, from 1, and
-            its record.
+        lines: those that were there, less empty ones and one that was cut short: the number of
+            each, from 1, its text and its record.
         torn: whether the last line was cut short.
     """
 
@@ -43,33 +38,22 @@ class JsonLines(Generic[R]):
         self._begin: bytes | None = None
 
     def read(self, record_of: Callable[[bytes], R]) -> None:
-        """Read what is there.
-
-        Args:
-            record_of: makes a record of a line, or raises a ValueError that says what is wrong.
-
-        Raises:
-            LaunchError: it cannot be read, or a line is no such record.
-        """
-        try:
-            *lines, rest = self._path.read_bytes().split(b"\n")
-        except OSError as error:
-            raise self._unwritable(reason(error)) from None
+        """Read what is there, each line by ``record_of``; see `open_json_lines`."""
+        *lines, rest = self._path.read_bytes().split(b"\n")
         # Half a line of ours begins as all of them do; anything else is not ours to take away.
         self.torn = rest.startswith(b"{")
         for number, line in enumerate(lines if self.torn else [*lines, rest], 1):
-            if not line.strip():
-                continue
             try:
-                self.lines.append((number, line, record_of(line)))
+                if line.strip():
+                    self.lines.append((number, line, record_of(line)))
             except ValueError as error:
                 raise self.refusal(number, f"is no record of this command ({error})") from None
 
     def refusal(self, number: int, what: str) -> LaunchError:
         """Return the error of a line on which one cannot go on."""
+        where = f"{self._path}: line {number}"
         return LaunchError(
-            f"{self._path}: line {number} {what}; mend it or take it out, or name another "
-            f"{self._elsewhere}"
+            f"{where} {what}; mend it or take it out, or name another {self._elsewhere}"
         )
 
     def keep(self, lines: Sequence[bytes]) -> None:
@@ -83,44 +67,22 @@ class JsonLines(Generic[R]):
         Raises:
             LaunchError: the disk does not take it.
         """
-        self.rewrite_beginning()
-        self._put(as_line(record), self._stream)
+        with _one_line(self._path, self._elsewhere):
+            self.rewrite_beginning()
+            _put(as_line(record), self._stream)
 
     def rewrite_beginning(self) -> None:
-        """Leave in the file what it is to begin with.
-
-        Raises:
-            LaunchError: the disk does not take it.
-        """
+        """Leave in the file what it is to begin with."""
         if self._begin is None:
             return
         begin, self._begin = self._begin, None
-        try:
-            # Not in place: a process killed here must leave the old file or the new one.
-            with replacing(self._path) as draft:
-                stream = draft.open("ab")
-                self.lock(stream)  # before it has its name, so that nobody comes between
-                self._put(begin, stream)
-        except ReportError as error:
-            problem = error.problem.removeprefix("cannot be written (").removesuffix(")")
-            raise self._unwritable(problem) from None
+        # Not in place: a process killed here must leave the old file or the new one.
+        with replacing(self._path) as draft:
+            stream = draft.open("ab")
+            _lock(stream)  # before it has its name, so that nobody comes between
+            _put(begin, stream)
         self._stream, before = stream, self._stream
         before.close()
-
-    def lock(self, stream: IO[bytes]) -> None:
-        """Keep other processes from writing.
-
-        Raises:
-            LaunchError: one does already.
-        """
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LaunchError(
-                f"{self._path}: another process is writing it; name another {self._elsewhere}"
-            ) from None
-        except OSError:
-            return  # a disk without locks
 
     def close(self) -> None:
         """Let others write to the file; one that holds nothing is taken away."""
@@ -130,19 +92,6 @@ class JsonLines(Generic[R]):
         # A line that the disk would not take must not be tried again.
         with suppress(OSError):
             self._stream.close()
-
-    def _put(self, content: bytes, stream: IO[bytes]) -> None:
-        try:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        except OSError as error:
-            raise self._unwritable(reason(error)) from None
-
-    def _unwritable(self, why: str) -> LaunchError:
-        return LaunchError(
-            f"{self._path}: cannot be written ({why}); name another {self._elsewhere}"
-        )
 
 
 @contextmanager
@@ -158,7 +107,7 @@ def open_json_lines(
 
     Args:
         path: of the file.
-        record_of: as `JsonLines.read` takes it.
+        record_of: makes a record of a line, or raises a ValueError that says what is wrong.
         elsewhere: the option that names another file.
         resume: go on with what is there.
         overwrite: replace what is there.
@@ -171,32 +120,51 @@ def open_json_lines(
     # An empty one is what is left of a run that was killed before its first record was made.
     if not (resume or overwrite or (path.is_file() and path.stat().st_size == 0)):
         flags |= os.O_EXCL
-    try:
-        stream = os.fdopen(os.open(path, flags, 0o666), "ab")
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            stream.close()
-            raise OSError("no regular file")
-    except FileExistsError:
-        raise LaunchError(
-            f"{path}: exists; give --resume to go on with it, --overwrite to replace it, "
-            f"or name another {elsewhere}"
-        ) from None
-    except OSError as error:
-        raise LaunchError(
-            f"{path}: cannot be written ({reason(error)}); name another {elsewhere}"
-        ) from None
-    file: JsonLines[R] = JsonLines(path, elsewhere, stream)
-    try:
-        file.lock(stream)
-    except LaunchError:
-        stream.close()
-        raise
-    try:
-        if resume:
-            file.read(record_of)
-        file.keep([line for _, line, _ in file.lines])
+    with ExitStack() as opened:
+        with _one_line(path, elsewhere):
+            stream = opened.enter_context(os.fdopen(os.open(path, flags, 0o666), "ab"))
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise OSError("no regular file")
+            _lock(stream)
+            file: JsonLines[R] = JsonLines(path, elsewhere, stream)
+            opened.callback(file.close)
+            if resume:
+                file.read(record_of)
+            file.keep([line for _, line, _ in file.lines])
         yield file
         if resume:
-            file.rewrite_beginning()
-    finally:
-        file.close()
+            with _one_line(path, elsewhere):
+                file.rewrite_beginning()
+
+
+@contextmanager
+def _one_line(path: Path, elsewhere: str) -> Iterator[None]:
+    """Say in one line why a file cannot be written."""
+    try:
+        yield
+    except FileExistsError:
+        problem = "exists; give --resume to go on with it, --overwrite to replace it, or"
+    except BlockingIOError:
+        problem = "another process is writing it;"
+    except OSError as error:
+        problem = f"cannot be written ({reason(error)});"
+    except ReportError as error:
+        problem = f"{error.problem};"
+    else:
+        return
+    raise LaunchError(f"{path}: {problem} name another {elsewhere}")
+
+
+def _lock(stream: IO[bytes]) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a disk without locks
+
+
+def _put(content: bytes, stream: IO[bytes]) -> None:
+    stream.write(content)
+    stream.flush()
+    os.fsync(stream.fileno())

@@ -4,11 +4,11 @@ An id is a prompt's place in its source, so that parts run by different processe
 together again.
 """
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from analysis.source.json_files import parsed, read_file
 from profiling.common.errors import LaunchError, UsageError
 from profiling.generation.record import Prompt
 
@@ -36,46 +36,26 @@ def built_in() -> list[Prompt]:
 def from_file(path: Path, most: int | None = None) -> list[Prompt]:
     """Read prompts from a JSONL file, one record a line; empty lines are none.
 
-    Every line that is wanted is looked at before anything is run.
-
     Args:
         path: of the file.
         most: how many to read, from the start; None for all.
 
     Raises:
-        LaunchError: it cannot be read, has no prompt, or a line, named by its number, is no record.
+        CommandError: it cannot be read, has no prompt, or a line, named by its number, is no
+            record.
     """
     prompts: list[Prompt] = []
-    try:
-        with path.open("rb") as stream:
-            for number, text in _lines(stream):
-                if most is not None and len(prompts) == most:
-                    break
-                prompts.append(Prompt(len(prompts), _text_of_line(path, number, text)))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise LaunchError(f"{path}: cannot be read ({reason}); give a JSONL file") from None
+    for number, line in enumerate(read_file(path, "give a JSONL file").split(b"\n"), 1):
+        if not line.strip() or len(prompts) == most:
+            continue
+        try:
+            record = parsed(line)
+        except ValueError as error:
+            raise LaunchError(f"{path}: line {number} is {error}; correct it") from None
+        prompts.append(Prompt(len(prompts), _text(record, f"{path}: line {number}")))
     if not prompts:
         raise LaunchError(f'{path}: empty; give a line {{"prompt": "…"}} for each prompt')
     return prompts
-
-
-def _lines(stream: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    for number, text in enumerate(stream, 1):
-        text = text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text
-        if text.strip():
-            yield number, text
-
-
-def _text_of_line(path: Path, number: int, line: bytes) -> str:
-    where = f"{path}: line {number}"
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise LaunchError(f"{where} is not UTF-8; correct it") from None
-    except (ValueError, RecursionError):
-        raise LaunchError(f"{where} is no JSON; correct it") from None
-    return _text(record, where)
 
 
 def _text(record: Any, where: str) -> str:
@@ -84,11 +64,8 @@ def _text(record: Any, where: str) -> str:
     for key in KEYS:
         if isinstance(record.get(key), str):
             return str(record[key])
-    raise LaunchError(f"{where} has no text called {' or '.join(KEYS)}; it has: {_keys(record)}")
-
-
-def _keys(record: dict[Any, Any]) -> str:
-    return ", ".join(map(str, list(record)[:10])) or "nothing"
+    has = ", ".join(map(str, list(record)[:10])) or "nothing"
+    raise LaunchError(f"{where} has no text called {' or '.join(KEYS)}; it has: {has}")
 
 
 def named(name: str) -> tuple[str, str | None]:

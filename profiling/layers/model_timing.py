@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from analysis.layers import answer as layers
+from analysis.layers import tables as layers
 from analysis.show import cli as tables
 from analysis.show.errors import one_line, reason
 from profiling import names

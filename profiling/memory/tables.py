@@ -10,9 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import numpy as np
-
-from analysis.show.table import Column, Table
+from analysis.show.table import Table, columns_of
 from profiling import names
 from profiling.common.settings import Settings
 from profiling.memory.run import INFERENCE
@@ -161,17 +159,11 @@ def _table(
     hidden: tuple[str, ...] = (),
 ) -> Table:
     """Return rows as a table; what all configurations have in common stands above it."""
-    columns: dict[str, Column] = {}
-    for column in rows[0] if rows else ():
-        cells = [row[column] for row in rows]
-        is_text = isinstance(cells[0], str)
-        # Whole numbers stay whole beside what is missing.
-        columns[column] = cells if is_text else np.array(cells, object)
     common = [key for key in CONFIGURATION if len({row[key] for row in rows}) == 1]
     said = ", ".join(f"{key} {rows[0][key]}" for key in common)
     return Table(
         name,
-        columns,
+        columns_of(rows, object),
         heading=f"{heading}: {said}" if said else heading,
         hidden=(*common, *hidden),
         droppable=droppable,

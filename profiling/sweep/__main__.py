@@ -50,7 +50,7 @@ def measure(plan: Plan, store: Store, command: str) -> tuple[list[SweepRow], int
             began = time.perf_counter_ns()
             row = None if plan.restart else store.find(settings)
             if row is None or not row.stands(plan.limit_bytes):
-                row = _measured(settings, plan.limit_bytes, command)
+                row = _measured(settings, plan, store, command)
                 store.add(row)
             else:
                 taken += 1
@@ -59,15 +59,18 @@ def measure(plan: Plan, store: Store, command: str) -> tuple[list[SweepRow], int
     return rows, taken
 
 
-def _measured(settings: Settings, limit_bytes: int | None, command: str) -> SweepRow:
-    spec: dict[str, Any] = {"settings": asdict(settings), "command": command}
+def _measured(settings: Settings, plan: Plan, store: Store, command: str) -> SweepRow:
+    fields = asdict(settings)
+    spec: dict[str, Any] = {"settings": fields, "command": command}
+    limit = plan.limit_bytes
+    known: dict[str, Any] = {"fields": fields, "machine": store.machine, "limit_bytes": limit}
     try:
-        result = isolated.run("profiling.benchmark.isolated_run", spec, limit_bytes=limit_bytes)
+        result = isolated.run("profiling.benchmark.isolated_run", spec, limit_bytes=limit)
     except OutOfMemory as error:
-        return SweepRow(settings, OOM, str(error), None, limit_bytes)
+        return SweepRow(**known, status=OOM, reason=str(error))
     except LaunchError as error:
-        return SweepRow(settings, FAILED, str(error), None, limit_bytes)
-    return SweepRow(settings, OK, "", result, limit_bytes)
+        return SweepRow(**known, status=FAILED, reason=str(error))
+    return SweepRow(**known, status=OK, result=result)
 
 
 def _heading(plan: Plan) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from analysis.show.errors import ReportError
 from profiling.common.errors import LaunchError, UsageError
 from profiling.generation import prompts
 from profiling.generation.record import Prompt
@@ -38,7 +39,7 @@ def test_prompts_and_questions_are_read_and_counted_from_0(tmp_path: Path) -> No
         (b"\n  \n", "empty; give a line"),
         (b'{"prompt": "a"}\n\n{"prompt": \n', "line 3 is no JSON"),
         (b'{"prompt": "a"}\n"b"\n', "line 2 is no JSON object"),
-        (b'{"prompt": "\xff"}\n', "line 1 is not UTF-8"),
+        (b'{"prompt": "\xff"}\n', "line 1 is no JSON"),
         (b'{"text": "a", "id": 3}\n', "line 1 has no text called prompt or question; it has: text"),
         (b'{"prompt": 3}\n', "line 1 has no text called prompt or question"),
     ],
@@ -49,7 +50,7 @@ def test_a_bad_line_is_named_by_its_number(tmp_path: Path, content: bytes, said:
 
 
 def test_a_file_of_prompts_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(LaunchError, match="cannot be read"):
+    with pytest.raises(ReportError, match="cannot be read"):
         prompts.from_file(tmp_path / "typo.jsonl")
 
 
