@@ -2,8 +2,6 @@
 
 import platform
 import re
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +9,10 @@ import psutil
 import torch
 
 from analysis.show.render import plural
+from profiling.common import host
 from profiling.common.errors import LaunchError, UsageError
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def choose_device(asked: str | None) -> str:
@@ -41,16 +39,7 @@ def device_name(device: str) -> str:
     """Return the model of the GPU, or of the processor with its number of threads."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {plural(torch.get_num_threads(), 'thread')}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    return f"{host.processor()}, {plural(torch.get_num_threads(), 'thread')}"
 
 
 def available_bytes(device: str) -> int:
@@ -82,24 +71,17 @@ def facts(device: str) -> dict[str, str]:
     known = {
         "device": device,
         "device_name": device_name(device),
-        "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
         "threads": str(torch.get_num_threads()),
         "tf32": str(torch.get_float32_matmul_precision() != "highest").lower(),
     }
-    for package in ("nvtx", "triton", "transformers"):
-        try:
-            known[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    known |= host.versions("nvtx", "triton", "transformers")
     if device.startswith("cuda"):
         known |= _cuda_facts(device)
     else:
         known["memory_bytes"] = str(psutil.virtual_memory().total)
-    if commit := _commit():
-        known["commit"] = commit
-    return known
+    return known | host.commit()
 
 
 def _cuda_facts(device: str) -> dict[str, str]:
@@ -114,25 +96,7 @@ def _cuda_facts(device: str) -> dict[str, str]:
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
     # By its own id: the CUDA ordinal counts visible devices only.
     which = getattr(properties, "uuid", None)
-    try:
-        answer = subprocess.run(
-            [*command, *([f"--id=GPU-{which}"] if which else [])],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return known
+    answer = host.command_output(*command, *([f"--id=GPU-{which}"] if which else []))
     keys = ("driver", "clock_mhz", "clock_max_mhz", "memory_clock_mhz", "power_limit_w")
-    return known | dict(zip(keys, map(str.strip, answer.stdout.split(",")), strict=False))
-
-
-def _commit() -> str | None:
-    """Return the commit this code is at, marked where files differ from it."""
-    command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
+    values = map(str.strip, answer.split(",")) if answer else ()
+    return known | dict(zip(keys, values, strict=False))
