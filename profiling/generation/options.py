@@ -14,8 +14,7 @@ from profiling.common.machine import choose_device
 from profiling.generation.pair import ALIGNMENTS, ALONE, BASE, TEACHER, ModelSelection
 from profiling.generation.prompts import BUILT_IN
 from profiling.generation.run import Decoding
-from profiling.models.pretrained import ATTENTIONS, DTYPES
-from profiling.models.random_model import PRESETS
+from profiling.models.request import ATTENTIONS, DTYPES, PRESETS
 
 PROFILE, BATCH, DATASET = MODES = ("profile", "batch", "dataset")
 

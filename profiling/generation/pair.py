@@ -16,7 +16,8 @@ from profiling.common.cli import is_out_of_memory
 from profiling.common.errors import LaunchError
 from profiling.generation.pipeline import ModelPair
 from profiling.models import pretrained
-from profiling.models.pretrained import LoadedModel, ModelRequest
+from profiling.models.pretrained import LoadedModel
+from profiling.models.request import ModelRequest, model_label
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,7 +47,7 @@ class ModelSelection:
         alignment: what to do where the tokenizers differ: one of `ALIGNMENTS`.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: of both models and the projectors.
-        attention: implementation, one of `profiling.models.pretrained.ATTENTIONS`.
+        attention: implementation, one of `profiling.models.request.ATTENTIONS`.
         seed: of random weights.
     """
 
@@ -72,8 +73,8 @@ class ModelSelection:
     @property
     def names(self) -> Pair:
         """What the records call the models, ``model_config`` there."""
-        teacher = pretrained.model_label(self.teacher, self.teacher_random_init)
-        base = pretrained.model_label(self.base, self.random_init)
+        teacher = model_label(self.teacher, self.teacher_random_init)
+        base = model_label(self.base, self.random_init)
         return Pair(base, teacher if self.has_teacher else None)
 
 

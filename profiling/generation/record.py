@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.generation.records import Failure, Generation, Pair, Timing, record_of
 from profiling import names
 from profiling.common.json_lines import JsonLines, open_json_lines
-from profiling.generation.pipeline import DECODE_STEP, Generated
+
+if TYPE_CHECKING:
+    from profiling.generation.pipeline import Generated
 
 Record = Generation | Failure
 
@@ -29,7 +32,7 @@ class Prompt:
     text: str
 
 
-def record(prompt: Prompt, response: str, models: Pair, made: Generated) -> Generation:
+def record(prompt: Prompt, response: str, models: Pair, made: "Generated") -> Generation:
     """Return the record of a prompt that was generated from."""
     return Generation(
         id=prompt.id,
@@ -37,15 +40,15 @@ def record(prompt: Prompt, response: str, models: Pair, made: Generated) -> Gene
         response=response,
         model_config=models,
         timing=timing(made, has_teacher=models.teacher_model is not None),
-        decode_step_times_ms=[ms(time) for time in made.each_ns(DECODE_STEP)],
+        decode_step_times_ms=[ms(time) for time in made.each_ns(names.DECODE_STEP)],
     )
 
 
-def timing(made: Generated, *, has_teacher: bool) -> Timing:
+def timing(made: "Generated", *, has_teacher: bool) -> Timing:
     """Return the times of a generation."""
     calls = len(made.each_ns(names.PROJECTOR))
     projectors = made.total_ns(names.PROJECTOR)
-    decode, tokens = made.total_ns(DECODE_STEP), len(made.tokens)
+    decode, tokens = made.total_ns(names.DECODE_STEP), len(made.tokens)
 
     def of_teacher(nanoseconds: float) -> float | None:
         return ms(nanoseconds) if has_teacher else None

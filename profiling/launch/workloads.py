@@ -166,7 +166,7 @@ def _teacher(arguments: argparse.Namespace) -> str | None:
 
 
 def _check_attention(attention: str | None, workload: str) -> None:
-    from profiling.models.pretrained import ATTENTIONS
+    from profiling.models.request import ATTENTIONS
 
     if attention is not None and attention not in ATTENTIONS:
         known = ", ".join(ATTENTIONS)

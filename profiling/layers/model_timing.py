@@ -30,7 +30,8 @@ from profiling.layers import timing_records
 from profiling.layers.layer_timer import LayerTimer
 from profiling.layers.timing_records import TimingRecords, run_record, unmeasured_parts
 from profiling.models.input_shapes import InputShape, read_shapes
-from profiling.models.pretrained import ATTENTIONS, DTYPES, ModelRequest, load_model
+from profiling.models.pretrained import load_model
+from profiling.models.request import ATTENTIONS, DTYPES, ModelRequest
 from profiling.spans import annotate, is_recording, span
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from profiling.common.settings import runs
 from profiling.layers.layer_parts import find_layers
 from profiling.layers.model_timing import DEFAULT_MODEL, SMALLER, check_positions, one_forward
 from profiling.models.input_shapes import InputShape
-from profiling.models.pretrained import ModelRequest, load_model, model_label
+from profiling.models.pretrained import load_model
+from profiling.models.request import ModelRequest, model_label
 from profiling.recorders.capture import capture, range_facts
 from profiling.spans import annotate, recording, span
 from profiling.spans.attention_wraps import spans_only, watching_attention
@@ -37,7 +38,7 @@ class LayersSettings:
 
     Attributes:
         model_name: a folder or a name on the hub; not looked at where ``random_init`` is given.
-        random_init: as `profiling.models.pretrained.ModelRequest` has it.
+        random_init: as `profiling.models.request.ModelRequest` has it.
         steps: forward passes that count, recorded; as many are timed before, unrecorded.
         warmup: passes before them, recorded under a name of their own.
     """

@@ -20,14 +20,12 @@ from profiling.common.cli import is_out_of_memory
 from profiling.common.errors import LaunchError, UsageError
 from profiling.common.machine import available_bytes, choose_device
 from profiling.models.random_model import byte_tokenizer, config_of, random_model, weight_count
+from profiling.models.request import ModelRequest
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 T = TypeVar("T")
-
-ATTENTIONS: Final = ("eager", "sdpa", "flash_attention_2")
-DTYPES: Final = ("float32", "float16", "bfloat16")
 
 _REMEDY: Final = "give the folder that save_pretrained wrote, or --random-init qwen3-0.6b"
 _REACH_SECONDS: Final = 5.0
@@ -35,33 +33,6 @@ _REACH_SECONDS: Final = 5.0
 
 _LONGEST: Final = 300
 """Characters of somebody else's error message."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRequest:
-    """The model that a command asks for, and how it is to compute.
-
-    Attributes:
-        name: a folder that ``save_pretrained`` wrote, or a name on the model hub, sought in the
-            local cache first; not looked at where ``random_init`` is given.
-        random_init: an architecture (`profiling.models.random_model.PRESETS`) or a ``config.json``.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: one of `DTYPES`.
-        attention: one of `ATTENTIONS`.
-        seed: of random weights.
-    """
-
-    name: str | None = None
-    random_init: str | None = None
-    device: str
-    dtype: str
-    attention: str
-    seed: int = 0
-
-    @property
-    def label(self) -> str:
-        """What results call the model."""
-        return model_label(self.name, self.random_init)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +50,6 @@ class LoadedModel:
     name: str
 
 
-def model_label(name: str | None, random_init: str | None) -> str:
-    """Return what a model is called in results.
-
-    >>> model_label("Qwen/Qwen3-0.6B", None), model_label(None, "qwen3-0.6b")
-    ('Qwen/Qwen3-0.6B', 'qwen3-0.6b (random weights)')
-    """
-    return f"{random_init} (random weights)" if random_init else str(name)
-
-
 def load(request: ModelRequest) -> LoadedModel:
     """Return a model and its tokenizer.
 
@@ -99,7 +61,15 @@ def load(request: ModelRequest) -> LoadedModel:
     if request.random_init:
         model = load_model(request)
         return LoadedModel(model, byte_tokenizer(model.config.vocab_size), request.label)
-    tokenizer = _from_disk_or_hub(request, _tokenizer)  # first, because it is quick
+    from transformers import AutoTokenizer
+
+    # First, because it is quick.
+    tokenizer: PreTrainedTokenizerBase = _from_disk_or_hub(
+        request,
+        lambda where, local: AutoTokenizer.from_pretrained(
+            where, local_files_only=local, trust_remote_code=False
+        ),
+    )
     return LoadedModel(load_model(request), tokenizer, request.label)
 
 
@@ -110,13 +80,7 @@ def load_model(request: ModelRequest) -> "PreTrainedModel":
         with _in_one_line(request, request.random_init, "correct the config.json"):
             config = config_of(request.random_init)
             _check_memory(config, request)
-            model = random_model(
-                config,
-                device=request.device,
-                dtype=request.dtype,
-                attention=request.attention,
-                seed=request.seed,
-            )
+            model = random_model(config, request)
     else:
         model = _from_disk_or_hub(request, lambda *where: _weights(request, *where))
     model.train(False)
@@ -131,13 +95,13 @@ def _check(request: ModelRequest) -> None:
     spoken.set_verbosity(logging.ERROR)
     if not sys.stderr.isatty():
         spoken.disable_progress_bar()  # type: ignore[no-untyped-call]  # as transformers has it
-    on_gpu = choose_device(request.device).startswith("cuda")
+    cuda, device = torch.cuda, request.device
+    on_gpu = choose_device(device).startswith("cuda")
     if request.dtype == "float16" and not on_gpu:
         raise LaunchError(
             "float16 is a GPU's: a processor converts every number to float32 and back; "
             "use --dtype bfloat16 or float32 with --device cpu"
         )
-    cuda, device = torch.cuda, request.device
     if request.dtype == "bfloat16" and on_gpu and cuda.get_device_capability(device) < (8, 0):
         raise LaunchError(
             f"{cuda.get_device_name(device)} has no arithmetic in bfloat16; "
@@ -182,15 +146,6 @@ def _check_hub(name: str) -> None:
         raise LaunchError(
             f"{name}: not on disk, and not to be had from the model hub ({_line(error)}); {_REMEDY}"
         ) from None
-
-
-def _tokenizer(where: str, local: bool) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
-
-    made: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        where, local_files_only=local, trust_remote_code=False
-    )
-    return made
 
 
 def _weights(request: ModelRequest, where: str, local: bool) -> "PreTrainedModel":

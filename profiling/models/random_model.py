@@ -7,13 +7,14 @@ Timings do not depend on what the weights are, only on their shapes, as long as 
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from profiling.common.errors import LaunchError, UsageError
+from profiling.models.request import PRESETS, ModelRequest
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -24,53 +25,6 @@ END: Final = "<|endoftext|>"
 SMALLEST: Final = 257
 """Tokens of the smallest vocabulary: every byte, and the end."""
 
-_QWEN3: Final = {
-    "model_type": "qwen3",
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "vocab_size": 151_936,
-    "max_position_embeddings": 40_960,
-    "rope_theta": 1_000_000.0,
-    "rms_norm_eps": 1e-6,
-    "tie_word_embeddings": True,
-}
-PRESETS: Final[dict[str, dict[str, Any]]] = {
-    "qwen3-tiny": {
-        **_QWEN3,
-        "num_hidden_layers": 4,
-        "hidden_size": 64,
-        "intermediate_size": 192,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-        "vocab_size": 512,
-    },
-    "qwen3-0.6b": {
-        **_QWEN3,
-        "num_hidden_layers": 28,
-        "hidden_size": 1024,
-        "intermediate_size": 3072,
-        "num_attention_heads": 16,
-    },
-    "qwen3-4b": {
-        **_QWEN3,
-        "num_hidden_layers": 36,
-        "hidden_size": 2560,
-        "intermediate_size": 9728,
-        "num_attention_heads": 32,
-    },
-}
-"""The architectures known by name, as their published ``config.json`` has them; but for the tiny
-one, which is for trying things out."""
-
-_SIZES: Final = (
-    "num_hidden_layers",
-    "hidden_size",
-    "intermediate_size",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-)
 _PATTERN: Final = (1 << 20) + 7
 """Random numbers drawn once and laid over all weights again and again.
 
@@ -101,12 +55,11 @@ def config_of(random_init: str) -> "PretrainedConfig":
     config: PretrainedConfig = AutoConfig.from_pretrained(
         path, local_files_only=True, trust_remote_code=False
     )
-    sizes = {size: getattr(config, size, None) for size in _SIZES}
-    for size, value in sizes.items():
-        if isinstance(value, int) and value < 1:
+    for size in ("num_hidden_layers", "hidden_size", "intermediate_size", "head_dim"):
+        if (value := getattr(config, size, None)) is not None and value < 1:
             raise LaunchError(f"{path}: {size} is {value}; it must be positive")
-    heads, shared = sizes["num_attention_heads"], sizes["num_key_value_heads"]
-    if isinstance(heads, int) and isinstance(shared, int) and heads % shared:
+    heads, shared = (getattr(config, f"num_{of}_heads", 0) for of in ("attention", "key_value"))
+    if heads and shared and heads % shared:
         raise LaunchError(
             f"{path}: {heads} attention heads cannot share {shared} key-value heads; "
             "num_key_value_heads must divide num_attention_heads"
@@ -120,22 +73,21 @@ def config_of(random_init: str) -> "PretrainedConfig":
 
 def weight_count(config: "PretrainedConfig") -> int:
     """Return how many numbers a model's weights are, without making them."""
-    return sum(weight.numel() for weight in _build(config, "meta", "float32", "eager").parameters())
+    as_told = ModelRequest(device="meta", dtype="float32", attention="eager")
+    return sum(weight.numel() for weight in _build(config, as_told).parameters())
 
 
-def random_model(
-    config: "PretrainedConfig", *, device: str, dtype: str, attention: str, seed: int
-) -> "PreTrainedModel":
+def random_model(config: "PretrainedConfig", request: ModelRequest) -> "PreTrainedModel":
     """Build a model and fill its weights, the same ones on every device.
 
     Matrices get normal numbers of the configuration's ``initializer_range``, biases 0; norms stay
     1. Filling takes as long as writing the memory.
     """
-    model = _build(config, device, dtype, attention)
+    model = _build(config, request)
     scale = getattr(config, "initializer_range", None) or 0.02
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(request.seed)
     pattern = torch.randn(_PATTERN, generator=generator).mul_(scale)
-    pattern = pattern.to(device=device, dtype=getattr(torch, dtype))
+    pattern = pattern.to(device=request.device, dtype=getattr(torch, request.dtype))
     with torch.no_grad():
         _fill(model.named_parameters(), pattern)
     return model
@@ -179,14 +131,13 @@ class _WithoutRandomFills(TorchFunctionMode):
         return func(*args, **given)
 
 
-def _build(
-    config: "PretrainedConfig", device: str, dtype: str, attention: str
-) -> "PreTrainedModel":
+def _build(config: "PretrainedConfig", request: ModelRequest) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
-    with torch.device(device), _WithoutRandomFills():
+    dtype = getattr(torch, request.dtype)
+    with torch.device(request.device), _WithoutRandomFills():
         model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            config, dtype=getattr(torch, dtype), attn_implementation=attention
+            config, dtype=dtype, attn_implementation=request.attention
         )
     return model
 

@@ -14,7 +14,8 @@ from profiling.common.errors import LaunchError
 from profiling.layers import model_timing
 from profiling.layers.model_timing import one_forward
 from profiling.models.input_shapes import SHIPPED, InputShape, read_shapes
-from profiling.models.pretrained import ModelRequest, load_model
+from profiling.models.pretrained import load_model
+from profiling.models.request import ModelRequest
 from tests.made.models.tiny_qwen import save_tiny, tiny_config
 
 LAYERS = 4

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from profiling.common.errors import LaunchError, UsageError
 from profiling.models import pretrained
-from profiling.models.pretrained import LoadedModel, ModelRequest
+from profiling.models.pretrained import LoadedModel
+from profiling.models.request import ModelRequest
 from tests.made.models.tiny_qwen import save_tiny
 
 

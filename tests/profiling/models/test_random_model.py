@@ -11,15 +11,15 @@ from transformers import Qwen3ForCausalLM
 
 from profiling.common.errors import LaunchError, UsageError
 from profiling.models import pretrained
-from profiling.models.pretrained import LoadedModel, ModelRequest
+from profiling.models.pretrained import LoadedModel
 from profiling.models.random_model import (
     END,
-    PRESETS,
     SMALLEST,
     byte_tokenizer,
     config_of,
     weight_count,
 )
+from profiling.models.request import PRESETS, ModelRequest
 from tests.made.models.tiny_qwen import tiny_config
 
 
