@@ -1,4 +1,8 @@
-"""Run the launcher as a person would, and ask the report what is in it."""
+"""Run the launcher as a person would, and ask the report what is in it.
+
+The launcher runs in this process: what it records runs in one of its own anyway, and imports torch
+there. `launch_process` starts the launcher too.
+"""
 
 import json
 import os
@@ -13,22 +17,27 @@ from typing import Any
 import pytest
 
 from profiling.processes.starting import child_environment
+from tests.made.commands.in_process import run_command
 from tests.made.tools.shared import ROOT as ROOT
 
 TINY = ("--size", "tiny", "--batch", "2", "--context", "16", "--steps", "2", "--device", "cpu")
 
 
 def launch(
-    *arguments: str | Path,
-    reports: Path,
-    env: dict[str, str] | None = None,
-    cwd: Path = ROOT,
+    *arguments: str | Path, reports: Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **(env or {})}
+    return run_command("profiling.launch", "--reports", reports, *arguments, env=environment)
+
+
+def launch_process(
+    *arguments: str | Path, reports: Path, cwd: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "profiling.launch", "--reports", str(reports)]
     return subprocess.run(
         [*command, *map(str, arguments)],
         cwd=cwd,
-        env={**child_environment(), **(env or {})},
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=300,
@@ -78,13 +87,7 @@ def nvtx_sum(nsys: str, report: Path) -> dict[str, int]:
 
 
 def ranking(report: Path, *words: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "analysis.kernels", str(report), "--format", "json", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_command("analysis.kernels", report, "--format", "json", *words)
     assert done.returncode == 0, done.stderr
     answer: list[dict[str, Any]] = json.loads(done.stdout)
     return answer

@@ -14,6 +14,7 @@ from tests.made.runs.launched import (
     TINY,
     find_nsys,
     launch,
+    launch_process,
     nvtx_sum,
     payloads,
     ranking,
@@ -158,7 +159,7 @@ def test_the_page_follows_on_stdout_and_the_settings_on_stderr(made: Made) -> No
 
 def test_a_report_is_not_written_over_unless_asked(made: Made) -> None:
     before = made.report.read_bytes()
-    done = launch(*TINY, reports=made.report.parent)
+    done = launch_process(*TINY, reports=made.report.parent)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"error: {made.report}: exists; choose another NAME, or set OVERWRITE=1 to replace it\n"
