@@ -9,7 +9,7 @@ import pytest
 
 from analysis import Report
 from tests.analysis.trim.test_trim import rows, trimmed
-from tests.made.runs.launched import TINY, find_nsys, launch
+from tests.made.runs.shared_recording import tiny_recording
 from tests.made.tools import shared
 from tests.made.tools.nsys_tool import nsys
 from tests.made.tools.nvidia_tools import ours, theirs
@@ -106,15 +106,16 @@ def test_every_string_that_is_referred_to_is_there(tmp_path: Path) -> None:
     assert counts[0] < counts[1]
 
 
-@pytest.fixture(scope="module", params=["torch", pytest.param("nsys", marks=pytest.mark.slow)])
-def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Record a tiny training run of two steps on the CPU."""
-    folder = tmp_path_factory.mktemp(request.param)
-    env = {"NSYS": find_nsys()} if request.param == "nsys" else {}
-    more = ["--memory"] if request.param == "torch" else []
-    done = launch(*TINY, "--recorder", request.param, *more, reports=folder, env=env)
-    assert done.returncode == 0, done.stderr
-    return folder / "tiny.sqlite"
+@pytest.fixture(params=["torch", "nsys"])
+def recorded(
+    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a link to a tiny training run of two steps, recorded on the CPU."""
+    by_torch = request.param == "torch"
+    made = tiny_recording(request.param, tmp_path_factory, memory=by_torch)
+    path = tmp_path / f"by-{request.param}.sqlite"
+    path.symlink_to(made.report)
+    return path
 
 
 def test_the_steps_of_a_recorded_run_have_the_answers_they_had(recorded: Path) -> None:
@@ -147,7 +148,7 @@ def test_the_steps_of_a_recorded_run_have_the_answers_they_had(recorded: Path) -
 
 
 def test_the_memory_of_a_kept_step_is_what_it_was(recorded: Path) -> None:
-    if "nsys" in recorded.parent.name:
+    if "nsys" in recorded.name:
         pytest.skip("recorded without --memory")
     with Report(recorded) as report:
         steps, peaks = report.memory(show="steps"), report.memory()

@@ -1,7 +1,6 @@
 """Commands run in this process as in one of their own, which would import torch once more."""
 
 import contextlib
-import importlib
 import os
 import signal
 import subprocess

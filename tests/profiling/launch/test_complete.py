@@ -4,15 +4,16 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from profiling.recorders import importer
 from profiling.recorders.nsys import Nsys
-from tests.made.runs.launched import ROOT, TINY, launch, payloads, rows, run_facts
+from tests.made.commands.in_process import run_command
+from tests.made.runs.launched import TINY, launch, payloads, rows, run_facts
 from tests.made.runs.recording_half import half_of_nsys
+from tests.made.runs.shared_recording import tiny_recording
 
 CHANGING = {"date", "command", "step_ns", "unprofiled_step_ns"}
 """The facts in which two runs of the same differ."""
@@ -49,14 +50,8 @@ def recording(recorded: Path, tmp_path: Path) -> Path:
 def run(
     *arguments: str | Path, nsys: str | Path, status: int = 0
 ) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run(
-        [sys.executable, "-m", "profiling.complete", *map(str, arguments)],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "NSYS": str(nsys)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    environment = {"PATH": "/usr/bin:/bin", "NSYS": str(nsys)}
+    done = run_command("profiling.complete", *arguments, env=environment)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -67,7 +62,10 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_report_equals_one_of_the_whole_nsys(
-    half: tuple[str, Path], recording: Path, tmp_path: Path
+    half: tuple[str, Path],
+    recording: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     whole = half[0]
     before = files(tmp_path)
@@ -75,10 +73,7 @@ def test_the_report_equals_one_of_the_whole_nsys(
     assert "Phases" in done.stdout
     assert {name: files(tmp_path)[name] for name in before} == before
     assert {*files(tmp_path)} - {*before} == {"tiny.sqlite", "tiny.nsys-rep"}
-    direct = tmp_path / "direct"
-    done = launch(*TINY, "--recorder", "nsys", reports=direct, env={"NSYS": whole})
-    assert done.returncode == 0, done.stderr
-    ours, theirs = tmp_path / "tiny.sqlite", direct / "tiny.sqlite"
+    ours, theirs = tmp_path / "tiny.sqlite", tiny_recording("nsys", tmp_path_factory).report
     assert payloads(ours) == payloads(theirs)
     query = "SELECT * FROM TOOLKIT_RANGE_COST ORDER BY 1, 2, 3, 4"
     assert rows(ours, query) == rows(theirs, query)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -21,6 +20,7 @@ from tests.made.runs.launched import (
     rows,
     run_facts,
 )
+from tests.made.runs.shared_recording import Recording, tiny_recording
 
 CONFIG = SIZES["tiny"]
 BATCH, CONTEXT, STEPS, WARMUP = 2, 16, 2, 1
@@ -71,35 +71,27 @@ def costs() -> Mapping[str, Cost]:
     }
 
 
-class Made(NamedTuple):
-    report: Path
-    stdout: str
-    stderr: str
+@pytest.fixture(params=["torch", "nsys"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return tiny_recording(request.param, tmp_path_factory)
 
 
-@pytest.fixture(scope="module", params=["torch", "nsys"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    recorder = request.param
-    env = {"NSYS": find_nsys()} if recorder == "nsys" else {}
-    reports = tmp_path_factory.mktemp(recorder)
-    done = launch(*TINY, "--recorder", recorder, reports=reports, env=env)
-    assert done.returncode == 0, done.stderr
-    left = sorted(path.name for path in reports.iterdir())
-    assert left == (["tiny.nsys-rep"] if recorder == "nsys" else []) + ["tiny.sqlite"]
-    return Made(reports / "tiny.sqlite", done.stdout, done.stderr)
+def test_the_report_is_all_that_is_left_and_what_nsys_made_it_of(made: Recording) -> None:
+    by_nsys = run_facts(made.report)["recorder"] == "nsys"
+    assert made.files == (["tiny.nsys-rep"] if by_nsys else []) + ["tiny.sqlite"]
 
 
-def test_every_range_is_there_as_often_as_it_was_pushed(made: Made) -> None:
+def test_every_range_is_there_as_often_as_it_was_pushed(made: Recording) -> None:
     counted = {name: len(values) for name, values in payloads(made.report).items()}
     assert {name: counted.get(name) for name in INSTANCES} == INSTANCES
 
 
-def test_nvidias_own_count_is_the_same(made: Made) -> None:
+def test_nvidias_own_count_is_the_same(made: Recording) -> None:
     counted = nvtx_sum(find_nsys(), made.report)
     assert {name: counted.get(name) for name in INSTANCES} == INSTANCES
 
 
-def test_the_payloads_are_the_flops(made: Made) -> None:
+def test_the_payloads_are_the_flops(made: Recording) -> None:
     found = payloads(made.report)
     for leaf, cost in costs().items():
         assert set(found[leaf]) == {cost.flops}, leaf
@@ -108,13 +100,13 @@ def test_the_payloads_are_the_flops(made: Made) -> None:
     assert set(found[names.OPTIMIZER]) == {flops.adamw(CONFIG.parameter_count, 4).flops}
 
 
-def test_the_costs_of_the_ranges_are_kept(made: Made) -> None:
+def test_the_costs_of_the_ranges_are_kept(made: Recording) -> None:
     kept = rows(made.report, "SELECT name, flops, bytes, elements FROM TOOLKIT_RANGE_COST")
     for leaf, cost in costs().items():
         assert (leaf, cost.flops, cost.bytes, cost.elements) in kept
 
 
-def test_the_report_explains_itself(made: Made) -> None:
+def test_the_report_explains_itself(made: Recording) -> None:
     facts = run_facts(made.report)
     recorder = "nsys" if made.report.with_suffix(".nsys-rep").exists() else "torch"
     known = {
@@ -138,7 +130,7 @@ def test_the_report_explains_itself(made: Made) -> None:
         assert min(times) > 0
 
 
-def test_the_ranking_is_of_operators_and_says_so(made: Made) -> None:
+def test_the_ranking_is_of_operators_and_says_so(made: Recording) -> None:
     ranked = {row["name"]: row for row in ranking(made.report, "--exclude", "none")}
     assert {row["source"] for row in ranked.values()} == {"operator"}
     linear = LAYERS * 7 + 1
@@ -147,7 +139,7 @@ def test_the_ranking_is_of_operators_and_says_so(made: Made) -> None:
     assert ranked["aten::bmm"]["calls"] == PASSES * 3 * 2 * LAYERS
 
 
-def test_the_page_follows_on_stdout_and_the_settings_on_stderr(made: Made) -> None:
+def test_the_page_follows_on_stdout_and_the_settings_on_stderr(made: Recording) -> None:
     ratio = f"{2 * CONFIG.head_width / 3:.2f}"
     for words in ("no GPU kernels", "Phases", "gemm", "aten::mm", "final_matmul", ratio):
         assert words in made.stdout
@@ -157,7 +149,7 @@ def test_the_page_follows_on_stdout_and_the_settings_on_stderr(made: Made) -> No
     )
 
 
-def test_a_report_is_not_written_over_unless_asked(made: Made) -> None:
+def test_a_report_is_not_written_over_unless_asked(made: Recording) -> None:
     before = made.report.read_bytes()
     done = launch_process(*TINY, reports=made.report.parent)
     assert (done.returncode, done.stdout) == (1, "")

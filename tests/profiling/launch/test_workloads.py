@@ -1,7 +1,6 @@
 """Recording a language model's layers, and generation by two models."""
 
 import argparse
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from profiling.common.errors import UsageError
 from profiling.generation.workload import GenerationSettings
 from profiling.launch import options, workloads
 from profiling.layers.workload import LayersSettings
-from profiling.processes.starting import child_environment, python_command
+from tests.made.runs.launched import launch
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -92,14 +91,7 @@ def test_a_script_takes_no_workload(tmp_path: Path) -> None:
 def test_the_report_has_the_ranges(
     words: list[str], expected: dict[str, int], tmp_path: Path
 ) -> None:
-    command = python_command("profiling.launch", *words, "--device", "cpu", "--name", "run")
-    done = subprocess.run(
-        [*command, "--reports", str(tmp_path)],
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = launch(*words, "--device", "cpu", "--name", "run", reports=tmp_path)
     assert done.returncode == 0, done.stderr
     with Report(tmp_path / "run.sqlite") as report:
         assert report.run["workload"] == words[1]

@@ -3,14 +3,13 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.show import pictures
 from model import SIZES, memory
 from profiling import names
 from profiling.common.cli import run
@@ -19,7 +18,7 @@ from profiling.memory import __main__ as measuring
 from profiling.memory.run import INFERENCE
 from profiling.processes import isolated
 from profiling.training import range_memory
-from tests.made.runs.launched import ROOT
+from tests.made.commands.in_process import run_command
 
 CONFIG = SIZES["tiny"]
 BATCH, CONTEXT = 2, 16
@@ -32,24 +31,26 @@ def spec(**changes: Any) -> dict[str, Any]:
     return {"settings": asdict(settings), "timeline": True, "snapshot": None}
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "profiling.memory", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 def scalars(config: Any) -> int:
     """Return the bytes of what a forward pass leaves besides: sqrt(D) a layer, and the loss."""
     return int(8 * config.num_layers)
 
 
-@pytest.mark.parametrize(("dtype", "itemsize"), [("float32", 4), ("bfloat16", 2)])
-def test_the_allocator_agrees_with_the_hooks_and_the_formulas(dtype: str, itemsize: int) -> None:
-    found = isolated.run("profiling.memory.run", spec(dtype=dtype))
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    """Return what is measured of the tiny model in float32."""
+    return isolated.run("profiling.memory.run", spec())
+
+
+def test_the_allocator_agrees_with_the_hooks_and_the_formulas(measured: dict[str, Any]) -> None:
+    check_the_allocator(measured, itemsize=4)
+
+
+def test_the_allocator_agrees_in_bfloat16_too() -> None:
+    check_the_allocator(isolated.run("profiling.memory.run", spec(dtype="bfloat16")), itemsize=2)
+
+
+def check_the_allocator(found: dict[str, Any], itemsize: int) -> None:
     kept = memory.saved_for_backward(CONFIG, BATCH, CONTEXT, itemsize)[names.FORWARD]
     assert found["saved_bytes"] == kept
     # What a forward pass takes and does not give back, by torch's own allocator.
@@ -63,8 +64,8 @@ def test_the_allocator_agrees_with_the_hooks_and_the_formulas(dtype: str, itemsi
     assert found["computed"]["residual_bytes"] == BATCH * CONTEXT * CONFIG.d_model * itemsize
 
 
-def test_peaks_are_the_most_that_the_timeline_shows() -> None:
-    found = isolated.run("profiling.memory.run", spec())
+def test_peaks_are_the_most_that_the_timeline_shows(measured: dict[str, Any]) -> None:
+    found = measured
     line, peaks = found["timeline"], found["peaks"]
     assert list(peaks) == [INFERENCE, *names.PHASES, names.STEP]
     level = 0
@@ -100,7 +101,7 @@ def test_formulas_are_silent_where_they_do_not_hold() -> None:
 
 def test_the_command_prints_every_table_and_keeps_the_raw_figures(tmp_path: Path) -> None:
     raw, pictures = tmp_path / "memory.json", tmp_path / "pictures"
-    done = command(*TINY, "--json", raw, "--pictures", pictures)
+    done = run_command("profiling.memory", *TINY, "--json", raw, "--pictures", pictures)
     assert done.returncode == 0, done.stderr
     for heading in ("Most memory held", "What it is made of", "Saved for backward", "Largest"):
         assert heading in done.stdout
@@ -125,7 +126,16 @@ def test_what_cannot_fit_is_not_even_begun(capsys: pytest.CaptureFixture[str]) -
 
 def test_csv_holds_one_table_and_what_does_not_fit_is_one_row() -> None:
     small = ("--size", "tiny", "--device", "cpu", "--format", "csv")
-    done = command(*small, "--contexts", "16,4096", "--limit", "300", "--mode", "forward_backward")
+    done = run_command(
+        "profiling.memory",
+        *small,
+        "--contexts",
+        "16,4096",
+        "--limit",
+        "300",
+        "--mode",
+        "forward_backward",
+    )
     assert done.returncode == 0, done.stderr
     fits, does_not = csv.DictReader(io.StringIO(done.stdout))
     assert (fits["context"], fits["outcome"]) == ("16", "ok")
@@ -165,15 +175,11 @@ def test_bad_input_is_one_line(
     assert said in capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_without_matplotlib_pictures_are_refused_before_any_work(tmp_path: Path) -> None:
-    code = (
-        "import importlib.util, sys; real = importlib.util.find_spec\n"
-        "import analysis.show.pictures as pictures\n"
-        "pictures.find_spec = lambda name: None\n"
-        "from profiling.common.cli import run; from profiling.memory.__main__ import main\n"
-        f"sys.exit(run(lambda: main(['--device', 'cpu', '--pictures', {str(tmp_path)!r}])))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+def test_without_matplotlib_pictures_are_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    done = run_command("profiling.memory", "--device", "cpu", "--pictures", tmp_path)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("install it: pip install matplotlib")
     assert "measuring" not in done.stderr

@@ -24,16 +24,17 @@ from profiling.recorders.memory_samples import Sample, SampledRecorder
 from profiling.spans import recording, span
 from tests.made.runs.launched import ROOT, TINY, find_nsys, launch, rows, run_facts
 from tests.made.runs.recorded import Recorded
+from tests.made.runs.shared_recording import tiny_recording
 
 CONFIG = SIZES["tiny"]
 KEPT = memory.saved_for_backward(CONFIG, 2, 16, 4)
 LASTING = 4 * CONFIG.parameter_count + 2 * 2 * 16 * 8  # parameters; tokens and targets
 
 
-def test_memory_is_in_the_report_of_the_embedded_recorder(tmp_path: Path) -> None:
-    done = launch(*TINY, "--memory", reports=tmp_path)
-    assert done.returncode == 0, done.stderr
-    report = tmp_path / "tiny.sqlite"
+def test_memory_is_in_the_report_of_the_embedded_recorder(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    report = tiny_recording("torch", tmp_path_factory, memory=True).report
     assert run_facts(report)["memory_source"] == "allocator"
     assert int(run_facts(report)["memory_base_bytes"]) == LASTING
     level, changes = LASTING, rows(report, "SELECT * FROM TOOLKIT_MEMORY ORDER BY rowid")
@@ -58,10 +59,9 @@ def test_memory_is_in_the_report_of_the_embedded_recorder(tmp_path: Path) -> Non
         assert held == KEPT[names.FORWARD] + 4 + 8 * CONFIG.num_layers
 
 
-def test_without_the_flag_there_is_none(tmp_path: Path) -> None:
-    done = launch(*TINY, "--mode", "forward", reports=tmp_path)
-    assert done.returncode == 0, done.stderr
-    tables = {name for (name,) in rows(tmp_path / "tiny.sqlite", "SELECT name FROM sqlite_master")}
+def test_without_the_flag_there_is_none(tmp_path_factory: pytest.TempPathFactory) -> None:
+    report = tiny_recording("torch", tmp_path_factory).report
+    tables = {name for (name,) in rows(report, "SELECT name FROM sqlite_master")}
     assert not {"TOOLKIT_MEMORY", "TOOLKIT_RANGE_MEMORY"} & tables
 
 

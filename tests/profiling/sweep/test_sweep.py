@@ -18,6 +18,7 @@ from profiling.common.spread import Spread
 from profiling.processes import isolated
 from profiling.processes.starting import child_environment, python_command
 from profiling.sweep import __main__ as sweep
+from tests.made.commands.in_process import run_command
 
 COLUMNS = (
     "Model,Total Mean (ms),Total Std (ms),Forward Mean (ms),Forward Std (ms),Backward Mean (ms),"
@@ -285,10 +286,12 @@ def test_a_results_file_that_is_something_else_stays_as_it_is(fake: Fake, tmp_pa
 def test_killed_halfway_and_started_again(tmp_path: Path) -> None:
     out, kept = tmp_path / "out.csv", tmp_path / "sweep_results.jsonl"
     given = ["--sizes", "tiny", "--contexts", "16", "--warmups", "0,1,2", "--device", "cpu"]
-    command = python_command("profiling.sweep", *given, "--num-steps", "3", "--batch", "1")
-    command += ["--format", "csv", "--output", str(out)]
+    given += ["--num-steps", "3", "--batch", "1", "--format", "csv", "--output", str(out)]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=child_environment(), stderr=subprocess.DEVNULL
+        python_command("profiling.sweep", *given),
+        cwd=tmp_path,
+        env=child_environment(),
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
     while not (kept.exists() and kept.read_bytes().count(b"\n")) and time.monotonic() < deadline:
@@ -298,7 +301,7 @@ def test_killed_halfway_and_started_again(tmp_path: Path) -> None:
     done = kept.read_bytes()
     assert 1 <= done.count(b"\n") < 3
     assert not out.exists()
-    subprocess.run(command, cwd=tmp_path, env=child_environment(), check=True)
+    assert run_command("profiling.sweep", *given, cwd=tmp_path).returncode == 0
     assert kept.read_bytes().startswith(done)
     assert kept.read_bytes().count(b"\n") == 3
     rows = rows_of(out)
@@ -310,14 +313,8 @@ def test_killed_halfway_and_started_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_row_too_large_for_a_limit_reads_oom(tmp_path: Path) -> None:
-    command = python_command("profiling.sweep", "--sizes", "tiny,small", "--contexts", "64")
-    command += ["--warmups", "0", "--num-steps", "1", "--device", "cpu", "--memory-limit", "0.4"]
-    done = subprocess.run(
-        [*command, "--format", "csv"],
-        cwd=tmp_path,
-        env=child_environment(),
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    sizes = ("--sizes", "tiny,small", "--contexts", "64", "--warmups", "0", "--num-steps", "1")
+    limited = ("--device", "cpu", "--memory-limit", "0.4", "--format", "csv")
+    done = run_command("profiling.sweep", *sizes, *limited, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert [row["Status"] for row in csv.DictReader(done.stdout.splitlines())] == ["ok", "OOM"]
