@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.show.cli import write_table
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
-from analysis.show.render import as_csv, as_json, as_markdown, digits
+from analysis.show.render import as_csv, as_json, as_markdown, digits, write_text
 from analysis.show.table import Table
 from benchmarks.gpu import figures
 from benchmarks.gpu.measure import MACHINE
 from benchmarks.gpu.runs import Goal, Run
+from benchmarks.text import WIDEST
 
 HOLDS, MISSED, BESIDE, NOT_MEASURED = "holds", "missed", "beside", "not measured"
 WORDS: Final = ("run", "what", "reached", "goal", "verdict", "source")
@@ -34,9 +34,9 @@ def row(folder: Path, run: Run, goal: Goal) -> Row:
         verdict = HOLDS if goal.least <= value <= goal.most else MISSED
         verdict = BESIDE if math.isinf(goal.least) and math.isinf(goal.most) else verdict
     except (figures.Missing, ReportError) as error:
-        reached, verdict = str(error), NOT_MEASURED
+        reached, verdict = str(error).removeprefix(f"{run.name}: "), NOT_MEASURED
     except (LookupError, TypeError, ValueError) as error:
-        reached = f"{run.name}: a result cannot be read ({type(error).__name__}: {error})"
+        reached = f"a result cannot be read ({type(error).__name__}: {error})"
         verdict = NOT_MEASURED
     about = {"run": run.name, "what": goal.what, "reached": reached, "goal": goal.words}
     return {**about, "verdict": verdict, "source": goal.source, "value": value}
@@ -83,7 +83,8 @@ def show(folder: Path, every: Iterable[Run], runs: Iterable[Run]) -> None:
         with replacing(folder / f"goals{suffix}") as draft:
             draft.write_text(text(table(found, above)), encoding="utf-8")
     shown = {run.name for run in runs}
-    write_table(table([each for each in found if each["run"] in shown], above), "table", sys.stdout)
+    wanted = table([each for each in found if each["run"] in shown], above)
+    write_text(wanted, WIDEST, sys.stdout)
 
 
 def section(results: Path) -> str:
