@@ -10,43 +10,13 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
 
 from profiling.common.errors import LaunchError, OutOfMemory, UsageError
 from profiling.processes import isolated
 from tests.made.runs.launched import ROOT
 
-MODULE = "tests.profiling.processes.test_isolated"
+MODULE = "tests.made.runs.isolated_functions"
 MIB = 2**20
-
-
-def measure(spec: dict[str, Any]) -> dict[str, Any]:
-    """What the process of the tests below runs."""
-    match spec["do"]:
-        case "echo":
-            print("on stdout, which nobody reads")
-            return {"spec": spec, "pid": os.getpid(), "parent": os.getppid()}
-        case "allocate":
-            return {"bytes": torch.ones(spec["bytes"] // 4).nbytes}
-        case "list":
-            return {"length": len(bytearray(spec["bytes"]))}
-        case "launch error":
-            raise LaunchError("the disk is full; make room")
-        case "too large":
-            raise OutOfMemory("about 9 GiB are needed and 1 GiB is free")
-        case "usage error":
-            raise UsageError("no size is called 'huge'")
-        case "bug":
-            return {"never": 1 // 0}
-        case "exit":
-            print("going", file=sys.stderr)
-            os._exit(7)
-        case "signal":
-            os.kill(os.getpid(), getattr(signal, spec["name"]))
-        case "sleep":
-            Path(spec["file"]).write_text(str(os.getpid()))
-            time.sleep(600)
-    raise AssertionError(spec)
 
 
 def run(do: str, **more: Any) -> dict[str, Any]:
@@ -60,12 +30,12 @@ def test_the_result_comes_from_another_process() -> None:
     assert found["parent"] == os.getpid()
 
 
-@pytest.mark.parametrize("do", ["allocate", "list"])
-def test_a_limit_lets_through_what_fits_and_tells_out_of_memory(do: str) -> None:
-    spec = {"do": do, "bytes": 64 * MIB}
-    assert 64 * MIB in isolated.run(MODULE, spec, limit_bytes=512 * MIB).values()
+@pytest.mark.parametrize("module", [MODULE, "tests.made.runs.isolated_allocation"])
+def test_a_limit_lets_through_what_fits_and_tells_out_of_memory(module: str) -> None:
+    spec = {"do": "list", "bytes": 64 * MIB}
+    assert 64 * MIB in isolated.run(module, spec, limit_bytes=512 * MIB).values()
     with pytest.raises(OutOfMemory, match="out of memory"):
-        isolated.run(MODULE, {**spec, "bytes": 600 * MIB}, limit_bytes=512 * MIB)
+        isolated.run(module, {**spec, "bytes": 600 * MIB}, limit_bytes=512 * MIB)
 
 
 def test_what_says_beforehand_that_it_cannot_fit_is_out_of_memory() -> None:
