@@ -82,7 +82,13 @@ def check_the_same(path: Path, questions: tuple[str, ...], capsys: Any) -> None:
     assert any(pages.in_files for pages in paging._all[before:])
 
 
-LARGEST = ("forward-2.7b-a100", "fsdp-2xh100-after", "fsdp-2xh100-before", "sliced-2xh100")
+LARGEST = (
+    "fsdp-2xh100-after",
+    "fsdp-2xh100-before",
+    "registered-strings-cupy",
+    "sliced-2xh100",
+    "train-step-small-a100",
+)
 REPORTS = [
     pytest.param(name, marks=[pytest.mark.slow] if name in LARGEST else [])
     for name in (*shared.WITH_KERNELS, *shared.WITHOUT_KERNELS)
@@ -112,6 +118,7 @@ RANGES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(KERNELS, min_size=1, max_size=12), st.lists(RANGES, max_size=10))
 def test_made_up_reports_answer_the_same(

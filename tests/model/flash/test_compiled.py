@@ -156,6 +156,7 @@ def test_float32_compiles_in_seconds(which: Pass, width: int, tmp_path: Path) ->
         assert all((".tf32" in one.ptx) == (allowed == "high") for one in built)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [16, 32, 80])
 def test_other_widths_compile(width: int, tmp_path: Path) -> None:
     for which in ("forward", "dq", "dkdv", "one_pass"):

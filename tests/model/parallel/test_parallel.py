@@ -17,7 +17,7 @@ def ended() -> list[dict[str, Any]]:
     return ranks.run("tests.made.parallel.cases:run_all", 2, arguments, timeout_s=TIMEOUT_S)
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_one_rank_and_three_train_as_one_process_does(count: int) -> None:
     found = ranks.run("tests.made.parallel.counts:distances", count, {}, timeout_s=TIMEOUT_S)
     for distances in found:
@@ -26,6 +26,7 @@ def test_one_rank_and_three_train_as_one_process_does(count: int) -> None:
             assert distance == 0 if count == 1 else distance < 5e-6, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 def test_ten_steps_of_adamw_on_two_and_four_ranks(count: int) -> None:
     given = {"adamw": True}

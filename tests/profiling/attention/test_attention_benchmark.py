@@ -94,6 +94,7 @@ def test_compiled_attention_keeps_what_the_compiler_wants() -> None:
     assert found["saved_bytes"] > 0
 
 
+@pytest.mark.slow
 def test_a_row_that_cannot_fit_reads_oom_and_the_others_are_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_row_that_cannot_fit_reads_oom_and_the_others_are_there(
     assert [file.name for file in pictures.iterdir()] == ["attention-benchmark.png"]
 
 
+@pytest.mark.slow
 def test_a_row_beyond_its_limit_ends_alone(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (*SMALL, "--implementations", "eager", "--lengths", "16,4096")
     assert command(*arguments, "--limit", "200") == 0

@@ -206,6 +206,7 @@ def test_interrupted_before_a_step_is_done_there_is_nothing_to_keep(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_as_a_module_it_runs_for_the_sweep_in_a_process_of_its_own() -> None:
     from dataclasses import asdict
 

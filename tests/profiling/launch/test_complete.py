@@ -151,6 +151,7 @@ def test_what_is_there_is_not_written_over_unless_asked(
     assert earlier.read_bytes() != b"earlier"
 
 
+@pytest.mark.slow
 def test_an_unfinished_recording_is_in_the_way_of_the_next(
     half: tuple[str, Path], recording: Path, tmp_path: Path
 ) -> None:

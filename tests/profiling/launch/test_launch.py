@@ -159,6 +159,7 @@ def test_a_report_is_not_written_over_unless_asked(made: Recording) -> None:
     assert made.report.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "there", "absent"),
     [
@@ -178,6 +179,7 @@ def test_the_other_modes_record_what_they_do(
     assert json.loads(run_facts(tmp_path / f"{mode}.sqlite")["warmup"]) == 0
 
 
+@pytest.mark.slow
 def test_overwriting_replaces_both_files_of_the_earlier_report(tmp_path: Path) -> None:
     (tmp_path / "tiny.sqlite").write_bytes(b"earlier")
     (tmp_path / "tiny.nsys-rep").write_bytes(b"earlier")

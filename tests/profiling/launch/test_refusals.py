@@ -185,6 +185,7 @@ def test_a_script_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert line.endswith("none.py: no such file; give the script to record")
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_during_the_run(tmp_path: Path) -> None:
     """Stood for by a limit on the size of a file, which fails the same write."""
     command = [sys.executable, "-m", "profiling.launch", "--reports", str(tmp_path), *TINY]
@@ -201,6 +202,7 @@ def test_a_disk_that_fills_during_the_run(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

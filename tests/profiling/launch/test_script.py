@@ -76,6 +76,7 @@ def test_a_script_with_spans(recorder: str, tmp_path: Path) -> None:
     assert any(row["name"] == "aten::addmm" and row["calls"] == 3 for row in ranking(report))
 
 
+@pytest.mark.slow
 def test_a_script_with_an_annotated_model_of_transformers(tmp_path: Path) -> None:
     script, reports = write(tmp_path, QWEN), tmp_path / "reports"
     done = launch("--script", script, "--name", "qwen", reports=reports)
@@ -104,6 +105,7 @@ def failed(text: str, tmp_path: Path, *arguments: str) -> str:
     return done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_script_beside_modules_of_our_names_gets_its_own(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("class GPT: pass\n")
     (tmp_path / "analysis.py").write_text("ANSWER = 42\n")
@@ -198,6 +200,7 @@ def test_options_of_our_own_model_are_refused_beside_a_script(tmp_path: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_a_span_over_very_many_nodes_costs_its_backward_range_only(tmp_path: Path) -> None:
     script = write(
         tmp_path,

@@ -17,6 +17,7 @@ LAYERS = 3
 STEPS = 2
 
 
+@pytest.mark.slow
 def test_a_report_has_each_layer_under_its_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

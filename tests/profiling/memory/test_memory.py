@@ -46,6 +46,7 @@ def test_the_allocator_agrees_with_the_hooks_and_the_formulas(measured: dict[str
     check_the_allocator(measured, itemsize=4)
 
 
+@pytest.mark.slow
 def test_the_allocator_agrees_in_bfloat16_too() -> None:
     check_the_allocator(isolated.run("profiling.memory.run", spec(dtype="bfloat16")), itemsize=2)
 
@@ -83,6 +84,7 @@ def test_peaks_are_the_most_that_the_timeline_shows(measured: dict[str, Any]) ->
     assert peaks[names.BACKWARD] >= found["start_bytes"] + found["saved_bytes"]
 
 
+@pytest.mark.slow
 def test_a_forward_pass_alone_keeps_nothing() -> None:
     found = isolated.run("profiling.memory.run", spec(mode="forward"))
     assert list(found["peaks"]) == [INFERENCE]
@@ -99,6 +101,7 @@ def test_formulas_are_silent_where_they_do_not_hold() -> None:
         assert range_memory.memory_by_formula(other)["spans"] is None, change
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_table_and_keeps_the_raw_figures(tmp_path: Path) -> None:
     raw, pictures = tmp_path / "memory.json", tmp_path / "pictures"
     done = run_command("profiling.memory", *TINY, "--json", raw, "--pictures", pictures)
@@ -124,6 +127,7 @@ def test_what_cannot_fit_is_not_even_begun(capsys: pytest.CaptureFixture[str]) -
     assert "GiB are needed" in said.err
 
 
+@pytest.mark.slow
 def test_csv_holds_one_table_and_what_does_not_fit_is_one_row() -> None:
     small = ("--size", "tiny", "--device", "cpu", "--format", "csv")
     done = run_command(

@@ -49,6 +49,7 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
 
 
+@pytest.mark.slow
 def test_it_measures_what_fits_and_says_why_the_rest_does_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -126,6 +126,7 @@ def command(*arguments: str) -> int:
     return cli.run(lambda: precision.main([*TINY, *STEPS, *arguments]))
 
 
+@pytest.mark.slow
 def test_every_precision_is_measured_in_a_process_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,6 +61,7 @@ def none_left(pids: Path) -> bool:
     return not any(psutil.pid_exists(int(path.read_text())) for path in pids.iterdir())
 
 
+@pytest.mark.slow
 def test_the_first_to_fail_is_named_among_several(tmp_path: Path) -> None:
     arguments = {"how": "aborts", "rank": 0, "pids": str(tmp_path)}
     with pytest.raises(LaunchError, match="rank 0 died of SIGABRT"):
@@ -68,6 +69,7 @@ def test_the_first_to_fail_is_named_among_several(tmp_path: Path) -> None:
     assert none_left(tmp_path)
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_ended_when_the_time_is_up(tmp_path: Path) -> None:
     arguments = {"how": "hangs", "rank": 0, "pids": str(tmp_path)}
     with pytest.raises(ranks.RanksError, match="ranks 0, 1 not done after 8 s; give") as caught:
@@ -145,6 +147,7 @@ with process_group("gloo", 60.0):
 """
 
 
+@pytest.mark.slow
 def test_torchrun_starts_ranks_as_well(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(TORCHRUN_SCRIPT)

@@ -76,6 +76,7 @@ def test_make_passes_it_on() -> None:
         assert ("--memory" in done.stdout) is expected, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_script_is_recorded_with_its_memory(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
