@@ -1,7 +1,7 @@
 """Where did the time go, what spent it, and was it worth the FLOPs?
 
-    spanlight profile --size small        record a run, and see where its time went
-    spanlight page report.sqlite          read a report that is there
+    spanlight profile --size small   record a run, and see where its time went
+    spanlight page report.sqlite     read a report that is there
 
 `spanlight COMMAND --help` says what a command can do. Reading needs no more
 than this; measuring and recording need torch: pip install 'spanlight[model]'.

@@ -32,7 +32,7 @@ from benchmarks.tuning.space import PASSES, tilings
 from model.flash import FlashUnavailable, check_available
 from model.flash.tiles import WIDEST, Tiling, candidates, product_precision
 from profiling.attention import flash_benchmark_run
-from profiling.attention.flash_benchmark_run import PRODUCTS, SDPA_FLASH, FlashRow
+from profiling.attention.rows import PRODUCTS, SDPA_FLASH, FlashRow, Unsupported
 from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
@@ -276,7 +276,7 @@ class Tuning:
         found: Result = {}
         try:
             found = flash_benchmark_run.measure(row)
-        except flash_benchmark_run.Unsupported as error:
+        except Unsupported as error:
             found = {"message": str(error)}
         for head in heads:
             part = head["part"]

@@ -19,7 +19,8 @@ from model.flash.launch import run_forward
 from model.flash.tiles import PRODUCTS, Pass, Tiling, computed_pairs
 from model.flash.tuning import is_too_much
 from model.flops import visible_pairs
-from profiling.attention.flash_benchmark_run import FlashRow, timed_ns
+from profiling.attention.flash_benchmark_run import timed_ns
+from profiling.attention.rows import FlashRow
 
 DONE: Final = "done"
 REFUSED: Final = "refused"

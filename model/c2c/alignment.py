@@ -7,8 +7,7 @@ receiver, each saying what the receiver's says, as nearly as one token can.
 from collections.abc import Sequence
 from typing import Any, Final
 
-PICKS: Final = ("first", "longest")
-"""What stands for a receiver's token that is several of the sharer's."""
+from model.c2c.choices import PICKS
 
 _SPECIAL: Final = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id")
 

@@ -6,17 +6,15 @@ with. There is one sharer, so that adding several in turn or at once would come 
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import nn
 
+from model.c2c.choices import MAPPINGS
 from model.c2c.projector import CacheShape, KeyValue, Projector, ProjectorShape, copy_cost
 from profiling import names
 from profiling.spans import span
-
-MAPPINGS: Final = ("last_aligned", "nearest")
-"""How a sharer's layer is found for each of the receiver's."""
 
 
 def layer_mapping(sources: int, targets: int, how: str = MAPPINGS[0]) -> tuple[int, ...]:

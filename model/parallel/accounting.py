@@ -8,17 +8,11 @@ import torch
 from torch import nn
 
 from model.parallel import buckets, costs
-from model.parallel.data_parallel import STRATEGIES, most_bytes
+from model.parallel.data_parallel import most_bytes
 from model.parallel.fully_sharded import WEIGHT, is_sharded
 from model.parallel.sharded_optimizer import assign
 from model.parallel.shards import rows_of_a_part
-
-NONE: Final = "none"
-SHARDED: Final = "sharded"
-FULLY_SHARDED: Final = "fsdp"
-ALL_STRATEGIES: Final = (NONE, *STRATEGIES, SHARDED, FULLY_SHARDED)
-"""Each rank by itself; those of `DataParallel`; its ``overlapped`` with a `ShardedOptimizer`;
-`FullyShardedDataParallel`."""
+from model.parallel.strategies import FULLY_SHARDED, NONE, SHARDED
 
 ADAMW_MOMENTS: Final = 2
 _STEP_BYTES: Final = 4

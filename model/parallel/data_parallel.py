@@ -16,17 +16,14 @@ Four strategies, with the same result:
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from torch import nn
 
 from model.parallel import agreement, buckets
 from model.parallel.collectives import Group
 from model.parallel.reducer import Reducer
-
-STRATEGIES: Final = ("naive", "flat", "overlapped", "bucketed")
-BUCKET_SIZE_MB: Final = 25.0
-"""As in torch's DistributedDataParallel, which counts it in MiB."""
+from model.parallel.strategies import BUCKET_SIZE_MB, STRATEGIES
 
 
 class DataParallel(nn.Module):

@@ -15,7 +15,6 @@ from typing import Final
 import torch
 import torch.distributed as dist
 
-BACKENDS: Final = ("gloo", "nccl")
 VARIABLES: Final = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What tells a process which rank it is and where the others are."""
 

@@ -17,103 +17,85 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.table import Table, columns_of
-from profiling.attention.attention_benchmark_run import (
-    COMPILED,
-    DTYPES,
-    IMPLEMENTATIONS,
-    AttentionRow,
-    check,
-)
-from profiling.attention.row_benchmark import Result, check_outputs, measure_rows, write_results
+from profiling.attention.row_benchmark import Result, measure_rows, write_results
+from profiling.attention.rows import COMPILED, IMPLEMENTATIONS, AttentionRow, check
 from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
+    add_device,
     add_output,
+    check_outputs,
     comma_separated,
     command_line,
     count,
-    count_or_zero,
     memory_advice,
     one_of,
 )
 from profiling.common.errors import LaunchError, OutOfMemory
 from profiling.common.machine import choose_device, device_name
+from profiling.common.options import add_options, chosen, option
 from profiling.common.spread import Spread
 from profiling.memory.tables import DONE, FAILED, OOM
 from profiling.processes import isolated
 
 MODULE: Final = "profiling.attention_benchmark"
-WIDTHS: Final = (16, 32, 64, 128)
-LENGTHS: Final = (256, 1024, 4096, 8192, 16384)
-BATCH: Final = 8
-STEPS: Final = 100
-WARMUP: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What is combined; each is a list on the command line."""
+
+    implementations: tuple[str, ...] = option(
+        ("eager", COMPILED),
+        f"of {', '.join(IMPLEMENTATIONS)}",
+        read=comma_separated(one_of(*IMPLEMENTATIONS)),
+        metavar="I,I",
+    )
+    widths: tuple[int, ...] = option(
+        (16, 32, 64, 128), "of the head", read=comma_separated(count), metavar="N,N"
+    )
+    lengths: tuple[int, ...] = option(
+        (256, 1024, 4096, 8192, 16384), "positions", read=comma_separated(count), metavar="N,N"
+    )
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser."""
     made = Parser(MODULE, __doc__)
-    made.add_argument(
-        "--implementations",
-        type=comma_separated(one_of(*IMPLEMENTATIONS)),
-        metavar="I,I",
-        default=("eager", COMPILED),
-        help=f"of {', '.join(IMPLEMENTATIONS)} (default: eager,{COMPILED})",
-    )
-    for name, default, what in (
-        ("widths", WIDTHS, "of the head"),
-        ("lengths", LENGTHS, "positions"),
-    ):
-        said = ",".join(map(str, default))
-        made.add_argument(
-            f"--{name}",
-            type=comma_separated(count),
-            metavar="N,N",
-            default=default,
-            help=f"{what} (default: {said})",
-        )
-    made.add_argument("--batch", type=count, metavar="N", default=BATCH, help="(default: 8)")
-    made.add_argument(
-        "--steps", type=count, metavar="N", default=STEPS, help="timed (default: 100)"
-    )
-    made.add_argument(
-        "--warmup", type=count_or_zero, metavar="N", default=WARMUP, help="(default: 10)"
-    )
-    made.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="(default: float32)")
-    made.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    add_output(made)
-    made.add_argument("--json", type=Path, metavar="FILE", help="every raw time, and the machine")
-    made.add_argument("--pictures", type=Path, metavar="DIR", help="times and memory by length")
+    add_options(made, Grid)
+    add_options(made, AttentionRow)
+    add_device(made)
     made.add_argument(
         "--limit",
         type=count,
         metavar="MIB",
         help="memory a row may take beyond its start, on a CPU (default: what is free)",
     )
+    add_output(made, "every raw time, and the machine", "times and memory by length")
     return made
 
 
 def rows(arguments: argparse.Namespace, device: str) -> list[AttentionRow]:
     """Return the benchmark's rows that the arguments ask for, in order."""
+    grid = chosen(Grid, arguments)
     return [
-        AttentionRow(
+        chosen(
+            AttentionRow,
+            arguments,
             implementation=implementation,
             width=width,
             length=length,
-            batch=arguments.batch,
-            dtype=arguments.dtype,
             device=device,
-            steps=arguments.steps,
-            warmup=arguments.warmup,
         )
-        for implementation in arguments.implementations
-        for width in arguments.widths
-        for length in arguments.lengths
+        for implementation, width, length in product(
+            grid.implementations, grid.widths, grid.lengths
+        )
     ]
 
 

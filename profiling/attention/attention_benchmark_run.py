@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 import torch
@@ -12,73 +12,14 @@ from torch import Tensor
 from model import memory
 from model.attention import ATTENTIONS
 from profiling import names
-from profiling.common.errors import OutOfMemory
-from profiling.common.machine import available_bytes
+from profiling.attention.rows import COMPILED, HEADS, AttentionRow, check
 from profiling.common.timing import synchronize, time_parts
 from profiling.memory.run import held_bytes
 from profiling.training.saved_tensors import CONSTANT, find_saved_tensors
 
-COMPILED: Final = "compiled"
-"""Eager attention through torch.compile."""
-
-IMPLEMENTATIONS: Final = (*ATTENTIONS, COMPILED)
-DTYPES: Final = ("float32", "bfloat16", "float16")
-HEADS: Final = 1
-
 ALLOCATOR: Final = "allocator"
 HOOKS: Final = "storages of q, k, v, the result, and what hooks on saved tensors see"
 """Where the memory before backward is read: on a GPU, and on a CPU."""
-
-_SQUARES: Final = 3
-"""T x T matrices of eager attention at the peak: in the backward pass of the softmax the weights,
-their gradient and the scores' (a test looks)."""
-
-_VECTORS: Final = 10
-"""Tensors of q's shape at the peak: q, k, v, the result, their gradients, and two copies."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionRow:
-    """One attention to measure, a row of the benchmark.
-
-    Attributes:
-        implementation: one of `IMPLEMENTATIONS`.
-        width: of the head.
-        length: positions, as many queries as keys.
-        batch: sequences, each of one head.
-        steps: timed ones.
-        warmup: steps before those.
-    """
-
-    implementation: str
-    width: int
-    length: int
-    batch: int
-    dtype: str
-    device: str
-    steps: int
-    warmup: int
-    seed: int = 0
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one number."""
-        return int(getattr(torch, self.dtype).itemsize)
-
-    @property
-    def is_square(self) -> bool:
-        """Whether this implementation makes the T x T matrices."""
-        return self.implementation in {"eager", COMPILED}
-
-
-def needed_bytes(row: AttentionRow) -> int:
-    """Return about how much memory a row takes at its peak."""
-    vectors = _VECTORS * row.batch * HEADS * row.length * row.width * row.itemsize
-    if not row.is_square:
-        return vectors
-    # The mask is made of a full square and cut to its triangle, both of one byte an element.
-    squares = _SQUARES * row.batch * HEADS * row.length**2 * row.itemsize + 2 * row.length**2
-    return vectors + squares
 
 
 def computed_bytes(row: AttentionRow) -> int | None:
@@ -140,21 +81,6 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
         **_memory(row, attend, inputs),
         "computed_bytes": computed_bytes(row),
     }
-
-
-def check(row: AttentionRow) -> None:
-    """Refuse an attention that does not fit into a CPU's memory; a GPU says so itself.
-
-    Raises:
-        OutOfMemory: it cannot.
-    """
-    if row.device.startswith("cuda"):
-        return
-    needed, available = needed_bytes(row), available_bytes(row.device)
-    if needed > available:
-        raise OutOfMemory(
-            f"about {needed / 2**30:.1f} GiB are needed and {available / 2**30:.1f} GiB are free"
-        )
 
 
 def _attention(row: AttentionRow) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

@@ -17,32 +17,31 @@ import gc
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from analysis.show.cli import print_notes
 from analysis.show.table import Table, columns_of
-from profiling.attention.flash_benchmark_run import (
+from profiling.attention.row_benchmark import Result, measure_rows, write_results
+from profiling.attention.rows import (
     COMPILED,
-    DTYPES,
     FLASH_ATTN,
-    IMPLEMENTATIONS,
+    FLASH_DTYPES,
+    FLASH_IMPLEMENTATIONS,
     PRODUCTS,
     SDPA_FLASH,
     FlashRow,
     Unsupported,
-    measure,
 )
-from profiling.attention.row_benchmark import Result, check_outputs, measure_rows, write_results
 from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
+    add_device,
     add_output,
+    check_outputs,
     comma_separated,
     command_line,
     count,
@@ -51,105 +50,89 @@ from profiling.common.cli import (
     one_of,
 )
 from profiling.common.machine import choose_device, device_name
+from profiling.common.options import ByDevice, add_options, chosen, option, options_of
 
 MODULE: Final = "profiling.flash_benchmark"
 KIND: Final = "flash_benchmark"
-
-LENGTHS: Final = tuple(1 << power for power in range(7, 17))
-WIDTHS: Final = (16, 32, 64, 128)
-ON_CPU: Final[dict[str, tuple[Any, ...]]] = {
-    "lengths": LENGTHS[:4],
-    "widths": (64,),
-    "dtypes": ("float32",),
-    "implementations": ("eager", "sdpa", "flash-reference"),
-}
-"""What is measured on a CPU unless asked for: the rest would take hours, and show little."""
 
 DONE: Final = "done"
 OOM: Final = "OOM"
 UNSUPPORTED: Final = "unsupported"
 
 
+ON_A_GPU: Final = ("eager", COMPILED, "sdpa", SDPA_FLASH, "flash")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What is combined; each is a list on the command line. All of it on a CPU would take hours."""
+
+    lengths: tuple[int, ...] = option(
+        ByDevice(tuple(1 << power for power in range(7, 17)), cpu=(128, 256, 512, 1024)),
+        "positions",
+        read=comma_separated(count),
+        metavar="N,N",
+    )
+    widths: tuple[int, ...] = option(
+        ByDevice((16, 32, 64, 128), cpu=(64,)),
+        "of a head",
+        read=comma_separated(count),
+        metavar="N,N",
+    )
+    dtypes: tuple[str, ...] = option(
+        ByDevice(("bfloat16", "float32"), cpu=("float32",)),
+        f"of {', '.join(FLASH_DTYPES)}",
+        read=comma_separated(one_of(*FLASH_DTYPES)),
+        metavar="D,D",
+    )
+    implementations: tuple[str, ...] = option(
+        ByDevice(
+            (*ON_A_GPU, FLASH_ATTN) if find_spec("flash_attn") else ON_A_GPU,
+            cpu=("eager", "sdpa", "flash-reference"),
+        ),
+        f"of {', '.join(FLASH_IMPLEMENTATIONS)}, the last where it is installed",
+        read=comma_separated(one_of(*FLASH_IMPLEMENTATIONS)),
+        metavar="I,I",
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser."""
     made = Parser(MODULE, __doc__)
-    bounded = ", ".join(f"{name} {','.join(map(str, few))}" for name, few in ON_CPU.items())
-    made.epilog = f"On a CPU the defaults are: {bounded}."
-    made.add_argument(
-        "--lengths", type=comma_separated(count), metavar="N,N", help="(default: 128 to 65536)"
-    )
-    made.add_argument(
-        "--widths", type=comma_separated(count), metavar="N,N", help="(default: 16,32,64,128)"
-    )
-    made.add_argument(
-        "--dtypes",
-        type=comma_separated(one_of(*DTYPES)),
-        metavar="D,D",
-        help=f"of {', '.join(DTYPES)} (default: bfloat16,float32)",
-    )
-    made.add_argument(
-        "--implementations",
-        type=comma_separated(one_of(*IMPLEMENTATIONS)),
-        metavar="I,I",
-        help=f"of {', '.join(IMPLEMENTATIONS)} "
-        f"(default: all but flash-reference; {FLASH_ATTN} where it is installed)",
-    )
-    made.add_argument("--heads", type=count, metavar="N", default=16, help="(default: 16)")
-    made.add_argument("--batch", type=count, metavar="N", default=1, help="(default: 1)")
-    made.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    made.add_argument(
-        "--warmup-ms", type=count, metavar="N", default=25, help="before each part (default: 25)"
-    )
-    made.add_argument(
-        "--repeat-ms", type=count, metavar="N", default=100, help="timed (default: 100)"
-    )
-    add_output(made)
-    made.add_argument("--json", type=Path, metavar="FILE", help="the results, and the machine")
-    made.add_argument("--pictures", type=Path, metavar="DIR", help="rate and time by length")
+    add_options(made, Grid)
+    add_options(made, FlashRow)
+    add_device(made)
+    add_output(made, "the results, and the machine", "rate and time by length")
     return made
-
-
-def defaults(device: str) -> dict[str, tuple[Any, ...]]:
-    """Return the default options of the benchmark on a device."""
-    if not device.startswith("cuda"):
-        return ON_CPU
-    chosen = ["eager", COMPILED, "sdpa", SDPA_FLASH, "flash"]
-    if find_spec("flash_attn") is not None:
-        chosen.append(FLASH_ATTN)
-    return {
-        "lengths": LENGTHS,
-        "widths": WIDTHS,
-        "dtypes": ("bfloat16", "float32"),
-        "implementations": tuple(chosen),
-    }
 
 
 def rows(arguments: argparse.Namespace, device: str) -> list[FlashRow]:
     """Return the benchmark's rows, those to be compared side by side."""
-    usual = defaults(device)
-    over = [getattr(arguments, name) or usual[name] for name in ("dtypes", "widths", "lengths")]
+    grid = chosen(Grid, arguments, device=device)
+    over = product(grid.dtypes, grid.widths, grid.lengths, grid.implementations)
     return [
-        FlashRow(
+        chosen(
+            FlashRow,
+            arguments,
             implementation=implementation,
             dtype=dtype,
             width=width,
             length=length,
-            heads=arguments.heads,
-            batch=arguments.batch,
             device=device,
-            warmup_ms=arguments.warmup_ms,
-            repeat_ms=arguments.repeat_ms,
         )
-        for dtype, width, length in product(*over)
-        for implementation in arguments.implementations or usual["implementations"]
+        for dtype, width, length, implementation in over
     ]
 
 
 def measure_row(row: FlashRow) -> Result:
     """Time one attention; an implementation that cannot run becomes a result too."""
+    import torch
+
+    from profiling.attention import flash_benchmark_run
+
     what = f"{row.implementation}, {row.dtype}, width {row.width}, length {row.length}"
     try:
-        return {**asdict(row), **measure(row), "outcome": DONE}
+        return {**asdict(row), **flash_benchmark_run.measure(row), "outcome": DONE}
     except Unsupported as error:
         failure = {"outcome": UNSUPPORTED, "message": f"{what}: {error}"}
     except (MemoryError, RuntimeError) as error:
@@ -215,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_outputs(arguments)
     every = rows(arguments, device)
     about = result_file.header(KIND, command_line(MODULE, given), device)
-    bounded = [name for name in ON_CPU if not getattr(arguments, name)]
+    bounded = [name for name in options_of(Grid) if isinstance(getattr(arguments, name), ByDevice)]
     if not device.startswith("cuda") and bounded:
         print_notes(f"on a CPU only a few {', '.join(bounded)} are measured unless they are named")
     print(f"timing {len(every)} rows on {device}", file=sys.stderr)

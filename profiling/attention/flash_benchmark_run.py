@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from importlib.util import find_spec
 from timeit import default_timer
 from typing import Any, Final
@@ -18,84 +17,24 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from model.attention import ATTENTIONS, causal_mask
 from model.flash import FlashUnavailable, tuning
 from model.flash.function import check, kinds_of_work
+from profiling.attention.rows import (
+    BACKWARD,
+    BOTH,
+    COMPILED,
+    FLASH_ATTN,
+    FORWARD,
+    SDPA_FLASH,
+    FlashRow,
+    Unsupported,
+)
 from profiling.common.machine import available_bytes
 from profiling.common.timing import synchronize, to_ns
-
-COMPILED: Final = "compiled"
-"""Eager attention through torch.compile."""
-
-SDPA_FLASH: Final = "sdpa-flash"
-"""PyTorch's attention, held to its flash backend; ``sdpa`` is whatever backend PyTorch chooses."""
-
-FLASH_ATTN: Final = "flash-attn"
-"""The package of the FlashAttention authors, where it is installed."""
-
-IMPLEMENTATIONS: Final = (
-    "eager",
-    COMPILED,
-    "sdpa",
-    SDPA_FLASH,
-    "flash",
-    "flash-reference",
-    FLASH_ATTN,
-)
-DTYPES: Final = ("bfloat16", "float32", "float16")
-
-FORWARD: Final = "forward"
-BACKWARD: Final = "backward"
-BOTH: Final = "both"
-PRODUCTS: Final = {FORWARD: 1.0, BACKWARD: 2.5, BOTH: 3.5}
-"""FLOPs as FlashAttention's own benchmarks count them, in forward passes."""
 
 QUANTILES: Final = (0.5, 0.2, 0.8)
 FEWEST: Final = 3
 """Repetitions on a CPU, however long they take."""
 
-_SQUARES: Final = 5
-"""T x T matrices at eager attention's peak, the mask beside them."""
-
-_VECTORS: Final = 12
-"""Tensors of q's shape at the peak: q, k, v, the result, their gradients, and copies."""
-
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-class Unsupported(Exception):
-    """An implementation cannot do a shape or dtype on this device: why, in one line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlashRow:
-    """One attention at one shape, causal.
-
-    Attributes:
-        warmup_ms: how long each part runs before it is timed.
-        repeat_ms: how long it is timed.
-    """
-
-    implementation: str
-    dtype: str
-    width: int
-    length: int
-    heads: int
-    batch: int
-    device: str
-    warmup_ms: int
-    repeat_ms: int
-
-    @property
-    def flops(self) -> float:
-        """FLOPs of a forward pass by FlashAttention's convention: 4*B*H*T^2*D, half if causal."""
-        return 2.0 * self.batch * self.heads * self.length**2 * self.width
-
-    @property
-    def needed_bytes(self) -> int:
-        """About how many bytes the attention takes at its peak."""
-        itemsize = int(getattr(torch, self.dtype).itemsize)
-        vectors = _VECTORS * self.batch * self.heads * self.length * self.width * itemsize
-        if self.implementation not in {"eager", COMPILED}:
-            return 2 * vectors
-        return vectors + _SQUARES * self.batch * self.heads * self.length**2 * itemsize
 
 
 def measure(row: FlashRow) -> dict[str, Any]:

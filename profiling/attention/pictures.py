@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.show.pictures import picture
-from profiling.attention.flash_benchmark_run import PRODUCTS, FlashRow
+from profiling.attention.rows import PRODUCTS, FlashRow
 from profiling.memory.tables import DONE
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from analysis.show.cli import print_notes
-from analysis.show.pictures import make_folder
 from analysis.show.table import Table
 from profiling.common import result_file
 from profiling.common.cli import write
@@ -32,19 +31,6 @@ class BenchmarkRow(Protocol):
 
 
 R = TypeVar("R", bound=BenchmarkRow)
-
-
-def check_outputs(arguments: argparse.Namespace) -> None:
-    """Refuse output files that could not be written, before any work is done.
-
-    Raises:
-        LaunchError: a file cannot be written.
-        ReportError: pictures cannot be made.
-    """
-    for file in (arguments.json, Path(arguments.output) if arguments.output else None):
-        result_file.check_writable(file)
-    if arguments.pictures:
-        make_folder(arguments.pictures)
 
 
 def measure_rows(

@@ -32,7 +32,6 @@ from profiling.benchmark.run import STEPS, Measurements, StepListener, check, ru
 from profiling.benchmark.steadiness import steadiness_warnings
 from profiling.common import cli, result_file
 from profiling.common.progress import steps_bar
-from profiling.training.training import Training
 
 LINES: Final = 10
 """How often the timed steps say how far they are, where there is no terminal."""
@@ -48,6 +47,8 @@ def measured(asked: Request) -> Measurements:
     Raises:
         KeyboardInterrupt: it was interrupted before a step was done.
     """
+    from profiling.training.training import Training  # here: with torch
+
     settings = asked.settings
     training = Training(settings, optimizer=False)
     if asked.learning_rate is not None:
@@ -95,8 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     if COMPARE in given:
         return compare.main(given)
-    asked = request(parser(MODULE, __doc__).parse_args(given))
-    result_file.check_writable(asked.json)
+    arguments = parser(MODULE, __doc__).parse_args(given)
+    asked = request(arguments)
+    result_file.check_writable(arguments.json)
     settings = asked.settings
     check(settings)
     if asked.on_cpu_for_want_of_cuda:
@@ -107,10 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     show.show(settings, figures(settings, found), found.memory)
     for trouble in steadiness_warnings([step.total_ns for step in found.steps]):
         print(f"note: {trouble}", file=sys.stderr)
-    if asked.json is not None:
+    if arguments.json is not None:
         command = cli.command_line(MODULE, given)
         kept = run_file.content(settings, found, asked.learning_rate, command)
-        print(f"written to {run_file.write(asked.json, kept)}", file=sys.stderr)
+        print(f"written to {run_file.write(arguments.json, kept)}", file=sys.stderr)
     if not found.complete:
         done = f"{len(found.steps)} of {settings.steps} steps are timed"
         return cli.failed(f"interrupted; {done}", 130)

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-import torch
-
 _STATUS: Final = Path("/proc/self/status")
 
 
@@ -34,11 +31,16 @@ class Memory:
 def reset_peak(device: str) -> None:
     """Let the GPU's peak be counted from now on."""
     if device.startswith("cuda"):
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def memory(device: str) -> Memory:
     """Return the memory that a device holds now, and its peaks."""
+    import psutil
+    import torch
+
     resident = int(psutil.Process().memory_info().rss)
     peak = max(resident, peak_resident())
     if not device.startswith("cuda"):

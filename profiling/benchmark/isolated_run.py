@@ -6,7 +6,7 @@ from profiling.benchmark import run_file
 from profiling.benchmark.run import Measurements, run
 from profiling.common import memory_fit
 from profiling.common.errors import LaunchError
-from profiling.common.settings import Settings
+from profiling.common.settings import LEARNING_RATE, Settings
 from profiling.training import training
 
 
@@ -29,7 +29,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     workload = training.Training(settings, optimizer=False)
     rate = None
     if settings.mode != "forward":
-        rate = spec.get("learning_rate") or training.LEARNING_RATE
+        rate = spec.get("learning_rate") or LEARNING_RATE
         workload.make_optimizer(rate)
     measured = run(workload, Measurements(), lambda *_: None)
     return run_file.content(settings, measured, rate, spec.get("command", ""))

@@ -1,30 +1,28 @@
 """The command line of `profiling.benchmark`: the reference script's options, and ours beside."""
 
-import argparse
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from __future__ import annotations
 
-from profiling.common.cli import Parser, count, count_or_zero, positive, seed
+import argparse
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from profiling.common.cli import Adder, Parser, count, count_or_zero, positive
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.common.model_options import add_variants
+from profiling.common.options import add_options, chosen, option
 from profiling.common.settings import (
-    ATTENTIONS,
-    COMPILE_MODES,
-    COMPILE_SCOPES,
-    DTYPES,
-    OPTIMIZERS,
-    SHAPE_FIELDS,
+    IMPLEMENTATION,
+    LEARNING_RATE,
+    MODES,
+    PRECISION,
     Settings,
     shape,
 )
-from profiling.training.training import LEARNING_RATE
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
 
-MODES: Final = ("forward", "forward_backward", "train")
 REFERENCE: Final = {
     "vocab_size": 50_257,
     "d_model": 768,
@@ -43,18 +41,77 @@ BATCH: Final = 8
 CONTEXT_OF_A_SIZE: Final = 512
 BATCH_OF_A_SIZE: Final = 4
 
-VARIANTS: Final[dict[str, Any]] = {
-    "dtype": DTYPES[0],
-    "autocast": None,
-    "tf32": False,
-    "attention": ATTENTIONS[0],
-    "compile": False,
-    "compile_mode": COMPILE_MODES[0],
-    "compile_scope": COMPILE_SCOPES[0],
-    "optimizer": OPTIMIZERS[0],
-    "checkpoint": 0,
-}
-"""The options of `profiling.common.model_options.add_variants`, with their defaults."""
+
+def _or_the_sizes(name: str) -> str:
+    return f"(default: {REFERENCE[name]:g}, or the size's)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkInput:
+    """The model and its input; a default depends on whether a size is named."""
+
+    size: str | None = option(
+        None,
+        "tiny, small, medium, large, xl, xl-2026, 2.7B or 10B: its shape and vocabulary, "
+        f"batch {BATCH_OF_A_SIZE}, context {CONTEXT_OF_A_SIZE}; other options go before it",
+    )
+    vocab_size: int | None = option(None, _or_the_sizes("vocab_size"), read=count)
+    d_model: int | None = option(None, _or_the_sizes("d_model"), read=count)
+    num_layers: int | None = option(None, _or_the_sizes("num_layers"), read=count)
+    num_heads: int | None = option(None, _or_the_sizes("num_heads"), read=count)
+    d_ff: int | None = option(None, _or_the_sizes("d_ff"), read=count)
+    rope_theta: float | None = option(None, _or_the_sizes("rope_theta"), read=positive, metavar="X")
+    context_length: int | None = option(
+        None, f"positions (default: {CONTEXT}; with --size {CONTEXT_OF_A_SIZE})", read=count
+    )
+    batch_size: int | None = option(
+        None, f"sequences a step (default: {BATCH}; with --size {BATCH_OF_A_SIZE})", read=count
+    )
+
+    @property
+    def context(self) -> int:
+        """Positions of a sequence."""
+        return self.context_length or (CONTEXT_OF_A_SIZE if self.size else CONTEXT)
+
+    @property
+    def batch(self) -> int:
+        """Sequences of a step."""
+        return self.batch_size or (BATCH_OF_A_SIZE if self.size else BATCH)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's shape.
+
+        Raises:
+            UsageError: no such size, or an impossible shape.
+        """
+        from model.config import ModelConfig
+
+        given = {name: getattr(self, name) for name in REFERENCE}
+        given = {name: value for name, value in given.items() if value is not None}
+        if self.size is not None:
+            theta = given.pop("rope_theta", None)
+            made = shape(self.size, **given)
+            return made if theta is None else replace(made, rope_theta=theta)
+        try:
+            return ModelConfig(**{**REFERENCE, **given})
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkSteps:
+    """What a step does, how many are run, and where."""
+
+    mode: str = option("forward_backward", "what a step does", choices=MODES)
+    learning_rate: float | None = option(
+        None, f"of AdamW (default: {LEARNING_RATE})", read=positive, metavar="X"
+    )
+    warmup_steps: int = option(5, "before the timed ones", read=count_or_zero)
+    num_steps: int = option(20, "timed", read=count)
+    device: str | None = option(
+        None, "cpu, cuda or cuda:N (default: cuda, or cpu where there is none)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +120,22 @@ class Request:
 
     Attributes:
         learning_rate: of AdamW; None in the mode ``forward``, which has none.
-        json: where the results go, besides the screen.
         on_cpu_for_want_of_cuda: no device was named, and there is no CUDA.
     """
 
     settings: Settings
     learning_rate: float | None
-    json: Path | None
     on_cpu_for_want_of_cuda: bool
 
 
 def parser(module: str, doc: str | None) -> Parser:
-    """Return the parser of a run; what is not given is None, except counts of steps."""
+    """Return the parser of a run."""
     made = Parser(module, doc)
     add_model(made.add_argument_group("the model and its input"))
-    add_variants(made.add_argument_group("how the model computes"))
+    how = made.add_argument_group("how the model computes")
+    add_options(how, Settings, *PRECISION, *IMPLEMENTATION)
     timed = made.add_argument_group("what is timed")
-    add_steps(timed)
+    add_options(timed, BenchmarkSteps)
     timed.add_argument("--json", type=Path, metavar="FILE", help="write everything there, raw too")
     timed.add_argument(
         "--compare",
@@ -90,75 +146,14 @@ def parser(module: str, doc: str | None) -> Parser:
     return made
 
 
-def add_model(what: argparse._ArgumentGroup) -> None:
+def add_model(what: Adder) -> None:
     """Add the shape of the model, the batch and the seed."""
-    what.add_argument(
-        "--size",
-        help="tiny, small, medium, large, xl, xl-2026, 2.7B or 10B: its shape and vocabulary, "
-        f"batch {BATCH_OF_A_SIZE}, context {CONTEXT_OF_A_SIZE}; other options go before it",
-    )
-    for field in ("vocab_size", "d_model", "num_layers", "num_heads", "d_ff"):
-        flag = "--" + field.replace("_", "-")
-        default = f"(default: {REFERENCE[field]}, or the size's)"
-        what.add_argument(flag, type=count, metavar="N", help=default)
-    what.add_argument(
-        "--rope-theta", type=positive, metavar="X", help="(default: 10000, or the size's)"
-    )
-    what.add_argument(
-        "--context-length",
-        type=count,
-        metavar="N",
-        help=f"positions (default: {CONTEXT}; with --size {CONTEXT_OF_A_SIZE})",
-    )
-    what.add_argument(
-        "--batch-size",
-        type=count,
-        metavar="N",
-        help=f"sequences a step (default: {BATCH}; with --size {BATCH_OF_A_SIZE})",
-    )
-    what.add_argument("--seed", type=seed, default=0, metavar="N", help="(default: 0)")
-
-
-def add_steps(group: argparse._ArgumentGroup) -> None:
-    """Add what a step does, how many are run, and where."""
-    group.add_argument(
-        "--mode", choices=MODES, default="forward_backward", help="(default: forward_backward)"
-    )
-    group.add_argument(
-        "--learning-rate", type=positive, metavar="X", help=f"of AdamW (default: {LEARNING_RATE})"
-    )
-    group.add_argument(
-        "--warmup-steps", type=count_or_zero, default=5, metavar="N", help="(default: 5)"
-    )
-    group.add_argument("--num-steps", type=count, default=20, metavar="N", help="(default: 20)")
-    group.add_argument(
-        "--device", help="cpu, cuda or cuda:N (default: cuda, or cpu where there is none)"
-    )
-
-
-def config(arguments: argparse.Namespace) -> "ModelConfig":
-    """Return the model's shape that the arguments ask for.
-
-    Raises:
-        UsageError: no such size, or an impossible shape.
-    """
-    from model.config import ModelConfig
-
-    given = {field: getattr(arguments, field) for field in SHAPE_FIELDS}
-    theta = arguments.rope_theta
-    if arguments.size is not None:
-        made = shape(arguments.size, **given)
-        return made if theta is None else replace(made, rope_theta=theta)
-    changed = {field: value for field, value in given.items() if value is not None}
-    theta = REFERENCE["rope_theta"] if theta is None else theta
-    try:
-        return ModelConfig(**{**REFERENCE, **changed, "rope_theta": theta})
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    add_options(what, BenchmarkInput)
+    add_options(what, Settings, "seed")
 
 
 def request(arguments: argparse.Namespace) -> Request:
-    """Return the benchmark that the arguments ask for, defaults filled in.
+    """Return the benchmark that the arguments ask for.
 
     Raises:
         UsageError: no such size or device, an impossible shape, or an option that would have no
@@ -166,28 +161,22 @@ def request(arguments: argparse.Namespace) -> Request:
         LaunchError: there is no such CUDA device.
     """
     check_mode(arguments)
-    sized = arguments.size is not None
-    made = config(arguments)
-    device = choose_device(arguments.device)
-    chosen = {
-        name: default if getattr(arguments, name, None) is None else getattr(arguments, name)
-        for name, default in VARIANTS.items()
-    }
-    settings = Settings(
-        size=arguments.size if sized else BY_HAND,
-        config=made,
-        mode=arguments.mode,
-        batch=arguments.batch_size or (BATCH_OF_A_SIZE if sized else BATCH),
-        context=arguments.context_length or (CONTEXT_OF_A_SIZE if sized else CONTEXT),
+    given, steps = chosen(BenchmarkInput, arguments), chosen(BenchmarkSteps, arguments)
+    config = given.config
+    device = choose_device(steps.device)
+    settings = chosen(
+        Settings,
+        arguments,
+        size=given.size or BY_HAND,
+        config=config,
+        batch=given.batch,
+        context=given.context,
         device=device,
-        steps=arguments.num_steps,
-        warmup=arguments.warmup_steps,
-        seed=arguments.seed,
-        **chosen,
+        steps=steps.num_steps,
+        warmup=steps.warmup_steps,
     )
-    rate = None if arguments.mode == "forward" else arguments.learning_rate or LEARNING_RATE
-    wanting = arguments.device is None and device == "cpu"
-    return Request(settings, rate, getattr(arguments, "json", None), wanting)
+    rate = None if steps.mode == "forward" else steps.learning_rate or LEARNING_RATE
+    return Request(settings, rate, steps.device is None and device == "cpu")
 
 
 def check_mode(arguments: argparse.Namespace) -> None:
@@ -196,11 +185,10 @@ def check_mode(arguments: argparse.Namespace) -> None:
     Raises:
         UsageError: one was given.
     """
-    if arguments.mode != "forward":
-        return
-    for option in ("learning_rate", "optimizer", "checkpoint"):
-        if getattr(arguments, option) is not None:
-            flag = option.replace("_", "-")
+    usual = {each.name: each.default for each in fields(Settings)} | {"learning_rate": None}
+    for name in ("learning_rate", "optimizer", "checkpoint"):
+        if arguments.mode == "forward" and getattr(arguments, name, usual[name]) != usual[name]:
+            flag = name.replace("_", "-")
             raise UsageError(
                 f"--{flag} has no effect in --mode forward; leave it out, or choose --mode train"
             )

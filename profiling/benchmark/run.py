@@ -4,11 +4,13 @@ The order: warm-up steps, each timed; the timed steps; then, where there is a ba
 forward passes alone (one more, not timed, before them), for the older estimate of the backward.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from timeit import default_timer
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from profiling import names
 from profiling.benchmark.device_memory import Memory, memory, reset_peak
@@ -16,7 +18,9 @@ from profiling.common import memory_fit
 from profiling.common.errors import LaunchError
 from profiling.common.settings import Settings
 from profiling.common.timing import Clock, StepTime, synchronize, time_parts
-from profiling.training import training
+
+if TYPE_CHECKING:
+    from profiling.training import training
 
 T = TypeVar("T")
 
@@ -125,5 +129,7 @@ def check(settings: Settings) -> None:
     Raises:
         LaunchError: the device cannot do what is asked for, or it does not fit.
     """
+    from profiling.training import training
+
     training.check(settings)
     memory_fit.check(settings)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Adder = argparse.ArgumentParser | argparse._ArgumentGroup
+"""What options are added to."""
+
 PRINTED: Final = ("table", "csv", "json", "markdown")
 """The formats of a command that makes one table and no database (`analysis.show.cli.FORMATS`)."""
 
@@ -86,13 +89,45 @@ def one_of(*known: str) -> Callable[[str], str]:
     return read
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a command that ends with a table: its format, and a file for it."""
-    parser.add_argument(
+def add_device(parser: Adder) -> None:
+    """Add the option for the device that is measured on."""
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+
+
+def add_output(parser: argparse.ArgumentParser, json: str = "", pictures: str = "") -> None:
+    """Add the options of a command that ends with a table: its format, and files for it.
+
+    Args:
+        parser: the command's.
+        json: what a JSON file holds besides, where there is one.
+        pictures: what pictures show, where there are some.
+    """
+    group = parser.add_argument_group("what comes out")
+    group.add_argument(
         "--format", choices=PRINTED, default="table", help="how to write it (default table)"
     )
-    parser.add_argument("--output", metavar="FILE", help="write there, not to stdout")
+    group.add_argument("--output", metavar="FILE", help="write there, not to stdout")
+    if json:
+        group.add_argument("--json", type=Path, metavar="FILE", help=json)
+    if pictures:
+        group.add_argument("--pictures", type=Path, metavar="DIR", help=pictures)
     parser.set_defaults(top=None)
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse, before any work, files and folders that could not be written.
+
+    Raises:
+        LaunchError: a file cannot be.
+        ReportError: the folder of pictures cannot be.
+    """
+    from analysis.show import pictures
+    from profiling.common.result_file import check_writable
+
+    for file in (arguments.output, getattr(arguments, "json", None)):
+        check_writable(None if file is None else Path(file))
+    if folder := getattr(arguments, "pictures", None):
+        pictures.make_folder(folder)
 
 
 def write(table: "Table", arguments: argparse.Namespace) -> None:

@@ -5,9 +5,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-import psutil
-import torch
-
 from analysis.show.render import plural
 from profiling.common import host
 from profiling.common.errors import LaunchError, UsageError
@@ -22,6 +19,8 @@ def choose_device(asked: str | None) -> str:
         UsageError: no device is called so.
         LaunchError: CUDA was asked for and there is none.
     """
+    import torch
+
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", asked):
@@ -37,6 +36,8 @@ def choose_device(asked: str | None) -> str:
 
 def device_name(device: str) -> str:
     """Return the model of the GPU, or of the processor with its number of threads."""
+    import torch
+
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{host.processor()}, {plural(torch.get_num_threads(), 'thread')}"
@@ -44,6 +45,9 @@ def device_name(device: str) -> str:
 
 def available_bytes(device: str) -> int:
     """Return the memory a new process may take, on the GPU or in this machine or container."""
+    import psutil
+    import torch
+
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
     available = int(psutil.virtual_memory().available)
@@ -68,6 +72,9 @@ def _reclaimable() -> int:
 
 def facts(device: str) -> dict[str, str]:
     """Return what a report must tell of the machine: device, clocks, versions, commit."""
+    import psutil
+    import torch
+
     known = {
         "device": device,
         "device_name": device_name(device),
@@ -85,6 +92,8 @@ def facts(device: str) -> dict[str, str]:
 
 
 def _cuda_facts(device: str) -> dict[str, str]:
+    import torch
+
     properties = torch.cuda.get_device_properties(device)
     known = {
         "cuda": str(torch.version.cuda),

@@ -6,7 +6,7 @@ from profiling.common.errors import LaunchError
 from profiling.common.machine import available_bytes
 from profiling.common.settings import Settings
 
-_ITEMSIZE: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
+ITEMSIZE: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
 _COPIES: Final = {"forward": 1, "forward_backward": 2, "train": 4.5}
 """Numbers kept for each parameter: the weight, its gradient, AdamW's two moments.
 
@@ -25,7 +25,7 @@ def needed_bytes(settings: Settings) -> int:
     small (batch 4, context 128 and 512) and medium in float32 on a CPU. Compiled, it is 8 and 3: so
     many did the graphs of xl that Inductor wrote for an H100 hand to their backward pass.
     """
-    config, itemsize = settings.config, _ITEMSIZE[settings.dtype]
+    config, itemsize = settings.config, ITEMSIZE[settings.dtype]
     tokens = settings.batch * settings.context
     wide, hidden = (8, 3) if settings.compile else (20, 5)
     layer = tokens * (wide * config.d_model + hidden * config.d_ff)

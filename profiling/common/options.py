@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Final, TypeVar
 
+from profiling.common.cli import Adder
+
 T = TypeVar("T")
 
 _OPTION: Final = "option"
-
-Adder = argparse.ArgumentParser | argparse._ArgumentGroup
-"""What options are added to."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class ByDevice:
         return self.gpu if device.startswith("cuda") else self.cpu
 
     def __str__(self) -> str:
-        return f"{self.gpu}; on a CPU {self.cpu}"
+        return f"{_words(self.gpu)}; on a CPU {_words(self.cpu)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +142,8 @@ def chosen(cls: type[T], arguments: argparse.Namespace, **more: Any) -> T:
         if each.name not in given and isinstance(default := _default(each), ByDevice):
             given[each.name] = default
     device = str(given.get("device"))
+    if "device" not in {each.name for each in fields(cls)}:  # type: ignore[arg-type]
+        given.pop("device", None)
     return cls(
         **{
             name: value.on(device) if isinstance(value, ByDevice) else value

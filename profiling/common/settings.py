@@ -38,6 +38,15 @@ PRECISIONS: Final[dict[str, dict[str, Any]]] = {
 """What a column of dtypes may say: weights of that type, TF32 products, or weights of float32 with
 products cast by autocast."""
 
+LEARNING_RATE: Final = 3e-4
+"""Of AdamW."""
+
+PRECISION: Final = ("dtype", "autocast", "tf32")
+IMPLEMENTATION: Final = (
+    *("attention", "compile", "compile_mode", "compile_scope", "optimizer", "checkpoint"),
+)
+"""The options of `Settings` on how a model computes."""
+
 SHAPE_FIELDS: Final = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size")
 
 

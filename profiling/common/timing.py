@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from timeit import default_timer
 from typing import Any, Protocol
 
-import torch
-
 Clock = Callable[[], float]
 """Gives a time in seconds; only differences count."""
 
@@ -69,11 +67,15 @@ class EventMarks:
     """Instants of a CUDA stream."""
 
     def __init__(self, device: str) -> None:
+        import torch
+
         self._stream = torch.cuda.current_stream(device)
         self._events: list[Any] = []
 
     def mark(self) -> None:
         """Let the device note when it gets here."""
+        import torch
+
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(self._stream)
         self._events.append(event)
@@ -97,6 +99,8 @@ def to_ns(seconds: float) -> int:
 def synchronize(device: str) -> None:
     """Wait until the device has done everything that was launched."""
     if device.startswith("cuda"):
+        import torch
+
         torch.cuda.synchronize(device)
 
 

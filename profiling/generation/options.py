@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from model.c2c import MAPPINGS
-from profiling.common.cli import Parser, count, count_or_zero, positive, seed
+from profiling.common.cli import Parser, add_device, count
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.generation.pair import ALIGNMENTS, ALONE, BASE, TEACHER, ModelSelection
-from profiling.generation.prompts import BUILT_IN
-from profiling.generation.run import Decoding
-from profiling.models.request import ATTENTIONS, DTYPES, PRESETS
+from profiling.common.options import add_options, chosen
+from profiling.generation.selection import (
+    ALONE,
+    BUILT_IN,
+    PARTNER,
+    TEACHER,
+    TINY,
+    Decoding,
+    ModelSelection,
+)
+from profiling.models.request import PRESETS
 
 PROFILE, BATCH, DATASET = MODES = ("profile", "batch", "dataset")
 
@@ -37,13 +43,13 @@ ONLY: Final = {
 }
 """Options that some modes have and the others refuse."""
 
+OF_MODELS: Final = (
+    *("random_init", "teacher_random_init", "projector", "projector_hidden", "layer_mapping"),
+    *("open_gates", "alignment", "dtype", "attention", "seed"),
+)
+"""The options of a `ModelSelection` that need no more than their default."""
+
 TRACE_TOKENS: Final = 32
-
-PARTNER: Final = "qwen3-4b"
-"""The teacher of a base with random weights where none is named: nothing is downloaded then."""
-
-TINY: Final = "qwen3-tiny"
-"""A base that has itself for a partner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +68,20 @@ def shard(text: str) -> Shard:
     return Shard(int(found[1]), int(found[2]))
 
 
-def temperature(text: str) -> float:
-    """Read 0 or a positive number."""
-    return 0.0 if re.fullmatch(r"0+(\.0*)?", text) else positive(text)
-
-
 def parser(description: str | None) -> Parser:
     """Return the parser."""
     made = Parser("profiling.generation", description)
     made.add_argument("mode", choices=MODES, help="what to run")
-    _add_models(made)
-    _add_decoding(made)
+    models = made.add_argument_group("models")
+    add_options(models, ModelSelection, "base")
+    models.add_argument(
+        "--teacher_model",
+        dest="teacher",
+        help=f"likewise; {ALONE}: the base alone (default: {TEACHER})",
+    )
+    add_options(models, ModelSelection, *OF_MODELS)
+    add_device(models)
+    add_options(made.add_argument_group("decoding"), Decoding)
     what = made.add_argument_group("what to generate from")
     what.add_argument("--prompt", metavar="TEXT", help=f"of profile (default: {BUILT_IN[0]!r})")
     what.add_argument("--dataset", metavar="NAME[:CONFIG]", help="of the hub, by `datasets`")
@@ -106,70 +115,6 @@ def parser(description: str | None) -> Parser:
     return made
 
 
-def _add_models(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("models")
-    known = "|".join((*PRESETS, "CONFIG.json"))
-    group.add_argument("--base_model", default=BASE, help="folder or name (default: %(default)s)")
-    group.add_argument(
-        "--teacher_model",
-        default=None,
-        help=f"likewise; {ALONE}: the base alone (default: {TEACHER})",
-    )
-    group.add_argument("--random_init", metavar=known, help="the base's shape, random weights")
-    group.add_argument(
-        "--teacher_random_init",
-        metavar=known,
-        help=f"likewise, the teacher's (default with --random_init: {PARTNER}; of tiny, tiny)",
-    )
-    group.add_argument("--projector", metavar="DIR", help="of trained ones (default: fresh ones)")
-    group.add_argument(
-        "--projector_hidden", type=count, metavar="N", help="width of fresh ones (default: 1024)"
-    )
-    group.add_argument(
-        "--layer_mapping",
-        choices=MAPPINGS,
-        help=f"teacher layer of each base layer, for fresh projectors (default: {MAPPINGS[0]})",
-    )
-    group.add_argument(
-        "--open_gates", action="store_true", help="let projectors act whatever their gates say"
-    )
-    group.add_argument(
-        "--alignment",
-        choices=ALIGNMENTS,
-        default=ALIGNMENTS[0],
-        help="where the tokenizers differ: which of several tokens (default: %(default)s)",
-    )
-    group.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    group.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="(default: %(default)s)")
-    group.add_argument(
-        "--attention", choices=ATTENTIONS, default="sdpa", help="(default: %(default)s)"
-    )
-
-
-def _add_decoding(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("decoding")
-    group.add_argument(
-        "--max_new_tokens", type=count, default=256, metavar="N", help="(default: %(default)s)"
-    )
-    group.add_argument(
-        "--temperature",
-        type=temperature,
-        default=0.0,
-        metavar="T",
-        help="0 takes the most likely token (default: 0)",
-    )
-    group.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="of draws and random weights (default: 0)"
-    )
-    group.add_argument(
-        "--warmup",
-        type=count_or_zero,
-        default=1,
-        metavar="N",
-        help="short generations before the first that counts (default: %(default)s)",
-    )
-
-
 def underscored(argv: Sequence[str]) -> list[str]:
     """Return the words with underscores in the options' names; dashes are as good.
 
@@ -201,7 +146,11 @@ def parse(made: Parser, argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError("--split is of --dataset; a file has none")
     if given.resume and given.overwrite:
         raise UsageError("--resume keeps what --overwrite replaces; give one of them")
-    if given.projector and (given.projector_hidden or given.layer_mapping):
+    usual = ModelSelection()
+    if given.projector and (
+        given.projector_hidden != usual.projector_hidden
+        or given.layer_mapping != usual.layer_mapping
+    ):
         raise UsageError("trained projectors have their own width and mapping; leave those out")
     _check_alone(given)
     return given
@@ -209,17 +158,18 @@ def parse(made: Parser, argv: Sequence[str]) -> argparse.Namespace:
 
 def _check_alone(given: argparse.Namespace) -> None:
     """Refuse options of projectors where there are none."""
-    if given.teacher_random_init and given.teacher_model:
+    if given.teacher_random_init and given.teacher:
         raise UsageError("the teacher is --teacher_model or --teacher_random_init, not both")
+    usual = ModelSelection()
     of_projectors = ("projector", "projector_hidden", "layer_mapping", "open_gates")
-    wrong = [option for option in of_projectors if getattr(given, option)]
-    if wrong and (given.teacher_model or "").lower() == ALONE:
+    wrong = [name for name in of_projectors if getattr(given, name) != getattr(usual, name)]
+    if wrong and (given.teacher or "").lower() == ALONE:
         raise UsageError(f"--{wrong[0]} wants a teacher; --teacher_model {ALONE} has no projectors")
 
 
 def implied(given: argparse.Namespace) -> tuple[str, ...]:
     """Return a line on the teacher that comes with ``--random_init`` where none is named."""
-    if not given.random_init or given.teacher_random_init or given.teacher_model:
+    if not given.random_init or given.teacher_random_init or given.teacher:
         return ()
     if given.random_init.lower() not in PRESETS and not Path(given.random_init).is_file():
         return ()  # there is no such base, which is an error of its own
@@ -243,33 +193,20 @@ def models(given: argparse.Namespace) -> ModelSelection:
         LaunchError: there is no such device here.
     """
     partner = given.teacher_random_init
-    if given.random_init and not partner and not given.teacher_model:
+    if given.random_init and not partner and not given.teacher:
         partner = _partner(given)
-    return ModelSelection(
-        base=given.base_model,
-        teacher=given.teacher_model or TEACHER,
-        random_init=given.random_init,
+    return chosen(
+        ModelSelection,
+        given,
+        teacher=given.teacher or TEACHER,
         teacher_random_init=partner,
-        projector=given.projector,
-        projector_hidden=given.projector_hidden or 1024,
-        layer_mapping=given.layer_mapping or MAPPINGS[0],
-        open_gates=given.open_gates,
-        alignment=given.alignment,
         device=choose_device(given.device),
-        dtype=given.dtype,
-        attention=given.attention,
-        seed=given.seed,
     )
 
 
 def decoding(given: argparse.Namespace) -> Decoding:
     """Return how the arguments ask to generate."""
-    return Decoding(
-        max_new_tokens=given.max_new_tokens,
-        temperature=given.temperature,
-        seed=given.seed,
-        warmup=given.warmup,
-    )
+    return chosen(Decoding, given)
 
 
 def output(given: argparse.Namespace) -> Path:

@@ -2,80 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from analysis.generation.records import Pair
 from analysis.show.errors import reason
-from model.c2c import MAPPINGS, Fuser, cache_shape, layer_mapping
-from model.c2c.alignment import PICKS, TokenAligner
+from model.c2c import Fuser, cache_shape, layer_mapping
+from model.c2c.alignment import TokenAligner
+from model.c2c.choices import PICKS
 from model.c2c.projector import CacheShape, ProjectorShape
 from model.c2c.weights import load_fuser
 from profiling.common.cli import is_out_of_memory
 from profiling.common.errors import LaunchError
 from profiling.generation.pipeline import ModelPair
+from profiling.generation.selection import ALONE, REFUSE, ModelSelection
 from profiling.models import pretrained
 from profiling.models.pretrained import LoadedModel
-from profiling.models.request import ModelRequest, model_label
+from profiling.models.request import ModelRequest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-BASE: Final = "Qwen/Qwen3-0.6B"
-TEACHER: Final = "Qwen/Qwen3-4B-Base"
-ALONE: Final = "none"
-"""The name of no teacher."""
-
-REFUSE: Final = "refuse"
-ALIGNMENTS: Final = (*PICKS, REFUSE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSelection:
-    """The models to load, and how.
-
-    Attributes:
-        base: a folder or a name; not looked at where ``random_init`` is given.
-        teacher: likewise; `ALONE` for none.
-        random_init: of the base: an architecture or a ``config.json``.
-        teacher_random_init: of the teacher, likewise.
-        projector: folder of trained projectors; None makes random ones, with closed gates.
-        projector_hidden: widths of random projectors.
-        layer_mapping: of random projectors, one of `MAPPINGS`.
-        open_gates: let the projectors act whatever their gates say.
-        alignment: what to do where the tokenizers differ: one of `ALIGNMENTS`.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: of both models and the projectors.
-        attention: implementation, one of `profiling.models.request.ATTENTIONS`.
-        seed: of random weights.
-    """
-
-    base: str = BASE
-    teacher: str = TEACHER
-    random_init: str | None = None
-    teacher_random_init: str | None = None
-    projector: str | None = None
-    projector_hidden: int = 1024
-    layer_mapping: str = MAPPINGS[0]
-    open_gates: bool = False
-    alignment: str = ALIGNMENTS[0]
-    device: str = "cpu"
-    dtype: str = "bfloat16"
-    attention: str = "sdpa"
-    seed: int = 0
-
-    @property
-    def has_teacher(self) -> bool:
-        """Whether two models generate."""
-        return bool(self.teacher_random_init) or self.teacher.lower() != ALONE
-
-    @property
-    def names(self) -> Pair:
-        """What the records call the models, ``model_config`` there."""
-        teacher = model_label(self.teacher, self.teacher_random_init)
-        base = model_label(self.base, self.random_init)
-        return Pair(base, teacher if self.has_teacher else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,7 @@ from typing import Any, Final
 from analysis.source.json_files import parsed, read_file
 from profiling.common.errors import LaunchError, UsageError
 from profiling.generation.record import Prompt
-
-BUILT_IN: Final = (
-    "Explain in three sentences why the sky is blue.",
-    "A farmer has 17 sheep and buys twice as many. How many sheep are there now? Show each step.",
-    "Write a Python function that returns the n-th Fibonacci number without recursion.",
-    "Summarise the causes of the First World War for a pupil of fourteen.",
-    "What is the difference between a process and a thread? Give one example of each.",
-)
-"""The prompts of ``batch``; the first is that of ``profile``."""
+from profiling.generation.selection import BUILT_IN
 
 KEYS: Final = ("prompt", "question")
 """Where a record's text is; the first that it has counts."""

@@ -11,9 +11,10 @@ from analysis.show.errors import one_line
 from profiling.common.cli import is_out_of_memory
 from profiling.common.json_lines import JsonLines
 from profiling.common.progress import steps_bar
-from profiling.generation.pair import ModelSelection, ReadyModels
+from profiling.generation.pair import ReadyModels
 from profiling.generation.pipeline import Choose, Generated, generate, greedy, sampling
 from profiling.generation.record import Prompt, Record, content, record
+from profiling.generation.selection import LESS_MEMORY, Decoding, ModelSelection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,30 +22,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LESS_MEMORY: Final = "lower --max_new_tokens"
-"""What to do when memory is wanting."""
-
 WARMUP_TOKENS: Final = 8
 """How many a warm-up generates: every kind of step several times."""
 
 _LONGEST_REASON: Final = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decoding:
-    """How tokens are chosen, and how many.
-
-    Attributes:
-        max_new_tokens: where to stop if no end of sequence comes.
-        temperature: of the draw; 0 takes the most likely token.
-        seed: of the draw, to which a prompt's id is added: a shard draws as the whole run does.
-        warmup: generations of a few tokens before the first that counts.
-    """
-
-    max_new_tokens: int = 256
-    temperature: float = 0.0
-    seed: int = 0
-    warmup: int = 1
 
 
 @dataclass(slots=True)

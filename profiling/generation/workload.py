@@ -17,10 +17,9 @@ from profiling import names
 from profiling.common.progress import StepsBar, steps_bar
 from profiling.common.settings import runs
 from profiling.generation import pair as generation_pair
-from profiling.generation.pair import ModelSelection
-from profiling.generation.prompts import BUILT_IN
 from profiling.generation.record import Prompt
-from profiling.generation.run import Decoding, Generator
+from profiling.generation.run import Generator
+from profiling.generation.selection import ALONE, BUILT_IN, Decoding, ModelSelection
 from profiling.recorders.capture import capture, range_facts
 from profiling.spans import recording, span
 from profiling.spans.annotation import annotate
@@ -72,7 +71,7 @@ class GenerationSettings:
         return {
             "workload": "generation",
             "base_model": models.names.base_model,
-            "teacher_model": models.names.teacher_model or generation_pair.ALONE,
+            "teacher_model": models.names.teacher_model or ALONE,
             "projector": models.projector or "fresh",
             "open_gates": str(models.open_gates).lower(),
             "dtype": models.dtype,

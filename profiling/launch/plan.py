@@ -14,7 +14,7 @@ class Ranks:
     """How many ranks train, and how together.
 
     Attributes:
-        strategy: one of `model.parallel.accounting.ALL_STRATEGIES`, but ``none``.
+        strategy: one of `model.parallel.strategies.ALL_STRATEGIES`, but ``none``.
         bucket_mb: of ``bucketed``, in 10^6 bytes; None takes torch's.
         backend: ``gloo`` or ``nccl``.
         timeout_s: from the start of the processes to the end of the last.

@@ -65,8 +65,7 @@ def choose_ranks(arguments: argparse.Namespace, device: str) -> Ranks | None:
 
 
 def _strategy(arguments: argparse.Namespace) -> str:
-    from model.parallel.accounting import ALL_STRATEGIES, NONE
-    from model.parallel.data_parallel import BUCKET_SIZE_MB
+    from model.parallel.strategies import ALL_STRATEGIES, BUCKET_SIZE_MB, NONE
 
     strategy: str = arguments.strategy or DEFAULT_STRATEGY
     known = [each for each in ALL_STRATEGIES if each != NONE]

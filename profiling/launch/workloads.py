@@ -125,7 +125,7 @@ def workload_settings(arguments: argparse.Namespace, device: str) -> RunSettings
         refuse(arguments, _OF_GENERATION, f"is of {GENERATION}, not of {LAYERS}")
         named = {"model_name": arguments.model} if arguments.model else {}
         return LayersSettings(random_init=random_init, device=device, **named, **common, **counts)
-    from profiling.generation.pair import ModelSelection
+    from profiling.generation.selection import ModelSelection
     from profiling.generation.workload import GenerationSettings
 
     refuse(arguments, ("batch", "context"), f"is of {LAYERS}; {GENERATION} takes one prompt")

@@ -19,8 +19,9 @@ from profiling.common.errors import LaunchError
 from profiling.common.progress import steps_bar
 from profiling.common.settings import runs
 from profiling.layers.layer_parts import find_layers
-from profiling.layers.model_timing import DEFAULT_MODEL, SMALLER, check_positions, one_forward
-from profiling.models.input_shapes import InputShape
+from profiling.layers.model_timing import DEFAULT_MODEL
+from profiling.layers.timing_run import check_positions, one_forward
+from profiling.models.input_shapes import SMALLER, InputShape
 from profiling.models.pretrained import load_model
 from profiling.models.request import ModelRequest, model_label
 from profiling.recorders.capture import capture, range_facts

@@ -18,7 +18,7 @@ first; the computed figures are those of model/memory.py, for eager attention.
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,75 +27,69 @@ from analysis.show.cli import print_notes, write_tables
 from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
+    add_device,
     add_output,
+    check_outputs,
     comma_separated,
     command_line,
     count,
     memory_advice,
     one_of,
     run,
-    seed,
 )
 from profiling.common.errors import LaunchError, OutOfMemory, UsageError
 from profiling.common.machine import choose_device
-from profiling.common.model_options import DEFAULT_SIZE, add_implementation, add_shape
+from profiling.common.options import ByDevice, add_options, chosen, option
 from profiling.common.progress import steps_bar
-from profiling.common.settings import MODES, PRECISIONS, SHAPE_FIELDS, Settings, shape
+from profiling.common.settings import IMPLEMENTATION, PRECISIONS, ModelShape, Settings
 from profiling.memory.tables import DONE, FAILED, OOM, TABLES, Result, outcome
 from profiling.processes import isolated
 
 MODULE: Final = "profiling.memory"
 ALL: Final = "all"
-_OF_A_MODEL: Final = (
-    *("attention", "compile", "compile_mode", "compile_scope", "optimizer", "checkpoint"),
-)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configurations:
+    """What is combined: each is a list on the command line."""
+
+    contexts: tuple[int, ...] = option(
+        ByDevice((128, 256, 512), cpu=(128,)), "positions", read=comma_separated(count)
+    )
+    dtypes: tuple[str, ...] = option(
+        ("float32",), f"of {', '.join(PRECISIONS)}", read=comma_separated(one_of(*PRECISIONS))
+    )
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser."""
     made = Parser(MODULE, __doc__)
     what = made.add_argument_group("what to run")
-    add_shape(what)
+    add_options(what, ModelShape)
+    add_options(what, Configurations)
+    add_options(what, Settings, "batch", "mode", "seed", *IMPLEMENTATION)
+    add_device(what)
     what.add_argument(
-        "--contexts",
-        type=comma_separated(count),
-        metavar="N,N",
-        help="positions (default: 128,256,512; on a CPU 128)",
-    )
-    what.add_argument(
-        "--dtypes",
-        type=comma_separated(one_of(*PRECISIONS)),
-        metavar="T,T",
-        default=("float32",),
-        help=f"of {', '.join(PRECISIONS)} (default: float32)",
-    )
-    what.add_argument("--batch", type=count, metavar="N", help="sequences (default: 4; on a CPU 1)")
-    what.add_argument("--mode", choices=MODES, default="train", help="(default: train)")
-    what.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    what.add_argument("--seed", type=seed, metavar="N", default=0, help="(default: 0)")
-    add_implementation(what)
-    out = made.add_argument_group("what comes out")
-    out.add_argument(
-        "--show",
-        choices=(ALL, *TABLES),
-        help="which table (default: all; in csv and json peaks, for they hold one)",
-    )
-    add_output(made)
-    out.add_argument("--json", type=Path, metavar="FILE", help="everything measured, raw")
-    out.add_argument(
-        "--pictures", type=Path, metavar="DIR", help="memory over time, phases marked; the peaks"
-    )
-    out.add_argument(
-        "--snapshots",
-        type=Path,
-        metavar="DIR",
-        help="the allocator's history of a step, for pytorch.org/memory_viz (GPU)",
-    )
-    out.add_argument(
         "--limit",
         type=count,
         metavar="MIB",
         help="memory a run may take beyond its start, on a CPU (default: what is free)",
+    )
+    add_output(
+        made,
+        json="everything measured, raw",
+        pictures="memory over time, phases marked; the peaks",
+    )
+    made.add_argument(
+        "--show",
+        choices=(ALL, *TABLES),
+        help="which table (default: all; in csv and json peaks, for they hold one)",
+    )
+    made.add_argument(
+        "--snapshots",
+        type=Path,
+        metavar="DIR",
+        help="the allocator's history of a step, for pytorch.org/memory_viz (GPU)",
     )
     return made
 
@@ -106,24 +100,14 @@ def every_settings(arguments: argparse.Namespace, device: str) -> list[Settings]
     Raises:
         UsageError: no such size, or an impossible shape.
     """
-    size = arguments.size or DEFAULT_SIZE
-    config = shape(size, **{field: getattr(arguments, field) for field in SHAPE_FIELDS})
-    on_gpu = device.startswith("cuda")
-    variants = {name: getattr(arguments, name) for name in _OF_A_MODEL}
-    given = {name: value for name, value in variants.items() if value is not None}
+    config = chosen(ModelShape, arguments).config
+    lists = chosen(Configurations, arguments, device=device)
     return [
-        Settings(
-            size=size,
-            config=config,
-            mode=arguments.mode,
-            batch=arguments.batch or (4 if on_gpu else 1),
-            context=context,
-            device=device,
-            seed=arguments.seed,
-            **{**PRECISIONS[precision], **given},
+        chosen(
+            Settings, arguments, config=config, device=device, context=context, **PRECISIONS[dtype]
         )
-        for precision in arguments.dtypes
-        for context in arguments.contexts or ((128, 256, 512) if on_gpu else (128,))
+        for dtype in lists.dtypes
+        for context in lists.contexts
     ]
 
 
@@ -141,11 +125,9 @@ def check(arguments: argparse.Namespace, device: str) -> None:
         raise UsageError("--limit is of a CPU's memory; on a GPU leave it out")
     if arguments.show == ALL and arguments.format in {"csv", "json"}:
         raise UsageError(f"{arguments.format} holds one table; give --show {', '.join(TABLES)}")
-    for file in (arguments.json, Path(arguments.output) if arguments.output else None):
-        result_file.check_writable(file)
-    for made in (arguments.pictures, arguments.snapshots):
-        if made:
-            pictures.make_folder(made)
+    check_outputs(arguments)
+    if arguments.snapshots:
+        pictures.make_folder(arguments.snapshots)
 
 
 def measure_configuration(spec: dict[str, Any], limit_bytes: int | None) -> Result:

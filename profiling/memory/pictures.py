@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.show.pictures import picture
 from profiling import names
 from profiling.common.settings import Settings
-from profiling.memory.run import INFERENCE, MODEL
-from profiling.memory.tables import DONE, Result, outcome
+from profiling.memory.tables import DONE, INFERENCE, MODEL, Result, outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

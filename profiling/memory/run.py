@@ -14,6 +14,7 @@ from profiling.common.errors import OutOfMemory
 from profiling.common.machine import available_bytes
 from profiling.common.settings import Settings
 from profiling.common.timing import synchronize
+from profiling.memory.tables import INFERENCE, MODEL
 from profiling.memory.timeline import Phase, Timeline, recorded
 from profiling.spans import span
 from profiling.training.range_memory import memory_by_formula, saved_by_forward
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import Tensor
-
-MODEL: Final = "model"
-INFERENCE: Final = "inference"
-"""Ranges that only this measurement has: making the model, and a forward pass for no gradient."""
 
 HISTORY_ENTRIES: Final = 1_000_000
 """Changes that the allocator's own history holds: a step of the largest model has a tenth."""

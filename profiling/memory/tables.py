@@ -13,7 +13,10 @@ from typing import Any, Final
 from analysis.show.table import Table, columns_of
 from profiling import names
 from profiling.common.settings import Settings
-from profiling.memory.run import INFERENCE
+
+MODEL: Final = "model"
+INFERENCE: Final = "inference"
+"""Ranges that only this measurement has: making the model, and a forward pass for no gradient."""
 
 DONE: Final = "ok"
 OOM: Final = "OOM"

@@ -1,5 +1,7 @@
 """The input shapes to time: one from the command line, or several from a file; what they take."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,6 +14,9 @@ from profiling.common.machine import available_bytes
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
+
+SMALLER: Final = "lower the batch or the length"
+"""What to do where a shape does not fit."""
 
 SHIPPED: Final = Path(__file__).with_name("benchmark_configs.json")
 """What ``--configs benchmark_configs.json`` means where no file here is called so."""
@@ -30,7 +35,7 @@ class InputShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __str__(self) -> str:
         return f"batch {self.batch_size}, length {self.input_len}"
 
-    def needed_bytes(self, config: "PretrainedConfig", dtype: "torch.dtype") -> int:
+    def needed_bytes(self, config: PretrainedConfig, dtype: torch.dtype) -> int:
         """Return what a forward pass takes at the least: logits, one MLP, or eager scores.
 
         The logits are all there at the end, in the model's number format; the MLP holds its gate,
@@ -48,7 +53,7 @@ class InputShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         widest = max(size("vocab_size"), 3 * size("intermediate_size"))
         return max(tokens * widest * dtype.itemsize, scores * (dtype.itemsize + 4))
 
-    def check_memory(self, config: "PretrainedConfig", dtype: "torch.dtype", device: str) -> None:
+    def check_memory(self, config: PretrainedConfig, dtype: torch.dtype, device: str) -> None:
         """Refuse a shape that cannot fit, before the system ends the process; a GPU says so itself.
 
         Raises:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from profiling.common.cli import seed
+from profiling.common.options import option
+
 ATTENTIONS: Final = ("eager", "sdpa", "flash_attention_2")
 DTYPES: Final = ("float32", "float16", "bfloat16")
 
@@ -35,6 +38,9 @@ PRESETS: Final = {
 """The architectures known by name, as their published ``config.json`` has them; but for the tiny
 one, which is for trying things out."""
 
+SHAPES: Final = f"{', '.join(PRESETS)} or a transformers config.json"
+"""What may be built with random weights."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
@@ -50,12 +56,14 @@ class ModelRequest:
         seed: of random weights.
     """
 
-    name: str | None = None
-    random_init: str | None = None
+    name: str | None = option(
+        None, "a folder, or a name on the model hub", metavar="NAME", flag="--model-name"
+    )
+    random_init: str | None = option(None, f"random weights instead: {SHAPES}", metavar="SHAPE")
     device: str
-    dtype: str
-    attention: str
-    seed: int = 0
+    dtype: str = option("bfloat16", "of the weights", choices=DTYPES)
+    attention: str = option("sdpa", "which implementation", choices=ATTENTIONS)
+    seed: int = option(0, "of random weights and tokens", read=seed)
 
     @property
     def label(self) -> str:

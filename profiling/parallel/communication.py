@@ -18,30 +18,31 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from analysis.show.render import scaled
 from analysis.show.table import Column, Table
 from model.parallel import costs
-from model.parallel.group import BACKENDS
+from model.parallel.strategies import BACKENDS
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError
 from profiling.common.machine import device_name
+from profiling.common.options import add_options, option
 from profiling.common.progress import StepsBar, steps_bar
 from profiling.common.settings import runs
 from profiling.common.spread import Spread
-from profiling.parallel.communication_rank import ITEM_BYTES
-from profiling.parallel.options import add_timing
+from profiling.parallel.options import RankTiming
 from profiling.processes import ranks
 from profiling.processes.notes import RankMessage
 
 MODULE: Final = "profiling.communication"
 KIND: Final = "communication"
 DONE: Final = "ok"
+ITEM_BYTES: Final = 4
+"""Of a float32."""
+
 NAN: Final = float("nan")
 
 _PREFIXES: Final = {"": 1, **{letter: 1000**n for n, letter in enumerate("KMG", 1)}}
@@ -125,38 +126,40 @@ def size(text: str) -> int:
     return count
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What is combined; each is a list on the command line."""
+
+    sizes: tuple[int, ...] = option(
+        "1MB,10MB,100MB,1GB",
+        "of the float32 tensor",
+        read=cli.comma_separated(size),
+        metavar="SIZES",
+    )
+    ranks: tuple[int, ...] = option(
+        (2, 4, 6), "how many processes", read=cli.comma_separated(cli.count), metavar="N,N"
+    )
+    backends: tuple[str, ...] = option(
+        BACKENDS,
+        "what they communicate by",
+        read=cli.comma_separated(cli.one_of(*BACKENDS)),
+        metavar="NAMES",
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser."""
     made = cli.Parser(MODULE, __doc__)
-    made.add_argument(
-        "--sizes",
-        type=cli.comma_separated(size),
-        default="1MB,10MB,100MB,1GB",
-        metavar="SIZES",
-        help="of the float32 tensor (default: %(default)s)",
-    )
-    made.add_argument(
-        "--ranks",
-        type=cli.comma_separated(cli.count),
-        default="2,4,6",
-        metavar="N,N",
-        help="(2,4,6)",
-    )
-    made.add_argument(
-        "--backends",
-        type=cli.comma_separated(cli.one_of(*BACKENDS)),
-        default=",".join(BACKENDS),
-        metavar="NAMES",
-        help="(default: %(default)s)",
-    )
-    add_timing(made, 600.0, "all sizes of one backend and number of ranks")
-    made.add_argument("--json", type=Path, metavar="FILE", help="write everything there, raw too")
-    cli.add_output(made)
+    add_options(made, Grid)
+    add_options(made, RankTiming)
+    cli.add_output(made, json="write everything there, raw too")
     return made
 
 
 def measure(rows: Sequence[AllReduceRow], arguments: argparse.Namespace, bar: StepsBar) -> None:
     """Fill in rows of one backend and number of ranks; a size that fails costs one more start."""
+    import torch
+
     backend, count = rows[0].backend, rows[0].ranks
     gpus = torch.cuda.device_count()
     if backend == "nccl" and gpus < count:
@@ -196,7 +199,7 @@ def measure(rows: Sequence[AllReduceRow], arguments: argparse.Namespace, bar: St
                 count,
                 plan,
                 timeout_s=arguments.timeout,
-                port=arguments.port,
+                port=arguments.port or 0,
                 on_told=on_told,
             )
         except ranks.RanksError as error:
@@ -213,6 +216,8 @@ def _what(row: AllReduceRow) -> str:
 
 def table(rows: Sequence[AllReduceRow], arguments: argparse.Namespace) -> Table:
     """Return the rows as a table."""
+    import torch
+
     figures = [row.figures() for row in rows]
     columns: dict[str, Column] = {}
     for name, first in figures[0].items():
@@ -248,8 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table and return the exit status."""
     given = sys.argv[1:] if argv is None else list(argv)
     arguments = parser().parse_args(given)
-    result_file.check_writable(arguments.json)
-    result_file.check_writable(Path(arguments.output) if arguments.output else None)
+    cli.check_outputs(arguments)
     groups = [
         [AllReduceRow(backend, count, each) for each in arguments.sizes]
         for backend in arguments.backends

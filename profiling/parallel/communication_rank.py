@@ -12,9 +12,9 @@ from model.parallel import process_group
 from model.parallel.collectives import all_reduce
 from profiling.common.machine import available_bytes
 from profiling.common.timing import synchronize, to_ns
+from profiling.parallel.communication import ITEM_BYTES
 from profiling.processes.notes import SendMessage
 
-ITEM_BYTES = 4
 """Of float32."""
 
 

@@ -1,64 +1,68 @@
 """The command line of `profiling.parallel_benchmark`."""
 
 import argparse
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-from model.parallel.accounting import ALL_STRATEGIES
+from model.parallel.strategies import ALL_STRATEGIES, BUCKETED, Strategy
 from profiling.common import cli, memory_fit
 from profiling.common.errors import LaunchError, UsageError
 from profiling.common.machine import available_bytes, choose_device
-from profiling.common.model_options import DEFAULT_SIZE, Adder, add_shape
-from profiling.common.settings import DTYPES, SHAPE_FIELDS, Settings, shape
-from profiling.training.parallel_training import Strategy
+from profiling.common.options import ByDevice, add_options, chosen, option, options_of
+from profiling.common.settings import ModelShape, Settings
 
-BUCKETED: Final = "bucketed"
-BUCKET_MBS: Final = "1,10,100,1000"
-"""Of the 2025 handout of CS336, in megabytes of 10^6 bytes."""
+BATCH: Final[ByDevice] = options_of(Settings)["batch"].default
+"""Of one rank."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankTiming:
+    """How often ranks are timed, how long they may take, and where they meet."""
+
+    steps: int = option(10, "timed", read=cli.count)
+    warmup: int = option(5, "before them", read=cli.count_or_zero)
+    timeout: float = option(
+        600.0, "of ranks that were started, in seconds", read=cli.positive, metavar="S"
+    )
+    port: int | None = option(None, "where ranks meet (default: a free one)", read=cli.count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategies:
+    """What ranks are timed with."""
+
+    ranks: int = option(2, "processes", read=cli.count)
+    strategies: tuple[str, ...] = option(
+        ALL_STRATEGIES,
+        "in this order",
+        read=cli.comma_separated(cli.one_of(*ALL_STRATEGIES)),
+        metavar="NAMES",
+    )
+    bucket_mbs: tuple[float, ...] = option(
+        (1, 10, 100, 1000),  # of the 2025 handout of CS336
+        "sizes of buckets for bucketed, in 10^6 bytes",
+        read=cli.comma_separated(cli.positive),
+        metavar="MB,MB",
+    )
 
 
 def parser(module: str, doc: str | None) -> cli.Parser:
     """Return the parser."""
     made = cli.Parser(module, doc)
     what = made.add_argument_group("what to train")
-    add_shape(what)
+    add_options(what, ModelShape)
     what.add_argument(
         "--batch",
         type=cli.count,
         metavar="N",
-        help="sequences a step over all ranks (default: 4 a rank; on a CPU 1)",
+        help=f"sequences a step over all ranks (default: for each rank {BATCH})",
     )
-    what.add_argument(
-        "--context", type=cli.count, metavar="N", help="positions (default: 512; on a CPU 128)"
-    )
-    what.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        default=DTYPES[0],
-        help="of weights, gradients and optimizer; for fsdp, of what is computed and sent "
-        "(default: %(default)s)",
-    )
-    what.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="(0)")
+    add_options(what, Settings, "context", "dtype", "seed")
     how = made.add_argument_group("how")
-    how.add_argument("--ranks", type=cli.count, default=2, metavar="N", help="(2)")
-    how.add_argument(
-        "--strategies",
-        type=cli.comma_separated(cli.one_of(*ALL_STRATEGIES)),
-        default=",".join(ALL_STRATEGIES),
-        metavar="NAMES",
-        help="(default: all; %(default)s)",
-    )
-    how.add_argument(
-        "--bucket-mbs",
-        type=cli.comma_separated(cli.positive),
-        default=BUCKET_MBS,
-        metavar="MB,MB",
-        help="sizes of buckets for bucketed, in 10^6 bytes (default: %(default)s)",
-    )
+    add_options(how, Strategies)
     how.add_argument("--device", help="cpu or cuda (default: cuda where there are enough GPUs)")
-    add_timing(how, 1800.0, "each strategy")
-    made.add_argument("--json", type=Path, metavar="FILE", help="write everything there, raw too")
-    cli.add_output(made)
+    add_options(how, RankTiming, timeout=1800.0)
+    cli.add_output(made, json="write everything there, raw too")
     return made
 
 
@@ -102,22 +106,12 @@ def rank_settings(arguments: argparse.Namespace, backend: str) -> Settings:
         LaunchError: on a CPU, all ranks together need more memory than there is.
     """
     on_gpu, ranks = backend == "nccl", arguments.ranks
-    size = arguments.size or DEFAULT_SIZE
-    changes: dict[str, Any] = {field: getattr(arguments, field) for field in SHAPE_FIELDS}
-    batch = arguments.batch or (4 if on_gpu else 1) * ranks
+    device = "cuda" if on_gpu else "cpu"
+    batch = arguments.batch or BATCH.on(device) * ranks
     if batch % ranks:
         raise UsageError(f"--batch {batch}: {ranks} ranks cannot share it evenly")
-    settings = Settings(
-        size=size,
-        config=shape(size, **changes),
-        batch=batch // ranks,
-        context=arguments.context or (512 if on_gpu else 128),
-        dtype=arguments.dtype,
-        device="cuda" if on_gpu else "cpu",
-        steps=arguments.steps,
-        warmup=arguments.warmup,
-        seed=arguments.seed,
-    )
+    config = chosen(ModelShape, arguments).config
+    settings = chosen(Settings, arguments, config=config, batch=batch // ranks, device=device)
     if not on_gpu:
         check_memory(settings, ranks)
     return settings
@@ -136,23 +130,3 @@ def check_memory(settings: Settings, ranks: int) -> None:
             f"{settings.context}) need about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB "
             "are free; use a smaller --size, --batch or --context, or fewer --ranks"
         )
-
-
-def add_timing(parser: Adder, timeout_s: float, each: str) -> None:
-    """Add the options for timed steps, their time limit, and the port where ranks meet.
-
-    Args:
-        parser: the parser, or a group of it.
-        timeout_s: the time limit where none is given, in seconds.
-        each: what the limit is for.
-    """
-    parser.add_argument("--steps", type=cli.count, default=10, metavar="N", help="timed (10)")
-    parser.add_argument("--warmup", type=cli.count_or_zero, default=5, metavar="N", help="(5)")
-    parser.add_argument(
-        "--timeout",
-        type=cli.positive,
-        default=timeout_s,
-        metavar="S",
-        help=f"for {each}, in seconds ({timeout_s:.0f})",
-    )
-    parser.add_argument("--port", type=cli.count, default=0, help="where ranks meet (a free one)")

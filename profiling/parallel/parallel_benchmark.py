@@ -5,7 +5,8 @@
 
 Strategies: none (each rank by itself: what a step costs without communication); naive, flat,
 overlapped and bucketed average gradients in four ways; sharded is overlapped with a sharded
-optimizer; fsdp shards all. Ranks are processes: on GPUs with NCCL, on CPUs with gloo.
+optimizer; fsdp shards all: its weights are float32, and --dtype is what it computes in and sends.
+Ranks are processes: on GPUs with NCCL, on CPUs with gloo.
 
 Times are medians over the steps of the rank whose steps take longest. communication is the time in
 which any collective was under way; exposed, that of it for which the rank's computation waited;
@@ -21,10 +22,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
-
-import torch
 
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError
@@ -46,6 +44,8 @@ class Benchmark:
     """The strategies to time, and what has been measured of them."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        import torch
+
         self.arguments = arguments
         self.backend = choose_backend(arguments, torch.cuda.device_count())
         self.settings: Settings = rank_settings(arguments, self.backend)
@@ -74,7 +74,7 @@ class Benchmark:
             arguments.ranks,
             plan | common,
             timeout_s=arguments.timeout,
-            port=arguments.port,
+            port=arguments.port or 0,
             on_told=on_told,
         )
 
@@ -132,8 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table and return the exit status."""
     given = sys.argv[1:] if argv is None else list(argv)
     arguments = parser(MODULE, __doc__).parse_args(given)
-    result_file.check_writable(arguments.json)
-    result_file.check_writable(Path(arguments.output) if arguments.output else None)
+    cli.check_outputs(arguments)
     benchmark = Benchmark(arguments)
     interrupted = False
     try:

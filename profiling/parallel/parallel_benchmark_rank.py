@@ -9,12 +9,13 @@ import torch.distributed as dist
 from model.config import ModelConfig
 from model.parallel import process_group
 from model.parallel.collectives import observing
+from model.parallel.strategies import Strategy
 from profiling.common import memory_fit
 from profiling.common.settings import Settings
 from profiling.common.timing import synchronize, time_parts
 from profiling.parallel.meter import CollectiveMeter, PeakMemory
 from profiling.processes.notes import SendMessage
-from profiling.training.parallel_training import ParallelTraining, Strategy
+from profiling.training.parallel_training import ParallelTraining
 
 
 def measure(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:

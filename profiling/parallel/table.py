@@ -1,24 +1,26 @@
 """The table of `profiling.parallel_benchmark`: what was measured, beside what was computed."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 
 from analysis.show.render import binary, duration, scaled
 from analysis.show.table import Column, Table
-from model import TransformerLM
 from model.parallel import costs
-from model.parallel.accounting import FULLY_SHARDED, Account, account
-from model.parallel.data_parallel import BUCKET_SIZE_MB
+from model.parallel.strategies import BUCKET_SIZE_MB, FINISH, FULLY_SHARDED, Strategy
 from profiling import names
 from profiling.common.machine import device_name
+from profiling.common.memory_fit import ITEMSIZE
 from profiling.common.settings import Settings
 from profiling.common.spread import Spread
 from profiling.processes import ranks
-from profiling.training.parallel_training import FINISH, Strategy, compute_dtype
+
+if TYPE_CHECKING:
+    from model.parallel.accounting import Account
 
 KIND: Final = "parallel_benchmark"
 DONE: Final = "ok"
@@ -63,7 +65,7 @@ class Network:
     bytes_per_s: float
 
     @classmethod
-    def from_times(cls, small_ns: float, large_ns: float, large_bytes: int) -> "Network | None":
+    def from_times(cls, small_ns: float, large_ns: float, large_bytes: int) -> Network | None:
         """Return what a small and a large all-reduce say, by their medians; nothing if too busy.
 
         >>> Network.from_times(1e6, 11e6, 10**7)
@@ -76,6 +78,12 @@ class Network:
 
 def computed_costs(rows: Sequence[StrategyRow], settings: Settings, count: int) -> list[Account]:
     """Return what each strategy is computed to cost a rank."""
+    import torch
+
+    from model import TransformerLM
+    from model.parallel.accounting import account
+    from profiling.training.parallel_training import compute_dtype
+
     dtype = compute_dtype(settings)
     with torch.device("meta"):
         model = TransformerLM(settings.config)
@@ -102,6 +110,8 @@ def table(
     network: Network | None,
 ) -> Table:
     """Return a row per strategy."""
+    import torch
+
     figures: list[dict[str, Any]] = [
         {"strategy": row.strategy.name, "bucket_mb": row.strategy.bucket_mb or NAN}
         | _times(row)
@@ -225,5 +235,4 @@ _SOURCES: Final = {
 
 def account_of_gradients(settings: Settings) -> int:
     """Return the bytes of all gradients in the dtype of the settings."""
-    dtype: torch.dtype = getattr(torch, settings.dtype)
-    return settings.config.parameter_count * dtype.itemsize
+    return settings.config.parameter_count * ITEMSIZE[settings.dtype]

@@ -20,19 +20,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.table import Table
-from profiling.benchmark import isolated_run
-from profiling.benchmark.options import Request, add_model, add_steps, request
+from profiling.benchmark.options import BenchmarkSteps, Request, add_model, request
 from profiling.benchmark.run_file import PARTIAL
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError, OutOfMemory, UsageError
-from profiling.common.model_options import add_implementation
+from profiling.common.options import add_options
 from profiling.common.progress import steps_bar
-from profiling.common.settings import PRECISIONS, SHAPE_FIELDS, Settings
-from profiling.precision import components
+from profiling.common.settings import IMPLEMENTATION, PRECISIONS, SHAPE_FIELDS, Settings
 from profiling.precision.table import (
     OK,
     OUT_OF_MEMORY,
@@ -46,6 +43,10 @@ from profiling.precision.table import (
 from profiling.processes import isolated
 
 MODULE: Final = "profiling.precision"
+STEPS: Final = "profiling.benchmark.isolated_run"
+COMPONENTS: Final = "profiling.precision.components"
+"""What measures one precision, in a process of its own."""
+
 OF_TIMES: Final = (
     *("size", *SHAPE_FIELDS, "rope_theta", "context_length", "batch_size"),
     *("compile", "compile_mode", "compile_scope", "checkpoint", "mode", "learning_rate"),
@@ -68,10 +69,9 @@ def parser() -> argparse.ArgumentParser:
         "--components", action="store_true", help="show number formats by component, no times"
     )
     add_model(made.add_argument_group("the model and its input"))
-    add_implementation(made.add_argument_group("how the model computes"))
-    add_steps(made.add_argument_group("what is timed"))
-    cli.add_output(made)
-    made.add_argument("--json", type=Path, metavar="FILE", help="keep everything there, raw too")
+    add_options(made.add_argument_group("how the model computes"), Settings, *IMPLEMENTATION)
+    add_options(made.add_argument_group("what is timed"), BenchmarkSteps)
+    cli.add_output(made, json="keep everything there, raw too")
     return made
 
 
@@ -132,16 +132,6 @@ def check_components(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{flag} has no effect with --components; leave it out")
 
 
-def check_output(arguments: argparse.Namespace) -> None:
-    """Refuse, before any work, files that could not be written.
-
-    Raises:
-        LaunchError: one could not.
-    """
-    for path in (arguments.json, arguments.output):
-        result_file.check_writable(None if path is None else Path(path))
-
-
 @cli.memory_advice()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, and return the exit status."""
@@ -149,14 +139,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(given)
     check_components(arguments)
     asked = request(arguments)
-    check_output(arguments)
+    cli.check_outputs(arguments)
     if asked.on_cpu_for_want_of_cuda:
         print("note: no CUDA device is here; running on the CPU", file=sys.stderr)
-    module = components if arguments.components else isolated_run
+    module = COMPONENTS if arguments.components else STEPS
     done: list[Outcome] = []
     interrupted = False
     try:
-        outcomes(module.__name__, asked, arguments.precisions, done)
+        outcomes(module, asked, arguments.precisions, done)
     except KeyboardInterrupt:
         interrupted = True
         if not done:

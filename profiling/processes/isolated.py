@@ -23,8 +23,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from analysis.show.interrupts import Interruptible
 from profiling.common.cli import OUT_OF_MEMORY, is_out_of_memory
 from profiling.common.errors import LaunchError, OutOfMemory, UsageError
@@ -133,6 +131,8 @@ def _limited(limit_bytes: int | None) -> Iterator[None]:
     """Keep the address space from growing by more than ``limit_bytes`` while inside."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if limit_bytes is not None:
+        import psutil
+
         most = psutil.Process().memory_info().vms + limit_bytes
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     try:

@@ -18,9 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import psutil
-import torch.distributed as dist
-
 from profiling.common.cli import OUT_OF_MEMORY
 from profiling.common.errors import LaunchError
 from profiling.processes import child
@@ -119,6 +116,8 @@ def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
     known = child_environment()
     share = max(1, cores() // ranks)
     known.setdefault("OMP_NUM_THREADS", str(share))
+    import psutil
+
     if _LOOPBACK in psutil.net_if_addrs():
         # Else gloo looks this machine's name up, which need not lead anywhere.
         known.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
@@ -154,6 +153,8 @@ def crowding(counts: Iterable[int]) -> list[str]:
 @contextmanager
 def _meeting_point(port: int) -> Iterator[int]:
     """Hold the store through which the ranks find each other; gives its port."""
+    import torch.distributed as dist
+
     try:
         store = dist.TCPStore(  # type: ignore[attr-defined]
             HOST, port, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=_GRACE_S)

@@ -12,17 +12,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from analysis.show import pictures
 from analysis.show.cli import print_notes
 from analysis.show.render import visible
-from profiling.common.cli import command_line, memory_advice, run, write
+from profiling.common.cli import check_outputs, command_line, memory_advice, run, write
 from profiling.common.errors import LaunchError, OutOfMemory
 from profiling.common.machine import device_name
 from profiling.common.progress import steps_bar
-from profiling.common.result_file import check_writable
 from profiling.common.settings import Settings
 from profiling.processes import isolated
 from profiling.sweep import plan as sweep_plan
@@ -93,10 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = sweep_plan.parser(MODULE, __doc__).parse_args(given)
     plan = sweep_plan.plan(arguments)
-    if arguments.pictures:
-        pictures.make_folder(arguments.pictures)
-    if arguments.output:
-        check_writable(Path(arguments.output))
+    check_outputs(arguments)
     with open_store(plan.results, plan.rows[0].device) as store:
         rows, taken = measure(plan, store, command_line(MODULE, given))
     notes = []

@@ -1,30 +1,28 @@
 """What a sweep measures: every combination of sizes, batches, contexts, modes and so on."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from profiling.benchmark.options import MODES
 from profiling.common.cli import (
     Parser,
+    add_device,
     add_output,
     comma_separated,
     count,
     count_or_zero,
     one_of,
     positive,
-    seed,
 )
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.common.model_options import add_compiler
+from profiling.common.options import add_options, chosen, option
 from profiling.common.settings import (
-    ATTENTIONS,
-    COMPILE_MODES,
-    COMPILE_SCOPES,
+    IMPLEMENTATION,
+    MODES,
     OPTIMIZERS,
     PRECISIONS,
     Settings,
@@ -35,7 +33,6 @@ SIZES: Final = ("small", "medium", "large", "xl", "2.7B")
 """The five of the 2025 handout."""
 
 RESULTS: Final = Path("sweep_results.jsonl")
-BATCH: Final = 4
 GIB: Final = 2**30
 
 
@@ -56,63 +53,71 @@ class Plan:
     restart: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What a sweep combines; each is a list on the command line."""
+
+    sizes: tuple[str, ...] = option(SIZES, "of models", read=comma_separated(str), metavar="S,S")
+    contexts: tuple[int, ...] = option(
+        (512,), "positions", read=comma_separated(count), metavar="N,N"
+    )
+    batches: tuple[int, ...] = option(
+        (4,), "sequences a step", read=comma_separated(count), metavar="N,N"
+    )
+    warmups: tuple[int, ...] = option(
+        (5,), "steps that do not count", read=comma_separated(count_or_zero), metavar="N,N"
+    )
+    modes: tuple[str, ...] = option(
+        ("forward_backward",),
+        f"of {', '.join(sorted(MODES))}",
+        read=comma_separated(one_of(*sorted(MODES))),
+        metavar="M,M",
+    )
+    dtypes: tuple[str, ...] = option(
+        ("float32",),
+        f"of {', '.join(PRECISIONS)}",
+        read=comma_separated(one_of(*PRECISIONS)),
+        metavar="T,T",
+    )
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Yield the settings of each combination, the last list fastest."""
+        names = ("size", "batch", "context", "warmup", "mode")
+        lists = (self.sizes, self.batches, self.contexts, self.warmups, self.modes)
+        for *values, precision in product(*lists, self.dtypes):
+            yield {**dict(zip(names, values, strict=True)), **PRECISIONS[precision]}
+
+
 def parser(module: str, doc: str | None) -> Parser:
     """Return the parser of a sweep."""
     made = Parser(module, doc)
     what = made.add_argument_group("what to measure: lists, with commas between")
+    add_options(what, Grid)
     what.add_argument(
-        "--sizes", type=comma_separated(str), default=SIZES, help=f"(default: {','.join(SIZES)})"
-    )
-    what.add_argument(
-        "--contexts", type=comma_separated(count), default=(512,), help="(default: 512)"
-    )
-    what.add_argument(
-        "--batches",
         "--batch",
+        dest="batches",
         type=comma_separated(count),
-        default=(BATCH,),
-        metavar="N,N",
-        help=f"sequences a step (default: {BATCH})",
-    )
-    what.add_argument(
-        "--warmups", type=comma_separated(count_or_zero), default=(5,), help="(default: 5)"
-    )
-    what.add_argument(
-        "--modes",
-        type=comma_separated(one_of(*MODES)),
-        default=("forward_backward",),
-        help=f"of {', '.join(MODES)} (default: forward_backward)",
-    )
-    what.add_argument(
-        "--dtypes",
-        type=comma_separated(one_of(*PRECISIONS)),
-        default=("float32",),
-        help=f"of {', '.join(PRECISIONS)} (default: float32)",
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,  # as it was called when there was one
     )
     how = made.add_argument_group("how, the same for every row")
     how.add_argument("--num-steps", type=count, default=10, metavar="N", help="(default: 10)")
-    how.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    how.add_argument("--attention", choices=ATTENTIONS, default=ATTENTIONS[0])
-    how.add_argument("--optimizer", choices=OPTIMIZERS, default=OPTIMIZERS[0])
-    how.add_argument("--checkpoint", type=count_or_zero, default=0, metavar="N")
-    how.add_argument("--compile", action="store_true", help="by torch.compile")
-    add_compiler(how)
-    how.add_argument("--seed", type=seed, default=0, metavar="N", help="(default: 0)")
+    add_device(how)
+    add_options(how, Settings, *IMPLEMENTATION, "seed")
     how.add_argument(
         "--memory-limit", type=positive, metavar="GIB", help="end a row that takes more (on a CPU)"
     )
-    out = made.add_argument_group("what becomes of it")
-    add_output(made)
-    out.add_argument(
+    add_output(made, pictures="bars with spread; scaling")
+    kept = made.add_argument_group("what is kept")
+    kept.add_argument(
         "--results",
         type=Path,
         default=RESULTS,
         metavar="FILE",
         help=f"finished rows, raw times included; a sweep goes on from it (default: {RESULTS})",
     )
-    out.add_argument("--restart", action="store_true", help="measure rows again that are there")
-    out.add_argument("--pictures", type=Path, metavar="DIR", help="bars with spread; scaling")
-    out.add_argument("--explain", action="store_true", help="answer the assignment's questions")
+    kept.add_argument("--restart", action="store_true", help="measure rows again that are there")
+    kept.add_argument("--explain", action="store_true", help="answer the assignment's questions")
     return made
 
 
@@ -135,27 +140,17 @@ def plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _rows(arguments: argparse.Namespace, device: str) -> Sequence[Settings]:
-    names = ("sizes", "batches", "contexts", "warmups", "modes", "dtypes")
-    combinations = product(*(getattr(arguments, name) for name in names))
-    return [
-        Settings(
-            size=size,
-            config=shape(size),
-            mode=mode,
-            batch=batch,
-            context=context,
+def _rows(arguments: argparse.Namespace, device: str) -> Iterator[Settings]:
+    for row in chosen(Grid, arguments).combinations():
+        if row["mode"] != "train":
+            row["optimizer"] = OPTIMIZERS[0]
+        if row["mode"] == "forward":
+            row["checkpoint"] = 0
+        yield chosen(
+            Settings,
+            arguments,
+            **row,
+            config=shape(row["size"]),
             device=device,
-            attention=arguments.attention,
-            compile=arguments.compile,
-            compile_mode=arguments.compile_mode or COMPILE_MODES[0],
-            compile_scope=arguments.compile_scope or COMPILE_SCOPES[0],
-            optimizer=arguments.optimizer if mode == "train" else OPTIMIZERS[0],
-            checkpoint=0 if mode == "forward" else arguments.checkpoint,
             steps=arguments.num_steps,
-            warmup=warmup,
-            seed=arguments.seed,
-            **PRECISIONS[precision],
         )
-        for size, batch, context, warmup, mode, precision in combinations
-    ]

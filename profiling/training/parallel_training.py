@@ -1,37 +1,25 @@
 """Training of our own model on this rank, by one of the strategies of `model.parallel`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from model.parallel import DataParallel, FullyShardedDataParallel, ShardedOptimizer
-from model.parallel.accounting import FULLY_SHARDED, NONE, SHARDED
-from model.parallel.data_parallel import BUCKET_SIZE_MB
+from model.parallel.strategies import (
+    BUCKET_SIZE_MB,
+    FINISH,
+    FULLY_SHARDED,
+    NONE,
+    SHARDED,
+    Strategy,
+)
 from profiling import names
-from profiling.common.settings import DTYPES, Settings
-from profiling.training.training import LEARNING_RATE, Training
-
-FINISH: Final = "finish"
-"""The part of a step that waits for gradients still on their way; no range of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Strategy:
-    """A strategy of data parallel training: `model.parallel.accounting.ALL_STRATEGIES`.
-
-    Attributes:
-        bucket_mb: of ``bucketed``; None for all others.
-    """
-
-    name: str
-    bucket_mb: float | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.bucket_mb is None else f"{self.name} {self.bucket_mb:g} MB"
+from profiling.common.settings import DTYPES, LEARNING_RATE, Settings
+from profiling.training.training import Training
 
 
 class ParallelTraining:

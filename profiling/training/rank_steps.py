@@ -9,6 +9,7 @@ import torch.distributed as dist
 
 from model.flash import tuning
 from model.parallel import process_group
+from model.parallel.strategies import Strategy
 from profiling import names
 from profiling.common import memory_fit
 from profiling.common.machine import facts
@@ -17,7 +18,7 @@ from profiling.processes.notes import SendMessage, rank_folder
 from profiling.recorders.capture import capture, range_facts
 from profiling.spans import recording, span
 from profiling.training.model_steps import timed_ns
-from profiling.training.parallel_training import ParallelTraining, Strategy
+from profiling.training.parallel_training import ParallelTraining
 
 
 def record(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:

@@ -14,13 +14,19 @@ from model.flops import adamw
 from model.transformer import next_token_loss
 from profiling import names
 from profiling.common.errors import LaunchError
-from profiling.common.settings import BLOCK, COMPILE_MODES, CUDA_GRAPHS, OPTIMIZERS, Settings
+from profiling.common.settings import (
+    BLOCK,
+    COMPILE_MODES,
+    CUDA_GRAPHS,
+    LEARNING_RATE,
+    OPTIMIZERS,
+    Settings,
+)
 from profiling.spans import span
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """A loss of logits and targets."""
 
-LEARNING_RATE: Final = 3e-4
 ZERO_GRAD: Final = "zero_grad"
 """The part of a step that drops the gradients where no optimizer's step does; no range."""
 

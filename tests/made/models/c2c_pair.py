@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from profiling.generation import pair as generation_pair
-from profiling.generation.pair import ModelSelection, ReadyModels
+from profiling.generation.pair import ReadyModels
+from profiling.generation.selection import ModelSelection
 from tests.made.models.tiny_qwen import save_tiny
 
 BASE_LAYERS: Final = 4

@@ -12,14 +12,8 @@ import pytest
 import torch
 
 from profiling.attention import attention_benchmark
-from profiling.attention.attention_benchmark_run import (
-    COMPILED,
-    HOOKS,
-    AttentionRow,
-    computed_bytes,
-    measure,
-    needed_bytes,
-)
+from profiling.attention.attention_benchmark_run import HOOKS, computed_bytes, measure
+from profiling.attention.rows import COMPILED, AttentionRow
 from profiling.common.cli import run
 from profiling.processes import isolated
 
@@ -75,7 +69,7 @@ def test_a_row_needs_what_is_computed_before_it_starts() -> None:
         waiting.extend(event.children)
         peak = max(peak, getattr(event.extra_fields, "total_allocated", 0))
     held = 4 * 4 * 4 * 256 * 8  # what was there before: q, k, v and a gradient
-    assert peak + held <= needed_bytes(row) <= 1.35 * (peak + held)
+    assert peak + held <= row.needed_bytes <= 1.35 * (peak + held)
 
 
 def test_times_are_raw_and_there_are_as_many_as_steps() -> None:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from profiling.attention import flash_benchmark, flash_benchmark_run
-from profiling.attention.flash_benchmark import defaults, main, rows
-from profiling.attention.flash_benchmark_run import FlashRow, supported, timed_ns
+from profiling.attention.flash_benchmark import main, rows
+from profiling.attention.flash_benchmark_run import supported, timed_ns
+from profiling.attention.rows import FlashRow
 from profiling.common.cli import run
 
 QUICK = ("--device", "cpu", "--heads", "2", "--warmup-ms", "1", "--repeat-ms", "1")
@@ -92,11 +93,11 @@ def test_a_gpus_out_of_memory_is_a_result_and_any_other_error_is_not(
         return measure
 
     full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 128 GiB.\nMore")
-    monkeypatch.setattr(flash_benchmark, "measure", raises(full))
+    monkeypatch.setattr(flash_benchmark_run, "measure", raises(full))
     result = flash_benchmark.measure_row(row())
     assert result["outcome"] == "OOM"
     assert result["message"].endswith("CUDA out of memory. Tried to allocate 128 GiB.")
-    monkeypatch.setattr(flash_benchmark, "measure", raises(RuntimeError("illegal access")))
+    monkeypatch.setattr(flash_benchmark_run, "measure", raises(RuntimeError("illegal access")))
     with pytest.raises(RuntimeError, match="illegal"):
         flash_benchmark.measure_row(row())
 
@@ -121,9 +122,9 @@ def test_on_a_cpu_a_few_rows_are_measured_and_it_says_so(
     arguments = flash_benchmark.parser().parse_args([])
     monkeypatch.undo()
     assert len(rows(arguments, "cpu")) == 4 * 1 * 1 * 3
-    usual = defaults("cuda")
-    assert (usual["lengths"][0], usual["lengths"][-1]) == (128, 65536)
-    assert {"sdpa-flash", "flash", "compiled"} <= set(usual["implementations"])
+    usual = rows(arguments, "cuda")
+    assert (usual[0].length, usual[-1].length) == (128, 65536)
+    assert {"sdpa-flash", "flash", "compiled"} <= {each.implementation for each in usual}
 
 
 def test_on_a_gpu_do_bench_times_and_its_milliseconds_become_nanoseconds(
@@ -183,7 +184,7 @@ def test_interrupted_keeps_what_is_done(
             raise error
         return {part: [3, 2, 4] for part in ("forward", "backward", "both")} | {"memory_bytes": 9}
 
-    monkeypatch.setattr(flash_benchmark, "measure", measure)
+    monkeypatch.setattr(flash_benchmark_run, "measure", measure)
     kept = tmp_path / "r.json"
     assert run(lambda: main([*QUICK, "--json", str(kept), "--format", "csv"])) == 130
     printed = capsys.readouterr()

@@ -16,10 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from analysis.generation.records import Pair, Timing
 from profiling.common import cli
 from profiling.generation import __main__ as generation
-from profiling.generation import options
+from profiling.generation import options, session
 from profiling.generation import run as generation_run
 from profiling.generation.options import MODES
-from profiling.generation.prompts import BUILT_IN
+from profiling.generation.selection import BUILT_IN
 from tests.made.models.c2c_pair import BASE_LAYERS, plain, saved_pair
 from tests.made.models.tiny_qwen import CORPUS, save_tiny
 from tests.made.runs.launched import ROOT
@@ -227,7 +227,7 @@ def test_resuming_what_is_done_loads_nothing(
 ) -> None:
     assert run("batch", *models, "--max_new_tokens", "2") == 0
     before = Path("batch_timing_results.jsonl").read_bytes()
-    monkeypatch.setattr(generation, "load", None)
+    monkeypatch.setattr(session, "load", None)
     assert run("batch", *models, "--max_new_tokens", "2", "--resume") == 0
     assert Path("batch_timing_results.jsonl").read_bytes() == before
 

@@ -9,10 +9,11 @@ import torch
 
 from model.c2c.weights import save_fuser
 from profiling import names
-from profiling.generation.pair import ModelSelection, ReadyModels
+from profiling.generation.pair import ReadyModels
 from profiling.generation.pipeline import generate, sampling
 from profiling.generation.record import Prompt, timing
-from profiling.generation.run import Decoding, Generator, encode
+from profiling.generation.run import Generator, encode
+from profiling.generation.selection import Decoding, ModelSelection
 from tests.made.models.c2c_pair import BASE_LAYERS, PROMPT, fused, loaded, plain, saved_pair
 from tests.made.models.tiny_qwen import CHAT_TEMPLATE, train_tokenizer
 

@@ -7,9 +7,9 @@ import torch
 
 from profiling.common.errors import LaunchError
 from profiling.generation import pair
-from profiling.generation.pair import ModelSelection
 from profiling.generation.pipeline import generate
 from profiling.generation.run import encode
+from profiling.generation.selection import ModelSelection
 from profiling.models.pretrained import LoadedModel
 from tests.made.models.c2c_pair import PROMPT, fused, loaded, saved_pair
 from tests.made.models.tiny_qwen import save_tiny, train_tokenizer

@@ -14,11 +14,11 @@ from profiling import names
 from profiling.common.cli import run
 from profiling.generation import __main__ as generation
 from profiling.generation import pair, workload
-from profiling.generation.pair import ModelSelection
 from profiling.generation.pipeline import generate
 from profiling.generation.profile import ProfileFiles
 from profiling.generation.record import timing
 from profiling.generation.run import encode
+from profiling.generation.selection import ModelSelection
 from profiling.generation.workload import GenerationSettings
 from profiling.recorders.capture import TRACE_NAME
 from profiling.recorders.run_notes import add_run_facts

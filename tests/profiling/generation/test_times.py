@@ -10,10 +10,11 @@ import torch
 from model.c2c import clone_cache
 from profiling import names
 from profiling.generation import pipeline
-from profiling.generation.pair import ModelSelection, ReadyModels
+from profiling.generation.pair import ReadyModels
 from profiling.generation.pipeline import generate
 from profiling.generation.record import timing
 from profiling.generation.run import encode
+from profiling.generation.selection import ModelSelection
 from profiling.spans import recording
 from tests.made.models.c2c_pair import BASE_LAYERS, PROMPT, TEACHER_LAYERS, loaded, saved_pair
 from tests.made.runs.recorded import Recorded

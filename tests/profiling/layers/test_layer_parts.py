@@ -15,8 +15,8 @@ from transformers import (
 from profiling.common.errors import LaunchError
 from profiling.layers.layer_parts import find_layers
 from profiling.layers.layer_timer import LayerTimer
-from profiling.layers.model_timing import one_forward
 from profiling.layers.timing_records import run_record, unmeasured_parts
+from profiling.layers.timing_run import one_forward
 from profiling.models.input_shapes import InputShape
 from profiling.spans import annotate, recording
 from profiling.spans.attention_wraps import spans_only, watching_attention

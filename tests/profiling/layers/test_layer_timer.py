@@ -15,8 +15,8 @@ from transformers.models.qwen3 import modeling_qwen3
 
 from profiling.layers import layer_timer
 from profiling.layers.layer_timer import LayerTimer
-from profiling.layers.model_timing import one_forward
 from profiling.layers.timing_records import run_record
+from profiling.layers.timing_run import one_forward
 from profiling.models.input_shapes import InputShape
 from tests.made.models.tiny_qwen import built, tiny_config
 

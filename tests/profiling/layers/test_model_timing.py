@@ -11,8 +11,8 @@ import torch
 
 from profiling.common.cli import run
 from profiling.common.errors import LaunchError
-from profiling.layers import model_timing
-from profiling.layers.model_timing import one_forward
+from profiling.layers import model_timing, timing_run
+from profiling.layers.timing_run import one_forward
 from profiling.models.input_shapes import SHIPPED, InputShape, read_shapes
 from profiling.models.pretrained import load_model
 from profiling.models.request import ModelRequest
@@ -154,7 +154,7 @@ def test_an_interruption_keeps_the_finished_runs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(model_timing, "one_forward", interrupted_after(3, KeyboardInterrupt()))
+    monkeypatch.setattr(timing_run, "one_forward", interrupted_after(3, KeyboardInterrupt()))
     arguments = command(tmp_path, "--model-name", tiny, "--num-runs", 5, "--input-len", 4)
     assert failing(capsys, *arguments, status=130) == "error: interrupted"
     assert len(records_in(tmp_path)) == 2  # of three passes one was warm-up
@@ -167,7 +167,7 @@ def test_a_shape_that_is_out_of_memory_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")
-    monkeypatch.setattr(model_timing, "one_forward", interrupted_after(2, error))
+    monkeypatch.setattr(timing_run, "one_forward", interrupted_after(2, error))
     shapes = tmp_path / "shapes.json"
     entries = [{"batch_size": b, "input_len": 4} for b in (1, 2, 3)]
     shapes.write_text(json.dumps({"configs": entries}))

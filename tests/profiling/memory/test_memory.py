@@ -15,7 +15,7 @@ from profiling import names
 from profiling.common.cli import run
 from profiling.common.settings import Settings
 from profiling.memory import __main__ as measuring
-from profiling.memory.run import INFERENCE
+from profiling.memory.tables import INFERENCE
 from profiling.processes import isolated
 from profiling.training import range_memory
 from tests.made.commands.in_process import run_command

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from model.parallel.accounting import ALL_STRATEGIES
+from model.parallel.strategies import ALL_STRATEGIES
 from profiling.common import cli
 from profiling.common.errors import LaunchError, UsageError
 from profiling.parallel import options as parallel_benchmark_options

@@ -1,0 +1,131 @@
+"""What is asked of generation: the models, how tokens are chosen, the prompts that come with it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from analysis.generation.records import Pair
+from model.c2c.choices import MAPPINGS, PICKS
+from profiling.common.cli import count, count_or_zero, positive, seed
+from profiling.common.options import option
+from profiling.models.request import ATTENTIONS, DTYPES, SHAPES, model_label
+
+BASE: Final = "Qwen/Qwen3-0.6B"
+TEACHER: Final = "Qwen/Qwen3-4B-Base"
+ALONE: Final = "none"
+"""The name of no teacher."""
+
+PARTNER: Final = "qwen3-4b"
+"""The teacher of a base with random weights where none is named: nothing is downloaded then."""
+
+TINY: Final = "qwen3-tiny"
+"""A base that has itself for a partner."""
+
+REFUSE: Final = "refuse"
+ALIGNMENTS: Final = (*PICKS, REFUSE)
+PROJECTOR_HIDDEN: Final = 1024
+
+LESS_MEMORY: Final = "lower --max_new_tokens"
+"""What to do when memory is wanting."""
+
+BUILT_IN: Final = (
+    "Explain in three sentences why the sky is blue.",
+    "A farmer has 17 sheep and buys twice as many. How many sheep are there now? Show each step.",
+    "Write a Python function that returns the n-th Fibonacci number without recursion.",
+    "Summarise the causes of the First World War for a pupil of fourteen.",
+    "What is the difference between a process and a thread? Give one example of each.",
+)
+"""The prompts of ``batch``; the first is that of ``profile``."""
+
+
+def temperature(text: str) -> float:
+    """Read 0 or a positive number."""
+    return 0.0 if re.fullmatch(r"0+(\.0*)?", text) else positive(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSelection:
+    """The models to load, and how.
+
+    Attributes:
+        base: a folder or a name; not looked at where ``random_init`` is given.
+        teacher: likewise; `ALONE` for none.
+        random_init: of the base: an architecture or a ``config.json``.
+        teacher_random_init: of the teacher, likewise.
+        projector: folder of trained projectors; None makes random ones, with closed gates.
+        projector_hidden: widths of random projectors.
+        layer_mapping: of random projectors, one of `MAPPINGS`.
+        open_gates: let the projectors act whatever their gates say.
+        alignment: what to do where the tokenizers differ: one of `ALIGNMENTS`.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: of both models and the projectors.
+        attention: implementation, one of `profiling.models.request.ATTENTIONS`.
+        seed: of random weights.
+    """
+
+    base: str = option(BASE, "folder or name", flag="--base_model")
+    teacher: str = TEACHER
+    random_init: str | None = option(
+        None, f"random weights for the base: {SHAPES}", metavar="SHAPE", flag="--random_init"
+    )
+    teacher_random_init: str | None = option(
+        None,
+        f"likewise, the teacher's (default with --random_init: {PARTNER}; of tiny, tiny)",
+        metavar="SHAPE",
+        flag="--teacher_random_init",
+    )
+    projector: str | None = option(None, "of trained ones (default: fresh ones)", metavar="DIR")
+    projector_hidden: int = option(
+        PROJECTOR_HIDDEN, "width of fresh ones", read=count, flag="--projector_hidden"
+    )
+    layer_mapping: str = option(
+        MAPPINGS[0],
+        "teacher layer of each base layer, for fresh projectors",
+        choices=MAPPINGS,
+        flag="--layer_mapping",
+    )
+    open_gates: bool = option(
+        False, "let projectors act whatever their gates say", flag="--open_gates"
+    )
+    alignment: str = option(
+        ALIGNMENTS[0],
+        "where the tokenizers differ: which of several tokens",
+        choices=ALIGNMENTS,
+    )
+    device: str = "cpu"
+    dtype: str = option("bfloat16", "of models and projectors", choices=DTYPES)
+    attention: str = option("sdpa", "which implementation", choices=ATTENTIONS)
+    seed: int = option(0, "of draws and random weights", read=seed)
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether two models generate."""
+        return bool(self.teacher_random_init) or self.teacher.lower() != ALONE
+
+    @property
+    def names(self) -> Pair:
+        """What the records call the models, ``model_config`` there."""
+        teacher = model_label(self.teacher, self.teacher_random_init)
+        base = model_label(self.base, self.random_init)
+        return Pair(base, teacher if self.has_teacher else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How tokens are chosen, and how many.
+
+    Attributes:
+        max_new_tokens: where to stop if no end of sequence comes.
+        temperature: of the draw; 0 takes the most likely token.
+        seed: of the draw, to which a prompt's id is added: a shard draws as the whole run does.
+        warmup: generations of a few tokens before the first that counts.
+    """
+
+    max_new_tokens: int = option(
+        256, "where to stop if no end comes", read=count, flag="--max_new_tokens"
+    )
+    temperature: float = option(0.0, "0 takes the most likely token", read=temperature, metavar="T")
+    seed: int = 0
+    warmup: int = option(1, "short generations before the first that counts", read=count_or_zero)
