@@ -60,10 +60,11 @@ format: $(READY) ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans and of timing: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
+bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans, timing and starting: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
 	$(BIN)/python -m benchmarks.speed.analysis_speed $(BENCH)
 	$(BIN)/python -m benchmarks.cost.span_cost
 	$(BIN)/python -m benchmarks.cost.timing_cost
+	$(BIN)/python -m benchmarks.cost.start_cost
 
 # It needs no environment of ours: where PYTHON= names none, .venv is taken if it is there.
 GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(BIN)/python),$(PYTHON)),$(PYTHON))

@@ -11,8 +11,8 @@ import numpy as np
 from analysis.arithmetic.arrays import Float64
 from analysis.generation.records import Generation, Records
 from analysis.generation.tables import PARTS, step_growth
-from analysis.show.errors import ReportError
 from analysis.show.output import replacing
+from analysis.show.pictures import make_folder
 from analysis.show.render import visible
 
 if TYPE_CHECKING:
@@ -36,19 +36,12 @@ def draw(records: Records, folder: Path) -> list[Path]:
         The files.
 
     Raises:
-        ReportError: matplotlib is not installed, or the folder cannot be written to.
+        NotInstalled: matplotlib is not.
+        ReportError: the folder cannot be written to.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ReportError(
-            folder, "matplotlib is not installed", "install it: pip install matplotlib"
-        ) from None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ReportError(folder, f"cannot be made ({reason})", "name another folder") from None
+    make_folder(folder)
+    from matplotlib.figure import Figure
+
     pairs = [(_plain(str(pair)), made) for pair, made in records.pairs()]
     files = []
     for name, fill in PICTURES.items():

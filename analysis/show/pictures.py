@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis.show.errors import ReportError
+from analysis.show.errors import NotInstalled, ReportError
 from analysis.show.output import replacing
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ def make_folder(path: Path) -> None:
     """Make the folder that pictures go to, before the work that they will show is done.
 
     Raises:
-        ReportError: matplotlib is not installed, or the folder cannot be made.
+        NotInstalled: matplotlib is not.
+        ReportError: the folder cannot be made.
     """
     if find_spec("matplotlib") is None:
-        problem = "matplotlib is not installed, and pictures need it"
-        raise ReportError(path, problem, "install it: pip install matplotlib")
+        raise NotInstalled("matplotlib")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

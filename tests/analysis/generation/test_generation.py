@@ -14,7 +14,8 @@ from analysis.generation import __main__ as generation
 from analysis.generation.merge import read
 from analysis.generation.pictures import PICTURES
 from analysis.generation.tables import QUESTIONS, first_notes_on
-from analysis.show.errors import ReportError
+from analysis.show import pictures
+from analysis.show.errors import NotInstalled
 from tests.made.records.generation_records import asked, failed, record, write
 from tests.made.runs.launched import ROOT
 
@@ -187,8 +188,8 @@ def test_pictures_are_drawn_where_they_are_asked_for(
 def test_without_matplotlib_one_line_says_what_to_install(
     simple: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ReportError, match="matplotlib is not installed; install it"):
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    with pytest.raises(NotInstalled, match="matplotlib is not installed; pip install"):
         generation.main([simple, "--pictures", str(tmp_path / "pictures")])
 
 

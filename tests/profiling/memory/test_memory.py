@@ -185,5 +185,5 @@ def test_without_matplotlib_pictures_are_refused_before_any_work(
     monkeypatch.setattr(pictures, "find_spec", lambda name: None)
     done = run_command("profiling.memory", "--device", "cpu", "--pictures", tmp_path)
     assert done.returncode == 1
-    assert done.stderr.strip().endswith("install it: pip install matplotlib")
+    assert done.stderr.strip().endswith("pip install 'spanlight[pictures]'")
     assert "measuring" not in done.stderr
