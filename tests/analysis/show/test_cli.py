@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
 from types import ModuleType
 
@@ -41,8 +42,17 @@ def refused(
     return said.err
 
 
-@pytest.mark.parametrize(("command", "place"), PLACES)
-@pytest.mark.parametrize("case", CANNOT_BE_READ)
+EACH_FILE = [pytest.param(kernels, 0, case, id=case) for case in CANNOT_BE_READ]
+"""Every file that cannot be read, given to one command: all share one opening."""
+
+EACH_COMMAND = [
+    pytest.param(*place.values, case, id=f"{place.id} {case}")
+    for place, case in zip(PLACES, cycle(CANNOT_BE_READ), strict=False)
+]
+"""Every command and place, each given one of these files, in turn."""
+
+
+@pytest.mark.parametrize(("command", "place", "case"), [*EACH_FILE, *EACH_COMMAND])
 def test_what_cannot_be_read_is_one_line_and_changes_nothing(
     command: ModuleType,
     place: int,
