@@ -4,24 +4,21 @@ The times are of a run that nothing records. A second run of the same prompt, of
 recorded by the PyTorch profiler: its times are longer, its shares and its order are what it is for.
 """
 
+import json
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 from analysis import Report
 from analysis.kernels import ranking
 from analysis.ranges.summary import summary
-from analysis.show.errors import ReportError, reason
+from analysis.show.errors import ReportError
+from analysis.show.render import as_json
 from analysis.source.json_files import as_line
 from analysis.source.trace.convert import TraceError, convert
 from profiling.common import result_file
 from profiling.common.errors import LaunchError
-from profiling.common.machine import facts
 from profiling.generation.pipeline import DECODE_STEP, Generated
 from profiling.generation.record import Prompt, content, ms
 from profiling.generation.run import Generator
@@ -34,50 +31,40 @@ _TIMES: Final = "_timing_data"
 """Where the name of the JSONL ends in this, the other files leave it out of theirs."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileFiles:
-    """The files that ``profile`` writes, all beside its JSONL."""
+class ProfileFiles(NamedTuple):
+    """The files that ``profile`` writes.
+
+    Attributes:
+        jsonl: the record.
+        tsv: one line for each timed part.
+        trace: of the PyTorch profiler, for chrome://tracing and Perfetto.
+        stats: ranges and operators or kernels, summed.
+        report: for `analysis`.
+    """
 
     jsonl: Path
+    tsv: Path
+    trace: Path
+    stats: Path
+    report: Path
 
-    @property
-    def tsv(self) -> Path:
-        """One line for each timed part."""
-        return self.jsonl.with_suffix(".tsv")
+    @classmethod
+    def beside(cls, jsonl: Path) -> Self:
+        """Return the files that go with a JSONL."""
+        stem = jsonl.stem.removesuffix(_TIMES)
+        ends = ("_profiler_trace.json", "_profiler_stats.json", "_report.sqlite")
+        return cls(jsonl, jsonl.with_suffix(".tsv"), *(jsonl.with_name(stem + end) for end in ends))
 
-    @property
-    def trace(self) -> Path:
-        """The trace of the PyTorch profiler, for chrome://tracing and Perfetto."""
-        return self._beside("_profiler_trace.json")
+    def check(self, overwrite: bool) -> None:
+        """Refuse files that could not be written, before any work is done.
 
-    @property
-    def stats(self) -> Path:
-        """Ranges and operators or kernels, summed."""
-        return self._beside("_profiler_stats.json")
-
-    @property
-    def report(self) -> Path:
-        """The report, for `analysis`."""
-        return self._beside("_report.sqlite")
-
-    def all(self) -> tuple[Path, ...]:
-        """All files of the profile."""
-        return self.jsonl, self.tsv, self.trace, self.stats, self.report
-
-    def _beside(self, ending: str) -> Path:
-        return self.jsonl.with_name(self.jsonl.stem.removesuffix(_TIMES) + ending)
-
-
-def check(files: ProfileFiles, overwrite: bool) -> None:
-    """Refuse files that could not be written, before any work is done.
-
-    Raises:
-        LaunchError: one exists and is not to be replaced, or its folder does not take it.
-    """
-    for path in files.all():
-        result_file.check_writable(path, overwrite)
-    if len({*files.all()}) < len(files.all()):
-        raise LaunchError(f"{files.jsonl}: its own .tsv would replace it; name a file .jsonl")
+        Raises:
+            LaunchError: one exists and is not to be replaced, or its folder does not take it.
+        """
+        for path in self:
+            result_file.check_writable(path, overwrite)
+        if self.tsv == self.jsonl:
+            raise LaunchError(f"{self.jsonl}: its own .tsv would replace it; name a file .jsonl")
 
 
 def profile(
@@ -101,7 +88,10 @@ def profile(
     record = content(made.record(prompt, generated))
     result_file.write_text(files.jsonl, as_line(record).decode())
     result_file.write_text(files.tsv, tsv(generated))
-    with _scratch(files.jsonl) as folder:
+    about = result_file.header("generation", command, made.models.device)
+    beside = files.jsonl.resolve().parent  # on the same disk
+    with tempfile.TemporaryDirectory(prefix=".recording-", dir=beside) as name:
+        folder = Path(name)
         told = record_once(made, prompt, trace_tokens, folder)
         told["unprofiled_step_ns"] = unrecorded_time(generated, told["generated_tokens"])
         trace, report = folder / TRACE_NAME, folder / files.report.name
@@ -109,10 +99,9 @@ def profile(
             convert(trace, report, strict=False)
         except TraceError as error:
             raise LaunchError(str(error).replace(str(trace), "the trace")) from None
-        _describe(report, made, prompt, told, command)
-        stats = statistics(report, made.models.device, command)
+        _describe(report, made, prompt, told, about)
         # The report last: with it, everything is there.
-        result_file.write(files.stats, stats)
+        result_file.write(files.stats, {**about, **statistics(report)})
         os.replace(trace, files.trace)
         os.replace(report, files.report)
 
@@ -134,7 +123,7 @@ def unrecorded_time(generated: Generated, tokens: int) -> list[int]:
 
 
 def _describe(
-    report: Path, made: Generator, prompt: Prompt, told: dict[str, Any], command: str
+    report: Path, made: Generator, prompt: Prompt, told: dict[str, Any], about: dict[str, Any]
 ) -> None:
     """Write what the run was into its report."""
     settings = GenerationSettings(
@@ -146,18 +135,17 @@ def _describe(
     )
     known = {
         "recorder": "torch",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
-        **facts(made.models.device),
+        "date": about["date"],
+        "command": about["command"],
+        **about["facts"],
         **settings.facts(),
         "step_ns": told["step_ns"],
         "unprofiled_step_ns": told["unprofiled_step_ns"],
     }
-    costs = [[recordable(name), *rest] for name, *rest in told["costs"]]
-    add_run_facts(report, known, costs)
+    add_run_facts(report, known, [[recordable(name), *rest] for name, *rest in told["costs"]])
 
 
-def statistics(path: Path, device: str, command: str) -> dict[str, Any]:
+def statistics(path: Path) -> dict[str, Any]:
     """Return a report's ranges and its operators or kernels, summed, as `analysis` sums them.
 
     Raises:
@@ -168,23 +156,4 @@ def statistics(path: Path, device: str, command: str) -> dict[str, Any]:
             ranges, work = summary(report), ranking(report)
     except ReportError as error:
         raise LaunchError(f"the recording cannot be read ({error.problem})") from None
-    about = result_file.header("generation", command, device)
-    return {**about, "ranges": _plain(ranges.rows()), "work": _plain(work.rows())}
-
-
-def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows without NaN, which JSON has no word for."""
-    return [{key: None if value != value else value for key, value in row.items()} for row in rows]
-
-
-@contextmanager
-def _scratch(beside: Path) -> Iterator[Path]:
-    """Give a folder on the same disk as the results, gone afterwards."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=".recording-", dir=beside.resolve().parent) as name:
-            yield Path(name)
-    except OSError as error:
-        raise LaunchError(
-            f"{beside.parent}: the recording cannot be written ({reason(error)}); "
-            "make room, or name another --output"
-        ) from None
+    return {"ranges": json.loads(as_json(ranges)), "work": json.loads(as_json(work))}

@@ -59,8 +59,8 @@ def load(arguments: argparse.Namespace) -> Generator:
 
 def run_profile(arguments: argparse.Namespace, command: str) -> int:
     """Time one prompt, record it, write five files."""
-    files = ProfileFiles(options.output(arguments))
-    profile.check(files, arguments.overwrite)
+    files = ProfileFiles.beside(options.output(arguments))
+    files.check(arguments.overwrite)
     (prompt,) = prompts_of(arguments)
     made = load(arguments)
     made.warm_up([prompt])
@@ -69,7 +69,7 @@ def run_profile(arguments: argparse.Namespace, command: str) -> int:
     profile.profile(made, prompt, files, trace_tokens=most, command=command)
     _say_inexact(made)
     print_notes(f"the recorded run generates at most {most} tokens; --trace_tokens N for more")
-    print(f"wrote {', '.join(map(str, files.all()))}", file=sys.stderr)
+    print(f"wrote {', '.join(map(str, files))}", file=sys.stderr)
     return analysis.main([str(files.jsonl)])
 
 

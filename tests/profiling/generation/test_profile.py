@@ -45,7 +45,7 @@ def profiled(models: ModelSelection, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         assert generation.main(arguments(models, "--prompt", PROMPT, "--trace-tokens", "3")) == 0
-    return ProfileFiles(folder / "demo_timing_data.jsonl")
+    return ProfileFiles.beside(folder / "demo_timing_data.jsonl")
 
 
 def tree(report: Path) -> dict[str, int]:
@@ -65,7 +65,7 @@ def test_five_files_have_their_default_names(profiled: ProfileFiles) -> None:
         "demo_timing_data.jsonl",
         "demo_timing_data.tsv",
     ]
-    assert sorted(path.name for path in ProfileFiles(Path("a/run.jsonl")).all()) == [
+    assert sorted(path.name for path in ProfileFiles.beside(Path("a/run.jsonl"))) == [
         "run.jsonl",
         "run.tsv",
         "run_profiler_stats.json",
