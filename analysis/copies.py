@@ -18,7 +18,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.intervals import NONE
-from analysis.arithmetic.statistics import summarize
+from analysis.arithmetic.statistics import summarize, sums
 from analysis.attribution import question
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
@@ -54,8 +54,7 @@ def copies(report: Report, **selected: Unpack[Options]) -> Table:
     kind, time = done.name[kept], done.duration_ns[kept]
     groups = len(done.names)
     found = summarize(kind, time, groups)
-    moved = np.zeros(groups, np.int64)
-    np.add.at(moved, kind, done.bytes[kept])
+    moved = sums(kind, done.bytes[kept], groups)
     seconds = found.total_ns / 1e9
     waits = np.bincount(done.name[kept & done.synchronous], minlength=groups).astype(np.int64)
     table = Table(

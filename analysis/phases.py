@@ -24,12 +24,12 @@ from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import question, steps, work_phases
-from analysis.attribution.launches import Attribution, during_ranges
+from analysis.attribution.costs import canonical_labels
+from analysis.attribution.launches import Attribution
 from analysis.attribution.origin import origin
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge import categories
-from analysis.knowledge.vocabulary import canonical
 from analysis.recorded.ranges import outermost
 from analysis.show import cli
 from analysis.show.called import called
@@ -99,8 +99,7 @@ def calls_and_times(chosen: Selected, phases: WorkPhases) -> tuple[Int64, Int64]
     group = outside_steps(chosen, phases)[kept] * count + category[attribution.work.kind[kept]]
     size = (len(phases.labels) + 1) * count
     calls = np.bincount(group, minlength=size).astype(np.int64)
-    time = np.zeros(size, np.int64)
-    np.add.at(time, group, attribution.work.duration_ns[kept])
+    time = sums(group, attribution.work.duration_ns[kept], size)
     by_phase = (part.reshape(-1, count) for part in (calls, time))
     calls, time = (np.vstack([part, part.sum(0)]) for part in by_phase)
     return calls, time
@@ -199,7 +198,7 @@ def host_times(phases: WorkPhases, kept: Bools, count: int) -> tuple[Int64, Int6
         kept: ``(R,)`` which of the ranges count.
         count: how many phases there are.
     """
-    ranges, name = phases.ranges.take(kept), name_numbers(phases)[kept]
+    ranges, name = phases.ranges.take(kept), canonical_labels(phases.ranges)[1][kept]
     label = phases.label[kept]
     outer = outermost(ranges, name, ranges.process)
     wall, opened = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -211,13 +210,6 @@ def host_times(phases: WorkPhases, kept: Bools, count: int) -> tuple[Int64, Int6
             wall[place] += IntervalUnion.of(start, end).busy_ns
             opened[place] += int(outer[rows].sum())
     return wall, opened
-
-
-def name_numbers(phases: WorkPhases) -> Int64:
-    """Return a number for the canonical name of each range, ``(R,)``, folded or not."""
-    called = [canonical(name) for name in phases.ranges.names]
-    number = {name: place for place, name in enumerate(dict.fromkeys(called))}
-    return np.array([number[name] for name in called], np.int64)[phases.ranges.name]
 
 
 def coverage(report: Report, **selected: Unpack[Options]) -> Table:
@@ -236,9 +228,9 @@ def coverage(report: Report, **selected: Unpack[Options]) -> Table:
     """
     chosen = Selected.of(report, Selection(**selected))
     attribution, kept = chosen.attribution, chosen.work
-    launches, ranges = attribution.launches, attribution.ranges
-    own, known = attribution.placed, launches.known
-    caller = ~own & during_ranges(launches.start_ns, launches.process, ranges)
+    known = attribution.launches.known
+    place, caller = work_phases.ranges_around(attribution.launches, attribution.ranges)
+    own = (place != NONE) & ~caller
     from_forward = ~own & ~caller & origin(attribution).known
     placed = own | caller | from_forward
     relations = {

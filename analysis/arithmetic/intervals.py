@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.arrays import Bools, Int64
 
 NONE: Final = -1
 
@@ -224,6 +224,38 @@ def roots_of_repeats(parent: Int64, name: Int64) -> Int64:
         if np.array_equal(further, root):
             return root
         root = further
+
+
+def merge_repeats(start: Int64, end: Int64, thread: Int64, name: Int64) -> tuple[Int64, Bools]:
+    """Return the self times of nested calls, and which of them repeat no call around them.
+
+    The rules, and what counts as inside, are those of PyTorch's own ``key_averages()``
+    (``EventList._populate_cpu_children`` and ``_remove_dup_nodes``): a call is inside another if it
+    begins before that one ends, and ends no later; one alone in a call of its own name is that call
+    once more (a dispatch that went through two layers).
+
+    Args:
+        start: ``(N,)``.
+        end: ``(N,)``.
+        thread: ``(N,)``.
+        name: ``(N,)`` the number of each call's name.
+
+    Returns:
+        ``(N,)`` self times, that of a repeat added to the call it repeats, and ``(N,)`` whether it
+        is no repeat.
+
+    >>> calls = ([0, 1, 2], [10, 9, 4], [7, 7, 7], [3, 3, 5])
+    >>> nested = merge_repeats(*(np.array(column) for column in calls))
+    >>> [part.tolist() for part in nested]
+    [[8, 0, 2], [True, False, True]]
+    """
+    inside = parents(start, end, thread)
+    while (beside := (inside != NONE) & (start >= end[inside])).any():  # of no length, at its end
+        inside[beside] = inside[inside[beside]]
+    root = roots_of_repeats(inside, name)
+    together = np.zeros(len(root), np.int64)
+    np.add.at(together, root, self_times(start, end, inside))
+    return together, root == np.arange(len(root))
 
 
 def innermost_around(start: Int64, end: Int64, begin: Int64, finish: Int64) -> Int64:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.arrays import Float64, Int64
+from analysis.arithmetic.arrays import Float64, Int64, coded
 from analysis.knowledge.vocabulary import canonical
 from analysis.show.command import count
-from analysis.source import device_tables, tables
+from analysis.source import tables
 from profiling import names
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def range_flops(attribution: Attribution, softmax_flops: int = SOFTMAX_FLOPS) ->
     """
     ranges = attribution.ranges
     softmax = ranges.called(names.SOFTMAX) & (ranges.payload != tables.MISSING)
-    numbers = by_name_and_payload(ranges, attribution.report.once(device_tables.elements))
+    numbers = by_name_and_payload(ranges, attribution.report.once(tables.range_elements))
     known = softmax & (numbers != tables.MISSING)
     result = np.where(known, softmax_flops * numbers, ranges.payload)
     return result, int((softmax & ~known).sum())
@@ -69,10 +69,8 @@ def by_name_and_payload(ranges: Ranges, known: Mapping[tuple[str, int], int]) ->
 
 def canonical_labels(ranges: Ranges) -> tuple[list[str], Int64]:
     """Return the canonical names of ranges, ascending, and ``(R,)`` which of them each has."""
-    called = [canonical(name) for name in ranges.names]
-    known = sorted(set(called))
-    position = {label: place for place, label in enumerate(known)}
-    return known, np.array([position[label] for label in called], np.int64)[ranges.name]
+    known, label = coded(map(canonical, ranges.names))
+    return known, label[ranges.name]
 
 
 def softmax_convention(softmax_flops: int | None) -> str:

@@ -14,8 +14,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE, maxima
-from analysis.recorded.correlation import starting_calls
-from analysis.recorded.cuda_calls import cuda_calls
+from analysis.recorded.cuda_calls import cuda_calls, starting_calls
 from analysis.show.errors import ReportError
 from analysis.source import tables
 from analysis.source.memory_tables import (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.arrays import Float64, Int64
+from analysis.arithmetic.arrays import Float64, Int64, coded
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import Statistics, summarize
 from analysis.source import tables
@@ -176,10 +176,10 @@ def prefixed_names(
     kinds = len(names) + 1
     pair, group = tables.compact(np.where(both, prefix - NONE, 0) * kinds + name - NONE)
     texts = [
-        (f"{prefixes[one // kinds + NONE]}/" if one // kinds else "")
-        + (names[one % kinds + NONE] if one % kinds else "\0")
+        (f"{prefixes[one // kinds + NONE]}/" if one // kinds else "") + names[one % kinds + NONE]
+        if one % kinds
+        else None
         for one in pair.tolist()
     ]
-    ascending = sorted(set(texts) - {"\0"})
-    position = {text: number for number, text in enumerate(ascending)}
-    return ascending, np.array([position.get(text, NONE) for text in texts], np.int64)[group]
+    ascending, place = coded(texts)
+    return ascending, place[group]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.arrays import Int64, coded
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.show.errors import ReportError
@@ -95,10 +95,8 @@ def names_of(report: Report, ids: Int64) -> tuple[list[str], Int64]:
     distinct, place = tables.compact(ids - tables.MISSING)
     distinct += tables.MISSING
     known = tables.known_strings(report, distinct[distinct != tables.MISSING].tolist())
-    names = sorted(set(known.values()))
-    position = {name: number for number, name in enumerate(names)}
-    number = [position[known[one]] if one in known else NONE for one in distinct.tolist()]
-    return names, np.array(number, np.int64)[place]
+    names, number = coded(map(known.get, distinct.tolist()))
+    return names, number[place]
 
 
 def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
@@ -219,9 +217,6 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> RangeR
 
 def renamed(found: RangeRows, names: list[str], code: Int64) -> RangeRows:
     """Return ranges under other names, a list that may hold names twice or in any order."""
-    used = np.unique(code[code != NONE]).tolist()
-    ascending = sorted({names[number] for number in used})
-    position = {name: number for number, name in enumerate(ascending)}
-    new = np.full(len(names) + 1, NONE, np.int64)
-    new[used] = [position[names[number]] for number in used]
-    return replace(found, names=ascending, name=new[code])
+    used, place = tables.compact(code - NONE)
+    ascending, new = coded(names[number + NONE] if number else None for number in used.tolist())
+    return replace(found, names=ascending, name=new[place])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Float64, Int64
+from analysis.arithmetic.arrays import Float64, Int64, coded
 from analysis.arithmetic.containment import CorrelationKeys, innermost
 from analysis.arithmetic.global_ids import global_process_of, process_of, thread_of, without_machine
 from analysis.arithmetic.intervals import NONE
@@ -206,10 +206,8 @@ def without_versions(names: list[str], code: Int64) -> tuple[list[str], Int64]:
     >>> without_versions(["cudaFree_v3020", "cudaGraphLaunch_v10000"], np.array([1, 0]))[0]
     ['cudaFree', 'cudaGraphLaunch_v10000']
     """
-    short = [without_version(name) for name in names]
-    known = sorted(set(short))
-    position = {name: number for number, name in enumerate(known)}
-    return known, np.array([*(position[name] for name in short), NONE], np.int64)[code]
+    known, place = coded(map(without_version, names))
+    return known, np.append(place, NONE)[code]
 
 
 def without_version(name: str) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.arrays import Bools, Int64, coded
 from analysis.arithmetic.containment import distinct
 from analysis.arithmetic.global_ids import process_of
+from analysis.arithmetic.statistics import sums
 from analysis.attribution import work_phases
 from analysis.attribution.launches import during_ranges
 from analysis.knowledge.vocabulary import clean
-from analysis.recorded.operators import distinct_texts
 from analysis.recorded.ranges import outermost
 from analysis.show.render import duration
 from analysis.show.table import Column, Table
@@ -52,7 +52,7 @@ def rows_by_name(attribution: Attribution, times: RangeTimes, kept: Bools) -> Ta
 
 def labels(ranges: Ranges) -> tuple[list[str], list[str], Int64]:
     """Return names and domains of ranges, ``(L,)`` each, and ``(R,)`` which pair each range has."""
-    texts, name = distinct_texts(np.array([clean(one) for one in ranges.names], object))
+    texts, name = coded(map(clean, ranges.names))
     used, label = np.unique(ranges.domain * len(texts) + name[ranges.name], return_inverse=True)
     pairs = [divmod(number, len(texts)) for number in used.tolist()]
     return (
@@ -73,9 +73,7 @@ def totals(
     """Return sums over the ranges of each group, `tables.MISSING` where a figure is not known."""
 
     def summed(values: Int64, chosen: Int64) -> Int64:
-        result = np.zeros(groups, np.int64)
-        np.add.at(result, group[chosen], values[chosen])
-        return result
+        return sums(group[chosen], values[chosen], groups)
 
     def where_known(values: Int64, chosen: Int64) -> Int64:
         unknown = np.zeros(groups, np.bool_)

@@ -1,7 +1,7 @@
 """One table of device work: every kernel, graph replay, copy and set of a report, read once.
 
 Each row is tied to the CUDA call that started it by process and correlation id (see
-`analysis.recorded.correlation`). Every question about what a GPU did is a mask or a sum over it.
+`analysis.recorded.cuda_calls`). Every question about what a GPU did is a mask or a sum over it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
-from analysis.recorded.correlation import starting_calls
-from analysis.recorded.cuda_calls import ASYNC, COPIES, SETS, CudaCalls, cuda_calls
+from analysis.recorded.cuda_calls import (
+    ASYNC,
+    COPIES,
+    SETS,
+    CudaCalls,
+    cuda_calls,
+    starting_calls,
+)
 from analysis.source import device_tables, tables
 
 if TYPE_CHECKING:

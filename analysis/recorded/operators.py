@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.intervals import parents, roots_of_repeats, self_times
+from analysis.arithmetic.arrays import Bools, Int64, coded
+from analysis.arithmetic.intervals import merge_repeats
 from analysis.source import tables
 from analysis.source.operator_tables import operator_domains, operator_ranges, operator_rows
 
 if TYPE_CHECKING:
-    from analysis.source.database import Array
     from analysis.source.report import Report
 
 
@@ -77,7 +76,7 @@ def cpu_operators(report: Report) -> Operators:
         closed = rows["end_ns"] != tables.MISSING
         unclosed = int((~closed).sum())
         rows = {field: column[closed] for field, column in rows.items()}
-        known, name = distinct_texts(tables.texts_of(report, rows))
+        known, name = coded(tables.texts_of(report, rows).tolist())
         self_ns, first = merge_repeats(rows["start_ns"], rows["end_ns"], rows["thread"], name)
     works = np.array([WORKS.match(text) is not None for text in known], np.bool_)[name]
     kept, others = first & works, first & ~works
@@ -93,40 +92,3 @@ def cpu_operators(report: Report) -> Operators:
         others_ns=int(self_ns[others].sum()),
         unclosed=unclosed,
     )
-
-
-def merge_repeats(start: Int64, end: Int64, thread: Int64, name: Int64) -> tuple[Int64, Bools]:
-    """Return the self times of nested calls, and which of them repeat no call around them.
-
-    Args:
-        start: ``(N,)``.
-        end: ``(N,)``.
-        thread: ``(N,)``.
-        name: ``(N,)`` the number of each call's name.
-
-    Returns:
-        ``(N,)`` self times, that of a repeat added to the call it repeats, and ``(N,)`` whether it
-        is no repeat.
-
-    >>> calls = ([0, 1, 2], [10, 9, 4], [7, 7, 7], [3, 3, 5])
-    >>> nested = merge_repeats(*(np.array(column) for column in calls))
-    >>> [part.tolist() for part in nested]
-    [[8, 0, 2], [True, False, True]]
-    """
-    inside = parents(start, end, thread)
-    root = roots_of_repeats(inside, name)
-    together = np.zeros(len(root), np.int64)
-    np.add.at(together, root, self_times(start, end, inside))
-    return together, root == np.arange(len(root))
-
-
-def distinct_texts(texts: Array) -> tuple[list[str], Int64]:
-    """Return the distinct texts, ascending, and for each text its position among them.
-
-    >>> known, position = distinct_texts(np.array(["b", "a", "b"], object))
-    >>> known, position.tolist()
-    (['a', 'b'], [1, 0, 1])
-    """
-    known = sorted(set(texts.tolist()))
-    position = {text: place for place, text in enumerate(known)}
-    return known, np.array([position[text] for text in texts.tolist()], np.int64)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from analysis.knowledge.short_names import distinct_short_names, numbered
+from analysis.show.errors import one_line
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
@@ -128,21 +129,8 @@ def column_title(column: str) -> str:
     return column.replace("_", " ")
 
 
-def visible(name: str) -> str:
-    r"""Return text in which everything that does not print is written as an escape.
-
-    That is control characters (a terminal obeys them), line breaks, and invisible marks such as
-    those that turn the direction of writing.
-
-    >>> visible("a\x1b[31mb\nc")
-    'a\\x1b[31mb\\nc'
-    """
-    if name.isprintable():
-        return name
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in name
-    )
+visible: Final = one_line
+"""The same of a name in a table: what does not print, a terminal might obey."""
 
 
 def cut(name: str, width: int) -> str:

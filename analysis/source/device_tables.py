@@ -150,18 +150,6 @@ def copy_kinds(report: Report) -> dict[int, str]:
     return known
 
 
-def elements(report: Report) -> dict[tuple[str, int], int]:
-    """Return how many numbers a range yields, by its name and FLOPs, where it is known."""
-    if not report.has(tables.RANGE_COST, "name", "flops", "elements"):
-        return {}
-    found = report.columns(
-        f"SELECT cast(name AS blob) AS name, flops, elements FROM {tables.RANGE_COST} "
-        "WHERE flops IS NOT NULL AND elements IS NOT NULL"
-    )
-    keys = zip(found["name"].tolist(), found["flops"].tolist(), strict=True)
-    return dict(zip(keys, found["elements"].tolist(), strict=True))
-
-
 def are_empty(report: Report, listed: Sequence[str]) -> bool:
     """Return whether none of some tables has a row."""
     return all(tables.is_empty(report, table) for table in listed)

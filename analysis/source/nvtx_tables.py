@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.arrays import Bools, Int64, coded
 from analysis.source import tables
 from analysis.source.tables import DOMAIN_CREATE, NVTX, name_sql, process_of
 
@@ -165,6 +164,6 @@ def named(
     words += texts[0]
     used = np.zeros(len(words), np.bool_)
     used[code] = True
-    names = sorted({words[number] for number in np.flatnonzero(used).tolist()} - {NO_TEXT})
-    position = {name: number for number, name in enumerate(names)}
-    return names, np.array([position.get(word, NONE) for word in words], np.int64)[code]
+    pairs = zip(words, used.tolist(), strict=True)
+    names, position = coded((word if it_is else None for word, it_is in pairs), NO_TEXT)
+    return names, position[code]

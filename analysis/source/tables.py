@@ -12,15 +12,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.arithmetic.arrays import Int64, coded
 from analysis.source.database import NUMBERED
 
 if TYPE_CHECKING:
     from analysis.source.database import Array, Columns
     from analysis.source.open_report import OpenReport
-
-Int64 = npt.NDArray[np.int64]
 
 MISSING: Final = -1
 KERNEL: Final = "CUPTI_ACTIVITY_KIND_KERNEL"
@@ -60,14 +58,23 @@ def is_empty(report: OpenReport, table: str) -> bool:
 
 def range_bytes(report: OpenReport) -> dict[tuple[str, int], int]:
     """Return the least bytes a range must move, by its name and FLOPs, where it is known."""
-    if not report.has(RANGE_COST, "name", "flops", "bytes"):
+    return _costs(report, "bytes")
+
+
+def range_elements(report: OpenReport) -> dict[tuple[str, int], int]:
+    """Return how many numbers a range yields, by its name and FLOPs, where it is known."""
+    return _costs(report, "elements")
+
+
+def _costs(report: OpenReport, what: str) -> dict[tuple[str, int], int]:
+    if not report.has(RANGE_COST, "name", "flops", what):
         return {}
     found = report.columns(
-        "SELECT cast(name AS blob) AS name, flops, bytes FROM "
-        f"{RANGE_COST} WHERE flops IS NOT NULL AND bytes IS NOT NULL"
+        f"SELECT cast(name AS blob) AS name, flops, {what} AS cost FROM {RANGE_COST} "
+        f"WHERE flops IS NOT NULL AND {what} IS NOT NULL"
     )
-    keys = zip(found["name"].tolist(), found["flops"].tolist(), strict=True)
-    return dict(zip(keys, found["bytes"].tolist(), strict=True))
+    name, flops, cost = (column.tolist() for column in found.values())
+    return dict(zip(zip(name, flops, strict=True), cost, strict=True))
 
 
 def process_of(report: OpenReport, table: str, column: str = "globalPid") -> str:
@@ -131,10 +138,8 @@ def named(report: OpenReport, ids: Int64) -> tuple[list[str], Int64]:
     """
     ordered, inverse = compact(ids)
     texts = strings(report, ordered.tolist())
-    distinct_names = sorted(set(texts.values()))
-    position = {name: place for place, name in enumerate(distinct_names)}
-    places = np.array([position[texts[number]] for number in ordered.tolist()], np.int64)
-    return distinct_names, places[inverse]
+    names, place = coded(texts[number] for number in ordered.tolist())
+    return names, place[inverse]
 
 
 def compact(ids: Int64) -> tuple[Int64, Int64]:

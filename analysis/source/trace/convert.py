@@ -21,6 +21,7 @@ from pathlib import Path
 
 from analysis.show.command import Parser, failed
 from analysis.show.interrupts import STATUS as INTERRUPTED
+from analysis.show.progress import Bar
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows
 from analysis.source.trace.events import Staging
@@ -162,22 +163,6 @@ def _say(source: Path, summary: TraceSummary) -> None:
         )
 
 
-@contextmanager
-def _progress_bar(source: Path) -> Iterator[Progress | None]:
-    """Show a bar on stderr where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(source.name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert the trace named on the command line and return the exit status."""
     parser = Parser("profiling.torch_trace", __doc__)
@@ -186,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     args = parser.parse_args(argv)
     try:
-        with _progress_bar(args.trace) as progress:
+        with Bar(args.trace.name, patience_s=0) as progress:
             summary = convert(args.trace, args.output, overwrite=args.overwrite, progress=progress)
     except KeyboardInterrupt:
         return failed("interrupted; no report was made", INTERRUPTED)

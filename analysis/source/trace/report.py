@@ -9,7 +9,6 @@ from analysis.source.trace import schema
 from analysis.source.trace.description import insert_description
 from analysis.source.trace.events import HOST, SCHEMA, Staging
 from analysis.source.trace.fields import base_name
-from analysis.source.trace.operators import Operator, self_times
 from analysis.source.trace.payloads import insert_annotations, pair_payloads
 
 GPU_TABLES: Final = ("kernel", "copy", "fill", "wait")
@@ -177,21 +176,22 @@ def _stage_short_names(connection: sqlite3.Connection, staging: Staging) -> None
 
 
 def _operators(connection: sqlite3.Connection, origin: int) -> Iterator[tuple[object, ...]]:
-    ordered = connection.execute(
-        "SELECT thread, start - ?, stop - ?, name, sequence, forward_thread "
-        "FROM staging.operator ORDER BY thread, start, stop DESC, rowid",
+    """Yield the rows of TOOLKIT_OPERATOR: each call with its self time, repeats merged into it."""
+    # Here, because a trace of a GPU alone needs no arrays.
+    import numpy as np
+
+    from analysis.arithmetic.intervals import merge_repeats
+
+    every = "FROM staging.operator ORDER BY thread, start, stop DESC, rowid"
+    calls = connection.execute(f"SELECT start, stop, thread, name {every}")
+    self_ns, is_first = merge_repeats(*np.fromiter(calls, np.dtype((np.int64, 4))).T)
+    rows = connection.execute(
+        f"SELECT start - ?, stop - ?, name, thread, sequence, forward_thread {every}",
         (origin, origin),
     )
-    for operator, self_ns in self_times(map(Operator._make, ordered)):
-        yield (
-            operator.start_ns,
-            operator.end_ns,
-            self_ns,
-            operator.name,
-            operator.thread,
-            operator.sequence,
-            operator.forward_thread,
-        )
+    for (start_ns, end_ns, *rest), own_ns, kept in zip(rows, self_ns, is_first, strict=True):
+        if kept:
+            yield start_ns, end_ns, int(own_ns), *rest
 
 
 def _any(connection: sqlite3.Connection, table: str) -> bool:
