@@ -15,6 +15,7 @@ it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,12 +24,11 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Float64, Int64
-from analysis.attribution import costs, question
+from analysis.attribution import costs, question, work_phases
 from analysis.attribution.launches import Attribution, launched_inside, launched_totals
-from analysis.attribution.origin import origin
+from analysis.attribution.origin import Origin, origin
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.measures import attention_work
 from analysis.measures.range_costs import range_costs
 from analysis.recorded.ranges import outermost
 from analysis.show import cli
@@ -40,6 +40,7 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.recorded.ranges import Ranges
+    from analysis.recorded.work import Work
 
 PARTS: Final = (*names.ATTENTION_PARTS, names.FUSED_ATTENTION)
 """What has a row: the parts, and all of them at once."""
@@ -52,6 +53,13 @@ BY_KERNEL: Final = (
 NO_SOFTMAX: Final = (
     "attention is fused: no softmax to compare with; record with eager attention to time its parts"
 )
+
+
+FUSED: Final = "attention"
+"""Of kernels that do all of attention."""
+
+BACKWARD_KERNEL: Final = re.compile(r"bwd|backward", re.IGNORECASE)
+"""What the fused kernels of the backward pass have in their names."""
 
 
 def attention(
@@ -174,10 +182,10 @@ def fused_kernels(attribution: Attribution, kept: Bools, whole_ns: int) -> Table
         whole_ns: the time that a share is of.
     """
     work = attribution.work
-    fused = kept & attention_work.is_fused(work)
+    fused = kept & is_fused(work)
     if not fused.any():
         return None
-    late = fused & attention_work.is_backward_kernel(work)
+    late = fused & is_backward_kernel(work)
     unknown = np.full(1, np.nan)
     table = parts_table(
         attribution,
@@ -259,6 +267,38 @@ def ratios(values: Float64, there: list[str]) -> Float64:
         return np.full(len(values), np.nan)
     softmax = float(values[there.index(names.SOFTMAX)])
     return values / softmax
+
+
+def is_fused(work: Work) -> Bools:
+    """Return ``(N,)`` which work is of a kernel that does all of attention."""
+    return work.in_category(FUSED)
+
+
+def is_backward_kernel(work: Work) -> Bools:
+    """Return ``(N,)`` which work belongs to a backward pass by the name of its kernel."""
+    late = [BACKWARD_KERNEL.search(name) is not None for name in work.names]
+    result: Bools = np.array(late, np.bool_)[work.kind]
+    return result
+
+
+def work_of_part(attribution: Attribution, part: str, came_from: Origin) -> tuple[Bools, Bools]:
+    """Return the work of one part of attention, in forward and in backward.
+
+    Args:
+        attribution: the attributed work.
+        part: the canonical name of its range.
+        came_from: where that work comes from.
+
+    Returns:
+        ``(N,)`` each; nothing is in both, and nothing in either where no range is called so.
+    """
+    none = np.zeros(len(attribution.work.kind), np.bool_)
+    chosen = attribution.ranges.called(part)
+    if not chosen.any():
+        return none, none
+    forward = work_phases.work_inside(attribution, chosen)[: len(none)]
+    later = launched_inside(attribution.ranges.take(chosen), came_from.creator)
+    return forward, later & ~forward
 
 
 def main(argv: Sequence[str] | None = None) -> int:

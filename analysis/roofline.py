@@ -27,8 +27,7 @@ from analysis.attribution import costs, question
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.peaks import GIGA, TERA, lookup
-from analysis.measures import number_format
-from analysis.measures.mfu import mfu
+from analysis.measures.mfu import mfu, run_number_format
 from analysis.measures.range_sums import range_sums
 from analysis.show import cli
 from analysis.show.command import number_type
@@ -74,7 +73,7 @@ def peak_rates(
         peak_gbs: in GB/s, likewise.
     """
     card = lookup(attribution.report.device) if not attribution.work.on_cpu else None
-    name = number_format.run_number_format(attribution.report, attribution.work)
+    name = run_number_format(attribution.report, attribution.work)
     rate = card.flops_per_s(name) if card else None
     if name == "tf32" and card and rate is None:
         # A card without tf32 does such products in fp32, whatever PyTorch allows.

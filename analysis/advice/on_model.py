@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.advice.finding import WORTH_A_LINE, Finding, in_words, work_share
+from analysis.attention import is_fused, work_of_part
 from analysis.attribution import work_phases
 from analysis.attribution.origin import origin
 from analysis.knowledge import number_formats
 from analysis.knowledge.categories import category
 from analysis.knowledge.peaks import lookup
-from analysis.measures.attention_work import is_fused, work_of_part
 from analysis.measures.gemm_calls import GEMM
 from analysis.show.render import duration, percent
 from profiling import names

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from analysis.answers.answers import answers, joined_answers, paragraphs
-from analysis.answers.benchmark import read_benchmark
+from analysis.answers.material import read_benchmark
 from analysis.attribution import selection
 from analysis.show import cli
 from analysis.show.render import visible

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack, cast
 
-from analysis.answers.material import Material
+from analysis.answers.material import Benchmark, Material
 from analysis.answers.sentences import QUESTIONS
 from analysis.attribution.selection import Options, Selection
 from analysis.show import cli
@@ -14,7 +14,6 @@ from analysis.show.render import visible
 from analysis.show.table import Column, Table
 
 if TYPE_CHECKING:
-    from analysis.answers.benchmark import Benchmark
     from analysis.source.report import Report
 
 

@@ -1,8 +1,10 @@
-"""What the answers to the assignment's questions are made of: the work of each phase."""
+"""What the answers to the assignment's questions are made of: work by phase, and a benchmark."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import kernels
@@ -11,14 +13,19 @@ from analysis.attribution import work_phases
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Selection
 from analysis.measures.gemm_calls import GemmCalls, gemm_calls
+from analysis.measures.step_times import LONGEST_NS
+from analysis.show.errors import ReportError
 from profiling import names
 
 if TYPE_CHECKING:
-    from analysis.answers.benchmark import Benchmark
     from analysis.attribution.launches import Attribution
     from analysis.attribution.work_phases import WorkPhases
     from analysis.recorded.work import Work
     from analysis.source.report import Report
+
+
+Benchmark = dict[str, list[float]]
+"""``forward_ns`` and ``backward_ns``, or one of them: one time a step."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +105,28 @@ def shares(material: Material, work: Work) -> dict[str, float]:
     """Return the share of each category in the time of some work."""
     rows = kernels.rank(material.attribution.report, work, by="category").rows()
     return {str(row["name"]): float(row["share"]) for row in rows}
+
+
+def read_benchmark(path: str) -> Benchmark:
+    """Return the step times of a benchmark's JSON.
+
+    Raises:
+        ReportError: it cannot be read, or has no such times.
+    """
+    remedy = "give the file that the benchmark's --json wrote"
+    try:
+        known = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise ReportError(path, f"cannot be read ({error.strerror})", remedy) from None
+    except (ValueError, RecursionError):
+        raise ReportError(path, "no JSON", remedy) from None
+    keys = ("forward_ns", "backward_ns")
+    found = {key: known[key] for key in keys if isinstance(known, dict) and known.get(key)}
+    for times_ns in found.values():
+        if not isinstance(times_ns, list) or not all(
+            isinstance(time, int | float) and 0 < time < LONGEST_NS for time in times_ns
+        ):
+            raise ReportError(path, f"{' and '.join(keys)} must be lists of times in ns", remedy)
+    if not found:
+        raise ReportError(path, f"has neither {' nor '.join(keys)}", remedy)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +12,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Float64
 from analysis.generation.records import Generation, Records
 from analysis.generation.tables import PARTS, step_growth
-from analysis.show.output import replacing
-from analysis.show.pictures import make_folder
+from analysis.show.pictures import draw_each
 from analysis.show.render import visible
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Pairs = list[tuple[str, list[Generation]]]
 
-_INCHES: Final = (10.0, 5.5)
 _BINS: Final = 60
 _SHOWN: Final = 0.995
 """How much of a distribution has room; the rest would squeeze it."""
@@ -39,21 +38,13 @@ def draw(records: Records, folder: Path) -> list[Path]:
         NotInstalled: matplotlib is not.
         ReportError: the folder cannot be written to.
     """
-    make_folder(folder)
-    from matplotlib.figure import Figure
-
     pairs = [(_plain(str(pair)), made) for pair, made in records.pairs()]
-    files = []
-    for name, fill in PICTURES.items():
-        # Without pyplot: nothing looks for a screen, and nothing is left behind.
-        figure = Figure(figsize=_INCHES, layout="constrained")
-        axes = figure.subplots()
+
+    def drawn(axes: Axes, fill: Callable[[Axes, Pairs], None]) -> None:
         fill(axes, pairs)
         axes.legend()
-        with replacing(folder / name) as draft:
-            figure.savefig(draft, format="png", dpi=110)
-        files.append(folder / name)
-    return files
+
+    return draw_each(folder, {name: partial(drawn, fill=fill) for name, fill in PICTURES.items()})
 
 
 def _plain(name: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -28,13 +29,9 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
     Raises:
         ReportError: matplotlib is not installed, or the folder cannot be written to.
     """
-    pictures.make_folder(folder)
-    made = []
-    for name, fill in _PICTURES.items():
-        with pictures.picture(folder / name) as figure:
-            fill(figure.subplots(), groups)
-        made.append(folder / name)
-    return made
+    return pictures.draw_each(
+        folder, {name: partial(fill, groups=groups) for name, fill in _PICTURES.items()}
+    )
 
 
 def _label(group: Group) -> str:
@@ -95,7 +92,7 @@ def _growth(axes: Axes, groups: Sequence[Group]) -> None:
     axes.legend()
 
 
-_PICTURES: Final[dict[str, Callable[[Any, Sequence[Group]], None]]] = {
+_PICTURES: Final[dict[str, Callable[..., None]]] = {
     "layers.png": _layers,
     "layer_parts.png": _parts,
     "layer_growth.png": _growth,

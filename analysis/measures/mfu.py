@@ -1,4 +1,7 @@
-"""Model FLOPs utilization: what the model needs a second, against what the GPU could do."""
+"""Model FLOPs utilization: what the model needs a second, against what the GPU could do.
+
+That depends on the number format of the run's matrix products.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64
+from analysis.knowledge.categories import category
+from analysis.knowledge.number_formats import OF_DTYPE, of_kernel
 from analysis.knowledge.peaks import lookup
-from analysis.measures import number_format
 from analysis.measures.step_times import step_times, unsteady
 from analysis.show.render import duration, percent, scaled
 
 if TYPE_CHECKING:
+    from analysis.recorded.work import Work
     from analysis.source.report import Report
 
 
@@ -86,9 +91,7 @@ def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
         return None
     if peak_flops_per_s is None:
         card = lookup(report.device)
-        peak_flops_per_s = (
-            card.flops_per_s(number_format.run_number_format(report)) if card else None
-        )
+        peak_flops_per_s = card.flops_per_s(run_number_format(report)) if card else None
     return Mfu(flops, times, not use_bare, peak_flops_per_s)
 
 
@@ -104,3 +107,36 @@ def step_flops(report: Report) -> int | None:
     a_token = 6 * (parameters - vocabulary * width) + 12 * layers * width * context
     whole = batch * context * a_token
     return whole // 3 if report.run.get("mode") == "forward" else whole
+
+
+def gemm_times(work: Work) -> dict[str, int]:
+    """Return the time of matrix products by number format, in ns; "" is where it is not known."""
+    spent = np.zeros(len(work.names), np.int64)
+    np.add.at(spent, work.kind, work.duration_ns)
+    times: dict[str, int] = {}
+    for name, time in zip(work.names, spent.tolist(), strict=True):
+        if time and category(name) == "gemm":
+            label = of_kernel(name)
+            times[label] = times.get(label, 0) + time
+    return times
+
+
+def run_number_format(report: Report, work: Work | None = None) -> str:
+    """Return the number format of a run, as the launcher noted it or its kernels' names tell.
+
+    float32 is tf32 where PyTorch was allowed to use that.
+
+    Args:
+        report: what was recorded.
+        work: its kernels; without them only what was noted counts.
+
+    Returns:
+        One of `analysis.knowledge.peaks.FORMATS`, or "" where it is not known.
+    """
+    noted = OF_DTYPE.get(report.run.get("dtype", ""), "")
+    if noted == "fp32" and report.run.get("tf32") == "true":
+        return "tf32"
+    if noted or work is None or work.on_cpu:
+        return noted
+    times = gemm_times(work)
+    return max(times, key=times.__getitem__, default="")

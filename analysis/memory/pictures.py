@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from analysis.knowledge.vocabulary import canonical
 from analysis.memory.tables import Memory
 from analysis.recorded.ranges import outermost
-from analysis.show.pictures import make_folder, picture
+from analysis.show.pictures import draw_each
 from profiling import names
 
 if TYPE_CHECKING:
@@ -33,15 +34,12 @@ def draw(memory: Memory, path: Path) -> list[Path]:
     Raises:
         ReportError: matplotlib is not installed, or one cannot be written.
     """
-    make_folder(path)
-    made = []
+    fills = {}
     for each in memory.changes:
         of_process = f"-{each.process}" if memory.several_processes else ""
-        file = path / f"memory-{each.name.replace(':', '')}{of_process}.png"
-        with picture(file) as figure:
-            over_time(figure.subplots(), memory, each)
-        made.append(file)
-    return made
+        name = f"memory-{each.name.replace(':', '')}{of_process}.png"
+        fills[name] = partial(over_time, memory=memory, changes=each)
+    return draw_each(path, fills)
 
 
 def over_time(axes: Axes, memory: Memory, changes: MemoryChanges) -> None:

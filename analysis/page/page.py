@@ -9,15 +9,15 @@ import numpy as np
 
 from analysis import attention, kernels, phases
 from analysis.advice.advise import advise
+from analysis.arithmetic.arrays import Float64
 from analysis.attribution.launches import Attribution
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.gaps import causes_lines
 from analysis.measures.gpu_time_split import gpu_time_splits, idle_by_phase, splits_outside_window
 from analysis.measures.mfu import mfu
-from analysis.measures.step_times import TRIMMED
+from analysis.measures.step_times import FEWEST, TRIMMED, slowdown, step_times
 from analysis.measures.window import MeasuredWindow
-from analysis.page.steps import step_lines
 from analysis.recorded.work import has_work
 from analysis.show.render import duration, percent, plural
 from analysis.show.table import Table
@@ -237,3 +237,52 @@ def time_lines(measured: MeasuredWindow) -> list[str]:
 def gpu_name(split: GpuTimeSplit, *, several: bool) -> str:
     """Return what a GPU is called, with its process where several processes used GPUs."""
     return f"GPU {split.device}" + (f" in process {split.process}" if several else "")
+
+
+def step_lines(chosen: Selected) -> list[str]:
+    """Return lines on the spread of the steps' times, recorded beside not recorded.
+
+    Recorded steps are the step ranges in the file, as long as they were open on the host; where
+    there is none, what the launcher noted of the run, unless only a part of that is in the file.
+
+    Args:
+        chosen: the part of a report that counts.
+    """
+    report, known = chosen.attribution.report, chosen.steps
+    noted, bare = (step_times(report, key) for key in ("step_ns", "unprofiled_step_ns"))
+    cut = bool(report.run.get(TRIMMED))
+    lines = []
+    if known is not None:
+        lines = [f"step, recorded: {spread(known.wall_ns.astype(np.float64))}"]
+        lines += [f"steps: {note}" for note in known.notes]
+    elif len(noted) and not cut:
+        lines = [f"step, recorded: {spread(noted)}"]
+    if len(bare):
+        whole = ", in the run it was cut from" if cut else ""
+        line = f"step, not recorded{whole}: {spread(bare)}"
+        lines.append(f"{line}: {cost(noted, bare)}" if len(noted) else line)
+    return lines
+
+
+def cost(recorded: Float64, bare: Float64) -> str:
+    """Return in words what recording cost a step, if that can be told."""
+    if min(len(recorded), len(bare)) < FEWEST:
+        return "too few steps to tell what recording costs"
+    more = slowdown(recorded, bare)
+    if more is None:
+        return "what recording costs cannot be told, steps differ too much among themselves"
+    if more < 0:
+        return (
+            f"recorded steps took {-more * 100:.1f} % less, so the two were not timed under the "
+            "same conditions"
+        )
+    return f"recording cost {more * 100:+.1f} %"
+
+
+def spread(times: Float64) -> str:
+    """Return the median of some times and how far they lie apart."""
+    count = plural(len(times), "step")
+    if len(times) == 1:
+        return f"{duration(float(times[0]))} ({count})"
+    ends = f"{duration(float(times.min()))} to {duration(float(times.max()))}"
+    return f"median {duration(float(np.median(times)))} ({ends}, {count})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from analysis.show.errors import NotInstalled, ReportError
 from analysis.show.output import replacing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INCHES: Final = (10.0, 5.5)
@@ -32,6 +33,24 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ReportError(path, f"cannot be made ({reason})", "name another folder") from None
+
+
+def draw_each(folder: Path, fills: Mapping[str, Callable[[Axes], None]]) -> list[Path]:
+    """Write pictures into a folder, which is made where it is missing, and return the files.
+
+    Args:
+        folder: where.
+        fills: by the name of each file, what draws on its axes.
+
+    Raises:
+        NotInstalled: matplotlib is not.
+        ReportError: the folder cannot be written to.
+    """
+    make_folder(folder)
+    for name, fill in fills.items():
+        with picture(folder / name) as figure:
+            fill(figure.subplots())
+    return [folder / name for name in fills]
 
 
 @contextmanager
