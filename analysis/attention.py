@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools, Float64, Int64
+from analysis.arithmetic.arrays import Bools, Float64, Int64, quotient
 from analysis.attribution import costs, question, work_phases
 from analysis.attribution.launches import Attribution, launched_inside, launched_totals
 from analysis.attribution.origin import Origin, origin
@@ -151,7 +151,6 @@ def parts_table(
         backward_ns: ``(P,)``, likewise.
         whole_ns: the time that a share is of.
     """
-    rate = np.divide(flops, kernel_ns / 1e9, out=np.full(len(there), np.nan), where=kernel_ns > 0)
     return Table(
         name="attention",
         columns={
@@ -160,7 +159,7 @@ def parts_table(
             "kernel_ns": kernel_ns,
             "flops": costs.whole_numbers(flops),
             "bytes": costs.whole_numbers(moved),
-            "flops_per_s": rate,
+            "flops_per_s": quotient(flops, kernel_ns / 1e9),
             "time_ratio": ratios(kernel_ns.astype(np.float64), there),
             "flop_ratio": ratios(flops, there),
             "backward_ns": backward_ns,

@@ -16,7 +16,7 @@ from typing import Unpack
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools
+from analysis.arithmetic.arrays import Bools, quotient
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import summarize, sums
 from analysis.attribution import question
@@ -55,7 +55,6 @@ def copies(report: Report, **selected: Unpack[Options]) -> Table:
     groups = len(done.names)
     found = summarize(kind, time, groups)
     moved = sums(kind, done.bytes[kept], groups)
-    seconds = found.total_ns / 1e9
     waits = np.bincount(done.name[kept & done.synchronous], minlength=groups).astype(np.int64)
     table = Table(
         name="copies",
@@ -64,9 +63,7 @@ def copies(report: Report, **selected: Unpack[Options]) -> Table:
             "calls": found.calls,
             "bytes": moved,
             "total_ns": found.total_ns,
-            "bytes_per_s": np.divide(
-                moved, seconds, out=np.full(groups, np.nan), where=seconds > 0
-            ),
+            "bytes_per_s": quotient(moved, found.total_ns / 1e9),
             "synchronous_calls": waits,
         },
         heading="\n".join((report.describe(), heading(done, kept))),

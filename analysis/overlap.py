@@ -26,7 +26,6 @@ from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.knowledge.run_keys import SHAPE
 from analysis.measures import collectives
 from analysis.measures.alignment import align_clocks, waiting_times
 from analysis.show import cli
@@ -102,7 +101,7 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
     notes = [note for each in found for note in each.notes]
     return Table(
         name="overlap" if by == BY[0] else "overlap_by_collective",
-        columns=_by_device(seen) if by == BY[0] else _by_collective(seen),
+        columns=_columns(seen, by),
         heading="\n".join([*(report.describe() for report in reports), *_clock(reports, aligned)]),
         counted=tuple(dict.fromkeys(line for each in chosen for line in each.heading_lines)),
         notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
@@ -143,7 +142,7 @@ def _check(reports: Sequence[Report]) -> None:
             problem = f"of rank {rank}, as {ranks[rank].path.name} is"
             raise ReportError(report.path, problem, "give one report a rank, all of one run")
         ranks[rank] = report
-        for key in (*SHAPE, "world_size", "strategy"):
+        for key in (*report_metadata.SHAPE, "world_size", "strategy"):
             here, first = (each.run.get(key, "") for each in (report, reports[0]))
             if here and first and here != first:
                 problem = f"of another run: {key.replace('_', ' ')} is {here}, not {first} as in "
@@ -188,52 +187,39 @@ def _aligned(
     return seen, unmatched if len(every) > 1 else 0
 
 
-def _by_device(seen: Sequence[AlignedCollectives]) -> dict[str, Column]:
-    places = [each.place for each in seen]
-    covers = [place.collective for place in places]
-    hidden = _ints(
-        place.compute.within(cover.start_ns, cover.end_ns).sum()
-        for place, cover in zip(places, covers, strict=True)
-    )
+def _columns(seen: Sequence[AlignedCollectives], by: str) -> dict[str, Column]:
+    """Return the columns of the table, a row for each device or each of its kinds of collective."""
+    alike = by == BY[0]
+    rows = [
+        (each, kind, (each.place.kind == kind) | alike)
+        for each in seen
+        for kind in range(1 if alike else len(each.place.kinds))
+    ]
+    times = [(each.place.start_ns[mine], each.place.end_ns[mine]) for each, _, mine in rows]
+    covers = [IntervalUnion.of(*time) for time in times]
     collective = _ints(cover.busy_ns for cover in covers)
-    return {
-        **_who(seen),
-        "calls": _ints(len(place.kind) for place in places),
-        "total_ns": _ints((place.end_ns - place.start_ns).sum() for place in places),
+    hidden = _ints(
+        each.place.compute.within(cover.start_ns, cover.end_ns).sum()
+        for (each, _, _), cover in zip(rows, covers, strict=True)
+    )
+    columns: dict[str, Column] = {
+        "calls": _ints(mine.sum() for _, _, mine in rows),
+        "total_ns": _ints((end - start).sum() for start, end in times),
         "collective_ns": collective,
         "hidden_ns": hidden,
         "exposed_ns": collective - hidden,
         "hidden_share": hidden / np.maximum(collective, 1),
-        "waiting_ns": _ints(each.waiting_ns.sum() for each in seen),
-        "compute_ns": _ints(place.compute.busy_ns for place in places),
-        "span_ns": _ints(_span(place) for place in places),
+        "waiting_ns": _ints(each.waiting_ns[mine].sum() for each, _, mine in rows),
     }
-
-
-def _by_collective(seen: Sequence[AlignedCollectives]) -> dict[str, Column]:
-    pairs = [
-        (each, kind, each.place.kind == kind)
-        for each in seen
-        for kind in range(len(each.place.kinds))
-    ]
-    total, hidden, union = [], [], []
-    for each, _, mine in pairs:
-        start, end = each.place.start_ns[mine], each.place.end_ns[mine]
-        cover = IntervalUnion.of(start, end)
-        total.append((end - start).sum())
-        hidden.append(each.place.compute.within(cover.start_ns, cover.end_ns).sum())
-        union.append(cover.busy_ns)
-    collective, covered = _ints(union), _ints(hidden)
+    who = _who([each for each, _, _ in rows])
+    if not alike:
+        kinds = [each.place.kinds[kind] for each, kind, _ in rows]
+        return {**who, "collective": kinds, **columns}
     return {
-        **_who([each for each, _, _ in pairs]),
-        "collective": [each.place.kinds[kind] for each, kind, _ in pairs],
-        "calls": _ints(mine.sum() for _, _, mine in pairs),
-        "total_ns": _ints(total),
-        "collective_ns": collective,
-        "hidden_ns": covered,
-        "exposed_ns": collective - covered,
-        "hidden_share": covered / np.maximum(collective, 1),
-        "waiting_ns": _ints(each.waiting_ns[mine].sum() for each, _, mine in pairs),
+        **who,
+        **columns,
+        "compute_ns": _ints(each.place.compute.busy_ns for each in seen),
+        "span_ns": _ints(_span(each.place) for each in seen),
     }
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools, Float64, Int64
+from analysis.arithmetic.arrays import Bools, Float64, Int64, quotient
 from analysis.arithmetic.statistics import sums as total
 from analysis.attribution import costs, question
 from analysis.attribution.selected import Selected
@@ -228,13 +228,6 @@ def figures(
         "instances": np.bincount(group, minlength=groups).astype(np.int64),
         "idle_share": idle_share,
     }
-
-
-def quotient(value: Int64 | Float64, by: Int64 | Float64) -> Float64:
-    """Return quotients, NaN where a value is not known or a divisor is 0."""
-    divisor = by.astype(np.float64)
-    result: Float64 = np.divide(value, divisor, out=np.full(len(value), NAN), where=divisor > 0)
-    return result
 
 
 def heading(

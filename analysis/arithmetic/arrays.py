@@ -15,6 +15,19 @@ Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
+def quotient(value: Int64 | Float64, by: Int64 | Float64) -> Float64:
+    """Return quotients, NaN where a value is not known or a divisor is 0.
+
+    >>> quotient(np.array([11, 1]), np.array([10, 0])).tolist()
+    [1.1, nan]
+    """
+    divisor = np.asarray(by, np.float64)
+    result: Float64 = np.divide(
+        value, divisor, out=np.full(len(divisor), np.nan), where=divisor > 0
+    )
+    return result
+
+
 def coded(texts: Iterable[str | None], lacking: str | None = None) -> tuple[list[str], Int64]:
     """Return the distinct texts, ascending, and ``(N,)`` the position of each among them.
 

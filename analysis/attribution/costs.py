@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -97,15 +97,27 @@ def add_softmax_option(made: argparse.ArgumentParser) -> None:
     )
 
 
-def whole_numbers(values: Float64) -> Int64 | npt.NDArray[np.object_]:
+def whole_numbers(values: Float64) -> npt.NDArray[Any]:
     """Return floats as whole numbers, of Python where NaN is among them, which no int64 holds.
 
     >>> whole_numbers(np.array([4.0, np.nan])).tolist(), whole_numbers(np.array([4.0])).dtype.kind
     ([4, nan], 'i')
     """
-    missing = np.isnan(values)
+    return nan_where_missing(np.where(np.isnan(values), tables.MISSING, values).astype(np.int64))
+
+
+def nan_where_missing(values: Int64) -> npt.NDArray[Any]:
+    """Return whole numbers, NaN among them where they are `tables.MISSING`.
+
+    >>> nan_where_missing(np.array([4, tables.MISSING])).tolist()
+    [4, nan]
+    >>> nan_where_missing(np.array([4])).dtype.kind
+    'i'
+    """
+    missing = values == tables.MISSING
     if not missing.any():
-        return values.astype(np.int64)
+        return values
+    # As Python's own numbers: float64, which has a NaN, holds no number above 2**53 exactly.
     result = values.astype(object)
-    result[~missing] = [int(value) for value in values[~missing].tolist()]
+    result[missing] = np.nan
     return result

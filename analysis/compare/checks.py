@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from analysis.knowledge.run_keys import PARTS, SHAPE
 from analysis.show.errors import ReportError
 from analysis.source import tables
+from analysis.source.report_metadata import PARTS, SHAPE
 
 if TYPE_CHECKING:
     from analysis.compare.sides import Side

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Float64, Int64
+from analysis.arithmetic.arrays import Float64, Int64, coded, quotient
 from analysis.arithmetic.noise import LEVEL, changed, judge
 from analysis.compare.sides import KINDS, Series
 
@@ -48,11 +48,10 @@ def rows_of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
     none = Series([], nothing, nothing, nothing[:, 0], [])
     pair = [side.series.get(kind, none) for side in (before, after)]
     counts = [side.contents.count for side in (before, after)]
-    names = sorted({*pair[0].names, *pair[1].names})
-    position = {name: place for place, name in enumerate(names)}
+    names, places = coded([*pair[0].names, *pair[1].names])
     times, calls, selves, recorded = [], [], [], []
-    for series, count in zip(pair, counts, strict=True):
-        place = np.array([position[name] for name in series.names], np.int64)
+    both = np.split(places, [len(pair[0].names)])
+    for series, count, place in zip(pair, counts, both, strict=True):
         times.append(rows_placed(series.time_ns, place, (len(names), count)))
         calls.append(rows_placed(series.calls, place, (len(names), count)))
         selves.append(rows_placed(series.self_ns[:, None], place, (len(names), 1))[:, 0])
@@ -71,11 +70,11 @@ def rows_of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
         "before_ns": means[0],
         "after_ns": means[1],
         "delta_ns": means[1] - means[0],
-        "ratio": ratio(*(totals[side] / counts[side] for side in (1, 0))),
+        "ratio": quotient(*(totals[side] / counts[side] for side in (1, 0))),
         "calls_before": often[0],
         "calls_after": often[1],
         "status": statuses(exact, called, judged.p, alone=kind == "total"),
-        "call_ratio": ratio(*(totals[side] / np.maximum(called[side], 1) for side in (1, 0))),
+        "call_ratio": quotient(*(totals[side] / np.maximum(called[side], 1) for side in (1, 0))),
         "p": judged.p,
         "ratio_low": judged.low,
         "ratio_high": judged.high,
@@ -106,18 +105,6 @@ def rows_placed(values: Int64, place: Int64, shape: tuple[int, int]) -> Int64:
 def per_step(total: Int64, count: int) -> Int64 | Float64:
     """Return means over steps, as whole numbers where all of them are."""
     return total // count if not (total % count).any() else total / count
-
-
-def ratio(after: Int64 | Float64, before: Int64 | Float64) -> Float64:
-    """Return the ratios of after to before, NaN where before is 0.
-
-    >>> ratio(np.array([11, 1]), np.array([10, 0])).tolist()
-    [1.1, nan]
-    """
-    found: Float64 = np.divide(
-        after, before, out=np.full(len(before), np.nan), where=np.asarray(before) > 0
-    )
-    return found
 
 
 def statuses(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.arithmetic.arrays import Bools, Int64, coded
 from analysis.arithmetic.containment import distinct
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.statistics import sums
 from analysis.attribution import work_phases
+from analysis.attribution.costs import nan_where_missing
 from analysis.attribution.launches import during_ranges
 from analysis.knowledge.vocabulary import clean
 from analysis.recorded.ranges import outermost
@@ -119,23 +119,6 @@ def rows_by_instance(attribution: Attribution, times: RangeTimes, rows: Int64) -
         thread=ranges.thread[rows],
         domain=[ranges.domains[number] for number in ranges.domain[rows].tolist()],
     )
-
-
-def nan_where_missing(values: Int64) -> npt.NDArray[Any]:
-    """Return whole numbers, NaN among them where they are `tables.MISSING`.
-
-    >>> nan_where_missing(np.array([4, tables.MISSING])).tolist()
-    [4, nan]
-    >>> nan_where_missing(np.array([4])).dtype.kind
-    'i'
-    """
-    missing = values == tables.MISSING
-    if not missing.any():
-        return values
-    # As Python's own numbers: float64, which has a NaN, holds no number above 2**53 exactly.
-    result = values.astype(object)
-    result[missing] = np.nan
-    return result
 
 
 def table_of_ranges(attribution: Attribution, columns: dict[str, Column], **more: Column) -> Table:

@@ -20,6 +20,13 @@ Schema = Mapping[str, tuple[str, ...]]
 
 METADATA_TABLES: Final = ("META_DATA_EXPORT", "EXPORT_META_DATA")
 RUN_TABLE: Final = "TOOLKIT_RUN"
+"""Where our launcher notes a run, by key."""
+
+PARTS: Final = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size")
+"""What a size stands for; worth a word where the size is the same."""
+
+SHAPE: Final = ("size", *PARTS, "batch", "context", "dtype")
+"""What makes the step of a run another piece of work: no gate judges one by the other."""
 
 
 @dataclass(frozen=True)

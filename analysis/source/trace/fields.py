@@ -14,18 +14,8 @@ Row = tuple[object, ...]
 COPY_NAME: Final = re.compile(r"Memcpy (\w+)(?: \((.+) -> (.+)\))?")
 FILL_NAME: Final = re.compile(r"Memset \((.+)\)")
 COPY_KINDS: Final = (
-    "",
-    "HtoD",
-    "DtoH",
-    "HtoA",
-    "AtoH",
-    "AtoA",
-    "AtoD",
-    "DtoA",
-    "DtoD",
-    "HtoH",
-    "PtoP",
-)
+    "", "HtoD", "DtoH", "HtoA", "AtoH", "AtoA", "AtoD", "DtoA", "DtoD", "HtoH", "PtoP"
+)  # fmt: skip
 MEMORY_KINDS: Final = (
     "Pageable", "Pinned", "Device", "Array", "Managed", "Device Static", "Managed Static", "Unknown"
 )  # fmt: skip
