@@ -7,6 +7,7 @@ device nothing; on a CPU, where work ends before the call returns, from the cloc
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from timeit import default_timer
 from typing import Any, Protocol
 
@@ -33,13 +34,19 @@ class StepTime:
 
 
 class Marks(Protocol):
-    """Instants between the parts of one step."""
+    """Instants of a run, numbered from 0."""
 
-    def mark(self) -> None:
-        """Note this instant."""
+    def mark(self) -> int:
+        """Note this instant, and return its number."""
+
+    def restart(self) -> None:
+        """Forget the instants of an earlier run."""
+
+    def ns(self, start: int, end: int) -> int:
+        """Return the time from one instant to another; asked once the device is idle."""
 
     def between_ns(self) -> list[int]:
-        """Return the time from each instant to the next; asked once the device is idle."""
+        """Return the time from each instant to the next."""
 
 
 class ClockMarks:
@@ -49,42 +56,60 @@ class ClockMarks:
         self._clock = clock
         self._at_ns: list[int] = []
 
-    def mark(self) -> None:
-        """Note this instant."""
+    def mark(self) -> int:
+        """Note this instant, and return its number."""
         self._at_ns.append(to_ns(self._clock()))
+        return len(self._at_ns) - 1
+
+    def restart(self) -> None:
+        """Forget the instants of an earlier run."""
+        self._at_ns.clear()
+
+    def ns(self, start: int, end: int) -> int:
+        """Return the time from one instant to another."""
+        return self._at_ns[end] - self._at_ns[start]
 
     def between_ns(self) -> list[int]:
         """Return the time from each instant to the next."""
-        return [end - start for start, end in zip(self._at_ns, self._at_ns[1:], strict=False)]
+        return [self.ns(number, number + 1) for number in range(len(self._at_ns) - 1)]
 
     @property
     def total_ns(self) -> int:
         """The time from the first instant to the last."""
-        return self._at_ns[-1] - self._at_ns[0]
+        return self.ns(0, -1)
 
 
 class EventMarks:
-    """Instants of a CUDA stream."""
+    """Instants of a CUDA device's current stream, whichever device is the current one."""
 
     def __init__(self, device: str) -> None:
         import torch
 
+        self._new_event = partial(torch.cuda.Event, enable_timing=True)
         self._stream = torch.cuda.current_stream(device)
         self._events: list[Any] = []
+        self._count = 0
 
-    def mark(self) -> None:
-        """Let the device note when it gets here."""
-        import torch
+    def mark(self) -> int:
+        """Let the device note when it gets here, and return the instant's number."""
+        if self._count == len(self._events):
+            self._events.append(self._new_event())
+        self._events[self._count].record(self._stream)
+        self._count += 1
+        return self._count - 1
 
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record(self._stream)
-        self._events.append(event)
+    def restart(self) -> None:
+        """Forget the instants of an earlier run; its events are used again."""
+        self._count = 0
+
+    def ns(self, start: int, end: int) -> int:
+        """Return the time from one event to another."""
+        # elapsed_time is in milliseconds, to about half a microsecond.
+        return round(float(self._events[start].elapsed_time(self._events[end])) * 1e6)
 
     def between_ns(self) -> list[int]:
         """Return the time from each event to the next."""
-        pairs = zip(self._events, self._events[1:], strict=False)
-        # elapsed_time is in milliseconds, to about half a microsecond.
-        return [round(start.elapsed_time(end) * 1e6) for start, end in pairs]
+        return [self.ns(number, number + 1) for number in range(self._count - 1)]
 
 
 def to_ns(seconds: float) -> int:

@@ -6,20 +6,20 @@ nothing waits inside it. An instant costs the host a few microseconds, which are
 is open.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from timeit import default_timer
-from typing import Any, Final, Protocol, Self
+from typing import Final, Self
 
-import torch
 from torch import nn
 
 from analysis.layers.records import ATTN, ATTN_FORWARD, FFN
 from profiling import names
 from profiling.common.errors import LaunchError
-from profiling.common.timing import Clock, synchronize, to_ns
+from profiling.common.timing import Clock, ClockMarks, EventMarks, synchronize
 from profiling.layers.layer_parts import (
     EXPECTED,
     HEAD_NORMS,
@@ -45,73 +45,6 @@ DETAILS: Final = (
 """What `ATTN_FORWARD` is split into, where the model lets us."""
 
 
-class Event(Protocol):
-    """An instant of a CUDA stream."""
-
-    def record(self) -> None:
-        """Let the current stream note when it gets here."""
-
-    def elapsed_time(self, end_event: Any, /) -> float:
-        """Return the milliseconds from this event to a later one, both done."""
-
-
-class StreamEvent:
-    """An event of one device's stream, whichever device is the current one."""
-
-    def __init__(self, device: str) -> None:
-        self._event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        self._stream = torch.cuda.current_stream(device)
-
-    def record(self) -> None:
-        """Let the stream note when it gets here."""
-        self._event.record(self._stream)
-
-    def elapsed_time(self, end_event: "StreamEvent", /) -> float:
-        """Return the milliseconds from this event to a later one, both done."""
-        return float(self._event.elapsed_time(end_event._event))
-
-
-class Instants:
-    """Points in time of one run, on the host and, with events, on the device."""
-
-    def __init__(self, clock: Clock, new_event: Callable[[], Event] | None) -> None:
-        self._clock = clock
-        self._new_event = new_event
-        self._at_ns: list[int] = []
-        self._events: list[Event] = []
-        self._count = 0
-
-    def restart(self) -> None:
-        """Forget the points of an earlier run; its events are used again."""
-        self._at_ns.clear()
-        self._count = 0
-
-    def mark(self) -> int:
-        """Note this instant, and return its number."""
-        if self._new_event is not None:
-            if self._count == len(self._events):
-                self._events.append(self._new_event())
-            self._events[self._count].record()
-        self._count += 1
-        self._at_ns.append(self.now_ns())
-        return self._count - 1
-
-    def now_ns(self) -> int:
-        """Return what the host's clock says."""
-        return to_ns(self._clock())
-
-    def host_ns(self, start: int, end: int) -> int:
-        """Return the time between two instants on the host."""
-        return self._at_ns[end] - self._at_ns[start]
-
-    def device_ns(self, start: int, end: int) -> int | None:
-        """Return the time between two instants on the device, idle by now; None without one."""
-        if self._new_event is None:
-            return None
-        # In milliseconds, to about half a microsecond.
-        return round(self._events[start].elapsed_time(self._events[end]) * 1e6)
-
-
 @dataclass(frozen=True, slots=True)
 class PartTime:
     """How long a part of a layer took.
@@ -123,13 +56,6 @@ class PartTime:
 
     host_ns: int
     device_ns: int | None
-
-    def __add__(self, other: "PartTime") -> "PartTime":
-        """Return both together, for a part that comes in pieces."""
-        device = None
-        if self.device_ns is not None and other.device_ns is not None:
-            device = self.device_ns + other.device_ns
-        return PartTime(self.host_ns + other.host_ns, device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,22 +79,14 @@ class LayerTimer:
         model: of transformers, with layers as `find_layers` wants them.
         device: it is on.
         clock: of the host, in seconds; a test gives its own.
-        new_event: makes a CUDA event; by default a real one on a GPU and none on a CPU.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        device: str,
-        clock: Clock = default_timer,
-        new_event: Callable[[], Event] | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, device: str, clock: Clock = default_timer) -> None:
         self.layers = find_layers(model)
         self._device = device
-        if new_event is None and device.startswith("cuda"):
-            new_event = partial(StreamEvent, device)
-        self._instants = Instants(clock, new_event)
-        self._spans: dict[int, list[tuple[str, int, int]]] = {}
+        self._whole, self._host = ClockMarks(clock), ClockMarks(clock)
+        self._gpu = EventMarks(device) if device.startswith("cuda") else None
+        self._spans: dict[int, dict[str, list[tuple[int, int]]]] = {}
         self._open: list[tuple[str, int]] = []
         self._misplaced: set[int] = set()
         self._layer = -1
@@ -191,35 +109,45 @@ class LayerTimer:
         Raises:
             LaunchError: its layers do not run their parts in the order that is timed.
         """
-        self._spans = {layer.number: [] for layer in self.layers}
+        self._spans = {layer.number: defaultdict(list) for layer in self.layers}
         self._open.clear()
         self._misplaced.clear()
         self._layer = -1
-        self._instants.restart()
+        for marks in (self._whole, self._host, self._gpu):
+            if marks:
+                marks.restart()
         synchronize(self._device)
-        start_ns = self._instants.now_ns()
+        self._whole.mark()
         self._running = True
         try:
             forward()
         finally:
             self._running = False
         synchronize(self._device)
-        total_ns = self._instants.now_ns() - start_ns
-        return TimedForward(total_ns, [self._summed(layer) for layer in self.layers])
+        self._whole.mark()
+        return TimedForward(self._whole.total_ns, [self._summed(layer) for layer in self.layers])
 
     def _summed(self, layer: DecoderLayer) -> dict[str, PartTime]:
-        parts: dict[str, PartTime] = {}
-        for name, start, end in self._spans[layer.number]:
-            piece = PartTime(
-                self._instants.host_ns(start, end), self._instants.device_ns(start, end)
+        pieces, gpu = self._spans[layer.number], self._gpu
+        parts = {
+            name: PartTime(
+                sum(self._host.ns(*ends) for ends in every),
+                sum(gpu.ns(*ends) for ends in every) if gpu else None,
             )
-            parts[name] = parts[name] + piece if name in parts else piece
+            for name, every in pieces.items()
+        }
         if layer.number in self._misplaced or {ATTN, ATTN_FORWARD, FFN} - parts.keys():
             raise LaunchError(
                 f"layer {layer.number} ({type(layer.module).__name__}) does not run "
                 f"{', '.join(EXPECTED)} in this order; take a model built like Qwen3 or Llama"
             )
         return parts
+
+    def _mark(self) -> int:
+        """Note this instant on both clocks, and return its number."""
+        if self._gpu:
+            self._gpu.mark()
+        return self._host.mark()
 
     def _hook(self, layer: DecoderLayer) -> None:
         self._before(layer.parts[INPUT_NORM], partial(self._begin, layer.number))
@@ -260,7 +188,7 @@ class LayerTimer:
 
     def _turn(self) -> None:
         """Go over from the first half to the second, at one instant."""
-        now = self._instants.mark()
+        now = self._mark()
         self._close(ATTN, now)
         self._open.append((FFN, now))
 
@@ -269,16 +197,16 @@ class LayerTimer:
         self._layer = -1
 
     def _start(self, part: str) -> None:
-        self._open.append((part, self._instants.mark()))
+        self._open.append((part, self._mark()))
 
     def _end(self, part: str) -> None:
-        self._close(part, self._instants.mark())
+        self._close(part, self._mark())
 
     def _close(self, part: str, now: int) -> None:
         """End the part, if it is the innermost that is open; else it is not where it should be."""
         if self._layer >= 0 and self._open and self._open[-1][0] == part:
             _, start = self._open.pop()
-            self._spans[self._layer].append((part, start, now))
+            self._spans[self._layer][part].append((start, now))
 
     @contextmanager
     def _around(self, name: str) -> Iterator[None]:

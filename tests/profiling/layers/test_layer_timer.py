@@ -168,7 +168,8 @@ class FakeGpu:
         self.idle = True
         self.waits += 1
 
-    def event(self) -> "FakeEvent":
+    def event(self, *, enable_timing: bool) -> "FakeEvent":
+        assert enable_timing
         return FakeEvent(self)
 
 
@@ -177,7 +178,7 @@ class FakeEvent:
         self._gpu = gpu
         self.at_ms = -1
 
-    def record(self) -> None:
+    def record(self, _stream: object = None) -> None:
         self._gpu.idle = False
         self.at_ms = 10 * self._gpu.clock.now_ms
 
@@ -191,6 +192,8 @@ def test_the_gpu_is_timed_by_events_that_are_read_afterwards(
 ) -> None:
     gpu = FakeGpu(busy)
     monkeypatch.setattr(layer_timer, "synchronize", gpu.synchronize)
+    monkeypatch.setattr("torch.cuda.Event", gpu.event)
+    monkeypatch.setattr("torch.cuda.current_stream", lambda _: None)
     forward = one_forward(qwen, InputShape(1, 8), "cpu", 0)
     waits = []
 
@@ -199,7 +202,7 @@ def test_the_gpu_is_timed_by_events_that_are_read_afterwards(
         forward()
         waits.append(gpu.waits - before)
 
-    with LayerTimer(qwen, "cuda", clock=busy, new_event=gpu.event) as timer:
+    with LayerTimer(qwen, "cuda", clock=busy) as timer:
         runs = [timer.time(watched_forward) for _ in range(2)]
     assert waits == [0, 0]
     assert gpu.waits == 4  # before and after each run
@@ -223,7 +226,7 @@ def test_events_are_on_the_stream_of_the_device_asked_for(
             assert enable_timing
             super().__init__(gpu)
 
-        def record(self, stream: str = "of the current device") -> None:
+        def record(self, stream: object = "of the current device") -> None:
             streams.append(stream)
             super().record()
 
