@@ -17,9 +17,9 @@ from analysis.show.errors import one_line, reason
 from profiling import names
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError
-from profiling.common.progress import StepsBar, steps_bar
+from profiling.common.progress import steps_bar
 from profiling.layers import timing_records
-from profiling.layers.layer_timer import LayerTimer
+from profiling.layers.layer_timer import LayerTimer, TimedForward
 from profiling.layers.timing_records import TimingRecords, run_record, unmeasured_parts
 from profiling.models.input_shapes import SMALLER, InputShape
 from profiling.models.pretrained import load_model
@@ -46,62 +46,6 @@ def _folder(path: Path) -> Iterator[None]:
         for folder in made:
             if not any(folder.iterdir()):
                 folder.rmdir()
-
-
-class ModelTiming:
-    """The timing of one model in several shapes.
-
-    Args:
-        model: in eval mode, on its device.
-        device: it is on.
-        records: where its runs go.
-        timer: has its hooks in place.
-    """
-
-    def __init__(
-        self, model: PreTrainedModel, device: str, records: TimingRecords, timer: LayerTimer
-    ) -> None:
-        self._model = model
-        self._device = device
-        self._records = records
-        self._timer = timer
-        self._told = False
-
-    def run(self, shape: InputShape, warmup: int, runs: int, seed: int, bar: StepsBar) -> bool:
-        """Time one shape; return whether there was memory enough for it."""
-        try:
-            self._run(shape, warmup, runs, seed, bar)
-        except (MemoryError, RuntimeError) as error:
-            if not cli.is_out_of_memory(error):
-                raise
-            cli.failed(f"{shape}: {_reason(error)}; {SMALLER}")
-        else:
-            return True
-        if self._device.startswith("cuda"):
-            torch.cuda.empty_cache()  # what the error's frames held is free by now
-        return False
-
-    def _run(self, shape: InputShape, warmup: int, runs: int, seed: int, bar: StepsBar) -> None:
-        shape.check_memory(self._model.config, self._model.dtype, self._device)
-        forward = one_forward(self._model, shape, self._device, seed)
-        for _ in range(warmup):
-            with span(names.WARMUP):
-                bar.done(f"{shape}: warm-up", self._timer.time(forward).total_ns)
-        for _ in range(runs):
-            with span(names.STEP):
-                run = self._timer.time(forward)
-            bar.done(str(shape), run.total_ns)
-            if not self._told and (hidden := unmeasured_parts(run)):
-                tables.print_notes(
-                    f"this model does not show {', '.join(hidden)}: null in the records"
-                )
-                self._told = True
-            self._records.add(run_record(run, shape.batch_size, shape.input_len))
-
-
-def _reason(error: BaseException) -> str:
-    said = str(error).strip().splitlines()
-    return said[0] if said and "out of memory" in said[0].lower() else "out of memory"
 
 
 def check_positions(model: PreTrainedModel, shape: InputShape) -> None:
@@ -164,35 +108,57 @@ def time_all(
         model = load_model(request)
         for shape in wanted:
             check_positions(model, shape)
+        if is_recording():
+            annotate(model)
+        steps = len(wanted) * (arguments.warmup_runs + arguments.num_runs)
         try:
-            done = _time_shapes(arguments, model, device, records, wanted)
+            with LayerTimer(model, device) as timer, steps_bar(steps) as bar:
+
+                def time_shape(shape: InputShape) -> None:
+                    shape.check_memory(model.config, model.dtype, device)
+                    forward = one_forward(model, shape, device, request.seed)
+                    for _ in range(arguments.warmup_runs):
+                        with span(names.WARMUP):
+                            bar.done(f"{shape}: warm-up", timer.time(forward).total_ns)
+                    for _ in range(arguments.num_runs):
+                        with span(names.STEP):
+                            run = timer.time(forward)
+                        bar.done(str(shape), run.total_ns)
+                        if not records.added:
+                            _tell_unmeasured(run)
+                        records.add(run_record(run, shape.batch_size, shape.input_len))
+
+                fits = [_has_memory(time_shape, shape, device) for shape in wanted]
         finally:
             _summarize(path, records)
-    return 0 if done else 1
+    return 0 if all(fits) else 1
 
 
-def _time_shapes(
-    arguments: argparse.Namespace,
-    model: PreTrainedModel,
-    device: str,
-    records: TimingRecords,
-    wanted: Sequence[InputShape],
-) -> bool:
-    warmup, runs = arguments.warmup_runs, arguments.num_runs
-    if is_recording():
-        annotate(model)
-    timer = LayerTimer(model, device)
-    with timer, steps_bar(len(wanted) * (warmup + runs)) as bar:
-        timing = ModelTiming(model, device, records, timer)
-        done = [timing.run(shape, warmup, runs, arguments.seed, bar) for shape in wanted]
-    return all(done)
+def _has_memory(time_shape: Callable[[InputShape], None], shape: InputShape, device: str) -> bool:
+    """Time one shape; return whether there was memory enough for it."""
+    try:
+        time_shape(shape)
+    except (MemoryError, RuntimeError) as error:
+        if not cli.is_out_of_memory(error):
+            raise
+        said = str(error).strip().splitlines()
+        why = said[0] if said and "out of memory" in said[0].lower() else "out of memory"
+        cli.failed(f"{shape}: {why}; {SMALLER}")
+    else:
+        return True
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()  # what the error's frames held is free by now
+    return False
+
+
+def _tell_unmeasured(run: TimedForward) -> None:
+    if hidden := unmeasured_parts(run):
+        tables.print_notes(f"this model does not show {', '.join(hidden)}: null in the records")
 
 
 def _summarize(path: Path, records: TimingRecords) -> None:
     """Say what was measured, however the command ends."""
-    if not records.added:
-        return
-    runs = records.added
-    tables.write_table(layers.answer("configuration", {"": runs}), "table", sys.stdout)
-    sys.stdout.flush()
-    print(f"{len(runs)} records are in {one_line(str(path))}", file=sys.stderr)
+    if runs := records.added:
+        tables.write_table(layers.answer("configuration", {"": runs}), "table", sys.stdout)
+        sys.stdout.flush()
+        print(f"{len(runs)} records are in {one_line(str(path))}", file=sys.stderr)

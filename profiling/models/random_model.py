@@ -73,8 +73,8 @@ def config_of(random_init: str) -> "PretrainedConfig":
 
 def weight_count(config: "PretrainedConfig") -> int:
     """Return how many numbers a model's weights are, without making them."""
-    as_told = ModelRequest(device="meta", dtype="float32", attention="eager")
-    return sum(weight.numel() for weight in _build(config, as_told).parameters())
+    shape_only = ModelRequest(device="meta", dtype="float32", attention="eager")
+    return sum(weight.numel() for weight in _build(config, shape_only).parameters())
 
 
 def random_model(config: "PretrainedConfig", request: ModelRequest) -> "PreTrainedModel":
