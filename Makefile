@@ -7,8 +7,8 @@ READY := $(VENV)/.ready
 WORKERS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
 
-SIZE ?= $(if $(MODEL)$(RANDOM_INIT),,$(if $(WORKLOAD),tiny,small))
-FLAGS = $(if $(SIZE),--size '$(SIZE)') $(if $(WORKLOAD),--workload $(WORKLOAD)) \
+# What is not given is not passed on: the defaults are those of the options themselves.
+FLAGS = $(WORKLOAD) $(if $(SIZE),--size '$(SIZE)') \
 	$(if $(MODEL),--model '$(MODEL)') $(if $(RANDOM_INIT),--random-init '$(RANDOM_INIT)') \
 	$(if $(TEACHER),--teacher-model '$(TEACHER)') \
 	$(if $(TEACHER_RANDOM_INIT),--teacher-random-init '$(TEACHER_RANDOM_INIT)') \

@@ -48,7 +48,7 @@ from profiling.common.cli import count
 from profiling.common.machine import device_name
 from profiling.common.timing import synchronize
 from profiling.spans import recording, span
-from profiling.spans.backends import NvtxRecorder, Recorder, TorchRecorder
+from profiling.spans.backends import NvtxSink, RangeSink, TorchSink
 
 MODULE: Final = "benchmarks.cost.span_cost"
 BATCH: Final = 1
@@ -108,7 +108,7 @@ def repeated(work: Callable[[], None], repeats: int, loops: int) -> list[float]:
 
 
 @contextmanager
-def listening(recorder: Recorder | None, profiled: bool) -> Iterator[None]:
+def listening(recorder: RangeSink | None, profiled: bool) -> Iterator[None]:
     """Turn on a recorder, and the PyTorch profiler, or neither."""
     with recording(recorder):
         if not profiled:
@@ -126,13 +126,13 @@ def span_times(repeats: int) -> SideTimes:
     def part() -> None:
         model_span(result)
 
-    kinds: list[tuple[str, Callable[[], None], Recorder | None, bool]] = [
+    kinds: list[tuple[str, Callable[[], None], RangeSink | None, bool]] = [
         ("span off", bare_span, None, False),
         (AS_IN_MODEL, part, None, False),
-        ("span into NVTX, as the model writes it", part, NvtxRecorder(), False),
+        ("span into NVTX, as the model writes it", part, NvtxSink(), False),
         ("nvtx.annotate alone, made anew", new_annotation, None, False),
-        ("span into record_function, not profiled", part, TorchRecorder(), False),
-        ("span into record_function, profiled", part, TorchRecorder(), True),
+        ("span into record_function, not profiled", part, TorchSink(), False),
+        ("span into record_function, profiled", part, TorchSink(), True),
         ("record_function alone, profiled", torch_range, None, True),
     ]
     found: SideTimes = {}
@@ -160,7 +160,7 @@ def passes_timer(module: nn.Module, tokens: torch.Tensor) -> TimedSide:
 
 def spans_of(module: nn.Module, tokens: torch.Tensor) -> int:
     """Return how many spans one forward pass opens."""
-    recorder = NvtxRecorder()
+    recorder = NvtxSink()
     with recording(recorder):
         module(tokens)
     return sum(recorder.pushed().values())

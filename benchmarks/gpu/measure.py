@@ -16,7 +16,7 @@ from typing import Final
 from benchmarks.gpu.runs import Run
 from profiling.common.cli import relative_to_here
 from profiling.common.errors import LaunchError
-from profiling.processes import child
+from profiling.processes.running import status_of
 from profiling.processes.starting import child_environment, python_command
 
 LOG: Final = "log.txt"
@@ -124,7 +124,7 @@ def attempt(run: Run, folder: Path, known: dict[str, str], device: str) -> str:
 
 def _failure(command: list[str], log: Path, limit_s: float) -> str:
     try:
-        status = child.run_for_status(command, log, timeout_s=limit_s)
+        status = status_of(command, log, timeout_s=limit_s)
     except subprocess.TimeoutExpired:
         return f"ended at its limit of {limit_s:g} s"
     except OSError as error:

@@ -54,3 +54,18 @@ def check(settings: Settings) -> None:
             f"{available / 2**30:.1f} GiB are free on {settings.device}; use a smaller size, "
             "batch or context, mode forward, or dtype bfloat16"
         )
+
+
+def check_ranks(settings: Settings, ranks: int) -> None:
+    """Refuse ranks on a CPU that do not fit into its memory together.
+
+    Raises:
+        LaunchError: they need more than is available.
+    """
+    needed, free = ranks * needed_bytes(settings), available_bytes("cpu")
+    if needed > free:
+        raise LaunchError(
+            f"{ranks} ranks of {settings.size} (batch {settings.batch} each, context "
+            f"{settings.context}) need about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB "
+            "are free; use a smaller --size, --batch or --context, or fewer --ranks"
+        )

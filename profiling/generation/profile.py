@@ -21,11 +21,12 @@ from profiling.common import result_file
 from profiling.common.errors import LaunchError
 from profiling.generation.pipeline import DECODE_STEP, Generated
 from profiling.generation.record import Prompt, content, ms
+from profiling.generation.recorded_generation import record_once
 from profiling.generation.run import Generator
-from profiling.generation.workload import GenerationSettings, record_once
+from profiling.generation.workload import GenerationSettings
 from profiling.names import recordable
-from profiling.recorders.capture import TRACE_NAME
 from profiling.recorders.run_notes import add_run_facts
+from profiling.recorders.torch_recorder import TRACE_NAME
 
 _TIMES: Final = "_timing_data"
 """Where the name of the JSONL ends in this, the other files leave it out of theirs."""

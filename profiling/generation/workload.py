@@ -1,33 +1,58 @@
-"""C2C generation as a workload for a recorder: warm-up and steps of one prompt, all under spans.
+"""C2C generation as a workload, steps of one prompt under spans: its options."""
 
-    run(settings_file, recorder, folder)         as `profiling.training.model_steps.run` is
-
-Each step generates from the same prompt: ``step`` > ``generation`` > ``prefill`` and ``decode``.
-The modules of both models are put into spans too, so that attention and FFN can be told apart
-inside them and the matrix products carry their FLOPs.
-"""
-
-import json
-from collections.abc import Callable
+import argparse
 from dataclasses import asdict, astuple, dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Final, Self
 
-from profiling import names
-from profiling.common.progress import StepsBar, steps_bar
-from profiling.common.settings import runs
-from profiling.generation import pair as generation_pair
-from profiling.generation.record import Prompt
-from profiling.generation.run import Generator
-from profiling.generation.selection import ALONE, BUILT_IN, Decoding, ModelSelection
-from profiling.recorders.capture import capture, range_facts
-from profiling.spans import recording, span
-from profiling.spans.annotation import annotate
-from profiling.spans.backends import Recorder
+from profiling.common.cli import Adder, count, count_or_zero, seed
+from profiling.common.options import add_options, chosen, option
+from profiling.common.settings import DTYPES, runs
+from profiling.common.workload import Workload
+from profiling.generation.selection import ALONE, BUILT_IN, ModelSelection
+from profiling.models.language_model import (
+    DEFAULT_SIZE,
+    LanguageModel,
+    check_attention,
+    shape_of_size,
+)
+
+NAME: Final = "generation"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationSettings:
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
+    """The options of the two models, besides those of the base."""
+
+    teacher_model: str | None = option(None, "name or folder; none for no teacher", metavar="NAME")
+    teacher_random_init: str | None = option(
+        None, "or random weights (default: of the base's shape)", metavar="SHAPE"
+    )
+    open_gates: bool = option(False, "let random projectors act")
+    dtype: str = option("bfloat16", "of both models", choices=DTYPES)
+    attention: str = option("sdpa", "which implementation of transformers'", metavar="NAME")
+    seed: int = option(0, "of random weights", read=seed)
+
+    def models(self, base: LanguageModel, device: str) -> ModelSelection:
+        """Return the models to load: with a size, both of it, unless another teacher is named."""
+        teacher = self.teacher_random_init
+        named = base.model or base.random_init
+        if not (teacher or self.teacher_model or named):
+            teacher = shape_of_size(base.size or DEFAULT_SIZE)
+        given: dict[str, Any] = {"base": base.model, "teacher": self.teacher_model}
+        return ModelSelection(
+            random_init=base.shape(),
+            teacher_random_init=teacher,
+            open_gates=self.open_gates,
+            device=device,
+            dtype=self.dtype,
+            attention=self.attention,
+            seed=self.seed,
+            **{name: value for name, value in given.items() if value},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationSettings(Workload):
     """A run of generation to record.
 
     Attributes:
@@ -38,21 +63,37 @@ class GenerationSettings:
         warmup: generations before them, recorded under a name of their own.
     """
 
-    models: ModelSelection
-    prompt: str = BUILT_IN[0]
-    max_new_tokens: int = 32
-    steps: int = 3
-    warmup: int = 1
+    run: ClassVar[str] = "profiling.generation.recorded_generation:run"
 
-    def save(self, path: Path) -> None:
-        """Write the settings for the process that runs them."""
-        path.write_text(json.dumps(asdict(self)))
+    models: ModelSelection
+    prompt: str = option(BUILT_IN[0], "from what", metavar="TEXT")
+    max_new_tokens: int = option(32, "tokens of a generation at most", read=count)
+    steps: int = option(3, "generations that count", read=count)
+    warmup: int = option(1, "generations before them, which do not", read=count_or_zero)
+
+    @property
+    def device(self) -> str:  # type: ignore[override]  # read only, like all of it
+        """The device of both models."""
+        return self.models.device
+
+    @property
+    def steps_in_all(self) -> int:  # type: ignore[override]
+        """The generations of both sets, warm-up included."""
+        return 2 * (self.warmup + self.steps)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read settings that `save` wrote."""
-        fields = json.loads(path.read_text())
-        return cls(**{**fields, "models": ModelSelection(**fields["models"])})
+    def add_to(cls, parser: Adder) -> None:
+        """Add the options of both models and of generation."""
+        add_options(parser, LanguageModel)
+        add_options(parser, PairOptions)
+        add_options(parser, cls)
+
+    @classmethod
+    def read(cls, arguments: argparse.Namespace, device: str) -> Self:
+        """Return what is asked for."""
+        check_attention(arguments.attention, NAME)
+        pair = chosen(PairOptions, arguments)
+        return chosen(cls, arguments, models=pair.models(chosen(LanguageModel, arguments), device))
 
     def describe(self) -> str:
         """Return every setting in one line, defaults too."""
@@ -65,11 +106,11 @@ class GenerationSettings:
             f"attention, at most {self.max_new_tokens} tokens, {steps}"
         )
 
-    def facts(self) -> dict[str, str]:
+    def facts(self, rank: int = 0) -> dict[str, str]:
         """Return what a report must tell of the run."""
         models = self.models
         return {
-            "workload": "generation",
+            "workload": NAME,
             "base_model": models.names.base_model,
             "teacher_model": models.names.teacher_model or ALONE,
             "projector": models.projector or "fresh",
@@ -83,99 +124,17 @@ class GenerationSettings:
             "seed": str(models.seed),
         }
 
+    def fields(self) -> dict[str, Any]:
+        """Return all settings as JSON holds them."""
+        return asdict(self)
 
-def generator(settings: GenerationSettings) -> Generator:
-    """Load the models, and return what generates by them.
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """Return the workload that `fields` made these of."""
+        return cls(**{**fields, "models": ModelSelection(**fields["models"])})
 
-    Raises:
-        UsageError: something asked for does not exist.
-        LaunchError: a model cannot be had, or the two cannot work together.
-    """
-    decoding = Decoding(max_new_tokens=settings.max_new_tokens, seed=settings.models.seed)
-    return Generator(generation_pair.load_models(settings.models), settings.models, decoding)
-
-
-def annotated(made: Generator) -> Generator:
-    """Put the modules of both models into spans.
-
-    Their hooks stay and cost a little even while nothing records, so what is to be timed plainly is
-    timed before.
-    """
-    for model in (made.ready.pair.base, made.ready.pair.teacher):
-        if model is not None:
-            annotate(model.base_model)  # first: prefill, which calls it alone, is forward too
-            annotate(model)
-    return made
-
-
-def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
-    """Time the steps with nothing recording, then record warm-up and as many steps.
-
-    Args:
-        settings_file: `GenerationSettings.save` wrote it.
-        recorder: ``torch`` or ``nsys``.
-        folder: of this run; the trace goes there.
-
-    Returns:
-        Step times in nanoseconds, recorded and not, tokens generated by each step, and what was
-        pushed.
-
-    Raises:
-        LaunchError: a model cannot be had, or the two cannot work together.
-    """
-    settings = GenerationSettings.load(settings_file)
-    made = generator(settings)
-    prompt = Prompt(0, settings.prompt)
-    counts: set[int] = set()
-
-    def step() -> int:
-        generated = made.generate(prompt)
-        counts.add(len(generated.tokens))
-        return generated.wall_ns
-
-    with steps_bar(2 * (settings.warmup + settings.steps)) as bar:
-        with recording(None):  # under nsys spans are on by themselves
-            repeat(settings.warmup, step, bar, "warm-up")
-            unprofiled = repeat(settings.steps, step, bar, "unrecorded")
-        annotated(made)
-        with capture(recorder, settings.models.device, folder) as ranges:
-            repeat(settings.warmup, spanned(names.WARMUP, step), bar, "warm-up")
-            profiled = repeat(settings.steps, spanned(names.STEP, step), bar, "recorded")
-    return {
-        "step_ns": profiled,
-        "unprofiled_step_ns": unprofiled,
-        "generated_tokens": max(counts, default=0),
-        **range_facts(ranges),
-    }
-
-
-def repeat(count: int, step: Callable[[], int], bar: StepsBar, what: str) -> list[int]:
-    """Run a step ``count`` times; return how long each took."""
-    return [bar.done(what, step()) for _ in range(count)]
-
-
-def spanned(name: str, step: Callable[[], int]) -> Callable[[], int]:
-    """Return the step inside a range."""
-
-    def within() -> int:
-        with span(name):
-            return step()
-
-    return within
-
-
-def record_once(made: Generator, prompt: Prompt, most: int, folder: Path) -> dict[str, Any]:
-    """Record one generation by the embedded recorder; return what was pushed.
-
-    Args:
-        made: what generates; its models are annotated from now on.
-        prompt: from what.
-        most: tokens at most: a trace grows by megabytes with each.
-        folder: the trace goes there.
-    """
-    annotated(made)
-    ranges: Recorder
-    with capture("torch", made.models.device, folder) as ranges, span(names.STEP):
-        generated = made.generate(prompt, most)
-    tokens = len(generated.tokens)
-    return {"step_ns": [generated.wall_ns], "generated_tokens": tokens, **range_facts(ranges)}
+    @classmethod
+    def report_name(cls, arguments: argparse.Namespace) -> str:
+        """Return the workload and the size, where the model is not named otherwise."""
+        named = arguments.model or arguments.random_init
+        return NAME if named else f"{NAME}-{arguments.size or DEFAULT_SIZE}"

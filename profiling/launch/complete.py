@@ -108,7 +108,7 @@ def complete(recording: Path, reports: Path, nsys: Nsys, overwrite: bool) -> Pat
             _export(copy.with_suffix(REPORT), report, nsys, recording)
             (notes or notes_of_a_bare_recording(recording)).add(report)
             names = {copy.with_suffix(suffix): path for suffix, path in made.items()}
-            report_files.publish_all(names, overwrite)
+            report_files.publish_all(names, overwrite=overwrite)
     return made[".sqlite"]
 
 

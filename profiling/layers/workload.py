@@ -1,40 +1,22 @@
-"""One forward pass of a language model as a workload for a recorder, all its layers under spans.
+"""Forward passes of a language model as a workload, all its layers under spans: its options."""
 
-    run(settings_file, recorder, folder)         as `profiling.training.model_steps.run` is
-
-Each step is ``step`` > ``forward`` > ``block`` (one a layer) > ``norm``, ``attention``, ``norm``,
-``ffn``; in ``attention`` stand the projections, ``rope`` and ``attention_core``, where the model
-shows them.
-"""
-
-import json
-from collections.abc import Callable
-from contextlib import ExitStack
+import argparse
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, ClassVar, Final, Self
 
-from profiling import names
-from profiling.common.errors import LaunchError
-from profiling.common.progress import steps_bar
-from profiling.common.settings import runs
-from profiling.layers.layer_parts import find_layers
+from profiling.common.cli import Adder, count, count_or_zero, seed
+from profiling.common.options import add_options, chosen, option
+from profiling.common.settings import DTYPES, runs
+from profiling.common.workload import Workload
 from profiling.layers.model_timing import DEFAULT_MODEL
-from profiling.layers.timing_run import check_positions, one_forward
-from profiling.models.input_shapes import SMALLER, InputShape
-from profiling.models.pretrained import load_model
-from profiling.models.request import ModelRequest, model_label
-from profiling.recorders.capture import capture, range_facts
-from profiling.spans import annotate, recording, span
-from profiling.spans.attention_wraps import spans_only, watching_attention
-from profiling.training.model_steps import timed_ns
+from profiling.models.language_model import DEFAULT_SIZE, LanguageModel, check_attention
+from profiling.models.request import model_label
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+NAME: Final = "layers"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayersSettings:
+@dataclass(frozen=True, kw_only=True)
+class LayersSettings(Workload):
     """A run of forward passes to record.
 
     Attributes:
@@ -44,39 +26,56 @@ class LayersSettings:
         warmup: passes before them, recorded under a name of their own.
     """
 
+    run: ClassVar[str] = "profiling.layers.recorded_layers:run"
+
     model_name: str = DEFAULT_MODEL
     random_init: str | None = None
-    batch: int = 1
-    context: int = 128
-    dtype: str = "bfloat16"
-    device: str = "cuda"
-    attention: str = "sdpa"
-    steps: int = 3
-    warmup: int = 1
-    seed: int = 0
+    batch: int = option(1, "sequences a step", read=count)
+    context: int = option(128, "positions", read=count)
+    dtype: str = option("bfloat16", "of the weights", choices=DTYPES)
+    device: str
+    attention: str = option("sdpa", "which implementation of transformers'", metavar="NAME")
+    steps: int = option(3, "forward passes that count", read=count)
+    warmup: int = option(1, "passes before them, which do not", read=count_or_zero)
+    seed: int = option(0, "of random weights and tokens", read=seed)
 
-    def save(self, path: Path) -> None:
-        """Write the settings for the process that runs them."""
-        path.write_text(json.dumps(asdict(self)))
+    @property
+    def steps_in_all(self) -> int:  # type: ignore[override]  # read only, like all of it
+        """The passes of both sets, warm-up included."""
+        return 2 * (self.warmup + self.steps)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read settings that `save` wrote."""
-        return cls(**json.loads(path.read_text()))
+    def add_to(cls, parser: Adder) -> None:
+        """Add the options of the model and of its passes."""
+        add_options(parser, LanguageModel)
+        add_options(parser, cls)
+
+    @classmethod
+    def read(cls, arguments: argparse.Namespace, device: str) -> Self:
+        """Return what is asked for."""
+        model = chosen(LanguageModel, arguments)
+        check_attention(arguments.attention, NAME)
+        named = {"model_name": model.model} if model.model else {}
+        return chosen(cls, arguments, device=device, random_init=model.shape(), **named)
+
+    @property
+    def model_label(self) -> str:
+        """What a report calls the model."""
+        return model_label(self.model_name, self.random_init)
 
     def describe(self) -> str:
         """Return every setting in one line, defaults too."""
         return (
-            f"layers of {model_label(self.model_name, self.random_init)}, batch {self.batch}, "
+            f"layers of {self.model_label}, batch {self.batch}, "
             f"context {self.context}, {self.dtype} on {self.device}, {self.attention} attention, "
             f"{runs(self.warmup, self.steps)}"
         )
 
-    def facts(self) -> dict[str, str]:
+    def facts(self, rank: int = 0) -> dict[str, str]:
         """Return what a report must tell of the run."""
         return {
-            "workload": "layers",
-            "model": model_label(self.model_name, self.random_init),
+            "workload": NAME,
+            "model": self.model_label,
             "mode": "forward",
             "batch": str(self.batch),
             "context": str(self.context),
@@ -87,76 +86,17 @@ class LayersSettings:
             "seed": str(self.seed),
         }
 
+    def fields(self) -> dict[str, Any]:
+        """Return all settings as JSON holds them."""
+        return asdict(self)
 
-def run(settings_file: Path, recorder: str, folder: Path) -> dict[str, Any]:
-    """Time the steps with nothing recording, then record warm-up and as many steps.
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """Return the workload that `fields` made these of."""
+        return cls(**fields)
 
-    Args:
-        settings_file: `LayersSettings.save` wrote it.
-        recorder: ``torch`` or ``nsys``.
-        folder: of this run; the trace goes there.
-
-    Returns:
-        Step times in nanoseconds, recorded and not, how many layers there are, and what was pushed.
-
-    Raises:
-        UsageError: something asked for does not exist.
-        LaunchError: the model cannot be had, has other layers, or does not fit.
-    """
-    settings = LayersSettings.load(settings_file)
-    device, shape = settings.device, InputShape(settings.batch, settings.context)
-    model = _loaded(settings, shape)
-    layers = find_layers(model)
-    forward = one_forward(model, shape, device, settings.seed)
-    warmup, steps = settings.warmup, settings.steps
-    with steps_bar(2 * (warmup + steps)) as bar:
-
-        def repeat(count: int, step: Callable[[], None], what: str) -> list[int]:
-            return [bar.done(what, timed_ns(step, device)) for _ in range(count)]
-
-        with recording(None):  # under nsys spans are on by themselves
-            repeat(warmup, forward, "warm-up")
-            unprofiled = repeat(steps, forward, "unrecorded")
-        with ExitStack() as inside:
-            annotate(model)
-            inside.enter_context(
-                watching_attention((layer.attention for layer in layers), spans_only)
-            )
-            ranges = inside.enter_context(capture(recorder, device, folder))
-            repeat(warmup, _within(names.WARMUP, forward), "warm-up")
-            profiled = repeat(steps, _within(names.STEP, forward), "recorded")
-    return {
-        "step_ns": profiled,
-        "unprofiled_step_ns": unprofiled,
-        "layers": len(layers),
-        **range_facts(ranges),
-    }
-
-
-def _loaded(settings: LayersSettings, shape: InputShape) -> "PreTrainedModel":
-    """Return the model, where a pass of this shape is possible and fits."""
-    model = load_model(
-        ModelRequest(
-            name=settings.model_name,
-            random_init=settings.random_init,
-            device=settings.device,
-            dtype=settings.dtype,
-            attention=settings.attention,
-            seed=settings.seed,
-        )
-    )
-    find_layers(model)  # a model without any is refused for that, whatever its shape
-    check_positions(model, shape)
-    try:
-        shape.check_memory(model.config, model.dtype, settings.device)
-    except MemoryError as error:
-        raise LaunchError(f"{shape}: {error}; {SMALLER}") from None
-    return model
-
-
-def _within(name: str, step: Callable[[], None]) -> Callable[[], None]:
-    def ranged() -> None:
-        with span(name):
-            step()
-
-    return ranged
+    @classmethod
+    def report_name(cls, arguments: argparse.Namespace) -> str:
+        """Return the workload and the size, where the model is not named otherwise."""
+        named = arguments.model or arguments.random_init
+        return NAME if named else f"{NAME}-{arguments.size or DEFAULT_SIZE}"

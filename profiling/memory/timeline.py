@@ -18,7 +18,7 @@ import torch
 from torch._C._profiler import _EventType
 
 from profiling.spans import recording
-from profiling.spans.backends import TorchRecorder
+from profiling.spans.backends import TorchSink
 
 if TYPE_CHECKING:
     from torch._C._profiler import _ProfilerEvent
@@ -93,7 +93,7 @@ def recorded(device: str) -> Iterator[Timeline]:
     profiler = torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
     )
-    ranges = TorchRecorder()
+    ranges = TorchSink()
     with profiler, recording(ranges):
         yield timeline
     found: Any = profiler.profiler

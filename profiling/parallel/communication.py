@@ -35,7 +35,8 @@ from profiling.common.settings import runs
 from profiling.common.spread import Spread
 from profiling.parallel.options import RankTiming
 from profiling.processes import ranks
-from profiling.processes.notes import RankMessage
+from profiling.processes.notes import Message
+from profiling.processes.running import NotInTime
 
 MODULE: Final = "profiling.communication"
 KIND: Final = "communication"
@@ -170,7 +171,7 @@ def measure(rows: Sequence[AllReduceRow], arguments: argparse.Namespace, bar: St
     left = {row.bytes: row for row in rows}
     times_ns: dict[int, dict[int, list[int]]] = defaultdict(dict)
 
-    def on_told(rank: int, told: RankMessage) -> None:
+    def on_told(rank: int, told: Message) -> None:
         row = left.get(told["bytes"])
         if row is None or "started" in told:
             return
@@ -202,9 +203,11 @@ def measure(rows: Sequence[AllReduceRow], arguments: argparse.Namespace, bar: St
                 port=arguments.port or 0,
                 on_told=on_told,
             )
-        except ranks.RanksError as error:
+        except ranks.PortTaken:
+            raise
+        except LaunchError as error:
             # The first left is the one that failed; where time is wanting, so do those after it.
-            for each in list(left) if error.late else list(left)[:1]:
+            for each in list(left) if isinstance(error, NotInTime) else list(left)[:1]:
                 row = left.pop(each)
                 row.status = str(error)
                 bar.done(_what(row), 0)

@@ -6,10 +6,11 @@ from typing import Final
 
 from model.parallel.strategies import ALL_STRATEGIES, BUCKETED, Strategy
 from profiling.common import cli, memory_fit
-from profiling.common.errors import LaunchError, UsageError
-from profiling.common.machine import available_bytes, choose_device
+from profiling.common.errors import UsageError
+from profiling.common.machine import choose_device
 from profiling.common.options import ByDevice, add_options, chosen, option, options_of
 from profiling.common.settings import ModelShape, Settings
+from profiling.training.workload import choose_backend as training_backend
 
 BATCH: Final[ByDevice] = options_of(Settings)["batch"].default
 """Of one rank."""
@@ -85,17 +86,7 @@ def choose_backend(arguments: argparse.Namespace, gpus: int) -> str:
     ranks = arguments.ranks
     if arguments.device is None:
         return "nccl" if gpus >= ranks else "gloo"
-    device = choose_device(arguments.device)
-    if device == "cpu":
-        return "gloo"
-    if device != "cuda":
-        raise UsageError(f"--device {device}: each rank has a GPU of its own; give cuda")
-    if gpus < ranks:
-        raise LaunchError(
-            f"{ranks} ranks need as many GPUs, and this machine has {gpus}; use --ranks {gpus}, "
-            "or --device cpu"
-        )
-    return "nccl"
+    return training_backend(ranks, choose_device(arguments.device))
 
 
 def rank_settings(arguments: argparse.Namespace, backend: str) -> Settings:
@@ -113,20 +104,5 @@ def rank_settings(arguments: argparse.Namespace, backend: str) -> Settings:
     config = chosen(ModelShape, arguments).config
     settings = chosen(Settings, arguments, config=config, batch=batch // ranks, device=device)
     if not on_gpu:
-        check_memory(settings, ranks)
+        memory_fit.check_ranks(settings, ranks)
     return settings
-
-
-def check_memory(settings: Settings, ranks: int) -> None:
-    """Refuse ranks on a CPU that do not fit into its memory together.
-
-    Raises:
-        LaunchError: they need more than is available.
-    """
-    needed, free = ranks * memory_fit.needed_bytes(settings), available_bytes("cpu")
-    if needed > free:
-        raise LaunchError(
-            f"{ranks} ranks of {settings.size} (batch {settings.batch} each, context "
-            f"{settings.context}) need about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB "
-            "are free; use a smaller --size, --batch or --context, or fewer --ranks"
-        )

@@ -32,7 +32,8 @@ from profiling.common.spread import Spread
 from profiling.parallel.options import choose_backend, parser, rank_settings, strategies
 from profiling.parallel.table import DONE, KIND, Network, StrategyRow, computed_costs, table
 from profiling.processes import ranks
-from profiling.processes.notes import RankMessage
+from profiling.processes.notes import Message
+from profiling.processes.running import OnTold
 
 MODULE: Final = "profiling.parallel_benchmark"
 SMALL_BYTES: Final = 4096
@@ -64,9 +65,7 @@ class Benchmark:
         for row in self.rows:
             self._measure(row, bar)
 
-    def _run(
-        self, function: str, plan: dict[str, Any], on_told: ranks.OnTold
-    ) -> list[dict[str, Any]]:
+    def _run(self, function: str, plan: dict[str, Any], on_told: OnTold) -> list[dict[str, Any]]:
         arguments = self.arguments
         common = {"backend": self.backend, "timeout_s": arguments.timeout}
         return ranks.run(
@@ -82,7 +81,7 @@ class Benchmark:
         sizes = [SMALL_BYTES, LARGE_BYTES]
         times_ns: dict[int, list[int]] = {size: [] for size in sizes}
 
-        def on_told(_: int, told: RankMessage) -> None:
+        def on_told(_: int, told: Message) -> None:
             times_ns[told["bytes"]] += told.get("times_ns", [])
 
         steps = {"warmup": 5, "steps": 10}
@@ -90,7 +89,9 @@ class Benchmark:
             self._run(
                 "profiling.parallel.communication_rank:measure", {"sizes": sizes, **steps}, on_told
             )
-        except ranks.RanksError as error:
+        except ranks.PortTaken:
+            raise
+        except LaunchError as error:
             # Each strategy will say as much; the rest of the table does without.
             print(f"note: the network could not be measured: {error}", file=sys.stderr)
             return
@@ -100,7 +101,7 @@ class Benchmark:
         self.network = Network.from_times(small, big, LARGE_BYTES)
 
     def _measure(self, row: StrategyRow, bar: StepsBar) -> None:
-        def on_told(rank: int, _: RankMessage) -> None:
+        def on_told(rank: int, _: Message) -> None:
             if rank == 0:
                 bar.done(str(row.strategy), 0)
 
@@ -110,7 +111,9 @@ class Benchmark:
                 "profiling.parallel.parallel_benchmark_rank:measure", plan, on_told
             )
             row.status = DONE
-        except ranks.RanksError as error:
+        except ranks.PortTaken:
+            raise
+        except LaunchError as error:
             row.status = str(error)
 
     def content(self, command: str) -> dict[str, Any]:

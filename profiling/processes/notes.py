@@ -2,33 +2,26 @@
 
 import json
 import os
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
+from profiling.common.errors import LaunchError
+
 PLAN_NAME: Final = "plan.json"
-
-
-SETTINGS_NAME: Final = "settings.json"
-
-
 RESULT_NAME: Final = "result.json"
-
-
 FAILURE_NAME: Final = "failure.json"
-
-
 MESSAGES_NAME: Final = "told.jsonl"
+LOG_NAME: Final = "log.txt"
 
+Message = Mapping[str, Any]
+"""What a process tells before it ends: anything that JSON holds."""
 
-RankMessage = Mapping[str, Any]
+SendMessage = Callable[[Message], None]
+"""Takes what is to be known of a process before it ends."""
 
-
-SendMessage = Callable[[RankMessage], None]
-"""Takes what is to be known of a rank before it ends: anything that JSON holds."""
+Function = Callable[[dict[str, Any], SendMessage], dict[str, Any]]
+"""What a process runs: from arguments to a result that JSON holds, with messages on the way."""
 
 
 def rank_folder(folder: Path, rank: int) -> Path:
@@ -37,22 +30,24 @@ def rank_folder(folder: Path, rank: int) -> Path:
 
 
 def write_note(path: Path, content: dict[str, Any]) -> None:
-    """Write a note for the launcher, whole or not at all."""
+    """Write a note, whole or not at all."""
     draft = path.with_suffix(".part")
     draft.write_text(json.dumps(content))
     os.replace(draft, path)
 
 
-def note_uncaught_failure(folder: Path) -> None:
-    """Make an uncaught exception leave a note for the launcher instead of a traceback."""
+def read_note(path: Path) -> dict[str, Any] | None:
+    """Return a note, or nothing where the process left none.
 
-    def note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        frames = traceback.extract_tb(trace)
-        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-        text = str(error).strip().splitlines()
-        message = text[0] if text else ""
-        write_note(
-            folder / FAILURE_NAME, {"kind": kind.__name__, "message": message, "place": place}
-        )
-
-    sys.excepthook = note
+    Raises:
+        LaunchError: it cannot be read.
+    """
+    try:
+        note: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise LaunchError(
+            f"{path.name} of the run is cut short; see that its disk is not full"
+        ) from None
+    return note

@@ -16,7 +16,7 @@ from typing import Any, Final
 import psutil
 import torch
 
-from profiling.spans.backends import Recorder
+from profiling.spans.backends import RangeSink
 
 NOTE_NAME: Final = "memory.json"
 EVENTS: Final = "allocator"
@@ -28,11 +28,11 @@ Sample = tuple[int, int | None, int]
 """What is held, what is reserved for it, and the most that was held since the sample before."""
 
 
-class SampledRecorder:
-    """A recorder that reads the allocator at every border of a range of another."""
+class SampledSink:
+    """A sink that reads the allocator at every border of a range of another."""
 
-    def __init__(self, recorder: Recorder, sample: Callable[[], Sample]) -> None:
-        self._recorder = recorder
+    def __init__(self, sink: RangeSink, sample: Callable[[], Sample]) -> None:
+        self._sink = sink
         self._sample = sample
         self._open = threading.local()
         self._borders: dict[tuple[int, str], list[list[Sample]]] = defaultdict(list)
@@ -40,18 +40,18 @@ class SampledRecorder:
     def push(self, name: str, flops: int | None) -> None:
         """Open a range; what comes before is not in it."""
         borders = [self._sample()]
-        self._recorder.push(name, flops)
+        self._sink.push(name, flops)
         self._borders[threading.get_native_id(), name.replace("\0", "\\0")].append(borders)
         self._stack().append(borders)
 
     def pop(self) -> None:
         """Close the innermost open range of this thread."""
         self._stack().pop().append(self._sample())
-        self._recorder.pop()
+        self._sink.pop()
 
     def pushed(self) -> dict[str, int]:
         """Return how often each name was pushed."""
-        return self._recorder.pushed()
+        return self._sink.pushed()
 
     def borders(self) -> list[tuple[int, str, list[list[Sample]]]]:
         """Return for every native thread and name the two samples of each range, in order."""
@@ -91,7 +91,7 @@ def leave_base(device: str, folder: Path) -> None:
     _leave(folder, {"source": EVENTS, "base_bytes": base})
 
 
-def leave_samples(sampled: SampledRecorder, device: str, folder: Path) -> None:
+def leave_samples(sampled: SampledSink, device: str, folder: Path) -> None:
     """Leave a note of every sample."""
     on_gpu = device.startswith("cuda")
     ordinal = (torch.device(device).index or 0) if on_gpu else -1

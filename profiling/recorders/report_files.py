@@ -4,14 +4,16 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from profiling.common.errors import LaunchError
 
-REPORTS: Final = Path(__file__).resolve().parents[2] / "nsys_reports"
+REPORTS: Final = Path("nsys_reports")
+"""The folder for reports: of the current one."""
+
 ELSEWHERE: Final = "choose another NAME, or set OVERWRITE=1 to replace it"
 """What to do where a report is in the way: the launcher's words."""
 
@@ -77,7 +79,7 @@ def publish(made: Path, destination: Path, overwrite: bool) -> None:
         os.replace(made, destination)
 
 
-def publish_all(made: Mapping[Path, Path], overwrite: bool) -> None:
+def publish_all(made: Mapping[Path, Path], *, overwrite: bool = False) -> None:
     """Give all files their names, in order, or none where nothing is replaced.
 
     Raises:
@@ -92,19 +94,6 @@ def publish_all(made: Mapping[Path, Path], overwrite: bool) -> None:
         for destination in () if overwrite else done:
             destination.unlink()
         raise
-
-
-def replace_report(made: Mapping[Path, Path], earlier: Iterable[Path], overwrite: bool) -> None:
-    """Give all files of a report their names, then take away what else an earlier one left.
-
-    Raises:
-        LaunchError: there is an earlier one, and it is not to be replaced.
-    """
-    left = [path for path in earlier if path not in made.values()]
-    check_free(*made.values(), *left, overwrite=overwrite)
-    publish_all(made, overwrite)
-    for path in left:
-        path.unlink(missing_ok=True)
 
 
 def files_of(stem: Path) -> list[Path]:

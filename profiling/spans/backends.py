@@ -15,7 +15,7 @@ INJECTION_VARIABLE: Final = "NVTX_INJECTION64_PATH"
 """Set by a profiler (nsys does) in the process whose NVTX calls it listens to."""
 
 
-class Recorder(Protocol):
+class RangeSink(Protocol):
     """Where ranges go. Ranges of one thread are popped in the reverse order of their pushes."""
 
     def push(self, name: str, flops: int | None) -> None:
@@ -28,7 +28,7 @@ class Recorder(Protocol):
         """Return how often each name was pushed."""
 
 
-class NvtxRecorder:
+class NvtxSink:
     """Ranges for nsys, pushed into NVTX's default domain with the FLOPs as 64-bit payload.
 
     The package registers every string and keeps it for good, and making an annotation costs three
@@ -75,7 +75,7 @@ class _Pushed:
     popped: bool = False
 
 
-class TorchRecorder:
+class TorchSink:
     """Ranges for the PyTorch profiler.
 
     Its trace has no room for a payload (the arguments of ``record_function`` do not reach it), so
@@ -123,6 +123,6 @@ class TorchRecorder:
         return dict(threads)
 
 
-def injected_recorder() -> Recorder | None:
-    """Return the NVTX recorder where a profiler listens to this process's NVTX, else nothing."""
-    return NvtxRecorder() if os.environ.get(INJECTION_VARIABLE) else None
+def injected_sink() -> RangeSink | None:
+    """Return the NVTX sink where a profiler listens to this process's NVTX, else nothing."""
+    return NvtxSink() if os.environ.get(INJECTION_VARIABLE) else None

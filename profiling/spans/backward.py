@@ -25,7 +25,7 @@ import torch
 from torch.autograd import Variable
 from torch.autograd.graph import Node
 
-from profiling.spans.backends import Recorder
+from profiling.spans.backends import RangeSink
 
 
 class OpenRange(Protocol):
@@ -40,7 +40,7 @@ class OpenRange(Protocol):
         """The backward range: itself, or the one that the span's backward pass will open."""
 
     def close(self) -> None:
-        """Pop it from its recorder; called by whoever took it off the stack."""
+        """Pop it from its sink; called by whoever took it off the stack."""
 
 
 _threads = threading.local()
@@ -141,7 +141,7 @@ class OpenedRange:
 
     def close(self) -> None:
         """Pop the range."""
-        self.backward.recorder.pop()
+        self.backward.sink.pop()
         self.pending = 0
         self.finished = True
 
@@ -149,11 +149,11 @@ class OpenedRange:
 class BackwardRange:
     """The range of one span's backward pass; the same object serves every pass over its graph."""
 
-    __slots__ = ("_flops", "_parent", "_since", "_sinks", "name", "recorder", "results")
+    __slots__ = ("_flops", "_parent", "_since", "_sinks", "name", "results", "sink")
 
-    def __init__(self, recorder: Recorder, name: str, flops: int | None) -> None:
+    def __init__(self, sink: RangeSink, name: str, flops: int | None) -> None:
         self.name = name
-        self.recorder = recorder
+        self.sink = sink
         self.results: list[Node] = []
         self._flops = flops
         self._parent: BackwardRange | None = None
@@ -216,7 +216,7 @@ class BackwardRange:
         while open_ranges and self._outlives(open_ranges[-1], current):
             open_ranges.pop().close()
         opened = current.opened[self] = OpenedRange(self, current, self._sinks)
-        self.recorder.push(self.name, self._flops)
+        self.sink.push(self.name, self._flops)
         open_ranges.append(opened)
 
     def _is_due(self, current: _Pass) -> bool:

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import flop_registry
 
 from profiling import names
 from profiling.spans import forward
-from profiling.spans.backends import Recorder
+from profiling.spans.backends import RangeSink
 
 JOIN: Final = "+"
 """Between the names of the spans that one kernel does work of."""
@@ -76,11 +76,11 @@ _found: Counter[str] = Counter()
 class _Range:
     """A range around one launch."""
 
-    def __init__(self, recorder: Recorder, name: str, flops: int | None) -> None:
-        self._recorder, self._name, self._flops = recorder, name, flops
+    def __init__(self, sink: RangeSink, name: str, flops: int | None) -> None:
+        self._sink, self._name, self._flops = sink, name, flops
 
     def __enter__(self) -> None:
-        self._recorder.push(self._name, self._flops)
+        self._sink.push(self._name, self._flops)
 
     def __exit__(
         self,
@@ -88,13 +88,13 @@ class _Range:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._recorder.pop()
+        self._sink.pop()
 
 
 def range_of_kernel(number: int) -> AbstractContextManager[object]:
     """Return the range around a launch; the compiled code calls this. Nothing if none records."""
-    recorder = forward.current_recorder()
-    return _Range(recorder, *_kernels[number]) if recorder else forward.OFF
+    sink = forward.current_sink()
+    return _Range(sink, *_kernels[number]) if sink else forward.OFF
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch.compiler import is_compiling
 from torch.fx.traceback import annotate
 
 from profiling import names
-from profiling.spans.backends import Recorder, injected_recorder
+from profiling.spans.backends import RangeSink, injected_sink
 from profiling.spans.backward import BackwardRange, graph_task_id, open_range_stack
 
 T = TypeVar("T", bound=Tensor)
@@ -75,7 +75,7 @@ _OF_ANY_PHASE: Final = frozenset((names.COMMUNICATION, *names.COLLECTIVES))
 OFF: Final = Mark()
 """What stands in for a range while nobody records."""
 
-_recorder: Recorder | None = injected_recorder()
+_sink: RangeSink | None = injected_sink()
 _costs: dict[RangeCost, None] = {}
 _costs_lock = threading.Lock()
 
@@ -83,14 +83,14 @@ _costs_lock = threading.Lock()
 class Span(Mark):
     """A range that is written somewhere; see `span`."""
 
-    __slots__ = ("_flops", "_recorder", "backward", "name")
+    __slots__ = ("_flops", "_sink", "backward", "name")
 
     def __init__(
-        self, recorder: Recorder, name: str, flops: int | None, backward_flops: int | None
+        self, sink: RangeSink, name: str, flops: int | None, backward_flops: int | None
     ) -> None:
         self.name = name
-        self.backward = BackwardRange(recorder, names.backward(name), backward_flops)
-        self._recorder = recorder
+        self.backward = BackwardRange(sink, names.backward(name), backward_flops)
+        self._sink = sink
         self._flops = flops
 
     @overload
@@ -111,7 +111,7 @@ class Span(Mark):
         if graph_task_id() != -1 and self.name not in _OF_ANY_PHASE:
             # Work that runs again inside the backward pass (checkpointing) is no forward.
             self.name += names.RECOMPUTE_SUFFIX
-        self._recorder.push(self.name, self._flops)
+        self._sink.push(self.name, self._flops)
         open_ranges.append(self)
         return self
 
@@ -132,7 +132,7 @@ class Span(Mark):
 
     def close(self) -> None:
         """Pop the range."""
-        self._recorder.pop()
+        self._sink.pop()
 
 
 def span(
@@ -156,7 +156,7 @@ def span(
     """
     if is_compiling():
         return _noted(name)  # type: ignore[return-value]  # it gives a Mark when entered
-    if _recorder is None:
+    if _sink is None:
         return OFF
     if cost is not None:
         known = cost()
@@ -166,7 +166,7 @@ def span(
         _note((name, flops, bytes, elements))
     if backward_flops is not None:
         _note((names.backward(name), backward_flops, None, elements))
-    return Span(_recorder, name, flops, backward_flops)
+    return Span(_sink, name, flops, backward_flops)
 
 
 @contextmanager
@@ -177,24 +177,24 @@ def _noted(name: str) -> Iterator[Mark]:
 
 
 @contextmanager
-def recording(recorder: Recorder | None) -> Iterator[None]:
-    """Write the spans opened inside to ``recorder``, on all threads; ``None`` turns them off."""
-    global _recorder
-    before, _recorder = _recorder, recorder
+def recording(sink: RangeSink | None) -> Iterator[None]:
+    """Write the spans opened inside to ``sink``, on all threads; ``None`` turns them off."""
+    global _sink
+    before, _sink = _sink, sink
     try:
         yield
     finally:
-        _recorder = before
+        _sink = before
 
 
-def current_recorder() -> Recorder | None:
-    """Return the recorder that spans are written to, None where there is none."""
-    return _recorder
+def current_sink() -> RangeSink | None:
+    """Return the sink that spans are written to, None where there is none."""
+    return _sink
 
 
 def is_recording() -> bool:
     """Return whether spans are written anywhere."""
-    return _recorder is not None
+    return _sink is not None
 
 
 def costs() -> list[RangeCost]:

@@ -13,15 +13,16 @@ from analysis.source.trace.convert import convert
 from profiling import names
 from profiling.common.cli import run
 from profiling.generation import __main__ as generation
-from profiling.generation import pair, workload
+from profiling.generation import pair, recorded_generation
 from profiling.generation.pipeline import generate
 from profiling.generation.profile import ProfileFiles
 from profiling.generation.record import timing
 from profiling.generation.run import encode
 from profiling.generation.selection import ModelSelection
 from profiling.generation.workload import GenerationSettings
-from profiling.recorders.capture import TRACE_NAME
+from profiling.recorders.recorded_steps import RecordedProcess
 from profiling.recorders.run_notes import add_run_facts
+from profiling.recorders.torch_recorder import TRACE_NAME, EmbeddedRecorder
 from tests.made.models.c2c_pair import BASE_LAYERS, PROMPT, TEACHER_LAYERS, saved_pair
 
 TOKENS = 4
@@ -170,10 +171,10 @@ def test_as_a_workload_warm_up_and_steps_are_recorded(
     models: ModelSelection, tmp_path: Path
 ) -> None:
     settings = GenerationSettings(models=models, prompt=PROMPT, max_new_tokens=3, steps=2, warmup=1)
-    file = tmp_path / "settings.json"
-    settings.save(file)
-    assert GenerationSettings.load(file) == settings
-    result = workload.run(file, "torch", tmp_path)
+    kept = json.loads(json.dumps(settings.fields()))
+    assert GenerationSettings.from_fields(kept) == settings
+    here = RecordedProcess(recorder=EmbeddedRecorder, device="cpu", folder=tmp_path)
+    result = recorded_generation.run(settings, here)
     assert len(result["step_ns"]) == len(result["unprofiled_step_ns"]) == 2
     assert result["generated_tokens"] == 3
     report = tmp_path / "report.sqlite"

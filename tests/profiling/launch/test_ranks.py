@@ -23,10 +23,10 @@ from profiling import names
 from profiling.common.errors import LaunchError
 from profiling.launch import __main__ as launch
 from profiling.launch import options
-from profiling.launch import ranks as launch_ranks
 from profiling.launch.plan import Launch
 from profiling.processes.notes import SendMessage
-from profiling.recorders.nsys import Nsys
+from profiling.recorders.run_notes import RunNotes
+from profiling.recorders.torch_recorder import EmbeddedRecorder
 from tests.made.runs.launched import ROOT, find_nsys, payloads, run_facts
 from tests.made.runs.launched import launch as launched
 from tests.profiling.launch.test_refusals import refused
@@ -126,7 +126,7 @@ def fail(arguments: dict[str, Any], _: SendMessage) -> dict[str, Any]:
     """Leave something that looks like a trace, and fail on rank 1 as the environment says."""
     rank = int(os.environ["RANK"])
     Path(arguments["folder"], f"rank-{rank}", "trace.json").write_text("{}")
-    with process_group(arguments["backend"], 60.0):
+    with process_group("gloo", 60.0):
         dist.barrier()
         if rank == 1:
             raise ValueError("boom")
@@ -137,7 +137,7 @@ def fail(arguments: dict[str, Any], _: SendMessage) -> dict[str, Any]:
 def test_a_rank_that_fails_leaves_no_report_and_the_earlier_set(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch_ranks, "FUNCTION", "tests.profiling.launch.test_ranks:fail")
+    monkeypatch.setattr(launch, "FUNCTION", "tests.profiling.launch.test_ranks:fail")
     for rank in range(2):
         (tmp_path / f"tiny.rank{rank}.sqlite").write_bytes(b"earlier")
     status, line = refused(capsys, tmp_path, *CPU, "--ranks", "2", "--overwrite")
@@ -173,24 +173,43 @@ def test_an_interruption_ends_all_ranks(tmp_path: Path) -> None:
 
 
 def prepared(folder: Path, *arguments: str) -> Launch:
-    given = options.parser("", folder).parse_args([*CPU, "--ranks", "2", *arguments])
-    return launch.prepare(given, "")
+    words = [*CPU, "--ranks", "2", "--reports", str(folder), *arguments]
+    return options.prepare(*options.parse(words), "")
+
+
+class Word(EmbeddedRecorder):
+    """Makes of each rank's recording a report that is a word, or none of the second rank's."""
+
+    whole = True
+
+    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+        made = folder / "recording.sqlite"
+        if self.whole or folder.name == "rank-0":
+            made.write_bytes(b"new")
+        return made
+
+
+class WordUnderNsys(Word):
+    """Leaves nsys's own file beside it."""
+
+    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+        made = super().report(folder, pushed)
+        made.with_suffix(".nsys-rep").write_bytes(b"new")
+        return made
 
 
 def made_up(kept: Launch, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
     """Record without ranks: each report is a word; if not ``whole``, the second is missing."""
-    monkeypatch.setattr(launch_ranks, "_run", lambda *_: [{}, {}])
 
-    def make(launched: Launch, rank: int, folder: Path, _: dict[str, Any]) -> Path:
-        made = folder / f"rank-{rank}" / "recording.sqlite"
-        if whole or rank == 0:
-            made.write_bytes(b"new")
-        if launched.nsys:
-            made.with_suffix(".nsys-rep").write_bytes(b"new")
-        return made
+    def run(asked: Launch, folder: Path, _: object) -> list[dict[str, Any]]:
+        for rank in range(2):
+            (folder / f"rank-{rank}").mkdir()
+        return [{"pushed": {}, "too_deep": {}, "costs": [], "facts": {}}] * 2
 
-    monkeypatch.setattr(launch_ranks, "_make", make)
-    launch_ranks.record(kept)
+    monkeypatch.setattr(launch, "_run", run)
+    monkeypatch.setattr(Word, "whole", whole)
+    monkeypatch.setattr(RunNotes, "add", lambda *_: None)
+    launch.record(kept)
 
 
 def test_reports_get_their_names_together_or_not_at_all(
@@ -198,12 +217,12 @@ def test_reports_get_their_names_together_or_not_at_all(
 ) -> None:
     for name in ("tiny.rank0.sqlite", "tiny.rank5.sqlite", "tiny.sqlite"):
         (tmp_path / name).write_bytes(b"earlier")
-    asked = prepared(tmp_path, "--overwrite")
+    asked = replace(prepared(tmp_path, "--overwrite"), recorder=Word())
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(LaunchError, match="could not be written"):
         made_up(asked, monkeypatch, whole=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    under_nsys = replace(asked, nsys=Nsys("nsys"))
+    under_nsys = replace(asked, recorder=WordUnderNsys())
     made_up(under_nsys, monkeypatch, whole=True)
     left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     new = {
@@ -215,7 +234,7 @@ def test_reports_get_their_names_together_or_not_at_all(
 def test_one_that_came_meanwhile_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = prepared(tmp_path)
+    asked = replace(prepared(tmp_path), recorder=Word())
     (tmp_path / "tiny.rank1.sqlite").write_bytes(b"of somebody")
     with pytest.raises(LaunchError, match=r"tiny.rank1.sqlite: exists; choose another NAME"):
         made_up(asked, monkeypatch, whole=True)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from profiling.common import memory_fit
 from profiling.common.errors import LaunchError
 from profiling.common.settings import Settings
+from profiling.common.workload import Ranks
 from profiling.launch import __main__ as launch
 from profiling.launch import options
-from profiling.launch import ranks as launch_ranks
-from profiling.launch.plan import Ranks
-from profiling.parallel import options as parallel_benchmark_options
+from profiling.training.workload import TrainingRun
 from tests.made.runs.launched import ROOT
 from tests.profiling.launch.test_ranks import CPU
 from tests.profiling.launch.test_refusals import refused
@@ -62,10 +62,9 @@ def test_a_script_and_other_workloads_have_no_ranks(
 
 def chosen(*arguments: str, device: str = "cpu") -> tuple[Ranks | None, Settings]:
     """Return what a command line says of ranks, and the settings of one."""
-    given = options.parser("", Path()).parse_args(list(arguments))
-    config = options.model_config(given)
-    ranks = launch_ranks.choose_ranks(given, device)
-    return ranks, options.training_settings(given, config, device)
+    _, given = options.parse(list(arguments))
+    asked = TrainingRun.read(given, device)
+    return asked.ranks, asked.settings
 
 
 def test_the_batch_is_that_of_all_ranks_and_each_has_its_part() -> None:
@@ -103,7 +102,7 @@ def test_a_gpu_each_or_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_memory_is_that_of_all_ranks_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel_benchmark_options, "available_bytes", lambda _: 2**30)
+    monkeypatch.setattr(memory_fit, "available_bytes", lambda _: 2**30)
     status, line = refused(capsys, tmp_path, *CPU, "--ranks", "4")
     assert status == 1
     assert re.search(r"4 ranks of tiny \(batch 1 each.*need about 1\.\d GiB and 1\.0 GiB", line)

@@ -14,6 +14,7 @@ from profiling.common import machine, memory_fit
 from profiling.common.errors import LaunchError
 from profiling.common.settings import Settings, shape
 from profiling.launch import __main__ as launch
+from profiling.processes.notes import read_note
 from tests.made.runs.launched import ROOT, TINY
 from tests.made.runs.launched import launch as launched
 
@@ -249,13 +250,11 @@ def test_a_report_that_appears_during_the_run_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_note_cut_short_by_a_full_disk_is_no_traceback(tmp_path: Path) -> None:
-    from profiling.processes import child
-
     (tmp_path / "result.json").write_text('{"step')
     with pytest.raises(
         LaunchError, match=r"result.json of the run is cut short; see that its disk"
     ):
-        child.read_note(tmp_path / "result.json")
+        read_note(tmp_path / "result.json")
 
 
 def test_folders_made_for_nothing_are_taken_away(tmp_path: Path) -> None:

@@ -1,24 +1,21 @@
 """Recording a language model's layers, and generation by two models."""
 
-import argparse
 from pathlib import Path
 
 import pytest
 
 from analysis import Report
 from profiling.common.errors import UsageError
+from profiling.common.workload import Workload
 from profiling.generation.workload import GenerationSettings
 from profiling.launch import options, workloads
 from profiling.layers.workload import LayersSettings
 from tests.made.runs.launched import launch
 
 
-def parsed(*words: str) -> argparse.Namespace:
-    return options.parser("", Path()).parse_args(list(words))
-
-
-def settings(*words: str) -> workloads.RunSettings:
-    return workloads.workload_settings(parsed(*words), "cpu")
+def settings(*words: str) -> Workload:
+    name, arguments = options.parse(list(words))
+    return workloads.load(name).read(arguments, "cpu")
 
 
 def test_a_size_is_a_shape_with_random_weights() -> None:
@@ -53,7 +50,10 @@ def test_the_teacher_is_of_the_same_size_unless_another_is_named() -> None:
         (["--workload", "layers", "--d-model", "64"], "--d-model is of training"),
         (["--workload", "layers", "--memory"], "--memory is of training"),
         (["--workload", "layers", "--prompt", "x"], "--prompt is of generation, not of layers"),
-        (["--workload", "generation", "--batch", "2"], "--batch is of layers"),
+        (
+            ["--workload", "generation", "--batch", "2"],
+            "--batch is of training and layers, not of generation",
+        ),
         (["--workload", "layers", "--size", "small"], "no language model is called 'small'"),
         (["--workload", "layers", "--size", "tiny", "--model", "m"], "say the same thing twice"),
         (["--workload", "layers", "--attention", "flash"], "layers knows no flash attention"),
@@ -65,13 +65,15 @@ def test_options_without_effect_are_refused(words: list[str], said: str) -> None
 
 
 def test_training_refuses_the_options_of_others() -> None:
-    with pytest.raises(UsageError, match="--prompt is of --workload layers and generation"):
-        options.model_config(parsed("--prompt", "x"))
+    with pytest.raises(UsageError, match="--prompt is of generation, not of training"):
+        settings("--prompt", "x")
+    with pytest.raises(UsageError, match="--model is of layers and generation, not of training"):
+        settings("--model", "x")
 
 
 def test_a_script_takes_no_workload(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--workload is of our own model"):
-        options.check_script(parsed("--script", "x.py", "--workload", "layers"))
+        settings("--script", "x.py", "--workload", "layers")
 
 
 @pytest.mark.slow

@@ -25,12 +25,20 @@ def test_a_report_has_each_layer_under_its_step(
     settings = LayersSettings(
         model_name=str(model), device="cpu", context=16, steps=STEPS, attention="eager"
     )
-    settings.save(tmp_path / "settings.json")
-    assert LayersSettings.load(tmp_path / "settings.json") == settings
+    (tmp_path / "settings.json").write_text(json.dumps(settings.fields()))
+    read = LayersSettings.from_fields(json.loads((tmp_path / "settings.json").read_text()))
+    assert read == settings
     # A profiler of the whole process wants one of its own.
     code = (
-        "import json, sys; from pathlib import Path; from profiling.layers.workload import run; "
-        "folder = Path(sys.argv[1]); result = run(folder / 'settings.json', 'torch', folder); "
+        "import json, sys; from pathlib import Path\n"
+        "from profiling.layers.recorded_layers import run\n"
+        "from profiling.layers.workload import LayersSettings\n"
+        "from profiling.recorders.recorded_steps import RecordedProcess\n"
+        "from profiling.recorders.torch_recorder import EmbeddedRecorder\n"
+        "folder = Path(sys.argv[1])\n"
+        "fields = json.loads((folder / 'settings.json').read_text())\n"
+        "here = RecordedProcess(recorder=EmbeddedRecorder, device='cpu', folder=folder)\n"
+        "result = run(LayersSettings.from_fields(fields), here)\n"
         "(folder / 'result.json').write_text(json.dumps(result))"
     )
     command = [*python_command("x")[:2], "-c", code, str(tmp_path)]

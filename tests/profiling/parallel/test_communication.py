@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from profiling.common import cli
+from profiling.common.errors import LaunchError
 from profiling.parallel import communication
 from profiling.parallel.communication import size
 from profiling.processes import ranks
+from profiling.processes.running import NotInTime
 
 COLUMNS = [
     "backend",
@@ -164,7 +166,7 @@ def three() -> list[str]:
 def test_after_a_size_that_kills_its_ranks_the_others_go_on(
     three: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake = Ranks({8: ranks.RanksError("rank 1 was killed")})
+    fake = Ranks({8: LaunchError("rank 1 was killed")})
     monkeypatch.setattr(ranks, "run", fake.run)
     assert run(*three) == 0
     printed = capsys.readouterr()
@@ -178,7 +180,7 @@ def test_after_a_size_that_kills_its_ranks_the_others_go_on(
 def test_when_the_time_is_up_later_sizes_are_not_tried(
     three: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake = Ranks({8: ranks.RanksError("not done after 1 s", late=True)})
+    fake = Ranks({8: NotInTime("not done after 1 s")})
     monkeypatch.setattr(ranks, "run", fake.run)
     assert run(*three) == 0
     statuses = [row["status"] for row in rows(capsys.readouterr().out)]

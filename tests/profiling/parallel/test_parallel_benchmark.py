@@ -189,7 +189,7 @@ class Ranks:
 def test_a_strategy_that_fails_says_why_and_the_rest_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ranks, "run", Ranks(ranks.RanksError("rank 1 is out of memory")).run)
+    monkeypatch.setattr(ranks, "run", Ranks(LaunchError("rank 1 is out of memory")).run)
     assert run(*SHORT) == 0
     printed = capsys.readouterr()
     flat, fsdp, none = csv.DictReader(io.StringIO(printed.out))
@@ -227,7 +227,7 @@ def test_a_network_too_noisy_to_measure_is_not_made_up() -> None:
 def test_the_table_is_shown(
     form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ranks, "run", Ranks(ranks.RanksError("no")).run)
+    monkeypatch.setattr(ranks, "run", Ranks(LaunchError("no")).run)
     assert run(*SHORT[:-1], form) == 0
     shown = capsys.readouterr().out
     assert "2 ranks (gloo), each: tiny (139,584 parameters), train, batch 2" in shown

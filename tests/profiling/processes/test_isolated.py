@@ -48,7 +48,7 @@ def test_out_of_memory_is_told_from_every_other_failure() -> None:
         ("launch error", LaunchError, "the disk is full; make room"),
         ("usage error", UsageError, "no size is called 'huge'"),
         ("bug", LaunchError, "ZeroDivisionError"),
-        ("exit", LaunchError, "ended with status 7 and said: going"),
+        ("exit", LaunchError, "ended with exit status 7 and said: going"),
     ):
         with pytest.raises(kind, match=said) as caught:
             run(name)
@@ -65,7 +65,7 @@ def test_a_process_that_the_system_kills_was_out_of_memory() -> None:
 
 def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    with pytest.raises(LaunchError, match="was ended after 3 s"):
+    with pytest.raises(LaunchError, match="was not done after 3 s"):
         isolated.run(MODULE, {"do": "sleep", "file": str(file)}, timeout_s=3)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if file.exists():  # it had come so far

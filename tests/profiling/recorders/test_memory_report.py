@@ -20,7 +20,7 @@ from profiling import names
 from profiling.memory import run
 from profiling.memory.timeline import Timeline, fill
 from profiling.recorders import memory_report, memory_samples
-from profiling.recorders.memory_samples import Sample, SampledRecorder
+from profiling.recorders.memory_samples import Sample, SampledSink
 from profiling.spans import recording, span
 from tests.made.runs.launched import ROOT, TINY, find_nsys, launch, rows, run_facts
 from tests.made.runs.recorded import Recorded
@@ -121,7 +121,7 @@ class Allocator:
 
 
 def test_samples_are_paired_with_the_ranges_of_the_report(tmp_path: Path) -> None:
-    recorder = SampledRecorder(Recorded(), Allocator())
+    recorder = SampledSink(Recorded(), Allocator())
     with recording(recorder), span("step"):
         for _ in range(2):
             with span("block"):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from profiling.common.errors import LaunchError, UsageError
 from profiling.common.settings import COMPILE_MODES, COMPILE_SCOPES, CUDA_GRAPHS, Settings, shape
 from profiling.launch import options
 from profiling.training.training import Training, check, compiled, mark_step
+from profiling.training.workload import TrainingRun
 from tests.profiling.training.test_training import weights
 
 # What torch says while it compiles; of gradients, where it only looks whether there are any.
@@ -134,10 +134,9 @@ def test_cuda_graphs_are_refused_where_there_are_none_and_where_ranges_are_wante
     with pytest.raises(LaunchError, match="is of NVIDIA GPUs; leave it out on a CPU"):
         check(settings(compile_mode=CUDA_GRAPHS))
     words = ["--compile", "--compile-mode", CUDA_GRAPHS]
-    arguments = options.parser("", Path("reports")).parse_args(words)
-    config = options.model_config(arguments)
+    _, arguments = options.parse(words)
     with pytest.raises(UsageError, match="replays CUDA graphs, which stand in no range"):
-        options.training_settings(arguments, config, "cuda")
+        TrainingRun.read(arguments, "cuda")
 
 
 def test_a_step_of_cuda_graphs_says_that_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:

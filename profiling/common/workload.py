@@ -1,0 +1,128 @@
+"""What can be recorded: one type, which a command line makes and the recorded process runs."""
+
+import argparse
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from profiling.common.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from profiling.common.cli import Adder
+
+    RunFunction = Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """How many ranks train, and how together.
+
+    Attributes:
+        strategy: one of `model.parallel.strategies.ALL_STRATEGIES`, but ``none``.
+        bucket_mb: of ``bucketed``, in 10^6 bytes; None takes torch's.
+        backend: ``gloo`` or ``nccl``.
+        timeout_s: from the start of the processes to the end of the last.
+    """
+
+    count: int
+    strategy: str
+    bucket_mb: float | None
+    backend: str
+    timeout_s: float
+
+    def describe(self) -> str:
+        """Return all of it in a few words."""
+        buckets = "" if self.bucket_mb is None else f" {self.bucket_mb:g} MB"
+        return f"on each of {self.count} ranks, {self.strategy}{buckets}, {self.backend}"
+
+    def facts(self, rank: int, settings: Settings) -> dict[str, str]:
+        """Return what the report of a rank tells besides; its ``batch`` is that of this rank."""
+        known = {
+            "rank": str(rank),
+            "world_size": str(self.count),
+            "strategy": self.strategy,
+            "backend": self.backend,
+            "global_batch": str(self.count * settings.batch),
+        }
+        return known | ({} if self.bucket_mb is None else {"bucket_mb": f"{self.bucket_mb:g}"})
+
+
+class Workload(ABC):
+    """A run that can be recorded, with all its settings: a dataclass that JSON can hold.
+
+    Attributes:
+        run: ``module:function`` that runs it, inside the recorded process: it takes the workload
+            and a `profiling.recorders.recorded_steps.RecordedProcess`, and returns step times, what
+            was pushed, and further facts.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        ranks: how many processes run it together; None for one.
+        steps_in_all: how many steps are told of; 0 where nobody knows.
+    """
+
+    run: ClassVar[str]
+    device: str
+    ranks: Ranks | None = None
+    steps_in_all: int = 0
+
+    @classmethod
+    @abstractmethod
+    def add_to(cls, parser: "Adder") -> None:
+        """Add the options of this workload."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, arguments: argparse.Namespace, device: str) -> Self:
+        """Return what the command line asks for, on a device.
+
+        Raises:
+            UsageError: it asks for what does not exist, or does not go together.
+            LaunchError: this machine cannot do it.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return every setting in one line, defaults too."""
+
+    @abstractmethod
+    def facts(self, rank: int = 0) -> dict[str, str]:
+        """Return what the report, of a rank where there are several, must tell of the run."""
+
+    @abstractmethod
+    def fields(self) -> dict[str, Any]:
+        """Return all settings as JSON holds them."""
+
+    @classmethod
+    @abstractmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """Return the workload that `fields` made these of."""
+
+    @classmethod
+    @abstractmethod
+    def report_name(cls, arguments: argparse.Namespace) -> str:
+        """Return what a report is called that was given no name."""
+
+    def check(self) -> None:  # noqa: B027  (most workloads find out when they run)
+        """Refuse what cannot be run here, before any work.
+
+        Raises:
+            LaunchError: the device cannot do it, or has too little memory.
+        """
+
+
+def workload_type(path: str) -> type[Workload]:
+    """Return the class that ``module:class`` names."""
+    module, _, name = path.partition(":")
+    found: type[Workload] = getattr(import_module(module), name)
+    return found
+
+
+def together(flags: "Sequence[str]") -> str:
+    """Return option names as one reads them.
+
+    >>> together(["size", "random_init"])
+    '--size and --random-init'
+    """
+    return " and ".join(f"--{flag.replace('_', '-')}" for flag in flags)

@@ -1,0 +1,93 @@
+"""What a process of ours died of, in one line: the same words whichever command started it."""
+
+import re
+import signal
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from profiling.common.cli import OUT_OF_MEMORY, is_out_of_memory
+from profiling.common.errors import LaunchError, OutOfMemory, UsageError
+
+_SIGNS_OF_MEMORY: Final = re.compile(
+    rf"MemoryError|bad_alloc|can't start new thread|Thread creation failed|{OUT_OF_MEMORY.pattern}",
+    re.IGNORECASE,
+)
+"""How a process says that memory was wanting when it can no longer leave a note."""
+
+_FOR_THE_USER: Final = ("LaunchError", "ParallelError")
+"""Errors whose message says what is wrong and what to do, and is the same on every rank."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Whose death is told of.
+
+    Attributes:
+        name: as in ``the run``, ``rank 1``.
+        remedy: what to do where memory was wanting.
+        follows: what its death means, after any other failure; empty where that is plain.
+    """
+
+    name: str
+    remedy: str = "use a smaller model, batch or context"
+    follows: str = ""
+
+    def died(self, note: dict[str, Any] | None, status: int, said: str) -> Exception:
+        """Return the error of a process that failed.
+
+        Args:
+            note: what `failure_note` made of an exception; None where it left none.
+            status: of its exit; below 0, or above 128 where a shell or a recorder stands between,
+                it is that of a signal.
+            said: what it wrote, where that was kept.
+
+        Returns:
+            `OutOfMemory`, `UsageError` or `LaunchError`; a `LaunchError` of the process, written
+            for the user, as it is.
+        """
+        if note is not None:
+            return self._raised(note)
+        number = -status if status < 0 else status - 128
+        if number == signal.SIGKILL:
+            return OutOfMemory(f"{self.name} was killed, most likely out of memory; {self.remedy}")
+        if status and _SIGNS_OF_MEMORY.search(said):
+            return OutOfMemory(f"{self.name} is out of memory; {self.remedy}")
+        last = "".join(f" and said: {line}" for line in said.strip().splitlines()[-1:])
+        if number in {each.value for each in signal.Signals}:
+            how = f"died of {signal.Signals(number).name}"
+        elif status:
+            how = f"ended with exit status {status}"
+        else:
+            return LaunchError(
+                f"{self.name} ended without leaving its result{self.follows}: let it end by itself "
+                "(no os._exit), and see that its disk is not full"
+            )
+        return LaunchError(f"{self.name} {how}{last}{self.follows}")
+
+    def _raised(self, note: dict[str, Any]) -> Exception:
+        kind, message = note["kind"], note["message"]
+        what = ": ".join(part for part in (kind, message) if part)
+        if note["out_of_memory"]:
+            detail = message if kind == OutOfMemory.__name__ else what
+            return OutOfMemory(f"{self.name} is out of memory ({detail}); {self.remedy}")
+        if kind == UsageError.__name__:
+            return UsageError(message)
+        if kind in _FOR_THE_USER:
+            return LaunchError(message)
+        place = f" ({note['place']})" if note["place"] else ""
+        return LaunchError(f"{self.name} failed with {what}{place}{self.follows}")
+
+
+def failure_note(error: BaseException) -> dict[str, Any]:
+    """Return what a process notes of the exception that ends it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    said = str(error).strip().splitlines()
+    kind = type(error).__name__  # by name: a script may have modules of the same names as ours
+    return {
+        "kind": kind,
+        "message": said[0] if said else "",
+        "place": f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "",
+        "out_of_memory": is_out_of_memory(error) or kind == OutOfMemory.__name__,
+    }

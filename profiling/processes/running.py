@@ -1,0 +1,323 @@
+"""Run functions in processes of our own, to the end of all: a measurement, a run, all of its ranks.
+
+Each process has a folder for its notes and is a process group of its own. When one fails all are
+ended, and one line says which and why; an interruption of ours ends them too.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+from profiling.common.errors import LaunchError
+from profiling.processes.failures import Subject
+from profiling.processes.notes import (
+    FAILURE_NAME,
+    LOG_NAME,
+    MESSAGES_NAME,
+    PLAN_NAME,
+    RESULT_NAME,
+    Message,
+    read_note,
+)
+from profiling.processes.starting import child_environment, python_command, signals_held_back
+
+STDERR: Final = 2
+_POLL_S: Final = 0.05
+_SETTLE_S: Final = 0.3
+"""How long after the first failure others are waited for: the first seen need not be the cause."""
+
+GENTLY: Final = ((signal.SIGINT, 10.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
+"""How a run is ended, and how long each signal is waited for: a script may tidy up."""
+
+AT_ONCE: Final = ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))
+"""How ranks are ended: one that waits for another inside a collective hears no interruption."""
+
+OnTold = Callable[[int, Message], None]
+"""Takes the place of a process among all, and something it told."""
+
+
+class NotInTime(LaunchError):
+    """Processes of ours were not done when their time was up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A function to run in a process of ours.
+
+    Attributes:
+        subject: whose failure is told of, if it fails.
+        function: ``module:name`` of a `profiling.processes.notes.Function`.
+        arguments: for it; what JSON holds.
+        folder: for its notes; made where it is not there.
+        scratch: what the process removes where its launcher was killed; ``folder`` or above it.
+        environment: variables besides those of every process of ours.
+        around: from the command line that runs it to the one to run: a recorder's.
+        quiet: its output goes to a file, whose last line is told where it fails; else to stderr.
+    """
+
+    subject: Subject
+    function: str
+    arguments: Mapping[str, Any]
+    folder: Path
+    scratch: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    around: Callable[[list[str]], list[str]] | None = None
+    quiet: bool = True
+
+
+def run(
+    calls: Sequence[Call],
+    *,
+    timeout_s: float | None = None,
+    more_time: str = "give it more time, or less work",
+    on_told: OnTold | None = None,
+    signals: Sequence[tuple[signal.Signals, float]] = GENTLY,
+) -> list[dict[str, Any]]:
+    """Return what each function returned, called in a process each, all at once.
+
+    Args:
+        calls: in order of rank, where they are ranks.
+        timeout_s: for everything, the start of the processes too; None waits.
+        more_time: what to do where that was not enough.
+        on_told: called in order with what each tells, as it comes.
+        signals: that end what still runs, each with the seconds it is waited for.
+
+    Raises:
+        LaunchError: one failed: an `OutOfMemory` where memory was wanting, a `NotInTime` where the
+            time was up.
+        UsageError: one said that its arguments ask for something that does not exist.
+    """
+    end_s = None if timeout_s is None else time.monotonic() + timeout_s
+    running = [_Running(call) for call in calls]
+    try:
+        for each in running:
+            each.start()
+        while _watch(running, on_told):
+            if end_s is not None and time.monotonic() > end_s:
+                raise _late(running, float(timeout_s or 0), more_time)
+            time.sleep(_POLL_S)
+        return [each.result() for each in running]
+    finally:
+        _end([each.process for each in running if each.process], signals)
+
+
+def status_of(command: Sequence[str], log: Path, *, timeout_s: float | None = None) -> int:
+    """Run a command of any kind to its end, and return its exit status.
+
+    Args:
+        command: a process group of its own, ended with ours.
+        log: where its output goes.
+        timeout_s: when it is ended; None waits.
+
+    Returns:
+        Its exit status; below 0 it died of that signal.
+
+    Raises:
+        TimeoutExpired: it was ended; of `subprocess`.
+        OSError: it cannot be run.
+    """
+    with log.open("wb") as output, signals_held_back():
+        process = _started(command, output, child_environment())
+    try:
+        return process.wait(timeout_s)
+    finally:
+        _end([process], GENTLY)
+
+
+def _started(
+    command: Sequence[str], output: IO[Any] | int, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """Start a command in a process group of its own."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+class _Running:
+    """One process: started, heard, and told of."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.process: subprocess.Popen[bytes] | None = None
+        self._heard = 0
+
+    @property
+    def status(self) -> int | None:
+        return self.process.poll() if self.process else None
+
+    def start(self) -> None:
+        call = self.call
+        call.folder.mkdir(exist_ok=True)
+        plan = {
+            "function": call.function,
+            "arguments": dict(call.arguments),
+            "launcher": os.getpid(),
+            "scratch": str(call.scratch.resolve()),
+        }
+        (call.folder / PLAN_NAME).write_text(json.dumps(plan))
+        command = python_command("profiling.processes.process", call.folder)
+        with _output(call) as output, signals_held_back():
+            self.process = _started(
+                call.around(command) if call.around else command,
+                output,
+                child_environment() | dict(call.environment),
+            )
+
+    def messages(self) -> Iterator[Message]:
+        """Yield what it told since it was heard last: whole lines of a file that is written."""
+        try:
+            told = (self.call.folder / MESSAGES_NAME).read_text().split("\n")[self._heard : -1]
+        except FileNotFoundError:
+            return
+        self._heard += len(told)
+        for line in told:
+            yield json.loads(line)
+
+    @property
+    def failed_ns(self) -> int | None:
+        """When it left the note of its failure, or nothing where it left none."""
+        try:
+            return (self.call.folder / FAILURE_NAME).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
+    def failure(self, after: str = "") -> Exception:
+        """Return the error of this process, which has failed."""
+        call, log = self.call, self.call.folder / LOG_NAME
+        said = log.read_text(errors="replace") if log.exists() else ""
+        subject = call.subject
+        told = Subject(
+            name=subject.name, remedy=subject.remedy, follows=f"{after}{subject.follows}"
+        )
+        return told.died(read_note(call.folder / FAILURE_NAME), self.status or 0, said)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it left its result; it may still be ending."""
+        return (self.call.folder / RESULT_NAME).exists()
+
+    def result(self) -> dict[str, Any]:
+        note = read_note(self.call.folder / RESULT_NAME)
+        if note is None:
+            raise self.failure()
+        return note
+
+
+@contextmanager
+def _output(call: Call) -> Iterator[IO[Any] | int]:
+    if call.quiet:
+        with (call.folder / LOG_NAME).open("wb") as log:
+            yield log
+    else:
+        try:
+            stderr = sys.stderr.fileno()
+        except (AttributeError, OSError):  # a notebook's stderr is no file of the system's
+            stderr = STDERR
+        yield stderr
+
+
+def _watch(running: Sequence[_Running], on_told: OnTold | None) -> bool:
+    """Hear what processes tell; return whether any still runs, or raise the error of the first."""
+    statuses = _statuses(running, on_told)
+    failed = [each.failed_ns for each in running]
+    if any(statuses) or any(failed):
+        if len(running) > 1:
+            time.sleep(_SETTLE_S)
+        raise _blame(running, _statuses(running, on_told))
+    return None in statuses
+
+
+def _statuses(running: Sequence[_Running], on_told: OnTold | None) -> list[int | None]:
+    """Return the exit status of every process, None where it runs; hear what they told before."""
+    statuses = [each.status for each in running]
+    for place, each in enumerate(running):
+        for told in each.messages():
+            if on_told:
+                on_told(place, told)
+    return statuses
+
+
+def _blame(running: Sequence[_Running], statuses: Sequence[int | None]) -> Exception:
+    """Return the error of what failed first: ranks that waited for it fail too, a moment later."""
+    dead = [
+        each
+        for each, status in zip(running, statuses, strict=True)
+        if status and each.failed_ns is None
+    ]
+    if dead:  # it did not get to see an exception, so it is not one of those that waited
+        return dead[0].failure()
+    noted = [(failed_ns, each) for each in running if (failed_ns := each.failed_ns) is not None]
+    first = min(noted, key=lambda one: one[0])[1]
+    gone = [each.call.subject.name for each in running if each.is_done]
+    return first.failure(f", after {gone[0]} had ended" if gone else "")
+
+
+def _late(running: Sequence[_Running], timeout_s: float, more_time: str) -> NotInTime:
+    waiting = [each.call.subject.name for each in running if each.status is None]
+    were = "were" if len(waiting) > 1 else "was"
+    return NotInTime(f"{_together(waiting)} {were} not done after {timeout_s:g} s; {more_time}")
+
+
+def _together(names: Sequence[str]) -> str:
+    """Return names as one reads them.
+
+    >>> _together(["rank 0", "rank 2"]), _together(["the run"])
+    ('ranks 0, 2', 'the run')
+    """
+    if len(names) < 2:
+        return "".join(names)
+    kind = names[0].rpartition(" ")[0]
+    return f"{kind}s {', '.join(name.rpartition(' ')[2] for name in names)}"
+
+
+def _end(
+    started: Sequence["subprocess.Popen[bytes]"],
+    signals: Sequence[tuple[signal.Signals, float]],
+) -> None:
+    """End what still runs, and what that started."""
+    left = [process for process in started if process.poll() is None]
+    if not left:
+        return
+    with _uninterrupted():
+        for number, grace_s in signals:
+            for process in left:
+                try:
+                    os.killpg(process.pid, number)
+                except ProcessLookupError:
+                    continue
+            end_s = time.monotonic() + grace_s
+            for process in left:
+                try:
+                    process.wait(max(0.0, end_s - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    continue
+            left = [process for process in left if process.poll() is None]
+            if not left:
+                return
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore a second Ctrl-C: it must not leave running what the first one ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

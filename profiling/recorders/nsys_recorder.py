@@ -1,0 +1,130 @@
+"""The nsys recorder: nsys around the process, ranges pushed into NVTX, its report exported."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+from unittest.mock import patch
+
+import torch
+
+from analysis.show.called import called
+from analysis.show.errors import one_line
+from profiling.common.cli import relative_to_here
+from profiling.common.errors import LaunchError
+from profiling.recorders.memory_samples import SampledSink, leave_samples, sampler
+from profiling.recorders.nsys import Nsys
+from profiling.recorders.nvtx_operators import NvtxOperators
+from profiling.recorders.recorder import RECORDING, Recorder
+from profiling.spans.backends import NvtxSink, RangeSink
+from profiling.spans.forward import recording
+
+
+@dataclass(frozen=True)
+class NsysRecorder(Recorder):
+    """NVIDIA Nsight Systems, as `Nsys` finds it."""
+
+    name: ClassVar[str] = "nsys"
+    missing: ClassVar[str] = (
+        "is not on the PATH; install Nsight Systems, name it with NSYS=, or use RECORDER=torch"
+    )
+    talks: ClassVar[bool] = True
+
+    nsys: Nsys
+
+    @classmethod
+    def find(cls) -> Self | None:
+        """Return the recorder where nsys is installed."""
+        found = Nsys.find()
+        return None if found is None else cls(found)
+
+    @classmethod
+    def suits(cls, device: str) -> bool:
+        """Return whether the device is a GPU: of CPU operators nsys knows nothing by itself."""
+        return device.startswith("cuda")
+
+    def describe(self, device: str) -> str:
+        """Return the program and its version."""
+        return f"nsys {self.nsys.version}"
+
+    def facts(self) -> dict[str, object]:
+        """Return the recorder and the version of nsys."""
+        return {"recorder": self.name, "nsys": self.nsys.version}
+
+    def around(self, command: list[str], device: str, folder: Path) -> list[str]:
+        """Return the command line of ``nsys profile``."""
+        return self.nsys.profile_command(folder / RECORDING, device, command)
+
+    @classmethod
+    @contextmanager
+    def inside(cls, device: str, folder: Path, *, memory: bool = False) -> Iterator[RangeSink]:
+        """Take what is inside only; on a CPU nsys is told of the operators too."""
+        ranges = NvtxSink()
+        sampled = SampledSink(ranges, sampler(device)) if memory else None
+        told = _gpu_capture(device) if device.startswith("cuda") else _operators()
+        with recording(sampled or ranges), told:
+            yield ranges
+        if sampled:
+            leave_samples(sampled, device, folder)
+
+    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+        """Export what nsys recorded.
+
+        Where that nsys cannot, the recording itself is returned: a ``.qdstrm`` where no importer is
+        beside it, a ``.nsys-rep`` where it could not export that.
+        """
+        made = folder / f"{RECORDING}.nsys-rep"
+        stream = made.with_suffix(".qdstrm")
+        if not made.exists():
+            if stream.exists():
+                return stream
+            raise LaunchError(f"nsys {self.nsys.version} left no recording; use RECORDER=torch")
+        try:
+            self.nsys.export(made, made.with_suffix(".sqlite"))
+        except LaunchError as error:
+            print(f"note: {one_line(str(error))}", file=sys.stderr)
+            made.with_suffix(".sqlite").unlink(missing_ok=True)
+            return made
+        return made.with_suffix(".sqlite")
+
+    def how_to_complete(self, recordings: list[Path]) -> str:
+        """Name `profiling.complete`, for a machine that has the whole nsys."""
+        files = [str(relative_to_here(path)) for path in recordings]
+        alone = recordings[0].suffix == ".qdstrm"
+        why = "has no importer here" if alone else "could not export it here"
+        return (
+            f"note: recorded, and kept in {', '.join(files)}; no report and no page yet: nsys "
+            f"{self.nsys.version} {why}. Where the whole nsys {self.nsys.version} is: "
+            f"{called('profiling.complete', *files)}"
+        )
+
+
+@contextmanager
+def _gpu_capture(device: str) -> Iterator[None]:
+    """Open and close nsys' ``--capture-range=cudaProfilerApi``."""
+    _profiler_switch("start")
+    try:
+        yield
+        torch.cuda.synchronize(device)
+    finally:
+        _profiler_switch("stop")
+
+
+def _profiler_switch(which: str) -> None:
+    getattr(torch.cuda.profiler, which)()
+
+
+@contextmanager
+def _operators() -> Iterator[None]:
+    """Push a range around every operator, on this thread and on those it starts."""
+    run = threading.Thread.run
+
+    def recorded(thread: threading.Thread) -> None:
+        with NvtxOperators():
+            run(thread)
+
+    with patch.object(threading.Thread, "run", recorded), NvtxOperators():
+        yield

@@ -1,0 +1,98 @@
+"""The embedded recorder: the PyTorch profiler in the process itself, its trace converted."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+from unittest.mock import patch
+
+import torch
+from torch._C._profiler import _ExperimentalConfig
+from torch.autograd import profiler as autograd_profiler
+
+from analysis.source.trace.convert import TraceError, convert
+from profiling.common.errors import LaunchError
+from profiling.names import recordable
+from profiling.recorders.memory_samples import leave_base
+from profiling.recorders.recorder import RECORDING, Recorder
+from profiling.spans.backends import RangeSink, TorchSink
+from profiling.spans.forward import recording
+
+TRACE_NAME: Final = "trace.json"
+"""The file the PyTorch profiler leaves in the run's folder."""
+
+
+class EmbeddedRecorder(Recorder):
+    """The PyTorch profiler, which needs nothing but torch; on a GPU it reads CUPTI."""
+
+    name: ClassVar[str] = "torch"
+
+    @classmethod
+    def find(cls) -> Self:
+        """Return the recorder: it is wherever torch is."""
+        return cls()
+
+    def describe(self, device: str) -> str:
+        """Return that it is the embedded one, and what takes the kernels' place on a CPU."""
+        what = "the embedded recorder (PyTorch profiler)"
+        if device.startswith("cuda"):
+            return what
+        return f"{what} over CPU operators: no CUDA device here"
+
+    def limits(self, *, memory: bool) -> list[str]:
+        """Return whose memory the profiler is told of."""
+        alone = "of the script's main thread and autograd's alone"
+        return [f"with --memory the PyTorch profiler records {alone}"] if memory else []
+
+    def range_name(self, name: str) -> str:
+        """Return the name as a trace can hold it."""
+        return recordable(name)
+
+    @classmethod
+    @contextmanager
+    def inside(cls, device: str, folder: Path, *, memory: bool = False) -> Iterator[RangeSink]:
+        """Record by the profiler; with ``memory`` this thread and autograd's alone."""
+        if memory:
+            leave_base(device, folder)
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        if device.startswith("cuda"):
+            activities.append(torch.profiler.ProfilerActivity.CUDA)
+        sink = TorchSink()
+        profiler = torch.profiler.profile(
+            activities=activities,
+            acc_events=True,
+            profile_memory=memory,
+            # Of all threads at once torch 2.13 tells no memory; of this one and autograd's it does.
+            experimental_config=_ExperimentalConfig(profile_all_threads=not memory),
+        )
+        with profiler:
+            with ExitStack() as stack:
+                stack.enter_context(patch.object(autograd_profiler.profile, "__init__", _refuse))
+                stack.enter_context(recording(sink))
+                yield sink
+            profiler.add_metadata_json("toolkit_payloads", json.dumps(sink.payloads()))
+        profiler.export_chrome_trace(str(folder / TRACE_NAME))
+
+    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+        """Convert the trace."""
+        made, trace = folder / f"{RECORDING}.sqlite", folder / TRACE_NAME
+        try:
+            done = convert(trace, made, strict=False)
+        except TraceError as error:
+            if not pushed and "no operators" in str(error):
+                problem = "nothing was recorded: the script ran no torch operator and opened no"
+                raise LaunchError(f"{problem} span; give one that does") from None
+            raise LaunchError(str(error).replace(str(trace), "the trace")) from None
+        for what, count in done.unpaired.items():
+            print(f"note: {count:,} payloads left out: {what}", file=sys.stderr)
+        return made
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    """Stand in for a profiler of the script's own: a second one ends the process (torch 2.13)."""
+    raise LaunchError(
+        "the script profiles itself, and PyTorch cannot do so twice at once; use RECORDER=nsys, "
+        "take its profiler out, or give the trace it writes to python -m analysis"
+    )
