@@ -44,65 +44,57 @@ def advise(measured: MeasuredWindow) -> list[str]:
     )
     anywhere = (unfused_optimizer, unfused_attention, recording_overhead, missing_ranges)
     rules = anywhere if measured.attribution.work.on_cpu else (*on_gpu, *anywhere)
-    findings = [finding for rule in rules for finding in rule(measured)]
+    findings = [found for rule in rules if (found := rule(measured))]
     return [finding.text for finding in sorted(findings, key=lambda found: -found.share)]
 
 
-def opaque_graphs(measured: MeasuredWindow) -> list[Finding]:
+def opaque_graphs(measured: MeasuredWindow) -> Finding | None:
     """Return advice on CUDA graphs that were recorded as a whole."""
     work = measured.attribution.work
     is_graph = np.array([source == "graph" for source in work.sources], np.bool_)[work.kind]
     time = int(work.duration_ns[is_graph & measured.work].sum())
     if time / measured.kernel_ns < GRAPHS:
-        return []
-    return [
-        Finding(
-            f"{percent(time / measured.kernel_ns)} of the time is in CUDA graphs that were "
-            "recorded as a whole: record with --cuda-graph-trace=node to see their kernels",
-            work_share(measured, is_graph & measured.work),
-        )
-    ]
+        return None
+    return Finding(
+        f"{percent(time / measured.kernel_ns)} of the time is in CUDA graphs that were "
+        "recorded as a whole: record with --cuda-graph-trace=node to see their kernels",
+        work_share(measured, is_graph & measured.work),
+    )
 
 
-def recording_overhead(measured: MeasuredWindow) -> list[Finding]:
+def recording_overhead(measured: MeasuredWindow) -> Finding | None:
     """Return advice on steps that recording slowed."""
     report = measured.report
     recorded, bare = step_times(report, "step_ns"), step_times(report, "unprofiled_step_ns")
     more = slowdown(recorded, bare)
     if more is None or more < OVERHEAD:
-        return []
+        return None
     before, after = float(np.median(bare)), float(np.median(recorded))
     less = ""
     # Our own launcher asks nsys for no more than that already.
     if report.recorder.startswith("nsys") and report.run.get("recorder") != "nsys":
         less = ", or record less (--sample=none --cpuctxsw=none)"
-    return [
-        Finding(
-            f"recording slowed a step by {percent(more)}, from {duration(before)} to "
-            f"{duration(after)}: compare shares rather than times{less}"
-        )
-    ]
+    return Finding(
+        f"recording slowed a step by {percent(more)}, from {duration(before)} to "
+        f"{duration(after)}: compare shares rather than times{less}"
+    )
 
 
-def missing_ranges(measured: MeasuredWindow) -> list[Finding]:
+def missing_ranges(measured: MeasuredWindow) -> Finding | None:
     """Return advice on work that no range is around."""
     attribution = measured.attribution
     if not len(attribution.ranges):
-        return [
-            Finding(
-                "no NVTX ranges in this report, so no part of the model can be told from another: "
-                "put the parts into spans (profiling.spans: span, annotate)"
-            )
-        ]
+        return Finding(
+            "no NVTX ranges in this report, so no part of the model can be told from another: "
+            "put the parts into spans (profiling.spans: span, annotate)"
+        )
     inside = np.zeros(len(attribution.work), np.bool_)
     for _, slices, order in launched_by_ranges(measured.chosen):
         inside[order] |= slices.covered(len(order))
     share = int(attribution.work.duration_ns[inside & measured.work].sum()) / measured.kernel_ns
     if share >= ATTRIBUTED:
-        return []
-    return [
-        Finding(
-            f"only {percent(share)} of the time was launched inside a range: put the other parts "
-            "of the model into spans too (profiling.spans: span, annotate)"
-        )
-    ]
+        return None
+    return Finding(
+        f"only {percent(share)} of the time was launched inside a range: put the other parts "
+        "of the model into spans too (profiling.spans: span, annotate)"
+    )

@@ -44,48 +44,44 @@ UNEVEN: Final = 0.02
 """Of the wall time: ranks differ by more than this where one of them makes the others wait."""
 
 
-def synchronous_copies(measured: MeasuredWindow) -> list[Finding]:
+def synchronous_copies(measured: MeasuredWindow) -> Finding | None:
     """Return advice on copies that are synchronous by the names of their calls."""
     done = measured.done
     chosen = done.synchronous & ~done.pageable & launched_in_window(measured)
     if not are_costly(measured, chosen):
-        return []
+        return None
     share = exposed_share(measured, chosen)
-    return [
-        Finding(
-            f"{number_of_copies(int(chosen.sum()), 'synchronous ')} kept the host waiting for "
-            f"{duration(time_in_calls(measured, chosen))}{exposed_in_words(share)}: copy "
-            "asynchronously (non_blocking=True in PyTorch, cudaMemcpyAsync in CUDA)",
-            share,
-        )
-    ]
+    return Finding(
+        f"{number_of_copies(int(chosen.sum()), 'synchronous ')} kept the host waiting for "
+        f"{duration(time_in_calls(measured, chosen))}{exposed_in_words(share)}: copy "
+        "asynchronously (non_blocking=True in PyTorch, cudaMemcpyAsync in CUDA)",
+        share,
+    )
 
 
-def pageable_copies(measured: MeasuredWindow) -> list[Finding]:
+def pageable_copies(measured: MeasuredWindow) -> Finding | None:
     """Return advice on copies of pageable memory, which are synchronous under any name."""
     chosen = measured.done.pageable & launched_in_window(measured)
     if not are_costly(measured, chosen):
-        return []
+        return None
     share = exposed_share(measured, chosen)
-    return [
-        Finding(
-            f"{number_of_copies(int(chosen.sum()))} of pageable memory, "
-            f"{bytes_and_rate(measured, chosen)}, kept the host waiting for "
-            f"{duration(time_in_calls(measured, chosen))}"
-            f"{exposed_in_words(share)}: pin the memory (pin_memory=True in a DataLoader, or "
-            "tensor.pin_memory()) and copy with non_blocking=True",
-            share,
-        )
-    ]
+    return Finding(
+        f"{number_of_copies(int(chosen.sum()))} of pageable memory, "
+        f"{bytes_and_rate(measured, chosen)}, kept the host waiting for "
+        f"{duration(time_in_calls(measured, chosen))}"
+        f"{exposed_in_words(share)}: pin the memory (pin_memory=True in a DataLoader, or "
+        "tensor.pin_memory()) and copy with non_blocking=True",
+        share,
+    )
 
 
-def exposed_copies(measured: MeasuredWindow) -> list[Finding]:
+def exposed_copies(measured: MeasuredWindow) -> Finding | None:
     """Return advice on copies of pinned or device memory that no kernel runs beside."""
     done = measured.done
     chosen = (done.kind == COPY) & ~done.pageable & ~done.synchronous & ran_in_window(measured)
     share = exposed_share(measured, chosen) if chosen.any() else 0.0
     if share < WORTH_A_LINE:
-        return []
+        return None
     spent = np.bincount(done.name[chosen], done.duration_ns[chosen], len(done.names))
     longest = int(spent.argmax())
     direction = done.names[longest].removeprefix("memcpy ")
@@ -93,14 +89,12 @@ def exposed_copies(measured: MeasuredWindow) -> list[Finding]:
     # What is not pageable is pinned, if the recording tells at all.
     is_told = direction in CURES and measured.report.has(device_tables.COPY, "srcKind")
     memory = " of pinned memory" if is_told else ""
-    return [
-        Finding(
-            f"copies take {duration(share * measured.wall_ns)}, {in_words(measured, share)}, with "
-            f"no kernel running beside them, most of it {direction}{memory}, "
-            f"{bytes_and_rate(measured, mostly)}: {CURES.get(direction, OTHERWISE)}",
-            share,
-        )
-    ]
+    return Finding(
+        f"copies take {duration(share * measured.wall_ns)}, {in_words(measured, share)}, with "
+        f"no kernel running beside them, most of it {direction}{memory}, "
+        f"{bytes_and_rate(measured, mostly)}: {CURES.get(direction, OTHERWISE)}",
+        share,
+    )
 
 
 def ran_in_window(measured: MeasuredWindow) -> Bools:
@@ -163,25 +157,23 @@ def time_in_calls(measured: MeasuredWindow, chosen: Bools) -> int:
     return total
 
 
-def exposed_collectives(measured: MeasuredWindow) -> list[Finding]:
+def exposed_collectives(measured: MeasuredWindow) -> Finding | None:
     """Return advice on collectives that no kernel runs beside, and on uneven ranks."""
     gpus = gpu_time_splits(measured)
     exposed_ns = sum(gpu.communication_ns for gpu in gpus)
     share = wall_share(measured, exposed_ns)
     if not gpus or share < WORTH_A_LINE:
-        return []
+        return None
     hidden_ns = sum(gpu.overlapped_communication_ns for gpu in gpus)
     under = hidden_ns / (hidden_ns + exposed_ns)
-    return [
-        Finding(
-            f"collectives take {duration(exposed_ns)}, {in_words(measured, share)}, with no other "
-            f"kernel running beside them ({percent(under)} of their time is "
-            "hidden under computation): begin them earlier and in smaller pieces (DDP: "
-            "bucket_cap_mb; FSDP: forward_prefetch, backward_prefetch), on a stream of their own"
-            f"{uneven(gpus)}",
-            share,
-        )
-    ]
+    return Finding(
+        f"collectives take {duration(exposed_ns)}, {in_words(measured, share)}, with no other "
+        f"kernel running beside them ({percent(under)} of their time is "
+        "hidden under computation): begin them earlier and in smaller pieces (DDP: "
+        "bucket_cap_mb; FSDP: forward_prefetch, backward_prefetch), on a stream of their own"
+        f"{uneven(gpus)}",
+        share,
+    )
 
 
 def uneven(gpus: list[GpuTimeSplit]) -> str:

@@ -12,7 +12,7 @@ from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
 from analysis.knowledge.vocabulary import canonical
 from analysis.measures import idle
-from analysis.show.render import duration, percent
+from analysis.show.render import duration, percent, plural
 from profiling import names
 
 if TYPE_CHECKING:
@@ -34,22 +34,20 @@ OURS: Final = frozenset((names.STEP, *names.PHASES, names.BLOCK, names.ATTENTION
 """What our vocabulary calls ranges: those names are kept before others for the same."""
 
 
-def synchronisation(measured: MeasuredWindow) -> list[Finding]:
+def synchronisation(measured: MeasuredWindow) -> Finding | None:
     """Return advice on idle time of the GPU after the host had waited for it."""
     found = measured.idle
     chosen = measured.gaps & (found.cause == idle.CAUSES.index(idle.SYNCHRONISATION))
     lost = int(found.duration_ns[chosen].sum())
     share = wall_share(measured, lost)
     if share < WORTH_A_LINE:
-        return []
+        return None
     where = where_mostly(measured, chosen)
-    return [
-        Finding(
-            f"the GPU was idle for {duration(lost)} ({percent(share)}) after the host had waited "
-            f"for it{where}: leave .item(), .cpu() and synchronize() out of the loop",
-            share,
-        )
-    ]
+    return Finding(
+        f"the GPU was idle for {duration(lost)} ({percent(share)}) after the host had waited "
+        f"for it{where}: leave .item(), .cpu() and synchronize() out of the loop",
+        share,
+    )
 
 
 def where_mostly(measured: MeasuredWindow, chosen: Bools) -> str:
@@ -74,45 +72,40 @@ def in_a_row(labels: list[str]) -> str:
     return " and ".join(part for part in (", ".join(labels[:-1]), labels[-1]) if part)
 
 
-def launch_latency(measured: MeasuredWindow) -> list[Finding]:
+def launch_latency(measured: MeasuredWindow) -> Finding | None:
     """Return advice on a GPU that waits for launches, with the ranges that are launch-bound."""
     short = measured.idle.duration_ns < idle.RESUME_NS
     chosen = late_gaps(measured) & short
     lost = int(measured.idle.duration_ns[chosen].sum())
     share = wall_share(measured, lost)
     if share < LAUNCH_IDLE:
-        return []
+        return None
     bound = launch_bound(measured)
     where = f"; launch-bound: {in_a_row(bound)}" if bound else where_mostly(measured, chosen)
-    return [
-        Finding(
-            f"the GPU waited {duration(lost)} ({percent(share)} of the time) for launches{where}: "
-            "launch less (torch.compile, CUDA graphs with mode='reduce-overhead', fused "
-            "operators) or give each launch more (a larger batch)",
-            share,
-        )
-    ]
+    return Finding(
+        f"the GPU waited {duration(lost)} ({percent(share)} of the time) for launches{where}: "
+        "launch less (torch.compile, CUDA graphs with mode='reduce-overhead', fused "
+        "operators) or give each launch more (a larger batch)",
+        share,
+    )
 
 
-def busy_host(measured: MeasuredWindow) -> list[Finding]:
+def busy_host(measured: MeasuredWindow) -> Finding | None:
     """Return advice on a GPU that waits for a host which does something else than launching."""
     time = measured.idle.duration_ns
     chosen = late_gaps(measured) & (time >= idle.RESUME_NS)
     lost = int(time[chosen].sum())
     share = wall_share(measured, lost)
     if share < WORTH_A_LINE:
-        return []
-    count = int(chosen.sum())
-    gaps = "1 gap" if count == 1 else f"{count:,} gaps"
-    return [
-        Finding(
-            f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in {gaps} of "
-            f"{duration(idle.RESUME_NS)} or more while the host did something else"
-            f"{where_mostly(measured, chosen)}: do that ahead or on another thread (DataLoader "
-            "workers, prefetching, asynchronous saving)",
-            share,
-        )
-    ]
+        return None
+    return Finding(
+        f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in "
+        f"{plural(int(chosen.sum()), 'gap')} of {duration(idle.RESUME_NS)} or more while the host "
+        f"did something else"
+        f"{where_mostly(measured, chosen)}: do that ahead or on another thread (DataLoader "
+        "workers, prefetching, asynchronous saving)",
+        share,
+    )
 
 
 def late_gaps(measured: MeasuredWindow) -> Bools:

@@ -31,7 +31,7 @@ TF32_GPU: Final = re.compile(r"ampere|hopper|blackwell|sm_?(?:[89]\d|1\d\d)|cutl
 """Kernels that were built for GPUs with TF32."""
 
 
-def products_without_tf32(measured: MeasuredWindow) -> list[Finding]:
+def products_without_tf32(measured: MeasuredWindow) -> Finding | None:
     """Return advice on matrix products in fp32 on a GPU that is faster in TF32."""
     work = measured.attribution.work
     slow = [
@@ -40,20 +40,18 @@ def products_without_tf32(measured: MeasuredWindow) -> list[Finding]:
     chosen = measured.work & np.array(slow, np.bool_)[work.kind]
     share = work_share(measured, chosen)
     if share < GEMM_SHARE:
-        return []
+        return None
     gain = gain_of_tf32(measured, work.names)
     if not gain:
-        return []
+        return None
     time = int(work.duration_ns[chosen].sum())
-    return [
-        Finding(
-            f"matrix products in fp32 without TF32 take {duration(time)} "
-            f"({percent(time / measured.kernel_ns)} of the kernels' time, "
-            f"{in_words(measured, share)}): torch.set_float32_matmul_precision('high') uses TF32 "
-            f"(10 bits of mantissa), {gain}",
-            share,
-        )
-    ]
+    return Finding(
+        f"matrix products in fp32 without TF32 take {duration(time)} "
+        f"({percent(time / measured.kernel_ns)} of the kernels' time, "
+        f"{in_words(measured, share)}): torch.set_float32_matmul_precision('high') uses TF32 "
+        f"(10 bits of mantissa), {gain}",
+        share,
+    )
 
 
 def gain_of_tf32(measured: MeasuredWindow, kernels: list[str]) -> str:
@@ -68,12 +66,12 @@ def gain_of_tf32(measured: MeasuredWindow, kernels: list[str]) -> str:
     return f"at its peak {reduced / single:.3g} times as fast on {card.name}"
 
 
-def unfused_optimizer(measured: MeasuredWindow) -> list[Finding]:
+def unfused_optimizer(measured: MeasuredWindow) -> Finding | None:
     """Return advice on an optimizer that updates one parameter at a time."""
     attribution = measured.attribution
     phases = work_phases.phases_of_work(attribution)
     if names.OPTIMIZER not in phases.labels:
-        return []
+        return None
     mine = measured.work & (phases.phase == phases.labels.index(names.OPTIMIZER))
     in_one = attribution.work.in_category("optimizer")
     ranges = phases.ranges.called(names.OPTIMIZER)
@@ -83,19 +81,17 @@ def unfused_optimizer(measured: MeasuredWindow) -> list[Finding]:
     count, time = int(mine.sum()), int(attribution.work.duration_ns[mine].sum())
     share = work_share(measured, mine)
     if (mine & in_one).any() or count < KERNELS_A_STEP * max(steps, 1) or share < WORTH_A_LINE:
-        return []
+        return None
     what = "operators" if attribution.work.on_cpu else "kernels"
-    return [
-        Finding(
-            f"the optimizer takes {shares_in_words(measured, time, share)} in "
-            f"{count // max(steps, 1):,} {what} a step, {duration(time / count)} each: "
-            "AdamW(..., fused=True) does it in a few",
-            share,
-        )
-    ]
+    return Finding(
+        f"the optimizer takes {shares_in_words(measured, time, share)} in "
+        f"{count // max(steps, 1):,} {what} a step, {duration(time / count)} each: "
+        "AdamW(..., fused=True) does it in a few",
+        share,
+    )
 
 
-def unfused_attention(measured: MeasuredWindow) -> list[Finding]:
+def unfused_attention(measured: MeasuredWindow) -> Finding | None:
     """Return advice on attention that writes its scores to memory.
 
     Its time is that of its parts and of what they bring about in the backward pass.
@@ -105,7 +101,7 @@ def unfused_attention(measured: MeasuredWindow) -> list[Finding]:
         not attribution.ranges.called(names.SOFTMAX).any()
         or (is_fused(attribution.work) & measured.work).any()
     ):
-        return []
+        return None
     came_from = origin(attribution)
     inside = np.zeros(len(attribution.work.kind), np.bool_)
     softmax, later = inside.copy(), inside.copy()
@@ -117,17 +113,15 @@ def unfused_attention(measured: MeasuredWindow) -> list[Finding]:
     time = int(attribution.work.duration_ns[inside].sum())
     share = work_share(measured, inside)
     if not softmax.any() or share < WORTH_A_LINE:
-        return []
+        return None
     what = "operators" if attribution.work.on_cpu else "kernels"
     with_backward = ", its backward included" if later.any() else ""
-    return [
-        Finding(
-            f"attention takes {shares_in_words(measured, time, share)}{with_backward}, with "
-            f"scores, softmax and final matmul in {what} of their own: "
-            "F.scaled_dot_product_attention (FlashAttention) keeps the scores out of memory",
-            share,
-        )
-    ]
+    return Finding(
+        f"attention takes {shares_in_words(measured, time, share)}{with_backward}, with "
+        f"scores, softmax and final matmul in {what} of their own: "
+        "F.scaled_dot_product_attention (FlashAttention) keeps the scores out of memory",
+        share,
+    )
 
 
 def shares_in_words(measured: MeasuredWindow, time_ns: int, share: float) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.compare.checks import SIDES
 from analysis.compare.rows import GONE, NEW
 from analysis.compare.sides import BUSY, WALL
-from analysis.show.render import cut, duration, visible
+from analysis.show.render import cut, duration, plural, visible
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def heading(reports: tuple[Report, Report], sides: Sequence[Side], *, excluded: 
     """Return the lines above a comparison: which reports, and in what measure."""
     lines = []
     for word, report, each in zip(SIDES, reports, sides, strict=True):
-        count = each.contents.count
-        counted = f" · {count:,} {'step' if count == 1 else 'steps'}" if each.has_steps else ""
+        counted = f" · {plural(each.contents.count, 'step')}" if each.has_steps else ""
         lines.append(f"{word + ':':7} {visible(report.describe())}{counted}")
         lines += [f"{'':7} {line}" for line in each.counted]
     warmup = "warm-up left out" if excluded else "warm-up included"

@@ -22,6 +22,7 @@ from analysis.generation.records import Records
 from analysis.generation.tables import QUESTIONS
 from analysis.show import cli
 from analysis.show.called import called
+from analysis.show.render import plural
 from analysis.show.table import Table
 
 
@@ -58,8 +59,7 @@ def _answer(args: argparse.Namespace, records: Records) -> None:
 def _about(records: Records) -> str:
     """Say what generated, and from how many prompts."""
     lines = [
-        f"{pair} · {len(made):,} {'prompt' if len(made) == 1 else 'prompts'}"
-        f" · {sum(each.tokens for each in made):,} tokens"
+        f"{pair} · {plural(len(made), 'prompt')} · {sum(each.tokens for each in made):,} tokens"
         for pair, made in records.pairs()
     ]
     if records.failures:

@@ -184,12 +184,12 @@ def _put(
     if not _is_there(table.name, list(columns), connection, output):
         # sqlite-utils knows the types; it would commit what it runs itself, so it only writes SQL.
         connection.execute(sqlite_utils.Database(memory=True).create_table_sql(table.name, columns))
-    quoted = _quoted(table.name)
-    listed = ", ".join(map(_quoted, columns))
+    name = quoted(table.name)
+    listed = ", ".join(map(quoted, columns))
     stored = [_storable(mark) for mark in marks]
-    connection.execute(f"DELETE FROM {quoted} WHERE {_quoted(first)} = ? AND options = ?", stored)
+    connection.execute(f"DELETE FROM {name} WHERE {quoted(first)} = ? AND options = ?", stored)
     connection.executemany(
-        f"INSERT INTO {quoted} ({listed}) VALUES ({', '.join('?' * len(columns))})",
+        f"INSERT INTO {name} ({listed}) VALUES ({', '.join('?' * len(columns))})",
         ([*stored, *(_storable(value) for value in row.values())] for row in table.rows()),
     )
 
@@ -209,7 +209,7 @@ def _is_there(name: str, columns: list[str], connection: sqlite3.Connection, out
     if there == ("view",):
         problem = f"a view there is called {name!r}, as the table to add would be"
         raise ReportError(output, problem, f"drop the view, {OTHER_NAME}")
-    found = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})")]
+    found = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(name)})")]
     if sorted(found) != sorted(columns):
         parts = {
             "lacks": [each for each in columns if each not in found],
@@ -239,8 +239,12 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _quoted(name: str) -> str:
-    """Return a name as SQL."""
+def quoted(name: str) -> str:
+    """Return a name as an identifier of SQL, whatever letters are in it.
+
+    >>> quoted('a "b" c')
+    '"a ""b"" c"'
+    """
     return '"' + name.replace('"', '""') + '"'
 
 

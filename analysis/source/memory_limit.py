@@ -47,9 +47,6 @@ BYTES_ON_DISK: Final = 20
 BYTES_AT_START: Final = 100 << 20
 """What a command holds before it has read anything."""
 
-ACTIVITY: Final = "CUPTI_ACTIVITY_KIND_"
-"""How the names of the other tables of events begin."""
-
 
 @contextmanager
 def paged_if_needed(report: OpenReport) -> Iterator[None]:
@@ -109,7 +106,7 @@ def needed_bytes(report: OpenReport) -> int:
     return BYTES_AT_START + sum(
         min(last_row(report, table), most) * BYTES_A_ROW.get(table, BYTES_OF_OTHERS)
         for table in report.schema
-        if table in BYTES_A_ROW or table.startswith(ACTIVITY)
+        if table in BYTES_A_ROW or table.startswith(tables.ACTIVITY)
     )
 
 

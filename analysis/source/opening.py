@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from analysis.show.errors import ReportError
+from analysis.show.output import NSYS_MAGIC, SQLITE_MAGIC
 from analysis.show.progress import Bar
 
-SQLITE_MAGIC: Final = b"SQLite format 3\x00"
 SQLITE_HEADER_BYTES: Final = 100
-NSYS_MAGIC: Final = b"NVIDIA Tegra Profiler Report"
 GZIP_MAGIC: Final = b"\x1f\x8b"
 LFS_MAGIC: Final = b"version https://git-lfs"
 

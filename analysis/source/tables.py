@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from analysis.source.open_report import OpenReport
 
 MISSING: Final = -1
-KERNEL: Final = "CUPTI_ACTIVITY_KIND_KERNEL"
-GRAPH: Final = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
-RUNTIME: Final = "CUPTI_ACTIVITY_KIND_RUNTIME"
+ACTIVITY: Final = "CUPTI_ACTIVITY_KIND_"
+"""How the names of CUDA's tables begin: their correlation ids are those of the CUDA calls."""
+
+KERNEL: Final = f"{ACTIVITY}KERNEL"
+GRAPH: Final = f"{ACTIVITY}GRAPH_TRACE"
+RUNTIME: Final = f"{ACTIVITY}RUNTIME"
 NVTX: Final = "NVTX_EVENTS"
 OPERATOR: Final = "TOOLKIT_OPERATOR"
 RANGE_COST: Final = "TOOLKIT_RANGE_COST"

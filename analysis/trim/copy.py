@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 from analysis.arithmetic.global_ids import PROCESS_MASK
 from analysis.show import cli
 from analysis.show.errors import ReportError
+from analysis.show.output import quoted
 from analysis.show.progress import Bar
 from analysis.source import device_tables, memory_limit, memory_tables, operator_tables, tables
 from analysis.source.report_metadata import RUN_TABLE
@@ -29,7 +30,6 @@ from analysis.trim.rules import (
     STRINGS,
     KeptRows,
     SourceTable,
-    quoted,
     source_tables,
     stack_references,
 )

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.arithmetic.global_ids import ID_BITS, ID_MASK, PROCESS_MASK
+from analysis.show.output import quoted
 from analysis.source import device_tables, memory_tables, nvtx_tables, tables
 from analysis.trim.windows import ANY, LATEST_NS
 
 STRINGS: Final = "StringIds"
-ACTIVITY: Final = "CUPTI_ACTIVITY_KIND_"
-"""How the names of CUDA's tables begin: their correlation ids are those of the CUDA calls."""
-
 DEVICE_WORK: Final = (tables.KERNEL, tables.GRAPH, device_tables.COPY, device_tables.SET)
 """What a step has all of or nothing of, by when it was launched, else by when it began."""
 
@@ -144,7 +142,7 @@ class KeptRows:
     def calls(self, source: SourceTable) -> str:
         """Return SQL that joins, as `c`, the CUDA call that launched a row; "" of other tables."""
         process = source.first("globalPid", "globalTid")
-        launched = source.name.startswith(ACTIVITY) and source.name != tables.RUNTIME
+        launched = source.name.startswith(tables.ACTIVITY) and source.name != tables.RUNTIME
         if not launched or process is None or "correlationId" not in source.columns:
             return ""
         return (
@@ -282,12 +280,3 @@ def writable_columns(connection: sqlite3.Connection, table: str) -> dict[str, st
     """Return the declared type, in upper case, of each column of a table that can be written."""
     found = connection.execute("SELECT name, type FROM pragma_table_info(?, 'given')", (table,))
     return {name: (kind or "").upper() for name, kind in found}
-
-
-def quoted(name: str) -> str:
-    """Return a name as an identifier of SQL, whatever letters are in it.
-
-    >>> quoted('a "b" c')
-    '"a ""b"" c"'
-    """
-    return '"' + name.replace('"', '""') + '"'

@@ -9,6 +9,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from analysis.source.trace.fields import MEMORY_KINDS
+
 VERSION: Final = (3, 7, 2)
 """The version of nsys' schema that the tables below have."""
 
@@ -122,15 +124,9 @@ LABELS: Final[Mapping[str, Sequence[tuple[int, str, str]]]] = {
         (9, _COPY + "HTOH", "Host-to-Host"),
         (10, _COPY + "PTOP", "Peer-to-Peer"),
     ),
-    "ENUM_CUDA_MEM_KIND": (
-        (0, _MEMORY + "PAGEABLE", "Pageable"),
-        (1, _MEMORY + "PINNED", "Pinned"),
-        (2, _MEMORY + "DEVICE", "Device"),
-        (3, _MEMORY + "ARRAY", "Array"),
-        (4, _MEMORY + "MANAGED", "Managed"),
-        (5, _MEMORY + "DEVICE_STATIC", "Device Static"),
-        (6, _MEMORY + "MANAGED_STATIC", "Managed Static"),
-        (7, _MEMORY + "UNKNOWN", "Unknown"),
+    "ENUM_CUDA_MEM_KIND": tuple(
+        (code, _MEMORY + kind.upper().replace(" ", "_"), kind)
+        for code, kind in enumerate(MEMORY_KINDS)
     ),
     "ENUM_CUPTI_SYNC_TYPE": (
         (0, _SYNC + "UNKNOWN", "Unknown"),

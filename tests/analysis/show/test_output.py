@@ -17,9 +17,8 @@ from analysis.__main__ import main as page_main
 from analysis.compare import __main__ as compare
 from analysis.show import cli
 from analysis.show.errors import ReportError
-from analysis.show.output import add_to_database, replacing
+from analysis.show.output import NSYS_MAGIC, add_to_database, replacing
 from analysis.show.table import Table
-from analysis.source.opening import NSYS_MAGIC
 from tests.made.commands.commands import a_report, contents, other_database
 
 

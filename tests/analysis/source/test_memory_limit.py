@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis import Report, ReportError
-from analysis.source import memory_limit
+from analysis.source import memory_limit, tables
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 
@@ -130,6 +130,6 @@ def test_the_rows_of_a_view_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", shared.WITH_KERNELS)
 def test_no_table_has_more_rows_than_its_last_row_says(name: str) -> None:
     with Report(shared.report(name)) as report:
-        for table in (table for table in report.schema if table.startswith(memory_limit.ACTIVITY)):
+        for table in (table for table in report.schema if table.startswith(tables.ACTIVITY)):
             counted = int(report.columns(f"SELECT count(*) AS n FROM {table}")["n"][0])
             assert memory_limit.last_row(report, table) >= counted

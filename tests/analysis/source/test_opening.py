@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis import Report, ReportError
+from analysis.show.output import NSYS_MAGIC
 from analysis.source import opening
 from tests.made.reports.build_report import Kernel, make_report
 from tests.made.tools import shared
@@ -24,7 +25,7 @@ def small(tmp_path: Path) -> Path:
 @pytest.fixture
 def nsys_rep(tmp_path: Path) -> Path:
     path = tmp_path / "run.nsys-rep"
-    path.write_bytes(opening.NSYS_MAGIC + b" 2023@4@4" + bytes(100))
+    path.write_bytes(NSYS_MAGIC + b" 2023@4@4" + bytes(100))
     return path
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import analysis
 from analysis.compare import __main__ as compare
-from analysis.source.opening import NSYS_MAGIC
+from analysis.show.output import NSYS_MAGIC
 from tests.made.reports.build_report import Kernel, Range, make_report
 
 OF_RECORDS = ("generation", "layers")
