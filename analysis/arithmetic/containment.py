@@ -9,6 +9,7 @@ for each call that begins inside and ends outside.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -33,9 +34,9 @@ class Intervals:
     def __len__(self) -> int:
         return len(self.thread)
 
-    def take(self, kept: Bools | Int64) -> Intervals:
+    def take(self, kept: Bools | Int64 | slice) -> Self:
         """Return the intervals at some positions, or where a mask holds."""
-        return Intervals(self.thread[kept], self.start_ns[kept], self.end_ns[kept])
+        return type(self)(self.thread[kept], self.start_ns[kept], self.end_ns[kept])
 
 
 class Clock:

@@ -31,22 +31,11 @@ if TYPE_CHECKING:
     from analysis.source.report import Report
 
 
-@dataclass(frozen=True)
-class Launches:
-    """The calls that launched pieces of work: on which thread, and when.
+class Launches(Intervals):
+    """The calls that launched pieces of work, ``N`` of them: on which thread, and when.
 
-    Attributes:
-        thread: ``(N,)`` global thread id, or `tables.MISSING` where no launch was recorded.
-        start_ns: ``(N,)`` of the call.
-        end_ns: ``(N,)`` of the call.
+    The thread is `tables.MISSING` where no launch was recorded.
     """
-
-    thread: Int64
-    start_ns: Int64
-    end_ns: Int64
-
-    def __len__(self) -> int:
-        return len(self.thread)
 
     @cached_property
     def known(self) -> Bools:
@@ -58,10 +47,6 @@ class Launches:
     def process(self) -> Int64:
         """``(N,)`` the process of each launch, or `tables.MISSING`."""
         return np.where(self.known, process_of(self.thread), tables.MISSING)
-
-    def take(self, rows: Bools | Int64 | slice) -> Launches:
-        """Return the launches at some positions."""
-        return Launches(self.thread[rows], self.start_ns[rows], self.end_ns[rows])
 
 
 @dataclass(frozen=True)
@@ -162,7 +147,7 @@ class Attribution:
         The whole chain is that range and its parents. Of ranges that overlap without nesting the
         last to begin counts.
         """
-        return innermost(range_intervals(self.ranges), launch_intervals(self.launches))
+        return innermost(range_intervals(self.ranges), self.launches)
 
     @cached_property
     def placed(self) -> Bools:
@@ -184,17 +169,12 @@ def range_intervals(ranges: Ranges) -> Intervals:
     return Intervals(ranges.thread, ranges.start_ns, end)
 
 
-def launch_intervals(launches: Launches) -> Intervals:
-    """Return launches as intervals on threads."""
-    return Intervals(launches.thread, launches.start_ns, launches.end_ns)
-
-
 def launches_in_ranges(ranges: Ranges, launches: Launches) -> tuple[Slices, Int64]:
     """Return slices of the launches that each range contains, and ``(L,)`` the launches' order."""
     known = np.flatnonzero(launches.known)
-    thread, start, end = launches.thread[known], launches.start_ns[known], launches.end_ns[known]
-    order = known[ordered(start, end, thread)]
-    return contained(range_intervals(ranges), launch_intervals(launches).take(order)), order
+    some = launches.take(known)
+    order = known[ordered(some.start_ns, some.end_ns, some.thread)]
+    return contained(range_intervals(ranges), launches.take(order)), order
 
 
 def during_ranges(instant_ns: Int64, process: Int64, windows: Ranges) -> Bools:

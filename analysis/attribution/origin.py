@@ -114,8 +114,7 @@ def _by_number(nodes: AutogradNodes, launches: Launches) -> tuple[Launches, Bool
     spans, engine = nodes.spans, np.flatnonzero(nodes.evaluates)
     if not len(engine):
         return _at(spans, np.full(len(launches.thread), NONE)), np.zeros_like(launches.known)
-    work = Intervals(launches.thread, launches.start_ns, launches.end_ns)
-    around = _chosen(engine, innermost_of_any(spans.take(engine), work))
+    around = _chosen(engine, innermost_of_any(spans.take(engine), launches))
     inside = _chosen(engine, innermost_of_any(spans.take(engine), spans))
     inside[engine] = NONE
     number = _numbers_of(nodes, engine, inside)
@@ -182,8 +181,7 @@ def _by_name(ranges: Ranges, launches: Launches) -> Launches:
     partner = _partners(ranges)
     led = np.flatnonzero(partner != NONE)
     spans = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
-    work = Intervals(launches.thread, launches.start_ns, launches.end_ns)
-    return _at(spans, _chosen(partner[led], innermost_of_any(spans.take(led), work)))
+    return _at(spans, _chosen(partner[led], innermost_of_any(spans.take(led), launches)))
 
 
 def _partners(ranges: Ranges) -> Int64:

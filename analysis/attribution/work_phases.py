@@ -18,7 +18,6 @@ from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import (
     during_ranges,
-    launch_intervals,
     range_intervals,
 )
 from analysis.knowledge.vocabulary import canonical
@@ -167,7 +166,7 @@ def ranges_around(
         ``(N,)`` positions in ``chosen`` or `NONE`, and ``(N,)`` whether another thread decided.
     """
     around = range_intervals(chosen)
-    own = innermost_of_any(around, launch_intervals(launches))
+    own = innermost_of_any(around, launches)
     free = (own == NONE) & launches.known
     rows = np.flatnonzero(free if callable_ is None else free & callable_)
     instant = launches.start_ns[rows]

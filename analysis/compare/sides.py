@@ -15,7 +15,6 @@ from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution import work_phases
 from analysis.attribution.launches import Attribution, Launches, launched_totals
-from analysis.attribution.launches import launch_intervals as calls_of
 from analysis.attribution.selected import Selected, distinct_known
 from analysis.attribution.selection import Selection
 from analysis.knowledge import categories
@@ -353,8 +352,7 @@ def innermost_or_callers(ranges: Ranges, launches: Launches, calling: Launches) 
     """Return ``(N,)`` the innermost range around each launch, else around its caller's; `NONE`."""
     around = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
     own, caller = (
-        np.where(each.known, innermost_of_any(around, calls_of(each)), NONE)
-        for each in (launches, calling)
+        np.where(each.known, innermost_of_any(around, each), NONE) for each in (launches, calling)
     )
     return np.where(own != NONE, own, caller)
 

@@ -11,7 +11,7 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Slices, contained, innermost
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import covered_by_group
-from analysis.attribution.launches import Launches, launch_intervals, range_intervals
+from analysis.attribution.launches import Launches, range_intervals
 from analysis.attribution.origin import origin
 from analysis.measures.range_costs import range_costs
 from analysis.source import tables
@@ -88,7 +88,7 @@ def range_times(chosen: Selected) -> RangeTimes:
         chosen: the work that counts. All ranges have an entry.
     """
     ranges, done = chosen.attribution.ranges, operations(chosen)
-    around, launched = range_intervals(ranges), launch_intervals(done.launch)
+    around, launched = range_intervals(ranges), done.launch
     slices = contained(around, launched)
     first, span = np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64)
     holders = slices.holders()
@@ -150,6 +150,4 @@ def backward_times(chosen: Selected) -> Int64:
         return np.full(len(attribution.ranges), tables.MISSING, np.int64)
     order = known[np.lexsort((place.start_ns[known], place.thread[known]))]
     time = np.where(chosen.work, attribution.work.duration_ns, 0)
-    return contained(range_intervals(attribution.ranges), launch_intervals(place.take(order))).sums(
-        time[order]
-    )
+    return contained(range_intervals(attribution.ranges), place.take(order)).sums(time[order])
