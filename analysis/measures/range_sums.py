@@ -15,7 +15,7 @@ from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, Slices, contained, distinct
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import costs
-from analysis.measures.range_costs import range_costs, rows_to_sum
+from analysis.measures.range_costs import RangeCosts, range_costs, rows_to_sum
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
@@ -23,25 +23,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RangeSums:
+class RangeSums(RangeCosts):
     """The costs, kernel time and idle time of each range, in the order of the report's ranges.
 
     Attributes:
-        flops: ``(R,)`` its own FLOPs, or those of the ranges inside it, or `tables.MISSING`.
-        bytes: ``(R,)`` the least bytes likewise; missing as soon as those of one part are.
         kernel_ns: ``(R,)`` the time of the work launched inside.
         window_ns: ``(R,)`` from when it was open and the GPU free, to the end of its last work; 0
             where it launched nothing on a GPU.
         idle_ns: ``(R,)`` how much of that window the GPU had nothing to do.
-        unscaled: how many softmax ranges keep the FLOPs that were recorded.
     """
 
-    flops: Int64
-    bytes: Int64
     kernel_ns: Int64
     window_ns: Int64
     idle_ns: Int64
-    unscaled: int
 
 
 def range_sums(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> RangeSums:
@@ -65,7 +59,7 @@ def range_sums(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> Ra
             window_ns[holders], idle_ns[holders] = gpu_windows(
                 attribution, holders, first, last, busy
             )
-    return RangeSums(cost.flops, cost.bytes, kernel_ns, window_ns, idle_ns, cost.unscaled)
+    return RangeSums(**vars(cost), kernel_ns=kernel_ns, window_ns=window_ns, idle_ns=idle_ns)
 
 
 def launched_by_ranges(chosen: Selected) -> list[tuple[Int64, Slices, Int64]]:

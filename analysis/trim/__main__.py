@@ -38,43 +38,36 @@ MOST_TABLES: Final = 6
 """How many of the tables that were cut are named; all are in the file, as ``trimmed_rows``."""
 
 
-def trim(
-    report: Report,
-    output: Path,
-    chosen: Windows,
-    *,
-    max_bytes: int | None = None,
-    overwrite: bool = False,
-) -> tuple[TrimmedFile, Windows]:
+def trim(report: Report, output: Path, args: argparse.Namespace) -> list[str]:
     """Write the rows that belong to some stretches of a report to a file of its own.
 
     Args:
         report: what to cut; it is only read.
         output: the file, which appears when it is complete.
-        chosen: what to keep.
-        max_bytes: how large it may be; of several steps the last that fit are kept.
-        overwrite: whether to replace a file that is there.
+        args: what to keep, how large it may be, and whether to replace a file that is there.
 
     Returns:
-        What was written, and which of the stretches that is.
+        Lines on what is kept and what is left out.
 
     Raises:
         ReportError: the file is there, is the report itself or cannot be written; nothing was
             recorded in what is chosen; not even one step fits.
     """
-    with failures(report.path, output), replacing(output, report.path, over_reports=True) as draft:
-        if output.exists():
-            refuse(output, overwrite=overwrite)
-        with Trimmer.of(report) as trimmer:
-            made, kept = write_steps_that_fit(trimmer, draft, chosen, max_bytes)
-            left_out = trimmer.left_out
-        if made.kept == made.whole:
+    if output.exists() and not output.samefile(report.path):
+        refuse(output, overwrite=args.overwrite)
+    chosen = choose(report, args)
+    with (
+        failures(report.path, output),
+        replacing(output, report.path, over_reports=True) as draft,
+        Trimmer.of(report) as trimmer,
+    ):
+        made, kept = write_steps_that_fit(trimmer, draft, chosen, args.max_size)
+        if not made.recorded:
             remedy = f"choose another part; {called('analysis.ranges')} --instances shows the times"
             raise ReportError(report.path, f"nothing was recorded in {chosen.describe()}", remedy)
-    if left_out:
-        listed = ", ".join(left_out)
-        cli.print_notes(f"left out, as they cannot be copied row by row: {listed}")
-    return made, kept
+    names = ", ".join(trimmer.left_out)
+    left = [f"left out, as they cannot be copied row by row: {names}"] if names else []
+    return [*left, *notes(made, kept, output)]
 
 
 def refuse(output: Path, *, overwrite: bool) -> None:
@@ -206,15 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         made.error("--instance is of --within RANGE")
     if args.to_ns is not None and args.to_ns <= (args.from_ns or 0):
         made.error("--to-ns is not after --from-ns")
-    output = Path(args.output)
     with Report(args.report) as report:
-        if output.exists() and not output.samefile(report.path):
-            refuse(output, overwrite=args.overwrite)  # before any work
-        chosen = choose(report, args)
-        written, kept = trim(
-            report, output, chosen, max_bytes=args.max_size, overwrite=args.overwrite
-        )
-        cli.print_notes(*notes(written, kept, output))
+        cli.print_notes(*trim(report, Path(args.output), args))
     return 0
 
 

@@ -56,7 +56,7 @@ class TrimmedFile:
         before_bytes: of what it was cut from, as SQLite.
         reaching: ranges that begin before or end after what is kept.
         without_call: kernels, copies and the like that no recorded call launched.
-        whole: rows of tables that belong to no stretch: strings, devices, codes, …
+        recorded: rows of what belongs to a stretch: no strings, devices, codes, …
     """
 
     rows: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class TrimmedFile:
     before_bytes: int = 0
     reaching: int = 0
     without_call: int = 0
-    whole: int = 0
+    recorded: int = 0
 
     @property
     def kept(self) -> int:
@@ -262,13 +262,13 @@ class Trimmer:
         made = TrimmedFile(before_bytes=self.size_bytes)
         for source in self.sources:
             made.rows[source.name] = (count(source), self.counts[source.name])
-            condition = cut.condition(source)
-            if condition is None or source.name in (STRINGS, *CALL_STACKS):
-                made.whole += made.rows[source.name][0]
-            if source.name == tables.NVTX and condition is not None:
+            if cut.condition(source) is None or source.name in (STRINGS, *CALL_STACKS):
+                continue
+            made.recorded += made.rows[source.name][0]
+            if source.name == tables.NVTX:
                 made.reaching = count(source, cut.reaching(source))
-                made.whole += count(source, f"s.eventType NOT IN ({EVENT_TYPES})")
-            if source.name in DEVICE_WORK and condition is not None:
+                made.recorded -= count(source, f"s.eventType NOT IN ({EVENT_TYPES})")
+            if source.name in DEVICE_WORK:
                 calls = cut.calls(source)
                 made.without_call += count(source, "c.start IS NULL" if calls else "1", calls)
         return made
