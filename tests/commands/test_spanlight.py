@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.util import find_spec
@@ -18,7 +19,8 @@ import analysis
 import profiling
 from analysis.questions import QUESTIONS
 from analysis.show.called import by_name, called
-from analysis.show.command import parser_of
+from analysis.show.command import parser_of, run
+from analysis.show.errors import NotInstalled
 from spanlight import __version__
 from spanlight.__main__ import SHELLS, main, parser
 from spanlight.commands import COMMANDS, GROUPS, NAMES
@@ -192,6 +194,45 @@ def test_no_help_imports_torch_or_pandas() -> None:
         assert status == 0
         assert said.startswith(f"usage: spanlight {name} ")
         assert imported == [] or name == "profile", name
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *(name for name, command in GROUPS["Measure without a recorder"].items()),
+        "profile",
+        "profile --script tests/conftest.py",
+    ],
+)
+def test_without_torch_what_needs_it_says_what_to_install(
+    typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    words = [*typed.split(), *(["batch"] if typed == "generate" else [])]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[-1] == (
+        "error: torch is not installed; pip install 'spanlight[model]'"
+    )
+
+
+def test_a_module_of_anybody_else_that_is_missing_keeps_its_traceback() -> None:
+    def main() -> int:
+        raise ModuleNotFoundError("No module named 'theirs'", name="theirs.sub")
+
+    with pytest.raises(ModuleNotFoundError):
+        run(main)
+
+
+def test_every_package_that_may_be_missing_is_in_its_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    of_others = {"huggingface_hub", "safetensors", "tokenizers"}  # transformers brings them
+    for package, extra in NotInstalled.EXTRAS.items():
+        held = {re.match(r"[\w-]+", each)[0] for each in extras[extra]}  # type: ignore[index]
+        assert package in held | of_others
 
 
 COMPLETED = """
