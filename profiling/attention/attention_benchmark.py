@@ -18,12 +18,11 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.table import Table, columns_of
-from profiling.attention.row_benchmark import Result, measure_rows, write_results
+from profiling.attention.row_benchmark import Result, write_results
 from profiling.attention.rows import COMPILED, IMPLEMENTATIONS, AttentionRow, check
 from profiling.common import result_file
 from profiling.common.cli import (
@@ -37,31 +36,42 @@ from profiling.common.cli import (
     memory_advice,
     one_of,
 )
-from profiling.common.errors import LaunchError, OutOfMemory
 from profiling.common.machine import choose_device, device_name
-from profiling.common.options import add_options, chosen, option
+from profiling.common.options import add_options, chosen, combinations, option
+from profiling.common.progress import in_turn
 from profiling.common.spread import Spread
-from profiling.memory.tables import DONE, FAILED, OOM
 from profiling.processes import isolated
+from profiling.processes.attempts import FAILED, OK, attempt
 
 MODULE: Final = "profiling.attention_benchmark"
+RUN: Final = "profiling.attention.attention_benchmark_run"
+"""What measures a row, in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """What is combined; each is a list on the command line."""
 
-    implementations: tuple[str, ...] = option(
+    implementation: tuple[str, ...] = option(
         ("eager", COMPILED),
         f"of {', '.join(IMPLEMENTATIONS)}",
         read=comma_separated(one_of(*IMPLEMENTATIONS)),
         metavar="I,I",
+        flag="--implementations",
     )
-    widths: tuple[int, ...] = option(
-        (16, 32, 64, 128), "of the head", read=comma_separated(count), metavar="N,N"
+    width: tuple[int, ...] = option(
+        (16, 32, 64, 128),
+        "of the head",
+        read=comma_separated(count),
+        metavar="N,N",
+        flag="--widths",
     )
-    lengths: tuple[int, ...] = option(
-        (256, 1024, 4096, 8192, 16384), "positions", read=comma_separated(count), metavar="N,N"
+    length: tuple[int, ...] = option(
+        (256, 1024, 4096, 8192, 16384),
+        "positions",
+        read=comma_separated(count),
+        metavar="N,N",
+        flag="--lengths",
     )
 
 
@@ -83,36 +93,20 @@ def parser() -> argparse.ArgumentParser:
 
 def rows(arguments: argparse.Namespace, device: str) -> list[AttentionRow]:
     """Return the benchmark's rows that the arguments ask for, in order."""
-    grid = chosen(Grid, arguments)
     return [
-        chosen(
-            AttentionRow,
-            arguments,
-            implementation=implementation,
-            width=width,
-            length=length,
-            device=device,
-        )
-        for implementation, width, length in product(
-            grid.implementations, grid.widths, grid.lengths
-        )
+        chosen(AttentionRow, arguments, **each, device=device)
+        for each in combinations(chosen(Grid, arguments))
     ]
 
 
 def measure_row(row: AttentionRow, limit_bytes: int | None) -> Result:
     """Measure one attention in a process of its own; a failure becomes a result too."""
-    what = f"{row.implementation}, width {row.width}, length {row.length}"
-    try:
+
+    def measured() -> Result:
         check(row)
-        found = isolated.run(
-            "profiling.attention.attention_benchmark_run", asdict(row), limit_bytes=limit_bytes
-        )
-        return {**found, "outcome": DONE}
-    except OutOfMemory as error:
-        failure = {"outcome": OOM, "message": f"{what}: {error}"}
-    except LaunchError as error:
-        failure = {"outcome": FAILED, "message": f"{what}: {error}"}
-    return {**asdict(row), **failure}
+        return isolated.run(RUN, asdict(row), limit_bytes=limit_bytes) | {"outcome": OK}
+
+    return attempt(measured).result(asdict(row), str(row))
 
 
 def table(results: Sequence[Result], device: str) -> Table:
@@ -177,5 +171,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     def finish(results: Sequence[Result]) -> None:
         write_results(results, table(results, device), arguments, about, _draw)
 
-    results = measure_rows(every, lambda row: measure_row(row, limit), finish)
+    results = in_turn(every, lambda row: measure_row(row, limit), finish)
     return 1 if any(result["outcome"] == FAILED for result in results) else 0

@@ -19,13 +19,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.cli import print_notes
 from analysis.show.table import Table, columns_of
-from profiling.attention.row_benchmark import Result, measure_rows, write_results
+from profiling.attention.row_benchmark import Result, write_results
 from profiling.attention.rows import (
     COMPILED,
     FLASH_ATTN,
@@ -50,7 +49,8 @@ from profiling.common.cli import (
     one_of,
 )
 from profiling.common.machine import choose_device, device_name
-from profiling.common.options import ByDevice, add_options, chosen, option, options_of
+from profiling.common.options import ByDevice, add_options, chosen, combinations, option
+from profiling.common.progress import in_turn
 
 MODULE: Final = "profiling.flash_benchmark"
 KIND: Final = "flash_benchmark"
@@ -67,25 +67,28 @@ ON_A_GPU: Final = ("eager", COMPILED, "sdpa", SDPA_FLASH, "flash")
 class Grid:
     """What is combined; each is a list on the command line. All of it on a CPU would take hours."""
 
-    lengths: tuple[int, ...] = option(
-        ByDevice(tuple(1 << power for power in range(7, 17)), cpu=(128, 256, 512, 1024)),
-        "positions",
-        read=comma_separated(count),
-        metavar="N,N",
-    )
-    widths: tuple[int, ...] = option(
-        ByDevice((16, 32, 64, 128), cpu=(64,)),
-        "of a head",
-        read=comma_separated(count),
-        metavar="N,N",
-    )
-    dtypes: tuple[str, ...] = option(
+    dtype: tuple[str, ...] = option(
         ByDevice(("bfloat16", "float32"), cpu=("float32",)),
         f"of {', '.join(FLASH_DTYPES)}",
         read=comma_separated(one_of(*FLASH_DTYPES)),
         metavar="D,D",
+        flag="--dtypes",
     )
-    implementations: tuple[str, ...] = option(
+    width: tuple[int, ...] = option(
+        ByDevice((16, 32, 64, 128), cpu=(64,)),
+        "of a head",
+        read=comma_separated(count),
+        metavar="N,N",
+        flag="--widths",
+    )
+    length: tuple[int, ...] = option(
+        ByDevice(tuple(1 << power for power in range(7, 17)), cpu=(128, 256, 512, 1024)),
+        "positions",
+        read=comma_separated(count),
+        metavar="N,N",
+        flag="--lengths",
+    )
+    implementation: tuple[str, ...] = option(
         ByDevice(
             (*ON_A_GPU, FLASH_ATTN) if find_spec("flash_attn") else ON_A_GPU,
             cpu=("eager", "sdpa", "flash-reference"),
@@ -93,6 +96,7 @@ class Grid:
         f"of {', '.join(FLASH_IMPLEMENTATIONS)}, the last where it is installed",
         read=comma_separated(one_of(*FLASH_IMPLEMENTATIONS)),
         metavar="I,I",
+        flag="--implementations",
     )
 
 
@@ -108,19 +112,9 @@ def parser() -> argparse.ArgumentParser:
 
 def rows(arguments: argparse.Namespace, device: str) -> list[FlashRow]:
     """Return the benchmark's rows, those to be compared side by side."""
-    grid = chosen(Grid, arguments, device=device)
-    over = product(grid.dtypes, grid.widths, grid.lengths, grid.implementations)
     return [
-        chosen(
-            FlashRow,
-            arguments,
-            implementation=implementation,
-            dtype=dtype,
-            width=width,
-            length=length,
-            device=device,
-        )
-        for dtype, width, length, implementation in over
+        chosen(FlashRow, arguments, **each, device=device)
+        for each in combinations(chosen(Grid, arguments, device=device))
     ]
 
 
@@ -130,16 +124,15 @@ def measure_row(row: FlashRow) -> Result:
 
     from profiling.attention import flash_benchmark_run
 
-    what = f"{row.implementation}, {row.dtype}, width {row.width}, length {row.length}"
     try:
         return {**asdict(row), **flash_benchmark_run.measure(row), "outcome": DONE}
     except Unsupported as error:
-        failure = {"outcome": UNSUPPORTED, "message": f"{what}: {error}"}
+        failure = {"outcome": UNSUPPORTED, "message": f"{row}: {error}"}
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         said = (str(error).strip().splitlines() or ["out of memory"])[0]
-        failure = {"outcome": OOM, "message": f"{what}: {said}"}
+        failure = {"outcome": OOM, "message": f"{row}: {said}"}
     finally:
         torch.compiler.reset()  # a shape is compiled once; what is kept would only fill up
     gc.collect()
@@ -198,7 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_outputs(arguments)
     every = rows(arguments, device)
     about = result_file.header(KIND, command_line(MODULE, given), device)
-    bounded = [name for name in options_of(Grid) if isinstance(getattr(arguments, name), ByDevice)]
+    lists = ("length", "width", "dtype", "implementation")
+    bounded = [f"{name}s" for name in lists if isinstance(getattr(arguments, name), ByDevice)]
     if not device.startswith("cuda") and bounded:
         print_notes(f"on a CPU only a few {', '.join(bounded)} are measured unless they are named")
     print(f"timing {len(every)} rows on {device}", file=sys.stderr)
@@ -206,5 +200,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     def finish(results: Sequence[Result]) -> None:
         write_results(results, table(results, device), arguments, about, _draw)
 
-    measure_rows(every, measure_row, finish)
+    in_turn(every, measure_row, finish)
     return 0

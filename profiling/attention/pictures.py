@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.show.pictures import picture
 from profiling.attention.rows import PRODUCTS, FlashRow
-from profiling.memory.tables import DONE
+from profiling.processes.attempts import OK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def draw_attention_benchmark(results: Sequence[Result], folder: Path) -> list[Pa
     Raises:
         ReportError: it cannot be written.
     """
-    done = [result for result in results if result["outcome"] == DONE]
+    done = [result for result in results if result["outcome"] == OK]
     if not done:
         return []
     path = folder / "attention-benchmark.png"

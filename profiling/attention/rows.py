@@ -77,6 +77,9 @@ class AttentionRow:
     warmup: int = option(10, "before them", read=count_or_zero)
     seed: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.implementation}, width {self.width}, length {self.length}"
+
     @property
     def itemsize(self) -> int:
         """Bytes of one number."""
@@ -131,6 +134,9 @@ class FlashRow:
     device: str
     warmup_ms: int = option(25, "before each part", read=count)
     repeat_ms: int = option(100, "timed", read=count)
+
+    def __str__(self) -> str:
+        return f"{self.implementation}, {self.dtype}, width {self.width}, length {self.length}"
 
     @property
     def flops(self) -> float:

@@ -12,8 +12,9 @@ says so where it adds the option: ``add_options(parser, Settings, "mode", mode="
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
+from itertools import product
 from typing import Any, Final, TypeVar
 
 from profiling.common.cli import Adder
@@ -150,6 +151,17 @@ def chosen(cls: type[T], arguments: argparse.Namespace, **more: Any) -> T:
             for name, value in given.items()
         }
     )
+
+
+def combinations(lists: object) -> Iterator[dict[str, Any]]:
+    """Yield every combination of what a dataclass of lists holds, by field, the last one fastest.
+
+    Args:
+        lists: a dataclass; each field holds a list, and is called as one of its items.
+    """
+    names = [each.name for each in fields(lists)]  # type: ignore[arg-type]
+    for values in product(*(getattr(lists, name) for name in names)):
+        yield dict(zip(names, values, strict=True))
 
 
 def _default(of: "Field[Any]") -> Any:

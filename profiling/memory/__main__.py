@@ -37,13 +37,14 @@ from profiling.common.cli import (
     one_of,
     run,
 )
-from profiling.common.errors import LaunchError, OutOfMemory, UsageError
+from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.common.options import ByDevice, add_options, chosen, option
-from profiling.common.progress import steps_bar
+from profiling.common.options import ByDevice, add_options, chosen, combinations, option
+from profiling.common.progress import in_turn
 from profiling.common.settings import IMPLEMENTATION, PRECISIONS, ModelShape, Settings
-from profiling.memory.tables import DONE, FAILED, OOM, TABLES, Result, outcome
+from profiling.memory.tables import TABLES, Result, outcome
 from profiling.processes import isolated
+from profiling.processes.attempts import FAILED, OK, attempt
 
 MODULE: Final = "profiling.memory"
 ALL: Final = "all"
@@ -53,11 +54,19 @@ ALL: Final = "all"
 class Configurations:
     """What is combined: each is a list on the command line."""
 
-    contexts: tuple[int, ...] = option(
-        ByDevice((128, 256, 512), cpu=(128,)), "positions", read=comma_separated(count)
+    precision: tuple[str, ...] = option(
+        ("float32",),
+        f"of {', '.join(PRECISIONS)}",
+        read=comma_separated(one_of(*PRECISIONS)),
+        metavar="T,T",
+        flag="--dtypes",
     )
-    dtypes: tuple[str, ...] = option(
-        ("float32",), f"of {', '.join(PRECISIONS)}", read=comma_separated(one_of(*PRECISIONS))
+    context: tuple[int, ...] = option(
+        ByDevice((128, 256, 512), cpu=(128,)),
+        "positions",
+        read=comma_separated(count),
+        metavar="N,N",
+        flag="--contexts",
     )
 
 
@@ -101,13 +110,10 @@ def every_settings(arguments: argparse.Namespace, device: str) -> list[Settings]
         UsageError: no such size, or an impossible shape.
     """
     config = chosen(ModelShape, arguments).config
-    lists = chosen(Configurations, arguments, device=device)
     return [
-        chosen(
-            Settings, arguments, config=config, device=device, context=context, **PRECISIONS[dtype]
-        )
-        for dtype in lists.dtypes
-        for context in lists.contexts
+        chosen(Settings, arguments, config=config, device=device, **each, **PRECISIONS[precision])
+        for each in combinations(chosen(Configurations, arguments, device=device))
+        for precision in [each.pop("precision")]
     ]
 
 
@@ -132,15 +138,14 @@ def check(arguments: argparse.Namespace, device: str) -> None:
 
 def measure_configuration(spec: dict[str, Any], limit_bytes: int | None) -> Result:
     """Measure one configuration in a process of its own; a failure becomes a result too."""
-    settings = Settings.from_fields(spec["settings"])
-    what = f"{settings.precision}, context {settings.context}"
-    try:
-        return isolated.run("profiling.memory.run", spec, limit_bytes=limit_bytes)
-    except OutOfMemory as error:
-        failure = {"outcome": OOM, "message": f"{what}: {error}"}
-    except LaunchError as error:
-        failure = {"outcome": FAILED, "message": f"{what}: {error}"}
-    return {"settings": spec["settings"], **failure}
+    tried = attempt(lambda: isolated.run("profiling.memory.run", spec, limit_bytes=limit_bytes))
+    what = name_of(Settings.from_fields(spec["settings"]))
+    return tried.result({"settings": spec["settings"]}, what)
+
+
+def name_of(settings: Settings) -> str:
+    """Return what tells a configuration from the others."""
+    return f"{settings.precision}, context {settings.context}"
 
 
 def spec_of(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -170,7 +175,7 @@ def write(results: Sequence[Result], arguments: argparse.Namespace, about: dict[
         from profiling.memory.pictures import draw
 
         print_notes(*(f"picture {file}" for file in draw(results, arguments.pictures)))
-    print_notes(*(result["message"] for result in results if outcome(result) != DONE))
+    print_notes(*(result["message"] for result in results if outcome(result) != OK))
     for result in results:
         if unasked := result.get("unasked_nodes"):
             print_notes(
@@ -191,21 +196,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     every = every_settings(arguments, device)
     check(arguments, device)
 
-    results: list[Result] = []
     limit = arguments.limit * 2**20 if arguments.limit else None
     about = result_file.header("memory", command_line(MODULE, given), device)
     print(f"measuring {len(every)} configurations on {device}", file=sys.stderr)
-    try:
-        with steps_bar(len(every)) as bar:
-            for settings in every:
-                results.append(measure_configuration(spec_of(settings, arguments), limit))
-                bar.done(f"{settings.precision}, context {settings.context}", 0)
-    except KeyboardInterrupt:
-        if results:
-            print_notes(f"interrupted: {len(results)} of {len(every)} configurations are done")
-            write(results, arguments, about)
-        raise
-    write(results, arguments, about)
+    results = in_turn(
+        every,
+        lambda settings: measure_configuration(spec_of(settings, arguments), limit),
+        lambda results: write(results, arguments, about),
+        name=name_of,
+        what="configurations",
+    )
     return 1 if any(outcome(result) == FAILED for result in results) else 0
 
 

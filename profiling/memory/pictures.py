@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.show.pictures import picture
 from profiling import names
 from profiling.common.settings import Settings
-from profiling.memory.tables import DONE, INFERENCE, MODEL, Result, outcome
+from profiling.memory.tables import INFERENCE, MODEL, Result, outcome
+from profiling.processes.attempts import OK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def draw(results: Sequence[Result], folder: Path) -> list[Path]:
         ReportError: one cannot be written.
     """
     made = []
-    done = [result for result in results if outcome(result) == DONE]
+    done = [result for result in results if outcome(result) == OK]
     for result in done:
         settings = Settings.from_fields(result["settings"])
         name = f"memory-{settings.size}-{settings.precision}-{settings.context}.png"

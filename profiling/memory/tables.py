@@ -13,15 +13,11 @@ from typing import Any, Final
 from analysis.show.table import Table, columns_of
 from profiling import names
 from profiling.common.settings import Settings
+from profiling.processes.attempts import OK
 
 MODEL: Final = "model"
 INFERENCE: Final = "inference"
 """Ranges that only this measurement has: making the model, and a forward pass for no gradient."""
-
-DONE: Final = "ok"
-OOM: Final = "OOM"
-FAILED: Final = "failed"
-"""How a run ended."""
 
 Result = dict[str, Any]
 Cells = dict[str, Any]
@@ -34,7 +30,7 @@ _PHASES: Final = (INFERENCE, names.FORWARD, names.BACKWARD, names.OPTIMIZER, nam
 
 def outcome(result: Result) -> str:
     """Return how a run ended."""
-    return str(result.get("outcome", DONE))
+    return str(result.get("outcome", OK))
 
 
 def peaks(results: Sequence[Result]) -> Table:
@@ -140,7 +136,7 @@ TABLES: Final = {"peaks": peaks, "parts": parts, "spans": spans, "largest": larg
 
 
 def _done(results: Sequence[Result]) -> list[Result]:
-    return [result for result in results if outcome(result) == DONE]
+    return [result for result in results if outcome(result) == OK]
 
 
 def _configuration(result: Result) -> Cells:

@@ -26,13 +26,11 @@ from analysis.show.table import Table
 from profiling.benchmark.options import BenchmarkSteps, Request, add_model, request
 from profiling.benchmark.run_file import PARTIAL
 from profiling.common import cli, result_file
-from profiling.common.errors import LaunchError, OutOfMemory, UsageError
+from profiling.common.errors import UsageError
 from profiling.common.options import add_options
 from profiling.common.progress import steps_bar
 from profiling.common.settings import IMPLEMENTATION, PRECISIONS, SHAPE_FIELDS, Settings
 from profiling.precision.table import (
-    OK,
-    OUT_OF_MEMORY,
     UNAVAILABLE,
     Outcome,
     components_table,
@@ -41,6 +39,7 @@ from profiling.precision.table import (
     times_table,
 )
 from profiling.processes import isolated
+from profiling.processes.attempts import FAILED, OK, attempt
 
 MODULE: Final = "profiling.precision"
 STEPS: Final = "profiling.benchmark.isolated_run"
@@ -79,12 +78,9 @@ def outcome(module: str, asked: Request, precision: str) -> Outcome:
     """Return what a module finds in one precision, in a process of its own."""
     chosen = replace(asked.settings, **PRECISIONS[precision])
     spec = {"settings": asdict(chosen), "learning_rate": asked.learning_rate}
-    try:
-        return Outcome(precision, OK, found=isolated.run(module, spec))
-    except OutOfMemory as error:
-        return Outcome(precision, OUT_OF_MEMORY, str(error))
-    except LaunchError as error:
-        return Outcome(precision, UNAVAILABLE, str(error))
+    tried = attempt(lambda: isolated.run(module, spec))
+    status = UNAVAILABLE if tried.status == FAILED else tried.status
+    return Outcome(precision, status, tried.why, tried.found)
 
 
 def outcomes(module: str, asked: Request, precisions: Sequence[str], done: list[Outcome]) -> None:

@@ -14,7 +14,7 @@ from profiling.common.settings import Settings, runs
 
 BASE: Final = "float32"
 PARTS: Final = ("total", "forward", "backward", "optimizer")
-OK, OUT_OF_MEMORY, UNAVAILABLE = "ok", "OOM", "not available"
+UNAVAILABLE = "not available"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Outcome:
     """The figures of one precision, or why there are none.
 
     Attributes:
-        status: `OK`, `OUT_OF_MEMORY` or `UNAVAILABLE`.
+        status: `OK`, `OOM` or `UNAVAILABLE`.
         why: what went wrong, in a line.
         found: what the process returned; None where it returned nothing.
     """

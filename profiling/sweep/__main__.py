@@ -17,15 +17,15 @@ from typing import Any
 from analysis.show.cli import print_notes
 from analysis.show.render import visible
 from profiling.common.cli import check_outputs, command_line, memory_advice, run, write
-from profiling.common.errors import LaunchError, OutOfMemory
 from profiling.common.machine import device_name
 from profiling.common.progress import steps_bar
 from profiling.common.settings import Settings
 from profiling.processes import isolated
+from profiling.processes.attempts import FAILED, attempt
 from profiling.sweep import plan as sweep_plan
 from profiling.sweep.explain import explained
 from profiling.sweep.plan import Plan
-from profiling.sweep.store import FAILED, OK, OOM, Store, SweepRow, open_store
+from profiling.sweep.store import Store, SweepRow, open_store
 from profiling.sweep.table import label, table
 
 MODULE = "profiling.sweep"
@@ -60,14 +60,17 @@ def _measured(settings: Settings, plan: Plan, store: Store, command: str) -> Swe
     fields = asdict(settings)
     spec: dict[str, Any] = {"settings": fields, "command": command}
     limit = plan.limit_bytes
-    known: dict[str, Any] = {"fields": fields, "machine": store.machine, "limit_bytes": limit}
-    try:
-        result = isolated.run("profiling.benchmark.isolated_run", spec, limit_bytes=limit)
-    except OutOfMemory as error:
-        return SweepRow(**known, status=OOM, reason=str(error))
-    except LaunchError as error:
-        return SweepRow(**known, status=FAILED, reason=str(error))
-    return SweepRow(**known, status=OK, result=result)
+    tried = attempt(
+        lambda: isolated.run("profiling.benchmark.isolated_run", spec, limit_bytes=limit)
+    )
+    return SweepRow(
+        fields=fields,
+        machine=store.machine,
+        status=tried.status,
+        reason=tried.why,
+        limit_bytes=limit,
+        result=tried.found,
+    )
 
 
 def _heading(plan: Plan) -> str:

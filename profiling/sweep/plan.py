@@ -3,9 +3,8 @@
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from profiling.common.cli import (
     Parser,
@@ -19,7 +18,7 @@ from profiling.common.cli import (
 )
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.common.options import add_options, chosen, option
+from profiling.common.options import add_options, chosen, combinations, option
 from profiling.common.settings import (
     IMPLEMENTATION,
     MODES,
@@ -28,9 +27,6 @@ from profiling.common.settings import (
     Settings,
     shape,
 )
-
-SIZES: Final = ("small", "medium", "large", "xl", "2.7B")
-"""The five of the 2025 handout."""
 
 RESULTS: Final = Path("sweep_results.jsonl")
 GIB: Final = 2**30
@@ -57,35 +53,40 @@ class Plan:
 class Grid:
     """What a sweep combines; each is a list on the command line."""
 
-    sizes: tuple[str, ...] = option(SIZES, "of models", read=comma_separated(str), metavar="S,S")
-    contexts: tuple[int, ...] = option(
-        (512,), "positions", read=comma_separated(count), metavar="N,N"
+    size: tuple[str, ...] = option(
+        ("small", "medium", "large", "xl", "2.7B"),  # of the 2025 handout
+        "of models",
+        read=comma_separated(str),
+        metavar="S,S",
+        flag="--sizes",
     )
-    batches: tuple[int, ...] = option(
-        (4,), "sequences a step", read=comma_separated(count), metavar="N,N"
+    batch: tuple[int, ...] = option(
+        (4,), "sequences a step", read=comma_separated(count), metavar="N,N", flag="--batches"
     )
-    warmups: tuple[int, ...] = option(
-        (5,), "steps that do not count", read=comma_separated(count_or_zero), metavar="N,N"
+    context: tuple[int, ...] = option(
+        (512,), "positions", read=comma_separated(count), metavar="N,N", flag="--contexts"
     )
-    modes: tuple[str, ...] = option(
+    warmup: tuple[int, ...] = option(
+        (5,),
+        "steps that do not count",
+        read=comma_separated(count_or_zero),
+        metavar="N,N",
+        flag="--warmups",
+    )
+    mode: tuple[str, ...] = option(
         ("forward_backward",),
         f"of {', '.join(sorted(MODES))}",
         read=comma_separated(one_of(*sorted(MODES))),
         metavar="M,M",
+        flag="--modes",
     )
-    dtypes: tuple[str, ...] = option(
+    precision: tuple[str, ...] = option(
         ("float32",),
         f"of {', '.join(PRECISIONS)}",
         read=comma_separated(one_of(*PRECISIONS)),
         metavar="T,T",
+        flag="--dtypes",
     )
-
-    def combinations(self) -> Iterator[dict[str, Any]]:
-        """Yield the settings of each combination, the last list fastest."""
-        names = ("size", "batch", "context", "warmup", "mode")
-        lists = (self.sizes, self.batches, self.contexts, self.warmups, self.modes)
-        for *values, precision in product(*lists, self.dtypes):
-            yield {**dict(zip(names, values, strict=True)), **PRECISIONS[precision]}
 
 
 def parser(module: str, doc: str | None) -> Parser:
@@ -95,7 +96,7 @@ def parser(module: str, doc: str | None) -> Parser:
     add_options(what, Grid)
     what.add_argument(
         "--batch",
-        dest="batches",
+        dest="batch",
         type=comma_separated(count),
         default=argparse.SUPPRESS,
         help=argparse.SUPPRESS,  # as it was called when there was one
@@ -141,16 +142,12 @@ def plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _rows(arguments: argparse.Namespace, device: str) -> Iterator[Settings]:
-    for row in chosen(Grid, arguments).combinations():
+    for row in combinations(chosen(Grid, arguments)):
+        row |= PRECISIONS[row.pop("precision")]
         if row["mode"] != "train":
             row["optimizer"] = OPTIMIZERS[0]
         if row["mode"] == "forward":
             row["checkpoint"] = 0
-        yield chosen(
-            Settings,
-            arguments,
-            **row,
-            config=shape(row["size"]),
-            device=device,
-            steps=arguments.num_steps,
-        )
+        config = shape(row["size"])
+        steps = arguments.num_steps
+        yield chosen(Settings, arguments, **row, config=config, device=device, steps=steps)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -13,13 +13,10 @@ from analysis.source.json_files import checked, parsed
 from profiling.common.json_lines import JsonLines, open_json_lines
 from profiling.common.machine import facts
 from profiling.common.settings import Settings
+from profiling.processes.attempts import OK, OOM, Status
 
 SAME_MACHINE: Final = ("device_name", "torch", "driver")
 """What must be the same for a row to count as measured already."""
-
-OK: Final = "ok"
-OOM: Final = "OOM"
-FAILED: Final = "failed"
 
 
 class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +32,7 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
 
     fields: dict[str, Any] = msgspec.field(name="settings")
     machine: dict[str, str]
-    status: Literal["ok", "OOM", "failed"]
+    status: Status
     reason: str = ""
     limit_bytes: int | None = None
     result: dict[str, Any] | None = None

@@ -8,7 +8,8 @@ import numpy as np
 from analysis.show.table import Column, Table
 from profiling import names
 from profiling.benchmark.steadiness import steadiness_warnings
-from profiling.sweep.store import OK, SweepRow
+from profiling.processes.attempts import OK
+from profiling.sweep.store import SweepRow
 
 NS_PER_MS: Final = 1e6
 NOISY: Final = 0.05
