@@ -98,17 +98,9 @@ class AllReduceRow:
         }
 
 
-_NOTHING: Final[dict[str, Any]] = {
-    "median_ns": NAN,
-    "mean_ns": NAN,
-    "std_ns": NAN,
-    "min_ns": NAN,
-    "max_ns": NAN,
-    "slowest_ns": NAN,
-    "slowest_rank": "",
-    "algorithm_bytes_per_s": NAN,
-    "bus_bytes_per_s": NAN,
-}
+_FIGURES: Final = ("median_ns", "mean_ns", "std_ns", "min_ns", "max_ns", "slowest_ns")
+_RATES: Final = ("algorithm_bytes_per_s", "bus_bytes_per_s")
+_NOTHING: Final = dict.fromkeys((*_FIGURES, "slowest_rank", *_RATES), NAN) | {"slowest_rank": ""}
 
 
 def size(text: str) -> int:
