@@ -23,7 +23,7 @@ class StepsBar:
 
     def done(self, what: str, duration_ns: int) -> int:
         """Count one step, and return its duration."""
-        self._progress.update(self._task, advance=1, description=what)
+        self._progress.update(self._task, advance=1, description=what, refresh=True)
         return duration_ns
 
 
@@ -69,7 +69,7 @@ def steps_bar(total: int) -> Iterator[StepsBar]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    # A thread that redraws would be in the recording: redraw when a step is done instead.
+    # A thread that redraws would disturb what is timed: redraw when a step is done instead.
     quiet = not sys.stderr.isatty()
     with Progress(
         *columns, console=console, transient=True, disable=quiet, auto_refresh=False

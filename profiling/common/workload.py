@@ -2,9 +2,11 @@
 
 import argparse
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import msgspec
 
 from profiling.common.settings import Settings
 
@@ -59,13 +61,16 @@ class Workload(ABC):
             was pushed, and further facts.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         ranks: how many processes run it together; None for one.
-        steps_in_all: how many steps are told of; 0 where nobody knows.
     """
 
     run: ClassVar[str]
     device: str
     ranks: Ranks | None = None
-    steps_in_all: int = 0
+
+    @property
+    def steps_in_all(self) -> int:
+        """How many steps are told of: two sets, each with its warm-up; 0 where nobody knows."""
+        return 0
 
     @classmethod
     @abstractmethod
@@ -90,14 +95,14 @@ class Workload(ABC):
     def facts(self, rank: int = 0) -> dict[str, str]:
         """Return what the report, of a rank where there are several, must tell of the run."""
 
-    @abstractmethod
     def fields(self) -> dict[str, Any]:
         """Return all settings as JSON holds them."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]  # each is a dataclass
 
     @classmethod
-    @abstractmethod
     def from_fields(cls, fields: dict[str, Any]) -> Self:
         """Return the workload that `fields` made these of."""
+        return msgspec.convert(fields, cls)
 
     @classmethod
     @abstractmethod

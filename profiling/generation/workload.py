@@ -1,7 +1,7 @@
 """C2C generation as a workload, steps of one prompt under spans: its options."""
 
 import argparse
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, ClassVar, Final, Self
 
 from profiling.common.cli import Adder, count, count_or_zero, seed
@@ -77,7 +77,7 @@ class GenerationSettings(Workload):
         return self.models.device
 
     @property
-    def steps_in_all(self) -> int:  # type: ignore[override]
+    def steps_in_all(self) -> int:
         """The generations of both sets, warm-up included."""
         return 2 * (self.warmup + self.steps)
 
@@ -123,15 +123,6 @@ class GenerationSettings(Workload):
             "warmup": str(self.warmup),
             "seed": str(models.seed),
         }
-
-    def fields(self) -> dict[str, Any]:
-        """Return all settings as JSON holds them."""
-        return asdict(self)
-
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Self:
-        """Return the workload that `fields` made these of."""
-        return cls(**{**fields, "models": ModelSelection(**fields["models"])})
 
     @classmethod
     def report_name(cls, arguments: argparse.Namespace) -> str:

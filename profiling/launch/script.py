@@ -5,7 +5,7 @@ import runpy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -63,15 +63,6 @@ class ScriptRun(Workload):
     def facts(self, rank: int = 0) -> dict[str, str]:
         """Return the name of the script."""
         return {"script": Path(self.script).name}
-
-    def fields(self) -> dict[str, Any]:
-        """Return all settings as JSON holds them."""
-        return asdict(self)
-
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Self:
-        """Return the workload that `fields` made these of."""
-        return cls(**{**fields, "arguments": tuple(fields["arguments"])})
 
     @classmethod
     def report_name(cls, arguments: argparse.Namespace) -> str:

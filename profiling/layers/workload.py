@@ -1,8 +1,8 @@
 """Forward passes of a language model as a workload, all its layers under spans: its options."""
 
 import argparse
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Final, Self
+from dataclasses import dataclass
+from typing import ClassVar, Final, Self
 
 from profiling.common.cli import Adder, count, count_or_zero, seed
 from profiling.common.options import add_options, chosen, option
@@ -40,7 +40,7 @@ class LayersSettings(Workload):
     seed: int = option(0, "of random weights and tokens", read=seed)
 
     @property
-    def steps_in_all(self) -> int:  # type: ignore[override]  # read only, like all of it
+    def steps_in_all(self) -> int:
         """The passes of both sets, warm-up included."""
         return 2 * (self.warmup + self.steps)
 
@@ -85,15 +85,6 @@ class LayersSettings(Workload):
             "warmup": str(self.warmup),
             "seed": str(self.seed),
         }
-
-    def fields(self) -> dict[str, Any]:
-        """Return all settings as JSON holds them."""
-        return asdict(self)
-
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Self:
-        """Return the workload that `fields` made these of."""
-        return cls(**fields)
 
     @classmethod
     def report_name(cls, arguments: argparse.Namespace) -> str:

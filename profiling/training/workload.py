@@ -1,7 +1,7 @@
 """Training of our own model as a workload: its options, and what of them goes together."""
 
 import argparse
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from model.parallel.strategies import ALL_STRATEGIES, BUCKET_SIZE_MB, BUCKETED, NONE
@@ -54,7 +54,7 @@ class TrainingRun(Workload):
         return self.settings.device
 
     @property
-    def steps_in_all(self) -> int:  # type: ignore[override]
+    def steps_in_all(self) -> int:
         """The steps of both sets, warm-up included."""
         return 2 * (self.settings.warmup + self.settings.steps)
 
@@ -94,10 +94,6 @@ class TrainingRun(Workload):
         """Return what the report of a rank must tell of the run."""
         more = self.ranks.facts(rank, self.settings) if self.ranks else {}
         return self.settings.facts() | more
-
-    def fields(self) -> dict[str, Any]:
-        """Return all settings as JSON holds them."""
-        return asdict(self)
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Self:
