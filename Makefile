@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= logical
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile \
+	--no-loadscope-reorder
 
 # What is not given is not passed on: the defaults are those of the options themselves.
 FLAGS = $(WORKLOAD) $(if $(SIZE),--size '$(SIZE)') \

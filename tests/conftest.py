@@ -35,6 +35,12 @@ def fingerprint(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files that hold slow tests run first: as the last one, it would run alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_test_changes_a_real_report() -> Iterator[None]:
     before = fingerprint(SHARED / "reports")

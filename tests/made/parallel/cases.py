@@ -27,6 +27,7 @@ MODULES = (
     "tests.made.parallel.sharded",
     "tests.made.parallel.weights",
     "tests.made.parallel.ranges",
+    "tests.made.parallel.counts",
 )
 
 Case = Callable[[], None]
