@@ -5,11 +5,12 @@ step. Its parts are read from CUDA events between them, which cost the host a mi
 device nothing; on a CPU, where work ends before the call returns, from the clock.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from timeit import default_timer
-from typing import Any, Protocol
+from typing import Any
 
 Clock = Callable[[], float]
 """Gives a time in seconds; only differences count."""
@@ -33,83 +34,75 @@ class StepTime:
         return self.total_ns - sum(self.parts_ns.values())
 
 
-class Marks(Protocol):
+class Marks(ABC):
     """Instants of a run, numbered from 0."""
+
+    def __init__(self) -> None:
+        self._count = 0
 
     def mark(self) -> int:
         """Note this instant, and return its number."""
+        self._note(self._count)
+        self._count += 1
+        return self._count - 1
 
     def restart(self) -> None:
         """Forget the instants of an earlier run."""
+        self._count = 0
 
+    def between_ns(self) -> list[int]:
+        """Return the time from each instant to the next; asked once the device is idle."""
+        return [self.ns(number, number + 1) for number in range(self._count - 1)]
+
+    @property
+    def total_ns(self) -> int:
+        """The time from the first instant to the last."""
+        return self.ns(0, self._count - 1)
+
+    @abstractmethod
     def ns(self, start: int, end: int) -> int:
         """Return the time from one instant to another; asked once the device is idle."""
 
-    def between_ns(self) -> list[int]:
-        """Return the time from each instant to the next."""
+    @abstractmethod
+    def _note(self, number: int) -> None:
+        """Note this instant, which has a number of its own."""
 
 
-class ClockMarks:
+class ClockMarks(Marks):
     """Instants of the host's clock."""
 
     def __init__(self, clock: Clock) -> None:
+        super().__init__()
         self._clock = clock
         self._at_ns: list[int] = []
-
-    def mark(self) -> int:
-        """Note this instant, and return its number."""
-        self._at_ns.append(to_ns(self._clock()))
-        return len(self._at_ns) - 1
-
-    def restart(self) -> None:
-        """Forget the instants of an earlier run."""
-        self._at_ns.clear()
 
     def ns(self, start: int, end: int) -> int:
         """Return the time from one instant to another."""
         return self._at_ns[end] - self._at_ns[start]
 
-    def between_ns(self) -> list[int]:
-        """Return the time from each instant to the next."""
-        return [self.ns(number, number + 1) for number in range(len(self._at_ns) - 1)]
-
-    @property
-    def total_ns(self) -> int:
-        """The time from the first instant to the last."""
-        return self.ns(0, -1)
+    def _note(self, number: int) -> None:
+        self._at_ns[number:] = [to_ns(self._clock())]
 
 
-class EventMarks:
+class EventMarks(Marks):
     """Instants of a CUDA device's current stream, whichever device is the current one."""
 
     def __init__(self, device: str) -> None:
         import torch
 
+        super().__init__()
         self._new_event = partial(torch.cuda.Event, enable_timing=True)
         self._stream = torch.cuda.current_stream(device)
         self._events: list[Any] = []
-        self._count = 0
-
-    def mark(self) -> int:
-        """Let the device note when it gets here, and return the instant's number."""
-        if self._count == len(self._events):
-            self._events.append(self._new_event())
-        self._events[self._count].record(self._stream)
-        self._count += 1
-        return self._count - 1
-
-    def restart(self) -> None:
-        """Forget the instants of an earlier run; its events are used again."""
-        self._count = 0
 
     def ns(self, start: int, end: int) -> int:
-        """Return the time from one event to another."""
-        # elapsed_time is in milliseconds, to about half a microsecond.
+        """Return the time from one event to another, to about half a microsecond."""
         return round(float(self._events[start].elapsed_time(self._events[end])) * 1e6)
 
-    def between_ns(self) -> list[int]:
-        """Return the time from each event to the next."""
-        return [self.ns(number, number + 1) for number in range(self._count - 1)]
+    def _note(self, number: int) -> None:
+        if number == len(self._events):  # those of an earlier run are used again
+            self._events.append(self._new_event())
+        self._events[number].record(self._stream)
 
 
 def to_ns(seconds: float) -> int:

@@ -70,21 +70,31 @@ class TimingRecords:
 
     Args:
         path: of the file.
+        about: what the records to come are of.
         append: whether to go on after the records that are there.
         overwrite: whether to replace them, once there is a first new one.
 
     Raises:
-        CommandError: the file is there and neither was asked for, it holds something else, or it
-            cannot be written.
+        CommandError: the file is there and neither was asked for, it holds something else or times
+            of something else, or it cannot be written.
     """
 
-    def __init__(self, path: Path, *, append: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path, about: dict[str, Any], *, append: bool = False, overwrite: bool = False
+    ) -> None:
         self._path, self._beside = path, path.with_name(path.name + ABOUT)
         self._keep = append or overwrite
         self._refuse_taken()
         result_file.check_writable(path)
         self._records = _read_list(path) if append else []
-        self._about = _read_list(self._beside) if append else []
+        earlier = _read_list(self._beside) if append else []
+        for key, said in ((key, each[key]) for each in earlier for key in _SAME if key in each):
+            if self._records and said != about[key]:
+                raise LaunchError(
+                    f"{path}: holds times of {key} {said}, not {about[key]}; "
+                    "name another --output-file"
+                )
+        self._about = [*earlier, {**about, "first_record": len(self._records)}]
         self.added: list[Run] = []
 
     def _refuse_taken(self) -> None:
@@ -93,22 +103,6 @@ class TimingRecords:
                 f"{self._path}: exists; give --append to add to it, --overwrite to replace it, "
                 "or another name"
             )
-
-    def begin(self, about: dict[str, Any]) -> None:
-        """Say what the records to come are of.
-
-        Raises:
-            LaunchError: those that are there are of something else.
-        """
-        for earlier in self._about if self._records else []:
-            said = earlier if isinstance(earlier, dict) else {}
-            for key in _SAME:
-                if key in said and said[key] != about[key]:
-                    raise LaunchError(
-                        f"{self._path}: holds times of {key} {said[key]}, not {about[key]}; "
-                        "name another --output-file"
-                    )
-        self._about.append({**about, "first_record": len(self._records)})
 
     def add(self, new: Run) -> None:
         """Put a record on disk, after all that are there.

@@ -94,17 +94,16 @@ def time_all(
     device = request.device
     with _folder(arguments.output_dir):
         path = arguments.output_dir / arguments.output_file
-        records = TimingRecords(path, append=arguments.append, overwrite=arguments.overwrite)
-        records.begin(
-            {
-                **result_file.header(timing_records.KIND, command, device),
-                "model": request.label,
-                "dtype": request.dtype,
-                "device": device,
-                "attention": request.attention,
-                "warmup_runs": arguments.warmup_runs,
-            }
-        )
+        about = {
+            **result_file.header(timing_records.KIND, command, device),
+            "model": request.label,
+            "dtype": request.dtype,
+            "device": device,
+            "attention": request.attention,
+            "warmup_runs": arguments.warmup_runs,
+        }
+        how = {"append": arguments.append, "overwrite": arguments.overwrite}
+        records = TimingRecords(path, about, **how)
         model = load_model(request)
         for shape in wanted:
             check_positions(model, shape)
