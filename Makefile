@@ -43,7 +43,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH= CONTEXT= ...
-	@$(BIN)/python -m profiling.launch $(FLAGS)
+	@$(BIN)/python -m spanlight profile $(FLAGS)
 
 test: $(READY) ## run the tests that take under 3 s each; make check runs these and all others
 	$(PYTEST) -m 'not slow'
