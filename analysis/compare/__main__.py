@@ -40,12 +40,12 @@ from analysis.attribution.selection import Selection
 from analysis.compare.compare import comparison
 from analysis.compare.gate import gate, unjudged_slowdowns
 from analysis.compare.rows import SORTS
-from analysis.compare.show import first_rows, joined_tables, only_kind, sections
+from analysis.compare.show import only_kind, sections
 from analysis.compare.sides import KINDS
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
-from analysis.show.table import Table
+from analysis.show.table import Table, joined_columns
 from analysis.source.report import Report
 
 GATE_FAILED: Final = 3
@@ -110,13 +110,17 @@ def write_rows(whole: Table, args: argparse.Namespace) -> None:
         where = "that both reports have" if args.kind == "phase" else "in either report"
         raise ReportError(args.after, f"no {args.kind} {where}", f"compared are: {there}")
     top = args.top or (cli.TOP_OF_A_TABLE if args.format == "table" else None)
-    shown, more = first_rows(sections(chosen), top)
+    parts = [
+        cli.first_rows(part, top, f" of kind {part.columns['kind'][0]}")
+        for part in sections(chosen)
+    ]
+    shown, more = [part for part, _ in parts], [line for _, lines in parts for line in lines]
     if args.format == "table":
         rows_ = [part for part in shown if args.kind or part.columns["kind"][0] != "total"] or shown
         heading = f"{whole.heading}\n\n{rows_[0].heading}"
         shown = [replace(rows_[0], heading=heading), *rows_[1:]]
     else:
-        shown = [joined_tables(shown, whole)]
+        shown = [replace(whole, columns=joined_columns([part.columns for part in shown]))]
     cli.write_tables(shown, args)
     cli.print_notes(*cli.counted_notes(whole, args), *whole.notes, *more)
 

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Float64, Int64, coded, quotient
 from analysis.arithmetic.noise import LEVEL, changed, judge
 from analysis.compare.sides import KINDS, Series
+from analysis.show.table import Table, joined_columns
 
 if TYPE_CHECKING:
     from analysis.compare.sides import Side
@@ -30,16 +31,7 @@ def rows(before: Side, after: Side) -> dict[str, Column]:
     shared = [kind for kind in KINDS if kind in before.series or kind in after.series]
     if not (before.has_phases and after.has_phases):
         shared = [kind for kind in shared if kind != "phase"]
-    parts = [rows_of_kind(kind, before, after) for kind in shared]
-    columns: dict[str, Column] = {}
-    for name in parts[0]:
-        column = [part[name] for part in parts]
-        columns[name] = (
-            [word for words in column for word in words]
-            if isinstance(column[0], list)
-            else np.concatenate(column)
-        )
-    return columns
+    return joined_columns([rows_of_kind(kind, before, after) for kind in shared])
 
 
 def rows_of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
@@ -86,12 +78,7 @@ def rows_of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
         "recorded_after": recorded[1],
     }
     there = np.flatnonzero((called[0] > 0) | (called[1] > 0) | (kind == "total"))
-    return {name: rows_at(column, there) for name, column in columns.items()}
-
-
-def rows_at(column: Column, rows_: Int64) -> Column:
-    """Return the values of a column at some rows."""
-    return [column[row] for row in rows_.tolist()] if isinstance(column, list) else column[rows_]
+    return Table(kind, columns).take(there).columns
 
 
 def rows_placed(values: Int64, place: Int64, shape: tuple[int, int]) -> Int64:

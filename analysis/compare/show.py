@@ -124,28 +124,3 @@ def lines_of_status(part: Table, status: str) -> list[str]:
     lines = [f"{status + ':':6}{cut(visible(name), SHORT)}" for name in names[:FIRST]]
     more = len(names) - FIRST
     return [*lines, f"{status + ':':6}{more:,} more"] if more > 0 else lines
-
-
-def first_rows(parts: Sequence[Table], top: int | None) -> tuple[list[Table], list[str]]:
-    """Return the first rows of each table, and a line for each table with more."""
-    shown, more = [], []
-    for part in parts:
-        shown.append(part.head(top) if top else part)
-        left_out = len(part) - len(shown[-1])
-        if left_out:
-            kind = part.columns["kind"][0]
-            more.append(f"{left_out:,} more rows of kind {kind}; --top {len(part)} shows all")
-    return shown, more
-
-
-def joined_tables(parts: Sequence[Table], whole: Table) -> Table:
-    """Return the rows of several tables as one, with the heading and notes of the whole."""
-    columns = {}
-    for name, column in whole.columns.items():
-        pieces = [part.columns[name] for part in parts]
-        columns[name] = (
-            [word for piece in pieces for word in piece]
-            if isinstance(column, list)
-            else np.concatenate(pieces or [column])
-        )
-    return replace(whole, columns=columns)

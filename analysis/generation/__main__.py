@@ -23,7 +23,6 @@ from analysis.generation.tables import QUESTIONS
 from analysis.show import cli
 from analysis.show.called import called
 from analysis.show.render import plural
-from analysis.show.table import Table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +52,7 @@ def _answer(args: argparse.Namespace, records: Records) -> None:
     tables = [ask(records) for question, ask in QUESTIONS.items() if question != "growth"]
     shown = [table for table in tables if len(table)]
     shown[0] = replace(shown[0], heading=f"{_about(records)}\n{shown[0].heading}")
-    cli.write_tables([_first(table, args.top) for table in shown], args)
+    cli.write_tables([cli.first_rows(table, args.top)[0] for table in shown], args)
 
 
 def _about(records: Records) -> str:
@@ -65,10 +64,6 @@ def _about(records: Records) -> str:
     if records.failures:
         lines.append(f"{len(records.failures):,} prompts failed")
     return "\n".join(lines)
-
-
-def _first(table: Table, top: int | None) -> Table:
-    return table.head(top) if top else table
 
 
 if __name__ == "__main__":

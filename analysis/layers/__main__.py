@@ -55,7 +55,7 @@ def _answer(args: argparse.Namespace, files: Files) -> None:
         return
     answers = in_brief(files)
     shown = [table for table in answers if len(table)]
-    cli.write_tables([table.head(args.top) if args.top else table for table in shown], args)
+    cli.write_tables([cli.first_rows(table, args.top)[0] for table in shown], args)
     cli.print_notes(*(note for table in answers for note in table.notes))
     cli.print_notes("--by part, --by growth and --by layer show all of it")
 

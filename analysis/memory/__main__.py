@@ -52,11 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             notes += [f"picture {file}" for file in draw(found, Path(args.pictures))]
     top = args.top or (cli.TOP_OF_A_TABLE if args.format == "table" else None)
-    cli.write_tables([table.head(top) if top else table for table in tables], args)
-    for table in tables:
-        more = len(table) - top if top else 0
-        left = [f"{more:,} more rows of {table.name}; --top {len(table)} shows all"]
-        cli.print_notes(*table.notes, *(left if more > 0 else []))
+    shown = [cli.first_rows(table, top, f" of {table.name}") for table in tables]
+    cli.write_tables([table for table, _ in shown], args)
+    for table, more in shown:
+        cli.print_notes(*table.notes, *more)
     cli.print_notes(*cli.counted_notes(tables[0], args), *notes)
     return 0
 

@@ -16,7 +16,7 @@ from analysis.nvidia import tables as read
 from analysis.nvidia.cells import nvidia_statistics, percentages, rounded
 from analysis.nvidia.tree import breaks_the_index, levels_of, tightest_parents
 from analysis.show.errors import ReportError
-from analysis.show.table import Table
+from analysis.show.table import Column, Table
 from analysis.source import tables
 from analysis.source.database import both
 
@@ -49,6 +49,17 @@ def durations(found: Statistics) -> dict[str, Int64 | Float64]:
     }
 
 
+def time_columns(found: Statistics, count: str) -> dict[str, Column]:
+    """Return the columns of times that most of NVIDIA's reports begin with.
+
+    Args:
+        found: of the groups.
+        count: the title of how many there are in each.
+    """
+    shares = {"Time (%)": percentages(found.total_ns), "Total Time (ns)": found.total_ns}
+    return {**shares, count: found.calls, **durations(found)}
+
+
 def nvtx_sum(report: Report, *, push_pop_only: bool = False) -> Table:
     """Return ``nvtx_sum``: how long the ranges of a name were open.
 
@@ -65,10 +76,7 @@ def nvtx_sum(report: Report, *, push_pop_only: bool = False) -> Table:
     kind, group = tables.compact((found.name - NONE) * 2 + style)
     stats = nvidia_statistics(group, duration, len(kind))
     columns = {
-        "Time (%)": percentages(stats.total_ns),
-        "Total Time (ns)": stats.total_ns,
-        "Instances": stats.calls,
-        **durations(stats),
+        **time_columns(stats, "Instances"),
         **({} if push_pop_only else {"Style": [STYLES[one] for one in (kind % 2).tolist()]}),
         "Range": names_of_codes(found.names, kind // 2 + NONE),
     }

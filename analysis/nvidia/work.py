@@ -12,7 +12,7 @@ from analysis.arithmetic.global_ids import global_process_of, process_of, thread
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import Statistics
 from analysis.nvidia import tables as read
-from analysis.nvidia.cells import nvidia_statistics, percentages, prefixed_names, rounded
+from analysis.nvidia.cells import nvidia_statistics, prefixed_names, rounded
 from analysis.nvidia.ranges import (
     NO_CUDA,
     NO_NVTX,
@@ -20,9 +20,10 @@ from analysis.nvidia.ranges import (
     launches_in_ranges,
     names_of_codes,
     ranges_and_calls,
+    time_columns,
 )
 from analysis.show.errors import ReportError
-from analysis.show.table import Table
+from analysis.show.table import Column, Table
 from analysis.source import tables
 
 if TYPE_CHECKING:
@@ -47,17 +48,8 @@ def cuda_gpu_kern_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fal
         names, name = with_ranges(report, names, name)
     kind, group = tables.compact(name - NONE)
     stats = nvidia_statistics(group, kernels["end_ns"] - kernels["start_ns"], len(kind))
-    table = Table(
-        name="cuda_gpu_kern_sum",
-        columns={
-            "Time (%)": percentages(stats.total_ns),
-            "Total Time (ns)": stats.total_ns,
-            "Instances": stats.calls,
-            **durations(stats),
-            "Name": names_of_codes(names, kind + NONE),
-        },
-    )
-    return table.take(np.lexsort((stats.calls, -stats.total_ns)))
+    columns = time_columns(stats, "Instances") | {"Name": names_of_codes(names, kind + NONE)}
+    return Table("cuda_gpu_kern_sum", columns).take(np.lexsort((stats.calls, -stats.total_ns)))
 
 
 def with_ranges(report: Report, names: list[str], name: Int64) -> tuple[list[str], Int64]:
@@ -223,33 +215,16 @@ def cuda_api_sum(report: Report) -> Table:
     kind, group = tables.compact(calls["name_id"] - tables.MISSING)
     stats = nvidia_statistics(group, calls["duration_ns"], len(kind))
     names, name = read.names_of(report, kind + tables.MISSING)
-    table = Table(
-        name="cuda_api_sum",
-        columns={
-            "Time (%)": percentages(stats.total_ns),
-            "Total Time (ns)": stats.total_ns,
-            "Num Calls": stats.calls,
-            **durations(stats),
-            "Name": [without_version(one) for one in names_of_codes(names, name)],
-        },
-    )
-    return table.take(np.argsort(-stats.total_ns, kind="stable"))
+    shown = [without_version(one) for one in names_of_codes(names, name)]
+    columns = time_columns(stats, "Num Calls") | {"Name": shown}
+    return Table("cuda_api_sum", columns).take(np.argsort(-stats.total_ns, kind="stable"))
 
 
 def cuda_gpu_mem_time_sum(report: Report) -> Table:
     """Return ``cuda_gpu_mem_time_sum``: the time of copies and sets, by kind."""
     names, stats = memory_statistics(report, '"end" - start', 0.1)
-    table = Table(
-        name="cuda_gpu_mem_time_sum",
-        columns={
-            "Time (%)": percentages(stats.total_ns),
-            "Total Time (ns)": stats.total_ns,
-            "Count": stats.calls,
-            **durations(stats),
-            "Operation": names,
-        },
-    )
-    return table.take(np.argsort(-stats.total_ns, kind="stable"))
+    columns = time_columns(stats, "Count") | {"Operation": names}
+    return Table("cuda_gpu_mem_time_sum", columns).take(np.argsort(-stats.total_ns, kind="stable"))
 
 
 def cuda_gpu_mem_size_sum(report: Report) -> Table:
@@ -262,16 +237,13 @@ def cuda_gpu_mem_size_sum(report: Report) -> Table:
         "Max (MB)": stats.max_ns,
         "StdDev (MB)": stats.std_ns,
     }
-    table = Table(
-        name="cuda_gpu_mem_size_sum",
-        columns={
-            "Total (MB)": stats.total_ns / 1e6,
-            "Count": stats.calls,
-            **{name: column / 1e6 for name, column in sizes.items()},
-            "Operation": names,
-        },
-    )
-    return table.take(np.argsort(-stats.total_ns, kind="stable"))
+    columns: dict[str, Column] = {
+        "Total (MB)": stats.total_ns / 1e6,
+        "Count": stats.calls,
+        **{name: column / 1e6 for name, column in sizes.items()},
+        "Operation": names,
+    }
+    return Table("cuda_gpu_mem_size_sum", columns).take(np.argsort(-stats.total_ns, kind="stable"))
 
 
 def memory_statistics(report: Report, value: str, unit: float) -> tuple[list[str], Statistics]:
@@ -288,6 +260,6 @@ def memory_statistics(report: Report, value: str, unit: float) -> tuple[list[str
     if not report.has(read.MEMCPY) and not report.has(read.MEMSET):
         raise ReportError(report.path, "no copy and no set in this report", NO_CUDA)
     names, code, values = read.memory(report, value)
-    known = sorted({names[one] for one in np.unique(code).tolist()})
-    place = np.array([known.index(name) if name in known else NONE for name in names], np.int64)
+    used = set(code.tolist())
+    known, place = coded(name if one in used else None for one, name in enumerate(names))
     return known, nvidia_statistics(place[code], values, len(known), unit)

@@ -107,11 +107,16 @@ def write_answer(
         ReportError: the output cannot be written, or is the report itself.
     """
     top = args.top or (most if args.format == "table" else None)
-    shown = table.head(top) if top else table
+    shown, more = first_rows(table, top)
     write_tables([shown], args, as_csv)
-    left_out = len(table) - len(shown)
-    more = [f"{left_out:,} more rows; --top {len(table)} shows all"] if left_out else []
     print_notes(*counted_notes(table, args), *table.notes, *more)
+
+
+def first_rows(table: Table, top: int | None, of: str = "") -> tuple[Table, list[str]]:
+    """Return the first ``top`` rows of a table, or all, and a line on how many more it has."""
+    shown = table.head(top) if top else table
+    more = len(table) - len(shown)
+    return shown, [f"{more:,} more rows{of}; --top {len(table)} shows all"] if more else []
 
 
 def counted_notes(table: Table, args: argparse.Namespace) -> tuple[str, ...]:

@@ -33,6 +33,16 @@ def columns_of(
     }
 
 
+def joined_columns(parts: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
+    """Return the columns of some tables, of one kind and at least one, one under another."""
+    return {
+        name: [word for part in parts for word in part[name]]
+        if isinstance(column, list)
+        else np.concatenate([part[name] for part in parts])
+        for name, column in parts[0].items()
+    }
+
+
 @dataclass(frozen=True)
 class Table:
     """The answer to one question, as named columns of equal length.
