@@ -1,7 +1,6 @@
-"""The file of records and the files of prompts, whatever is in them and whatever happens."""
+"""The file of records of generation: what of an earlier run stays, and what it may not be of."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +34,6 @@ def interrupted(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_record_is_on_the_disk_when_add_returns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "out.jsonl"
-    synced: list[int] = []
-    real = os.fsync
-
-    def fsync(number: int) -> None:
-        synced.append(os.fstat(number).st_size)
-        real(number)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    with open_record_file(path, PROMPTS, MODELS) as (file, _):
-        for number in (0, 1):
-            file.add(done(number))
-            assert ids(path) == list(range(number + 1))
-            assert synced[-1] == path.stat().st_size
-
-
 def test_resuming_keeps_what_is_done_and_drops_what_failed_or_is_torn(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     interrupted(path)
@@ -62,19 +42,6 @@ def test_resuming_keeps_what_is_done_and_drops_what_failed_or_is_torn(tmp_path: 
         file.add(done(1))
         file.add(done(3))
     assert ids(path) == [0, 2, 1, 3]
-
-
-def test_until_the_first_record_the_file_is_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-    before = interrupted(path)
-    for how in ({"resume": True}, {"overwrite": True}):
-        with (
-            pytest.raises(LaunchError, match="no such model"),
-            open_record_file(path, PROMPTS, MODELS, **how),
-        ):
-            raise LaunchError("no such model")
-        assert path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["out.jsonl"]
 
 
 def test_resuming_what_is_done_mends_it(tmp_path: Path) -> None:
@@ -92,55 +59,6 @@ def test_overwriting_replaces_all_of_it(tmp_path: Path) -> None:
         assert earlier == EarlierRecords()
         file.add(done(3))
     assert ids(path) == [3]
-
-
-def test_a_run_that_writes_nothing_leaves_no_file(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-    for how in ({}, {"resume": True}):
-        with open_record_file(path, PROMPTS, MODELS, **how):
-            assert path.exists()
-        assert not path.exists()
-
-
-def test_an_empty_file_is_no_earlier_run(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-    path.touch()
-    with open_record_file(path, PROMPTS, MODELS) as (file, _):
-        file.add(done(0))
-    assert ids(path) == [0]
-
-
-def test_a_file_that_is_there_is_not_written_to_unasked(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-    before = interrupted(path)
-    with (
-        pytest.raises(LaunchError, match="exists; give --resume to go on with it"),
-        open_record_file(path, PROMPTS, MODELS),
-    ):
-        pass
-    assert path.read_bytes() == before
-
-
-def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-    with open_record_file(path, PROMPTS, MODELS) as (file, _):
-        for _ in range(2):  # empty at first, then with a record, which moves nothing
-            with (
-                pytest.raises(LaunchError, match="another process is writing it"),
-                open_record_file(path, PROMPTS, MODELS, resume=True),
-            ):
-                pass
-            assert path.exists()
-            file.add(done(0))
-    interrupted_path = tmp_path / "other.jsonl"
-    interrupted(interrupted_path)
-    with open_record_file(interrupted_path, PROMPTS, MODELS, resume=True) as (file, _):
-        file.add(done(1))  # the file was swapped for a mended one: still locked
-        with (
-            pytest.raises(LaunchError, match="another process is writing it"),
-            open_record_file(interrupted_path, PROMPTS, MODELS, overwrite=True),
-        ):
-            pass
 
 
 @pytest.mark.parametrize(
@@ -166,38 +84,6 @@ def test_a_file_of_something_else_is_not_gone_on_with(tmp_path: Path, line: str,
     ):
         pass
     assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda folder: folder, "is a directory"),
-        (lambda folder: folder / "no" / "out.jsonl", "no such file or directory"),
-        (lambda _: Path("/dev/null"), "no regular file"),
-    ],
-)
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, make: Any, said: str) -> None:
-    with (
-        pytest.raises(LaunchError, match=f"cannot be written .*{said}"),
-        open_record_file(make(tmp_path), PROMPTS, MODELS, resume=True),
-    ):
-        pass
-
-
-def test_a_full_disk_is_one_line_and_keeps_what_was_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "out.jsonl"
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with open_record_file(path, PROMPTS, MODELS) as (file, _):
-        file.add(done(0))
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(LaunchError, match=r"cannot be written \(no space left on device\)"):
-            file.add(done(1))
-    assert ids(path)[0] == 0
 
 
 def test_half_a_surrogate_pair_can_be_written_and_read(tmp_path: Path) -> None:
