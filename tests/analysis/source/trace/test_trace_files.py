@@ -9,20 +9,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from torch.profiler import ProfilerActivity, profile, record_function
 
 from analysis.show.command import run
 from analysis.source.trace.convert import convert, main
 from analysis.source.trace.fields import base_name
-from profiling.names import recordable
 from tests.made.tools import shared
+from tests.made.tools.nvidia_tools import theirs
 
 EVENT = {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 10, "tid": 11, "ts": 0, "dur": 1}
 
@@ -215,29 +213,42 @@ def test_a_real_trace_keeps_calls_and_time_of_every_kernel(real: Path, tmp_path:
     assert launched == {"gpt-8xh100-rank0": 2674}.get(real.name.split(".")[0], launched)
 
 
-def stats(report: Path, name: str, label: str, count: str) -> dict[str, int]:
-    """Return what `nsys stats` counts, by name."""
+STATS = {
+    "cuda_gpu_kern_sum": ("Name", "Instances"),
+    "nvtx_sum": ("Range", "Instances"),
+    "nvtx_pushpop_sum": ("Range", "Instances"),
+    "cuda_gpu_mem_time_sum": ("Operation", "Count"),
+    "cuda_api_sum": ("Name", "Num Calls"),
+    "nvtx_gpu_proj_sum": ("Range", "Total GPU Ops"),
+}
+"""Reports of nsys: the columns of what they count, and how often."""
+
+
+def stats(report: Path) -> dict[str, dict[str, int]]:
+    """Return what `nsys stats` counts, by report and name."""
     nsys = os.environ.get("NSYS") or shutil.which("nsys")
     if not nsys:
         pytest.skip("nsys is not found: set NSYS=")
-    options = ["-q", "--force-export=false", "-f", "csv", "-r", name]
-    run = subprocess.run(
-        [nsys, "stats", *options, str(report)], capture_output=True, text=True, check=True
-    )
-    return {row[label]: int(row[count]) for row in csv.DictReader(run.stdout.strip().splitlines())}
+    return {
+        name: {
+            row[STATS[name][0]]: int(row[STATS[name][1]])
+            for row in csv.DictReader(printed.strip().splitlines())
+        }
+        for name, printed in theirs(nsys, report, list(STATS)).items()
+    }
 
 
 def test_nsys_stats_counts_the_same_kernels_and_annotations(real: Path, tmp_path: Path) -> None:
     report = tmp_path / "r.sqlite"
     convert(real, report)
+    counted = stats(report)
     kernels = {name: calls for name, (calls, _) in by_name(real, "kernel").items()}
-    assert stats(report, "cuda_gpu_kern_sum", "Name", "Instances") == kernels
+    assert counted["cuda_gpu_kern_sum"] == kernels
     ranges = {name: calls for name, (calls, _) in by_name(real, "user_annotation").items()}
-    assert stats(report, "nvtx_sum", "Range", "Instances") == ranges
-    assert stats(report, "nvtx_pushpop_sum", "Range", "Instances") == ranges
-    assert sum(stats(report, "cuda_gpu_mem_time_sum", "Operation", "Count").values()) > 800
-    assert stats(report, "cuda_api_sum", "Name", "Num Calls")["cudaDeviceSynchronize"] == 1
-    assert stats(report, "nvtx_gpu_proj_sum", "Range", "Total GPU Ops")
+    assert counted["nvtx_sum"] == counted["nvtx_pushpop_sum"] == ranges
+    assert sum(counted["cuda_gpu_mem_time_sum"].values()) > 800
+    assert counted["cuda_api_sum"]["cudaDeviceSynchronize"] == 1
+    assert counted["nvtx_gpu_proj_sum"]
 
 
 def test_short_names_are_those_of_nsys() -> None:
@@ -250,19 +261,3 @@ def test_short_names_are_those_of_nsys() -> None:
         pairs.update(rows(shared.report(name), query))
     assert len(pairs) > 50
     assert [base_name(str(full)) for full, _ in pairs] == [short for _, short in pairs]
-
-
-def test_recordable_names_and_their_payloads_arrive_unchanged(tmp_path: Path) -> None:
-    names = ["ffn", 'layer "a"', "back\\slash", "größe", "line\nfeed", "\x1b[31m", "[b] <i> 'x'"]
-    recorded = [recordable(name) for name in names]
-    thread = str(threading.get_native_id())
-    payloads = {thread: {name: [place] for place, name in enumerate(recorded)}}
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        profiler.add_metadata_json("toolkit_payloads", json.dumps(payloads))
-        for name in recorded:
-            with record_function(name):
-                pass
-    profiler.export_chrome_trace(str(tmp_path / "t.json"))
-    convert(tmp_path / "t.json", tmp_path / "t.sqlite")
-    found = rows(tmp_path / "t.sqlite", "SELECT text, int64Value FROM NVTX_EVENTS ORDER BY rowid")
-    assert found == [(name, place) for place, name in enumerate(recorded)]
