@@ -168,12 +168,12 @@ def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tupl
             f"{plural(int(short.sum()), 'gap')} under {min_gap_us:g} µs, "
             f"{duration(int(time[short].sum()))} in all, not listed; --min-gap 0 lists all"
         )
-    unknown = kept & (every.cause == idle.CAUSES.index(idle.UNKNOWN))
+    unknown = kept & (every.cause == idle.UNKNOWN)
     if unknown.any():
         lines.append(
             f"before work whose launch was not recorded: {plural(int(unknown.sum()), 'gap')}"
         )
-    waiting = kept & (every.cause == idle.CAUSES.index(idle.LAUNCH_LATENCY)) & (time >= IN_TIME_NS)
+    waiting = kept & (every.cause == idle.LAUNCH_LATENCY) & (time >= IN_TIME_NS)
     if waiting.any():
         lines.append(
             f"{plural(int(waiting.sum()), 'gap')} of {duration(IN_TIME_NS)} or more before work "

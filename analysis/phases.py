@@ -39,7 +39,6 @@ from analysis.source.report import Report
 
 if TYPE_CHECKING:
     from analysis.attribution.work_phases import WorkPhases
-    from analysis.source.report import Report
 
 ALL: Final = "all"
 OUTSIDE: Final = "outside steps"

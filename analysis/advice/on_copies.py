@@ -138,7 +138,7 @@ def exposed_in_words(share: float) -> str:
 def are_costly(measured: MeasuredWindow, chosen: Bools) -> bool:
     """Return whether the chosen copies, ``(M,)``, and idle time for copies, are worth advice."""
     found = measured.idle
-    waits = measured.gaps & (found.cause == idle.CAUSES.index(idle.COPY))
+    waits = measured.gaps & (found.cause == idle.COPY)
     took = int(measured.done.duration_ns[chosen].sum()) + int(found.duration_ns[waits].sum())
     return bool(chosen.any()) and took / measured.wall_ns >= COPY_SHARE
 

@@ -37,7 +37,7 @@ OURS: Final = frozenset((names.STEP, *names.PHASES, names.BLOCK, names.ATTENTION
 def synchronisation(measured: MeasuredWindow) -> Finding | None:
     """Return advice on idle time of the GPU after the host had waited for it."""
     found = measured.idle
-    chosen = measured.gaps & (found.cause == idle.CAUSES.index(idle.SYNCHRONISATION))
+    chosen = measured.gaps & (found.cause == idle.SYNCHRONISATION)
     lost = int(found.duration_ns[chosen].sum())
     share = wall_share(measured, lost)
     if share < WORTH_A_LINE:
@@ -110,7 +110,7 @@ def busy_host(measured: MeasuredWindow) -> Finding | None:
 
 def late_gaps(measured: MeasuredWindow) -> Bools:
     """Return ``(G,)`` which gaps a late host, or the latency of a launch, caused."""
-    causes = [idle.CAUSES.index(cause) for cause in (idle.HOST, idle.LAUNCH_LATENCY)]
+    causes = (idle.HOST, idle.LAUNCH_LATENCY)
     chosen: Bools = measured.gaps & np.isin(measured.idle.cause, causes)
     return chosen
 

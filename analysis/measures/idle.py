@@ -26,22 +26,13 @@ from analysis.source import device_tables, tables
 
 if TYPE_CHECKING:
     from analysis.recorded.cuda_calls import CudaCalls
-    from analysis.recorded.device_work import DeviceWork
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
-HOST: Final = "host"
-
-COPY: Final = "copy"
-
-SYNCHRONISATION: Final = "synchronisation"
-
-LAUNCH_LATENCY: Final = "launch_latency"
-
-UNKNOWN: Final = "unknown"
-
-CAUSES: Final = (HOST, COPY, SYNCHRONISATION, LAUNCH_LATENCY, UNKNOWN)
+CAUSES: Final = ("host", "copy", "synchronisation", "launch_latency", "unknown")
 """Why a GPU was idle; unknown where the launch of what followed was not recorded."""
+
+HOST, COPY, SYNCHRONISATION, LAUNCH_LATENCY, UNKNOWN = range(len(CAUSES))
 
 SLOW_CALL_NS: Final = 100_000
 """Ten times what a launch takes; one that takes longer mostly loads the kernel's module first."""
@@ -238,18 +229,18 @@ def idle_causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int
         ``(G,)`` positions in `CAUSES`.
     """
     call, calls = done.call[following], done.calls
-    cause = np.full(len(call), CAUSES.index(UNKNOWN), np.int64)
+    cause = np.full(len(call), UNKNOWN, np.int64)
     known = np.flatnonzero(call != NONE)
     call, start, end = call[known], start_ns[known], end_ns[known]
     begun, returned = calls.start_ns[call], calls.end_ns[call]
     late = begun > start
-    cause[known[~late]] = CAUSES.index(LAUNCH_LATENCY)
+    cause[known[~late]] = LAUNCH_LATENCY
     process = done.process[following[known]]
     cause[known[late]] = late_causes(done, call[late], process[late], start[late])
     busy = 2 * (np.minimum(returned, end) - np.maximum(begun, start)) >= end - start
     copies = done.kind[following[known]] == COPIED
-    cause[known[busy & ~late & (returned - begun > SLOW_CALL_NS)]] = CAUSES.index(HOST)
-    cause[known[busy & copies]] = CAUSES.index(COPY)
+    cause[known[busy & ~late & (returned - begun > SLOW_CALL_NS)]] = HOST
+    cause[known[busy & copies]] = COPY
     return cause
 
 
@@ -262,7 +253,7 @@ def late_causes(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) 
     calls = done.calls
     begun, thread = calls.start_ns[call], calls.thread[call]
     of_call = process_of(calls.thread)
-    cause = np.full(len(call), CAUSES.index(HOST), np.int64)
+    cause = np.full(len(call), HOST, np.int64)
     waits = (calls.synchronise, done.blocking_copy)
     own = [time_waited(calls, wait, calls.thread, thread, start_ns, begun) for wait in waits]
     others = [
@@ -270,8 +261,8 @@ def late_causes(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) 
     ]
     alone = (own[0] == 0) & (own[1] == 0)
     sync, copy = (np.where(alone, other, mine) for mine, other in zip(own, others, strict=True))
-    cause[(sync > 0) & (sync >= copy)] = CAUSES.index(SYNCHRONISATION)
-    cause[copy > sync] = CAUSES.index(COPY)
+    cause[(sync > 0) & (sync >= copy)] = SYNCHRONISATION
+    cause[copy > sync] = COPY
     return cause
 
 

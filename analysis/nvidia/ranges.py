@@ -17,7 +17,7 @@ from analysis.nvidia.cells import nvidia_statistics, percentages, rounded
 from analysis.nvidia.tree import breaks_the_index, levels_of, tightest_parents
 from analysis.show.errors import ReportError
 from analysis.show.table import Column, Table
-from analysis.source import tables
+from analysis.source import device_tables, tables
 from analysis.source.database import both
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 STYLES: Final = ("PushPop", "StartEnd")
-OPERATIONS: Final = (tables.KERNEL, read.MEMCPY, read.MEMSET)
+OPERATIONS: Final = (tables.KERNEL, device_tables.COPY, device_tables.SET)
 NO_NVTX: Final = "record it with --trace=cuda,nvtx"
 NO_CUDA: Final = "record it with --trace=cuda"
 

@@ -16,6 +16,7 @@ from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.show.errors import ReportError
 from analysis.source import tables
+from analysis.source.device_tables import COPY, SET
 from analysis.source.nvtx_tables import RangeRows, range_rows
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from analysis.source.report import Report
 
 
-MEMCPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
-MEMSET: Final = "CUPTI_ACTIVITY_KIND_MEMSET"
 OPERATIONS: Final = "ENUM_CUDA_MEMCPY_OPER"
 NSYS_FAILS: Final = "nsys cannot make this report either: ask analysis.ranges"
 ERAS: Final = "export it with an nsys from 2021 to 2026"
@@ -108,8 +107,8 @@ def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
     """
     labels: list[str] = []
     kinds, values = [], []
-    if report.has(MEMCPY):
-        report.require(MEMCPY, "copyKind", "bytes", remedy=ERAS)
+    if report.has(COPY):
+        report.require(COPY, "copyKind", "bytes", remedy=ERAS)
         report.require(OPERATIONS, "id", "label", remedy="export it with an nsys of 2021 or newer")
         known = report.columns(
             f"SELECT id, cast('[CUDA memcpy ' || coalesce(label, '') || ']' AS blob) AS label "
@@ -117,7 +116,7 @@ def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
         )
         labels = known["label"].tolist()
         rows = report.columns(
-            f"SELECT coalesce(copyKind, -1) AS kind, {value} AS value FROM {MEMCPY}"
+            f"SELECT coalesce(copyKind, -1) AS kind, {value} AS value FROM {COPY}"
         )
         place = {number: place for place, number in enumerate(known["id"].tolist())}
         ids, group = tables.compact(rows["kind"] - tables.MISSING)
@@ -127,9 +126,9 @@ def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
         # An inner join: a copy of a kind that is not listed is left out.
         kinds.append(kind[kind != NONE])
         values.append(rows["value"][kind != NONE])
-    if report.has(MEMSET):
-        report.require(MEMSET, "bytes", remedy=ERAS)
-        rows = report.columns(f"SELECT {value} AS value FROM {MEMSET}")
+    if report.has(SET):
+        report.require(SET, "bytes", remedy=ERAS)
+        rows = report.columns(f"SELECT {value} AS value FROM {SET}")
         kinds.append(np.full(len(rows["value"]), len(labels)))
         values.append(rows["value"])
     return [*labels, "[CUDA memset]"], np.concatenate(kinds), np.concatenate(values)

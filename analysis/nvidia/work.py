@@ -24,7 +24,7 @@ from analysis.nvidia.ranges import (
 )
 from analysis.show.errors import ReportError
 from analysis.show.table import Column, Table
-from analysis.source import tables
+from analysis.source import device_tables, tables
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
@@ -257,7 +257,7 @@ def memory_statistics(report: Report, value: str, unit: float) -> tuple[list[str
     Raises:
         ReportError: there is no copy and no set.
     """
-    if not report.has(read.MEMCPY) and not report.has(read.MEMSET):
+    if not report.has(device_tables.COPY) and not report.has(device_tables.SET):
         raise ReportError(report.path, "no copy and no set in this report", NO_CUDA)
     names, code, values = read.memory(report, value)
     used = set(code.tolist())

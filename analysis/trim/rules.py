@@ -20,7 +20,7 @@ from analysis.source import device_tables, memory_tables, nvtx_tables, tables
 from analysis.trim.windows import ANY, LATEST_NS
 
 STRINGS: Final = "StringIds"
-DEVICE_WORK: Final = (tables.KERNEL, tables.GRAPH, device_tables.COPY, device_tables.SET)
+DEVICE_WORK: Final = device_tables.OF_DEVICES
 """What a step has all of or nothing of, by when it was launched, else by when it began."""
 
 WHOLE_TABLES: Final = ("MPI_COMMUNICATORS", "DIAGNOSTIC_EVENT")
