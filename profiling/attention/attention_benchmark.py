@@ -28,16 +28,15 @@ from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
     add_device,
+    add_limit,
     add_output,
     check_outputs,
-    comma_separated,
     command_line,
     count,
     memory_advice,
-    one_of,
 )
 from profiling.common.machine import choose_device, device_name
-from profiling.common.options import add_options, chosen, combinations, option
+from profiling.common.options import add_options, chosen, combinations, listed
 from profiling.common.progress import in_turn
 from profiling.common.spread import Spread
 from profiling.processes import isolated
@@ -52,26 +51,12 @@ RUN: Final = "profiling.attention.attention_benchmark_run"
 class Grid:
     """What is combined; each is a list on the command line."""
 
-    implementation: tuple[str, ...] = option(
-        ("eager", COMPILED),
-        f"of {', '.join(IMPLEMENTATIONS)}",
-        read=comma_separated(one_of(*IMPLEMENTATIONS)),
-        metavar="I,I",
-        flag="--implementations",
+    implementation: tuple[str, ...] = listed(
+        ("eager", COMPILED), "--implementations", choices=IMPLEMENTATIONS
     )
-    width: tuple[int, ...] = option(
-        (16, 32, 64, 128),
-        "of the head",
-        read=comma_separated(count),
-        metavar="N,N",
-        flag="--widths",
-    )
-    length: tuple[int, ...] = option(
-        (256, 1024, 4096, 8192, 16384),
-        "positions",
-        read=comma_separated(count),
-        metavar="N,N",
-        flag="--lengths",
+    width: tuple[int, ...] = listed((16, 32, 64, 128), "--widths", "of the head", read=count)
+    length: tuple[int, ...] = listed(
+        (256, 1024, 4096, 8192, 16384), "--lengths", "positions", read=count
     )
 
 
@@ -81,12 +66,7 @@ def parser() -> argparse.ArgumentParser:
     add_options(made, Grid)
     add_options(made, AttentionRow)
     add_device(made)
-    made.add_argument(
-        "--limit",
-        type=count,
-        metavar="MIB",
-        help="memory a row may take beyond its start, on a CPU (default: what is free)",
-    )
+    add_limit(made)
     add_output(made, "every raw time, and the machine", "times and memory by length")
     return made
 
@@ -166,10 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     every = rows(arguments, device)
     about = result_file.header("attention_benchmark", command_line(MODULE, given), device)
     print(f"timing {len(every)} rows on {device}", file=sys.stderr)
-    limit = arguments.limit * 2**20 if arguments.limit else None
 
     def finish(results: Sequence[Result]) -> None:
         write_results(results, table(results, device), arguments, about, _draw)
 
-    results = in_turn(every, lambda row: measure_row(row, limit), finish)
+    results = in_turn(every, lambda row: measure_row(row, arguments.limit), finish)
     return 1 if any(result["outcome"] == FAILED for result in results) else 0

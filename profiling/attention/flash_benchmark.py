@@ -41,15 +41,13 @@ from profiling.common.cli import (
     add_device,
     add_output,
     check_outputs,
-    comma_separated,
     command_line,
     count,
     is_out_of_memory,
     memory_advice,
-    one_of,
 )
 from profiling.common.machine import choose_device, device_name
-from profiling.common.options import ByDevice, add_options, chosen, combinations, option
+from profiling.common.options import ByDevice, add_options, chosen, combinations, listed
 from profiling.common.progress import in_turn
 
 MODULE: Final = "profiling.flash_benchmark"
@@ -67,36 +65,26 @@ ON_A_GPU: Final = ("eager", COMPILED, "sdpa", SDPA_FLASH, "flash")
 class Grid:
     """What is combined; each is a list on the command line. All of it on a CPU would take hours."""
 
-    dtype: tuple[str, ...] = option(
-        ByDevice(("bfloat16", "float32"), cpu=("float32",)),
-        f"of {', '.join(FLASH_DTYPES)}",
-        read=comma_separated(one_of(*FLASH_DTYPES)),
-        metavar="D,D",
-        flag="--dtypes",
+    dtype: tuple[str, ...] = listed(
+        ByDevice(("bfloat16", "float32"), cpu=("float32",)), "--dtypes", choices=FLASH_DTYPES
     )
-    width: tuple[int, ...] = option(
-        ByDevice((16, 32, 64, 128), cpu=(64,)),
-        "of a head",
-        read=comma_separated(count),
-        metavar="N,N",
-        flag="--widths",
+    width: tuple[int, ...] = listed(
+        ByDevice((16, 32, 64, 128), cpu=(64,)), "--widths", "of a head", read=count
     )
-    length: tuple[int, ...] = option(
+    length: tuple[int, ...] = listed(
         ByDevice(tuple(1 << power for power in range(7, 17)), cpu=(128, 256, 512, 1024)),
+        "--lengths",
         "positions",
-        read=comma_separated(count),
-        metavar="N,N",
-        flag="--lengths",
+        read=count,
     )
-    implementation: tuple[str, ...] = option(
+    implementation: tuple[str, ...] = listed(
         ByDevice(
             (*ON_A_GPU, FLASH_ATTN) if find_spec("flash_attn") else ON_A_GPU,
             cpu=("eager", "sdpa", "flash-reference"),
         ),
-        f"of {', '.join(FLASH_IMPLEMENTATIONS)}, the last where it is installed",
-        read=comma_separated(one_of(*FLASH_IMPLEMENTATIONS)),
-        metavar="I,I",
-        flag="--implementations",
+        "--implementations",
+        "where it is installed",
+        choices=FLASH_IMPLEMENTATIONS,
     )
 
 

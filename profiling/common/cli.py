@@ -94,6 +94,16 @@ def add_device(parser: Adder) -> None:
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
 
 
+def add_limit(parser: Adder) -> None:
+    """Add the option for the memory that a measurement may take, in bytes once it is read."""
+    parser.add_argument(
+        "--limit",
+        type=lambda text: count(text) * 2**20,
+        metavar="MIB",
+        help="memory each may take beyond its start, on a CPU (default: what is free)",
+    )
+
+
 def add_output(parser: argparse.ArgumentParser, json: str = "", pictures: str = "") -> None:
     """Add the options of a command that ends with a table: its format, and files for it.
 

@@ -17,7 +17,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from itertools import product
 from typing import Any, Final, TypeVar
 
-from profiling.common.cli import Adder
+from profiling.common.cli import Adder, comma_separated, one_of
 
 T = TypeVar("T")
 
@@ -104,6 +104,29 @@ def option(
     if isinstance(default, ByDevice):
         return field(metadata={_OPTION: known})
     return field(default=default, metadata={_OPTION: known})
+
+
+def listed(
+    default: Any,
+    flag: str,
+    help: str = "",
+    *,
+    read: Callable[[str], Any] | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """Return a field of a dataclass that is an option too, whose value is a list.
+
+    Args:
+        default: a tuple, or a `ByDevice` of two; or words to be read.
+        flag: on the command line, where its items stand with commas between.
+        help: what it says.
+        read: makes an item of a word; None keeps the word.
+        choices: the words there are; they stand in the help.
+    """
+    if choices:
+        read, help = one_of(*choices), " ".join(["of", ", ".join(choices), help]).strip()
+    metavar = "N,N" if read and not choices else "NAME,NAME"
+    return option(default, help, read=comma_separated(read or str), metavar=metavar, flag=flag)
 
 
 def options_of(cls: type) -> dict[str, Option]:

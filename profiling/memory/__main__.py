@@ -28,18 +28,17 @@ from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
     add_device,
+    add_limit,
     add_output,
     check_outputs,
-    comma_separated,
     command_line,
     count,
     memory_advice,
-    one_of,
     run,
 )
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.common.options import ByDevice, add_options, chosen, combinations, option
+from profiling.common.options import ByDevice, add_options, chosen, combinations, listed
 from profiling.common.progress import in_turn
 from profiling.common.settings import IMPLEMENTATION, PRECISIONS, ModelShape, Settings
 from profiling.memory.tables import TABLES, Result, outcome
@@ -54,19 +53,9 @@ ALL: Final = "all"
 class Configurations:
     """What is combined: each is a list on the command line."""
 
-    precision: tuple[str, ...] = option(
-        ("float32",),
-        f"of {', '.join(PRECISIONS)}",
-        read=comma_separated(one_of(*PRECISIONS)),
-        metavar="T,T",
-        flag="--dtypes",
-    )
-    context: tuple[int, ...] = option(
-        ByDevice((128, 256, 512), cpu=(128,)),
-        "positions",
-        read=comma_separated(count),
-        metavar="N,N",
-        flag="--contexts",
+    precision: tuple[str, ...] = listed(("float32",), "--dtypes", choices=tuple(PRECISIONS))
+    context: tuple[int, ...] = listed(
+        ByDevice((128, 256, 512), cpu=(128,)), "--contexts", "positions", read=count
     )
 
 
@@ -78,12 +67,7 @@ def parser() -> argparse.ArgumentParser:
     add_options(what, Configurations)
     add_options(what, Settings, "batch", "mode", "seed", *IMPLEMENTATION)
     add_device(what)
-    what.add_argument(
-        "--limit",
-        type=count,
-        metavar="MIB",
-        help="memory a run may take beyond its start, on a CPU (default: what is free)",
-    )
+    add_limit(what)
     add_output(
         made,
         json="everything measured, raw",
@@ -196,12 +180,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     every = every_settings(arguments, device)
     check(arguments, device)
 
-    limit = arguments.limit * 2**20 if arguments.limit else None
     about = result_file.header("memory", command_line(MODULE, given), device)
     print(f"measuring {len(every)} configurations on {device}", file=sys.stderr)
     results = in_turn(
         every,
-        lambda settings: measure_configuration(spec_of(settings, arguments), limit),
+        lambda settings: measure_configuration(spec_of(settings, arguments), arguments.limit),
         lambda results: write(results, arguments, about),
         name=name_of,
         what="configurations",

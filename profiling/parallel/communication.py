@@ -29,7 +29,7 @@ from model.parallel.strategies import BACKENDS
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError
 from profiling.common.machine import device_name
-from profiling.common.options import add_options, option
+from profiling.common.options import add_options, listed
 from profiling.common.progress import StepsBar, steps_bar
 from profiling.common.settings import runs
 from profiling.common.spread import Spread
@@ -123,21 +123,11 @@ def size(text: str) -> int:
 class Grid:
     """What is combined; each is a list on the command line."""
 
-    sizes: tuple[int, ...] = option(
-        "1MB,10MB,100MB,1GB",
-        "of the float32 tensor",
-        read=cli.comma_separated(size),
-        metavar="SIZES",
+    sizes: tuple[int, ...] = listed(
+        "1MB,10MB,100MB,1GB", "--sizes", "of the float32 tensor", read=size
     )
-    ranks: tuple[int, ...] = option(
-        (2, 4, 6), "how many processes", read=cli.comma_separated(cli.count), metavar="N,N"
-    )
-    backends: tuple[str, ...] = option(
-        BACKENDS,
-        "what they communicate by",
-        read=cli.comma_separated(cli.one_of(*BACKENDS)),
-        metavar="NAMES",
-    )
+    ranks: tuple[int, ...] = listed((2, 4, 6), "--ranks", "how many processes", read=cli.count)
+    backends: tuple[str, ...] = listed(BACKENDS, "--backends", choices=BACKENDS)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from model.parallel.strategies import ALL_STRATEGIES, BUCKETED, Strategy
 from profiling.common import cli, memory_fit
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.common.options import ByDevice, add_options, chosen, option, options_of
+from profiling.common.options import ByDevice, add_options, chosen, listed, option, options_of
 from profiling.common.settings import ModelShape, Settings
 from profiling.training.workload import choose_backend as training_backend
 
@@ -33,17 +33,12 @@ class Strategies:
     """What ranks are timed with."""
 
     ranks: int = option(2, "processes", read=cli.count)
-    strategies: tuple[str, ...] = option(
-        ALL_STRATEGIES,
-        "in this order",
-        read=cli.comma_separated(cli.one_of(*ALL_STRATEGIES)),
-        metavar="NAMES",
-    )
-    bucket_mbs: tuple[float, ...] = option(
+    strategies: tuple[str, ...] = listed(ALL_STRATEGIES, "--strategies", choices=ALL_STRATEGIES)
+    bucket_mbs: tuple[float, ...] = listed(
         (1, 10, 100, 1000),  # of the 2025 handout of CS336
+        "--bucket-mbs",
         "sizes of buckets for bucketed, in 10^6 bytes",
-        read=cli.comma_separated(cli.positive),
-        metavar="MB,MB",
+        read=cli.positive,
     )
 
 

@@ -13,12 +13,11 @@ from profiling.common.cli import (
     comma_separated,
     count,
     count_or_zero,
-    one_of,
     positive,
 )
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.common.options import add_options, chosen, combinations, option
+from profiling.common.options import add_options, chosen, combinations, listed
 from profiling.common.settings import (
     IMPLEMENTATION,
     MODES,
@@ -53,40 +52,18 @@ class Plan:
 class Grid:
     """What a sweep combines; each is a list on the command line."""
 
-    size: tuple[str, ...] = option(
+    size: tuple[str, ...] = listed(
         ("small", "medium", "large", "xl", "2.7B"),  # of the 2025 handout
+        "--sizes",
         "of models",
-        read=comma_separated(str),
-        metavar="S,S",
-        flag="--sizes",
     )
-    batch: tuple[int, ...] = option(
-        (4,), "sequences a step", read=comma_separated(count), metavar="N,N", flag="--batches"
+    batch: tuple[int, ...] = listed((4,), "--batches", "sequences a step", read=count)
+    context: tuple[int, ...] = listed((512,), "--contexts", "positions", read=count)
+    warmup: tuple[int, ...] = listed(
+        (5,), "--warmups", "steps that do not count", read=count_or_zero
     )
-    context: tuple[int, ...] = option(
-        (512,), "positions", read=comma_separated(count), metavar="N,N", flag="--contexts"
-    )
-    warmup: tuple[int, ...] = option(
-        (5,),
-        "steps that do not count",
-        read=comma_separated(count_or_zero),
-        metavar="N,N",
-        flag="--warmups",
-    )
-    mode: tuple[str, ...] = option(
-        ("forward_backward",),
-        f"of {', '.join(sorted(MODES))}",
-        read=comma_separated(one_of(*sorted(MODES))),
-        metavar="M,M",
-        flag="--modes",
-    )
-    precision: tuple[str, ...] = option(
-        ("float32",),
-        f"of {', '.join(PRECISIONS)}",
-        read=comma_separated(one_of(*PRECISIONS)),
-        metavar="T,T",
-        flag="--dtypes",
-    )
+    mode: tuple[str, ...] = listed(("forward_backward",), "--modes", choices=sorted(MODES))
+    precision: tuple[str, ...] = listed(("float32",), "--dtypes", choices=tuple(PRECISIONS))
 
 
 def parser(module: str, doc: str | None) -> Parser:

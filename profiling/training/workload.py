@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from analysis.show.called import called
 from model.parallel.strategies import ALL_STRATEGIES, BUCKET_SIZE_MB, BUCKETED, NONE
 from profiling.common import memory_fit
 from profiling.common.cli import Adder, count, positive
@@ -75,7 +76,7 @@ class TrainingRun(Workload):
         if settings.compile_mode == CUDA_GRAPHS:
             raise UsageError(
                 f"--compile-mode {CUDA_GRAPHS} replays CUDA graphs, which stand in no range; "
-                "time it with profiling.benchmark"
+                f"time it with {called('profiling.benchmark')}"
             )
         if asked.ranks is None:
             return cls(settings=settings)
