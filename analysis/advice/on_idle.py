@@ -10,6 +10,7 @@ from analysis.advice.finding import WORTH_A_LINE, Finding, wall_share
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
 from analysis.knowledge.vocabulary import canonical
 from analysis.measures import idle
 from analysis.show.render import duration, percent, plural
@@ -120,12 +121,11 @@ def launch_bound(measured: MeasuredWindow) -> list[str]:
 
     Operators' own ranges (``aten::…``, autograd's) are left out: nobody fuses one operator.
     """
-    ranges, sums = measured.attribution.ranges, measured.sums
-    kept = np.flatnonzero(measured.chosen.ranges)
-    count = len(ranges.names)
-    window, lost = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    np.add.at(window, ranges.name[kept], sums.window_ns[kept])
-    np.add.at(lost, ranges.name[kept], sums.idle_ns[kept])
+    ranges, kept = measured.attribution.ranges, np.flatnonzero(measured.chosen.ranges)
+    window, lost = (
+        sums(ranges.name[kept], time_ns[kept], len(ranges.names))
+        for time_ns in (measured.sums.window_ns, measured.sums.idle_ns)
+    )
     totals: dict[str, list[int]] = {}
     for name, size, gone in zip(ranges.names, window.tolist(), lost.tolist(), strict=True):
         if size and "::" not in name and "Backward0" not in name:

@@ -16,6 +16,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
 from analysis.attribution.launches import (
     during_ranges,
     range_intervals,
@@ -140,9 +141,9 @@ def ordered_labels(
     if set(used) <= set(names.PHASES):
         order = sorted(range(len(used)), key=lambda one: names.PHASES.index(used[one]))
     else:
-        kernel, wall = np.zeros((2, len(used)), np.int64)
-        np.add.at(kernel, label[place[counts]], attribution.work.duration_ns[counts])
-        np.add.at(wall, label, chosen.wall_ns)
+        time_ns = attribution.work.duration_ns[counts]
+        kernel = sums(label[place[counts]], time_ns, len(used))
+        wall = sums(label, chosen.wall_ns, len(used))
         order = np.lexsort((np.arange(len(used)), -wall, -kernel)).tolist()
     position = np.empty(len(used), np.int64)
     position[order] = np.arange(len(used))

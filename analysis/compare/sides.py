@@ -13,6 +13,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
 from analysis.attribution import work_phases
 from analysis.attribution.launches import Attribution, Launches, launched_totals
 from analysis.attribution.selected import Selected, distinct_known
@@ -334,8 +335,7 @@ def series_of_ranges(attribution: Attribution, contents: StepContents) -> Series
     free = place == NONE
     owner = np.full(len(place), len(labels), np.int64)
     owner[~free] = name[place[~free]]
-    self_ns = np.zeros(len(labels) + 1, np.int64)
-    np.add.at(self_ns, owner, duration_ns)
+    self_ns = sums(owner, duration_ns, len(labels) + 1)
     nothing, row = np.zeros(int(free.sum()), np.int64), (1, contents.count)
     rest = sums_by_step(nothing, work_step[free], duration_ns[free], row)
     strays = sums_by_step(nothing, work_step[free], None, row)

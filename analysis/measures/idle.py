@@ -19,6 +19,7 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, distinct, innermost_of_any
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import IntervalUnion
 from analysis.recorded.device_work import COPY as COPIED
 from analysis.recorded.device_work import DeviceWork, device_work
@@ -138,8 +139,7 @@ class IdleGaps:
     def by_cause(self, kept: Bools | None = None) -> dict[str, int]:
         """Return the idle time of each cause, in ns, of all gaps or of those a mask keeps."""
         chosen = np.ones(len(self), np.bool_) if kept is None else kept
-        time = np.zeros(len(CAUSES), np.int64)
-        np.add.at(time, self.cause[chosen], self.duration_ns[chosen])
+        time = sums(self.cause[chosen], self.duration_ns[chosen], len(CAUSES))
         return dict(zip(CAUSES, time.tolist(), strict=True))
 
 

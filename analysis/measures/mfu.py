@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64
+from analysis.arithmetic.statistics import sums
 from analysis.knowledge.categories import category
 from analysis.knowledge.number_formats import OF_DTYPE, of_kernel
 from analysis.knowledge.peaks import lookup
@@ -111,8 +112,7 @@ def step_flops(report: Report) -> int | None:
 
 def gemm_times(work: Work) -> dict[str, int]:
     """Return the time of matrix products by number format, in ns; "" is where it is not known."""
-    spent = np.zeros(len(work.names), np.int64)
-    np.add.at(spent, work.kind, work.duration_ns)
+    spent = sums(work.kind, work.duration_ns, len(work.names))
     times: dict[str, int] = {}
     for name, time in zip(work.names, spent.tolist(), strict=True):
         if time and category(name) == "gemm":

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Slices, contained, innermost
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import covered_by_group
 from analysis.attribution.launches import Launches, range_intervals
 from analysis.attribution.origin import origin
@@ -95,15 +96,13 @@ def range_times(chosen: Selected) -> RangeTimes:
     first[holders] = slices.least(done.start_ns)
     span[holders] = slices.most(done.end_ns) - first[holders]
     own = innermost(around, launched)
-    self_ns = np.zeros(len(ranges), np.int64)
-    np.add.at(self_ns, own[own != NONE], done.kernel_ns[own != NONE])
     return RangeTimes(
         gpu_ops=slices.sums(done.new_call.astype(np.int64)),
         first_ns=first,
         span_ns=span,
         busy_ns=busy_times(slices, done),
         kernel_ns=slices.sums(done.kernel_ns),
-        self_ns=self_ns,
+        self_ns=sums(own[own != NONE], done.kernel_ns[own != NONE], len(ranges)),
         flops=range_costs(chosen).flops,
         backward_ns=backward_times(chosen),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from analysis import attention, kernels, phases
 from analysis.advice.advise import advise
 from analysis.arithmetic.arrays import Float64
+from analysis.arithmetic.statistics import sums
 from analysis.attribution.launches import Attribution
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
@@ -126,8 +127,7 @@ def open_ranges(ranges: Ranges) -> Table:
     """Return a table of ranges by the time they were open, for a report with nothing else."""
     count = len(ranges.names)
     instances = np.bincount(ranges.name, minlength=count).astype(np.int64)
-    wall = np.zeros(count, np.int64)
-    np.add.at(wall, ranges.name, ranges.wall_ns)
+    wall = sums(ranges.name, ranges.wall_ns, count)
     order = np.argsort(-wall, kind="stable")
     table = Table(
         name="ranges",
