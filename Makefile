@@ -7,6 +7,9 @@ READY := $(VENV)/.ready
 WORKERS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile \
 	--no-loadscope-reorder
+# The pages that show what commands print, and what makes that.
+SHOWN := README.md $(wildcard docs/*.md)
+COG := $(BIN)/cog -I . -p 'from docs.shown import console, goals, module_names, speed'
 
 # What is not given is not passed on: the defaults are those of the options themselves.
 FLAGS = $(WORKLOAD) $(if $(SIZE),--size '$(SIZE)') \
@@ -48,12 +51,12 @@ profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH
 test: $(READY) ## run the tests that take under 3 s each; make check runs these and all others
 	$(PYTEST) -m 'not slow'
 
-check: $(READY) ## format check, lint, types, imports, README, examples in docstrings, all tests
+check: $(READY) ## format check, lint, types, imports, README and docs, examples in docstrings, all tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check README.md
+	$(COG) --check $(SHOWN)
 	$(BIN)/python -m pytest --quiet --doctest-modules analysis benchmarks model profiling spanlight
 	$(PYTEST)
 
@@ -73,8 +76,8 @@ GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(BIN)/python)
 gpu: ## measure on a GPU what has no result yet (ONLY= NSYS= PYTHON=); FROM=gpu.tar keeps what was elsewhere
 	@$(GPU_PYTHON) -m benchmarks.gpu $(if $(ONLY),--only '$(ONLY)') $(if $(FROM),--from '$(FROM)')
 
-docs: $(READY) ## renew what the README shows, by running it
-	$(BIN)/cog -r README.md
+docs: $(READY) ## renew what the README and docs/ show, by running it
+	$(COG) -r $(SHOWN)
 
 clean: ## remove the environment and caches; reports stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -88,7 +88,7 @@ def show(folder: Path, every: Iterable[Run], runs: Iterable[Run]) -> None:
 
 
 def section(results: Path) -> str:
-    """Return the tables of all machines in markdown, for the README."""
+    """Return the tables of all machines in markdown, for docs/gpu.md."""
     tables = [
         as_markdown(table(json.loads(kept.read_text(encoding="utf-8")), heading(kept.parent)))
         for kept in sorted(results.glob("*/goals.json"))

@@ -1,4 +1,4 @@
-"""Commands as modules: all that the README names start, and none is executed twice."""
+"""Commands as modules: all that README and docs/ name start, and none is executed twice."""
 
 import re
 import subprocess
@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from spanlight.commands import NAMES
 from tests.made.commands.commands import commands
 from tests.made.tools.shared import ROOT
 
-NAMED = sorted(set(re.findall(r"python -m ([a-z_.]+)", (ROOT / "README.md").read_text())))
+PAGES = (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+MODULE = r"python -m ([a-z_.]*[a-z_])\b(?!\.)"
+NAMED = sorted(
+    {name for page in PAGES for name in re.findall(MODULE, page.read_text())} | set(NAMES)
+)
 
 
 @pytest.mark.parametrize("module", NAMED)
-def test_every_module_of_the_readme_is_there(module: str) -> None:
+def test_every_module_that_is_named_is_there(module: str) -> None:
     found = find_spec(module)
     assert found is not None
     path = Path(str(found.origin))

@@ -10,6 +10,7 @@ import pytest
 
 from analysis import Report, ReportError
 from analysis.questions import QUESTIONS
+from spanlight.commands import NAMES
 from tests.made.commands.commands import command_module
 from tests.made.runs.launched import ROOT
 from tests.made.tools import shared
@@ -88,4 +89,5 @@ def test_every_command_stands_in_the_readme() -> None:
         if "def main(" not in path.read_text():
             continue
         name = path.parent.name if path.stem == "__main__" else path.stem
-        assert f"python -m analysis.{name} " in readme or name == "analysis", name
+        command = NAMES["analysis" if name == "analysis" else f"analysis.{name}"]
+        assert f"`spanlight {command} " in readme, name

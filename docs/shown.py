@@ -1,0 +1,70 @@
+"""What the README and the pages beside this file show: made by running it, in their cog blocks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+def console(command: str) -> str:
+    """Return what a command of spanlight prints on stdout, as a block of markdown.
+
+    Args:
+        command: what stands after ``spanlight``, words without blanks in them.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "spanlight", *command.split()],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "88", "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    lines = [line.rstrip() for line in done.stdout.rstrip().splitlines()]
+    return "\n".join(["```console", f"$ spanlight {command}", *lines, "```"])
+
+
+def module_names() -> str:
+    """Return the commands whose module is called otherwise, as rows of a markdown table."""
+    from spanlight.commands import COMMANDS
+
+    return "\n".join(
+        f"| `spanlight {name}` | `python -m {command.module}` |"
+        for name, command in COMMANDS.items()
+        if command.module.rpartition(".")[2] != name
+    )
+
+
+def speed() -> str:
+    """Return how fast the answers are beside NVIDIA's, as last measured, in markdown."""
+    path = ROOT / "benchmarks" / "results" / "analysis_speed.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    lines = [line for line in found["lines"] if line["size"] == "1m" and line["answer"]]
+    about = found["conditions"]
+    columns = ("work", "ours", "NVIDIA's", "ratio", "MiB")
+    return "\n".join(
+        [
+            "| work | ours | NVIDIA's | ratio | peak memory, MiB |",
+            "|---|---|---|---|---|",
+            *(
+                "| " + " | ".join(line[column] for column in columns) + " |"
+                for line in [*lines, *found["recipe"]["lines"][:1]]
+            ),
+            "",
+            f"{about['processor']}, {about['cores']} cores, Python {about['python']}, "
+            f"nsys {about['nsys']}, {about['date'][:10]}; median and range of "
+            f"{about['rounds']} rounds.",
+        ]
+    )
+
+
+def goals() -> str:
+    """Return what was measured on GPUs against its goals, in markdown."""
+    from benchmarks.gpu.goals import section
+
+    return section(ROOT / "benchmarks" / "results" / "gpu")
