@@ -227,7 +227,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-gap",
         dest="min_gap_us",
-        type=number_type("a time in microseconds"),
+        type=number_type("a time in microseconds", float),
         metavar="US",
         default=MIN_GAP_US,
         help="list no shorter ones, in microseconds (default %(default)g)",

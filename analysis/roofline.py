@@ -298,7 +298,7 @@ def too_fast(peak_share: Float64, limit: PeakRates) -> tuple[str, ...]:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `roofline`."""
-    rate = number_type("a rate above 0", above=True)
+    rate = number_type("a rate above 0", float, above=True)
     parser.add_argument(
         "--peak-tflops", type=rate, metavar="T", help="peak TFLOP/s (default the GPU's)"
     )

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--fail-over",
-        type=number_type("a percentage of 0 or more"),
+        type=number_type("a percentage of 0 or more", float),
         metavar="PERCENT",
         help="exit 3 if slower (default: never)",
     )

@@ -15,12 +15,14 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from analysis.show.called import as_called, called
 from analysis.show.errors import CommandError, NotInstalled, one_line
 from analysis.show.interrupts import STATUS as INTERRUPTED
 from analysis.show.interrupts import Interruptible
+
+N = TypeVar("N", int, float)
 
 WRONG_USAGE: Final = 2
 
@@ -81,35 +83,45 @@ def parser_of(main: Callable[[Sequence[str]], int]) -> argparse.ArgumentParser:
     raise ValueError(f"{main.__module__}.main reads no arguments")
 
 
-def count(text: str) -> int:
-    """Read a positive whole number."""
-    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive whole number, not {text!r}")
+def whole(text: str) -> int:
+    """Return the number that digits alone say.
+
+    Raises:
+        ValueError: there is something else, or far too many of them.
+    """
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(text)
     return int(text)
 
 
 def number_type(
-    what: str, kind: type[float] = float, least: float = 0, *, above: bool = False
-) -> Callable[[str], float]:
+    what: str, kind: Callable[[str], N], least: float = 0, *, above: bool = False
+) -> Callable[[str], N]:
     """Return what reads a finite number of an argument; all else is wrong usage.
 
     Args:
         what: in words, for the error: ``a rate above 0``.
-        kind: float, or int for whole numbers.
+        kind: float, or `whole`.
         least: the smallest there may be.
         above: whether it must be larger than ``least``.
     """
 
-    def read(text: str) -> float:
+    def read(text: str) -> N:
         try:
             value = kind(text)
         except ValueError:
-            value = math.nan
-        if not least <= value < math.inf or (above and value == least):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+            value = None
+        if value is None or not least <= value < math.inf or (above and value == least):
+            raise argparse.ArgumentTypeError(f"must be {what}, not {text!r}")
         return value
 
     return read
+
+
+count: Final = number_type("a positive whole number", whole, 1)
+count_or_zero: Final = number_type("0 or a positive whole number", whole)
+positive: Final = number_type("a positive number", float, above=True)
+"""What reads the numbers that most options are."""
 
 
 def run(main: Callable[[], int]) -> int:

@@ -26,7 +26,7 @@ from typing import Final
 from analysis.attribution import selection
 from analysis.show import cli
 from analysis.show.called import called
-from analysis.show.command import Parser, number_type
+from analysis.show.command import Parser, count_or_zero, number_type, whole
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.source.opening import has_journal
@@ -156,7 +156,7 @@ def bytes_of(word: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line of ``python -m analysis.trim``."""
-    nanoseconds = number_type("a time in whole nanoseconds", int)
+    nanoseconds = number_type("a time in whole nanoseconds", whole)
     made = Parser("analysis.trim", __doc__)
     made.add_argument("report", metavar="REPORT", help=cli.READS)
     made.add_argument("--output", metavar="SMALL", required=True, help="the file to write")
@@ -171,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--instance",
-        type=number_type("a number from 0", int),
+        type=count_or_zero,
         metavar="N",
         help="which of its instances (default 0, the first)",
     )

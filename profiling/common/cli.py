@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from analysis.show.called import command_line as command_line
 from analysis.show.command import Parser as Parser
 from analysis.show.command import count as count
+from analysis.show.command import count_or_zero as count_or_zero
 from analysis.show.command import failed as failed
+from analysis.show.command import positive as positive
 from analysis.show.command import run as run
 from profiling.common.errors import OutOfMemory
 
@@ -38,13 +40,6 @@ OUT_OF_MEMORY: Final = re.compile(
 """How torch and the system say that memory was wanting."""
 
 
-def count_or_zero(text: str) -> int:
-    """Read a whole number that may be 0."""
-    if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"must be 0 or a positive whole number, not {text!r}")
-    return int(text)
-
-
 def seed(text: str) -> int:
     """Read a whole number that torch takes as a seed."""
     if not re.fullmatch(r"[0-9]+", text):
@@ -52,17 +47,6 @@ def seed(text: str) -> int:
     if len(text) > 19 or int(text) >= 1 << 63:
         raise argparse.ArgumentTypeError(f"must be below 2**63, not {text!r}")
     return int(text)
-
-
-def positive(text: str) -> float:
-    """Read a positive number."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
-    return number
 
 
 def comma_separated(read: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:

@@ -116,7 +116,7 @@ def test_a_percentage_that_is_none_is_wrong_usage(
     with pytest.raises(SystemExit) as ended:
         compare.main(["a.sqlite", "b.sqlite", f"--fail-over={percent}"])
     assert ended.value.code == 2
-    assert "is not a percentage of 0 or more" in capsys.readouterr().err
+    assert "must be a percentage of 0 or more, not" in capsys.readouterr().err
 
 
 def test_a_cpu_and_a_gpu_are_never_compared(
