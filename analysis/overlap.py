@@ -219,7 +219,7 @@ def _columns(seen: Sequence[AlignedCollectives], by: str) -> dict[str, Column]:
         **who,
         **columns,
         "compute_ns": _ints(each.place.compute.busy_ns for each in seen),
-        "span_ns": _ints(_span(each.place) for each in seen),
+        "span_ns": _ints(last - first for first, last in (_ends(each.place) for each in seen)),
     }
 
 
@@ -234,12 +234,6 @@ def _who(seen: Sequence[AlignedCollectives]) -> dict[str, Column]:
 
 def _ints(values: Iterable[int]) -> Int64:
     return np.array(list(values), np.int64)
-
-
-def _span(place: DeviceCollectives) -> int:
-    """Return the time from the first work of a place to its last."""
-    first, last = _ends(place)
-    return last - first
 
 
 def _ends(place: DeviceCollectives) -> tuple[int, int]:

@@ -146,7 +146,7 @@ def overview(chosen: Selected) -> Table | None:
     phases = work_phases.phases_of_work(attribution, warmup_counts=chosen.warmup_counts).folded()
     labels = [*phases.labels, OUTSIDE]
     phase = outside_steps(chosen, phases)
-    wall, opened = host_times(phases, counted_phase_ranges(chosen, phases), len(labels))
+    wall, opened = host_times(phases, chosen.ranges[phases.taken], len(labels))
     gemm = attribution.work.in_category("gemm")
     time = attribution.work.duration_ns
     kernel = sums(phase[kept], time[kept], len(labels))
@@ -167,11 +167,6 @@ def overview(chosen: Selected) -> Table | None:
         hidden=("source",),
     )
     return table.take(np.flatnonzero((kernel > 0) | (opened > 0)))
-
-
-def counted_phase_ranges(chosen: Selected, phases: WorkPhases) -> Bools:
-    """Return ``(R,)`` which of the phases' ranges began in the part of a report that counts."""
-    return chosen.ranges[phases.taken]
 
 
 def outside_steps(chosen: Selected, phases: WorkPhases) -> Int64:

@@ -14,16 +14,12 @@ from analysis.source.report import Report
 Namespace = argparse.Namespace
 
 
-def no_options(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: the question has no options of its own."""
-
-
 def answer(
     ask: Callable[..., Table],
     doc: str | None,
     module: str,
     argv: Sequence[str] | None,
-    add_options: Callable[[argparse.ArgumentParser], None] = no_options,
+    add_options: Callable[[argparse.ArgumentParser], None] = lambda _: None,
     *,
     more: Callable[[Namespace], Mapping[str, Any]] = lambda _: {},
     finish: Callable[[Table, Report, Namespace], Table] = lambda table, *_: table,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, contained
 from analysis.attribution import costs
 from analysis.recorded.ranges import outermost
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from analysis.attribution.selected import Selected
 
 WAITING: Final = (names.STEP, names.WARMUP, names.BACKWARD)
-"""Ranges on whose behalf another thread works."""
+"""Ranges on whose behalf another thread works: they have the work of all threads."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,9 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
 
 def rows_to_sum(attribution: Attribution) -> list[tuple[Int64, Int64]]:
     """Return the ranges to sum by thread, and those by process: positions, and ``(R,)`` places."""
-    ranges, waits = attribution.ranges, waits_for_others(attribution)
-    local = ~ranges.elsewhere
+    ranges = attribution.ranges
+    local, waits = ~ranges.elsewhere, ranges.where(lambda name: name in WAITING)
     return [
         (np.flatnonzero(local & ~waits), ranges.thread),
         (np.flatnonzero(local & waits), ranges.process),
     ]
-
-
-def waits_for_others(attribution: Attribution) -> Bools:
-    """Return ``(R,)`` which ranges have the work of all threads of their process."""
-    return attribution.ranges.where(lambda name: name in WAITING)

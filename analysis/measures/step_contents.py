@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import covered_by_group, serialized
 from analysis.recorded.device_work import RANKED
@@ -58,10 +58,10 @@ def step_contents(chosen: Selected, *, whole: bool = False) -> StepContents:
     if known is not None:
         number = known.at(launches.start_ns, launches.process)
         began = known.at(attribution.ranges.start_ns, attribution.ranges.process)
-        number, began = where_counted(number, chosen.all_work), where_counted(began, chosen.ranges)
     else:
-        number = np.where(chosen.all_work, 0, NONE)
-        began = np.where(chosen.ranges, 0, NONE)
+        number, began = np.zeros(len(launches), np.int64), np.zeros(len(chosen.ranges), np.int64)
+    number = np.where(chosen.all_work, number, NONE)
+    began = np.where(chosen.ranges, began, NONE)
     work = number[: len(attribution.work)]
     count = known.count if known is not None else 1
     inside = number != NONE
@@ -85,11 +85,6 @@ def step_contents(chosen: Selected, *, whole: bool = False) -> StepContents:
         wall = np.array([max(last - first, 0)], np.int64)
     notes = (*(known.notes if known else ()), *note_on_stray_work(chosen, known, work))
     return StepContents(known, count, work, began, wall, busy, queued, calls, notes)
-
-
-def where_counted(number: Int64, counts: Bools) -> Int64:
-    """Return step numbers, with `NONE` in place of those of what does not count."""
-    return np.where(counts, number, NONE)
 
 
 def note_on_stray_work(chosen: Selected, known: Steps | None, work: Int64) -> tuple[str, ...]:

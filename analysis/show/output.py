@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from analysis.show.errors import ReportError
+from analysis.show.errors import ReportError, reason
 from analysis.show.table import Column, Table
 
 ELSEWHERE: Final = "choose another --output"
@@ -113,7 +113,7 @@ def _failures(output: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        problem = f"cannot be written ({(error.strerror or str(error)).lower()})"
+        problem = f"cannot be written ({reason(error)})"
         raise ReportError(output, problem, ELSEWHERE) from None
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis.show.errors import NotInstalled, ReportError
+from analysis.show.errors import NotInstalled, ReportError, reason
 from analysis.show.output import replacing
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ReportError(path, f"cannot be made ({reason})", "name another folder") from None
+        problem = f"cannot be made ({reason(error)})"
+        raise ReportError(path, problem, "name another folder") from None
 
 
 def draw_each(folder: Path, fills: Mapping[str, Callable[[Axes], None]]) -> list[Path]:

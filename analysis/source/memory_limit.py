@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis.show.errors import ReportError
+from analysis.show.errors import ReportError, reason
 from analysis.source import tables
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ def out_of_memory_error(report: OpenReport) -> ReportError:
     paging = sys.modules.get("analysis.source.paging")
     failure = paging.failure() if paging else None
     if failure is not None and failure.errno != errno.ENOMEM:
-        reason = (failure.strerror or str(failure)).lower()
-        problem = f"no temporary files in {disk_folder()} ({reason}; {needed})"
+        problem = f"no temporary files in {disk_folder()} ({reason(failure)}; {needed})"
         return ReportError(report.path, problem, "make room, or set TMPDIR to another folder")
     if paging is not None or address_space_is_limited():
         remedy = "raise the limit on it (ulimit -v, -d), or use a machine with more"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from analysis.show.errors import ReportError
+from analysis.show.errors import ReportError, reason
 from analysis.show.output import NSYS_MAGIC, SQLITE_MAGIC
 from analysis.show.progress import Bar
 
@@ -97,8 +97,8 @@ def first_bytes(path: Path) -> bytes:
         hint = "check the path, or record one first: make profile SIZE=small"
         raise ReportError(path, "no such file", hint) from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ReportError(path, f"cannot be read ({reason})", "check its permissions") from None
+        problem = f"cannot be read ({reason(error)})"
+        raise ReportError(path, problem, "check its permissions") from None
     except ValueError as error:  # a NUL byte in the name
         raise ReportError(ascii(str(path)), str(error), "check the path") from None
 

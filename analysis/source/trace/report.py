@@ -1,7 +1,7 @@
 """The tables of a report, written from the staged rows of a trace."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from analysis.arithmetic.global_ids import ID_BITS, PROCESS_MASK
@@ -107,9 +107,8 @@ def write_report(
         (recorded,) = connection.execute("SELECT count(*) FROM staging.operator").fetchone()
         if recorded > count:
             staging.left_out["cpu_op: one call with its caller of the same name"] = recorded - count
-    for table, labels in ENUMS:
-        if table in converted and not _exists(connection, labels):
-            schema.insert_labels(connection, labels)
+    for labels in dict.fromkeys(labels for table, labels in ENUMS if table in converted):
+        schema.insert(connection, labels, schema.LABELS[labels])
     insert_description(connection, staging, metadata, origin)
     return converted
 
@@ -126,7 +125,7 @@ def _find_owners(connection: sqlite3.Connection) -> None:
     """Fill staging.launcher and staging.owner, where the trace has several processes."""
     connection.execute("CREATE TABLE staging.launcher (correlation INTEGER PRIMARY KEY, process)")
     connection.execute("CREATE TABLE staging.owner (device INTEGER PRIMARY KEY, process)")
-    if len(_processes(connection, ("call",))) < 2:
+    if len(_processes(connection, "call")) < 2:
         return
     connection.execute(
         "INSERT INTO staging.launcher "
@@ -147,22 +146,19 @@ def _find_owners(connection: sqlite3.Connection) -> None:
 def _main_process(connection: sqlite3.Connection, staging: Staging) -> int:
     """Return the global id of the process with the most events, else of the one called CPU."""
     for table in ("call", "operator", "annotation"):
-        found = _processes(connection, (table,))
+        found = _processes(connection, table)
         if found:
             return found[0]
     return HOST | (staging.processes[0] if staging.processes else 0) << ID_BITS
 
 
-def _processes(connection: sqlite3.Connection, tables: Iterable[str]) -> list[int]:
-    """Return the processes of events on the CPU, the busiest first."""
-    threads = " UNION ALL ".join(f"SELECT thread FROM staging.{table}" for table in tables)
-    return [
-        process
-        for process, _ in connection.execute(
-            f"SELECT thread & {PROCESS_MASK} AS process, count(*) FROM ({threads}) "
-            "GROUP BY process ORDER BY 2 DESC, 1"
-        )
-    ]
+def _processes(connection: sqlite3.Connection, table: str) -> list[int]:
+    """Return the processes of the events of a staged table, the busiest first."""
+    found = connection.execute(
+        f"SELECT thread & {PROCESS_MASK} AS process, count(*) FROM staging.{table} "
+        "GROUP BY process ORDER BY 2 DESC, 1"
+    )
+    return [process for process, _ in found]
 
 
 def _stage_short_names(connection: sqlite3.Connection, staging: Staging) -> None:
@@ -196,8 +192,3 @@ def _operators(connection: sqlite3.Connection, origin: int) -> Iterator[tuple[ob
 
 def _any(connection: sqlite3.Connection, table: str) -> bool:
     return connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
-
-
-def _exists(connection: sqlite3.Connection, table: str) -> bool:
-    found = connection.execute("SELECT 1 FROM main.sqlite_master WHERE name = ?", (table,))
-    return found.fetchone() is not None

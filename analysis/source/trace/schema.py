@@ -150,8 +150,3 @@ def insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[o
     width = len(connection.execute(f"SELECT * FROM {table} LIMIT 0").description)
     marks = ", ".join("?" * width)
     connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
-
-
-def insert_labels(connection: sqlite3.Connection, table: str) -> None:
-    """Fill a table of labels with the codes that a table of events uses."""
-    insert(connection, table, LABELS[table])
