@@ -11,13 +11,10 @@ from typing import Final
 
 from analysis.generation.records import REMEDY, Failure, Generation, Pair, Records, record_of
 from analysis.show.errors import ReportError
-from analysis.source.json_files import read_file
+from analysis.source.json_files import MOST_LISTED, left_out, read_file
 
 TOLERANCE: Final = 0.001
 """How far the steps may add up to something else than their total before it is said."""
-
-_LISTED: Final = 10
-"""How many lines, or stretches of ids, are named; the others are counted."""
 
 
 def read(paths: Sequence[str]) -> Records:
@@ -44,7 +41,7 @@ def read(paths: Sequence[str]) -> Records:
                 seen.append(found)
             else:
                 failures.append(found)
-        records.notes += _cut(path, wrong)
+        records.notes += left_out(path, wrong, "lines")
         if wrong and not seen and not failures:
             raise ReportError(path, f"no record in it ({wrong[0]})", REMEDY)
     if not seen:
@@ -53,12 +50,6 @@ def read(paths: Sequence[str]) -> Records:
     _add_failures(records, failures)
     records.notes += _inconsistent(records.generations)
     return records
-
-
-def _cut(path: str, wrong: Sequence[str]) -> list[str]:
-    more = len(wrong) - _LISTED
-    notes = [f"{path}: {line}; left out" for line in wrong[:_LISTED]]
-    return [*notes, *([f"{path}: {more:,} more lines left out"] if more > 0 else [])]
 
 
 def _nothing(failures: Sequence[Failure]) -> str:
@@ -126,8 +117,8 @@ def stretches(ids: Iterable[int]) -> str:
             found[-1] = [found[-1][0], number]
         else:
             found.append([number])
-    words = ["-".join(map(str, each)) for each in found[:_LISTED]]
-    return ", ".join(words) + (", …" if len(found) > _LISTED else "")
+    words = ["-".join(map(str, each)) for each in found[:MOST_LISTED]]
+    return ", ".join(words) + (", …" if len(found) > MOST_LISTED else "")
 
 
 def _inconsistent(generations: Iterable[Generation]) -> list[str]:

@@ -15,16 +15,13 @@ from typing import Annotated, Final
 import msgspec
 
 from analysis.show.errors import ReportError
-from analysis.source.json_files import checked, read_json
+from analysis.source.json_files import checked, left_out, read_json
 
 ATTN: Final = "attn"
 ATTN_FORWARD: Final = "attn_forward"
 FFN: Final = "ffn"
 ON_GPU: Final = "_cuda"
 """What the key of a GPU's time ends in, after that of the host's."""
-
-_LISTED: Final = 10
-"""How many malformed records of a file are named; the others are counted."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
 Count = Annotated[int, msgspec.Meta(gt=0, lt=1 << 53)]
@@ -104,7 +101,4 @@ def read(path: Path) -> tuple[list[Run], list[str]]:
     if not runs:
         why = wrong[0] if wrong else "the list is empty"
         raise ReportError(path, f"no layer times ({why})", remedy)
-    notes = [f"{path}: {each}; left out" for each in wrong[:_LISTED]]
-    if more := len(wrong[_LISTED:]):
-        notes.append(f"{path}: {more:,} more records left out")
-    return runs, notes
+    return runs, left_out(path, wrong, "records")

@@ -6,14 +6,18 @@ with a record in it, is one line.
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from analysis.show.errors import ReportError, reason
 
 T = TypeVar("T")
+
+MOST_LISTED: Final = 10
+"""How many malformed records of a file are named; the others are counted."""
 
 
 def read_file(path: str | os.PathLike[str], remedy: str) -> bytes:
@@ -68,6 +72,19 @@ def checked(value: Any, schema: type[T]) -> T:
     msgspec.ValidationError: Expected `int`, got `str` - at `$.count`
     """
     return msgspec.convert(value, schema)
+
+
+def left_out(path: str | os.PathLike[str], wrong: Sequence[str], what: str) -> list[str]:
+    """Return a line on each of the first records that are left out, and how many more there are.
+
+    Args:
+        path: of the file.
+        wrong: what is the matter with each, its place first.
+        what: these are: lines, records.
+    """
+    notes = [f"{path}: {each}; left out" for each in wrong[:MOST_LISTED]]
+    more = len(wrong[MOST_LISTED:])
+    return [*notes, *([f"{path}: {more:,} more {what} left out"] if more else [])]
 
 
 def as_line(content: object) -> bytes:

@@ -149,14 +149,12 @@ def byte_tokenizer(vocab_size: int = SMALLEST) -> "PreTrainedTokenizerBase":
     model with random weights is as likely to say as any other, have a visible name (``<300>``), so
     that no token vanishes when it is decoded.
 
-    Raises:
-        ValueError: the vocabulary has no room for every byte and the end.
+    Args:
+        vocab_size: `SMALLEST` or more.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    if vocab_size < SMALLEST:
-        raise ValueError(f"a byte-level tokenizer has at least {SMALLEST} tokens, not {vocab_size}")
     # The alphabet of GPT-2 writes a byte that shows as itself. The others (blanks, controls) follow
     # after the 256, in their own order.
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
