@@ -9,11 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -190,20 +189,15 @@ class _Running:
     @property
     def failed_ns(self) -> int | None:
         """When it left the note of its failure, or nothing where it left none."""
-        try:
-            return (self.call.folder / FAILURE_NAME).stat().st_mtime_ns
-        except FileNotFoundError:
-            return None
+        note = self.call.folder / FAILURE_NAME
+        return note.stat().st_mtime_ns if note.exists() else None
 
     def failure(self, after: str = "") -> Exception:
         """Return the error of this process, which has failed."""
-        call, log = self.call, self.call.folder / LOG_NAME
+        subject, log = self.call.subject, self.call.folder / LOG_NAME
         said = log.read_text(errors="replace") if log.exists() else ""
-        subject = call.subject
-        told = Subject(
-            name=subject.name, remedy=subject.remedy, follows=f"{after}{subject.follows}"
-        )
-        return told.died(read_note(call.folder / FAILURE_NAME), self.status or 0, said)
+        note = read_note(self.call.folder / FAILURE_NAME)
+        return replace(subject, follows=after + subject.follows).died(note, self.status or 0, said)
 
     @property
     def is_done(self) -> bool:
@@ -233,8 +227,7 @@ def _output(call: Call) -> Iterator[IO[Any] | int]:
 def _watch(running: Sequence[_Running], on_told: OnTold | None) -> bool:
     """Hear what processes tell; return whether any still runs, or raise the error of the first."""
     statuses = _statuses(running, on_told)
-    failed = [each.failed_ns for each in running]
-    if any(statuses) or any(failed):
+    if any(statuses):
         if len(running) > 1:
             time.sleep(_SETTLE_S)
         raise _blame(running, _statuses(running, on_told))
@@ -288,36 +281,14 @@ def _end(
     started: Sequence["subprocess.Popen[bytes]"],
     signals: Sequence[tuple[signal.Signals, float]],
 ) -> None:
-    """End what still runs, and what that started."""
-    left = [process for process in started if process.poll() is None]
-    if not left:
-        return
-    with _uninterrupted():
+    """End what still runs, and what that started; a second Ctrl-C waits until that is done."""
+    with signals_held_back():
         for number, grace_s in signals:
+            left = [process for process in started if process.poll() is None]
             for process in left:
-                try:
+                with suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
-                except ProcessLookupError:
-                    continue
             end_s = time.monotonic() + grace_s
             for process in left:
-                try:
+                with suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.0, end_s - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    continue
-            left = [process for process in left if process.poll() is None]
-            if not left:
-                return
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ignore a second Ctrl-C: it must not leave running what the first one ends."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
