@@ -61,7 +61,7 @@ def in_turn(
 
 @contextmanager
 def steps_bar(total: int) -> Iterator[StepsBar]:
-    """Show a bar of ``total`` steps while inside."""
+    """Show a bar of ``total`` steps while inside; none where nobody knows how many (0)."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -70,7 +70,7 @@ def steps_bar(total: int) -> Iterator[StepsBar]:
         TimeRemainingColumn(),
     )
     # A thread that redraws would disturb what is timed: redraw when a step is done instead.
-    quiet = not sys.stderr.isatty()
+    quiet = not total or not sys.stderr.isatty()
     with Progress(
         *columns, console=console, transient=True, disable=quiet, auto_refresh=False
     ) as progress:

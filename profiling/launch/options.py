@@ -25,7 +25,8 @@ _OF_MEMORY: Final = (TRAINING, SCRIPT)
 def parser(name: str, doc: str | None) -> Parser:
     """Return the parser of a workload."""
     kind = workloads.load(name)
-    made = Parser(MODULE, f"{(doc or '').strip()}\n\n{_all_workloads(name)}")
+    about = (doc or "").strip() if name == TRAINING else f"Record {WORKLOADS[name][1]}."
+    made = Parser(MODULE, f"{about}\n\n{_all_workloads(name)}")
     what = made.add_argument_group(f"what to run: {WORKLOADS[name][1]}")
     kind.add_to(what)
     if name != SCRIPT:  # never read here: `workloads.split` hands it to the script's own parser
@@ -63,13 +64,15 @@ def parse(words: Sequence[str], doc: str | None = None) -> tuple[str, argparse.N
     """
     name, own = workloads.split(words)
     made = parser(name, doc)
-    arguments, unknown = made.parse_known_args(own)
-    unknown = [word for word in unknown if word != "--"]
-    if name != SCRIPT and "--" in own:
-        word = (own[own.index("--") + 1 :] or ["--"])[0]
-        raise UsageError(f"{word!r} is no option; arguments need a --script")
+    end = own.index("--") if "--" in own else len(own)
+    arguments, unknown = made.parse_known_args(own[:end])
     if unknown:
         _refuse(made, name, unknown[0])
+    if name == SCRIPT:
+        arguments.arguments += own[end + 1 :]
+    elif end < len(own):
+        word = own[end + 1] if own[end + 1 :] else "--"
+        raise UsageError(f"{word!r} is no option; arguments need a --script")
     return name, arguments
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from profiling.launch import options
+from profiling.launch.script import ScriptRun
 from tests.made.runs.launched import (
     ROOT,
     find_nsys,
@@ -86,6 +88,17 @@ def test_a_script_with_an_annotated_model_of_transformers(tmp_path: Path) -> Non
         assert len(found[name]) == 2
         assert name in done.stdout
     assert len(found["attention"]) == len(found["ffn.backward"]) == 4
+
+
+@pytest.mark.parametrize("words", [("script", "{0}"), ("--script", "{0}")])
+def test_options_may_stand_between_a_script_and_its_arguments(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    script = write(tmp_path, "")
+    given = [word.format(script) for word in words]
+    name, arguments = options.parse([*given, "--name", "x", "--", "--epochs", "1", "--"])
+    assert (name, arguments.name) == ("script", "x")
+    assert ScriptRun.read(arguments, "cpu").arguments == ("--epochs", "1", "--")
 
 
 def test_arguments_without_a_script_are_wrong_usage(tmp_path: Path) -> None:
