@@ -2,14 +2,11 @@
 
 import platform
 import re
-from pathlib import Path
-from typing import Final
 
 from analysis.show.render import plural
+from analysis.source.memory_limit import container_bytes
 from profiling.common import host
 from profiling.common.errors import LaunchError, UsageError
-
-_CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 def choose_device(asked: str | None) -> str:
@@ -50,24 +47,7 @@ def available_bytes(device: str) -> int:
 
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
-    available = int(psutil.virtual_memory().available)
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        used = int((_CGROUP / "memory.current").read_text())
-    except OSError:
-        return available
-    if limit == "max":
-        return available
-    return min(available, max(0, int(limit) - used + _reclaimable()))
-
-
-def _reclaimable() -> int:
-    """Return the bytes of cached files that the container gives back when memory is wanted."""
-    try:
-        lines = (_CGROUP / "memory.stat").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+    return max(0, min([int(psutil.virtual_memory().available), *container_bytes()]))
 
 
 def facts(device: str) -> dict[str, str]:
