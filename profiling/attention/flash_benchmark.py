@@ -49,14 +49,13 @@ from profiling.common.cli import (
 from profiling.common.machine import choose_device, device_name
 from profiling.common.options import ByDevice, add_options, chosen, combinations, listed
 from profiling.common.progress import in_turn
+from profiling.processes.attempts import OOM
 
 MODULE: Final = "profiling.flash_benchmark"
 KIND: Final = "flash_benchmark"
 
 DONE: Final = "done"
-OOM: Final = "OOM"
 UNSUPPORTED: Final = "unsupported"
-
 
 ON_A_GPU: Final = ("eager", COMPILED, "sdpa", SDPA_FLASH, "flash")
 
