@@ -33,7 +33,7 @@ def python(folder: Path, *words: str, **modules: str) -> subprocess.CompletedPro
 
 
 def test_all_commands_are_looked_at() -> None:
-    assert {"analysis", "analysis.kernels", "profiling.launch", "profiling.processes.rank"} <= {
+    assert {"analysis", "analysis.kernels", "profiling.launch", "profiling.processes.process"} <= {
         *ENTRY_POINTS
     }
 
