@@ -12,4 +12,4 @@ from analysis.show.interrupts import end_starting_command  # noqa: E402
 
 end_starting_command()  # before anything that takes time is imported
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
