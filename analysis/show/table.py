@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -18,19 +19,33 @@ Column = npt.NDArray[Any] | list[str]
 
 
 def columns_of(
-    rows: Sequence[Mapping[str, Any]], dtype: type[object] | None = None
+    rows: Sequence[Mapping[str, Any]],
+    dtype: type[object] | None = None,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Column]:
     """Return rows as the columns of a table, text as lists and numbers as arrays.
 
     Args:
-        rows: with the same keys; of no rows there are no columns.
+        rows: of no rows there are no columns.
         dtype: of the numbers; ``object`` keeps whole ones whole beside what is missing.
+        names: of the columns, in order, where rows have other keys too, or lack some: what a row
+            lacks, or has as None, is NaN, or "" in a column of text. None for those of the first.
+
+    >>> columns_of([{"a": 1}, {"a": 2, "b": "x"}], object, ("b", "a"))
+    {'b': ['', 'x'], 'a': array([1, 2], dtype=object)}
     """
-    cells = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
-    return {
-        name: values if isinstance(values[0], str) else np.array(values, dtype)
-        for name, values in cells.items()
-    }
+    if names is None:
+        cells = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    else:
+        cells = {name: [row.get(name) for row in rows] for name in (names if rows else ())}
+    columns: dict[str, Column] = {}
+    for name, values in cells.items():
+        if any(isinstance(value, str) for value in values):
+            columns[name] = [value or "" for value in values]
+        else:
+            numbers = [math.nan if value is None else value for value in values]
+            columns[name] = np.array(numbers, dtype)
+    return columns
 
 
 def joined_columns(parts: Sequence[Mapping[str, Column]]) -> dict[str, Column]:

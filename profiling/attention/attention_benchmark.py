@@ -14,17 +14,21 @@ weights of eager attention, the result and one number a row of a fused one.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.table import Table, columns_of
-from profiling.attention.row_benchmark import Result, write_results
-from profiling.attention.rows import COMPILED, IMPLEMENTATIONS, AttentionRow, check
-from profiling.common import result_file
+from profiling.attention.pictures import draw_attention_benchmark
+from profiling.attention.rows import (
+    BACKWARD,
+    COMPILED,
+    FORWARD,
+    IMPLEMENTATIONS,
+    AttentionRow,
+    check,
+)
 from profiling.common.cli import (
     Parser,
     add_device,
@@ -36,8 +40,8 @@ from profiling.common.cli import (
     memory_advice,
 )
 from profiling.common.machine import choose_device, device_name
+from profiling.common.measuring import Measurement, Result
 from profiling.common.options import add_options, chosen, combinations, listed
-from profiling.common.progress import in_turn
 from profiling.common.spread import Spread
 from profiling.processes import isolated
 from profiling.processes.attempts import FAILED, OK, attempt
@@ -45,6 +49,13 @@ from profiling.processes.attempts import FAILED, OK, attempt
 MODULE: Final = "profiling.attention_benchmark"
 RUN: Final = "profiling.attention.attention_benchmark_run"
 """What measures a row, in a process of its own."""
+
+COLUMNS: Final = (
+    *("implementation", "width", "length", "batch", "dtype", "forward_mean_ns", "forward_std_ns"),
+    *("memory_bytes", "saved_bytes", "computed_bytes", "backward_mean_ns", "backward_std_ns"),
+    "outcome",
+)
+"""The table's; `memory_bytes` is what is held before a backward pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,20 +101,14 @@ def measure_row(row: AttentionRow, limit_bytes: int | None) -> Result:
 
 
 def table(results: Sequence[Result], device: str) -> Table:
-    """Return the benchmark's table, a row for each result.
-
-    Returns:
-        ``implementation, width, length, batch, dtype``; ``forward_mean_ns, forward_std_ns``;
-        ``memory_bytes`` before a backward pass; ``saved_bytes, computed_bytes``;
-        ``backward_mean_ns, backward_std_ns``; ``outcome``. What is missing is NaN.
-    """
+    """Return the benchmark's table, a row of `COLUMNS` for each result; what is missing is NaN."""
     made = [_cells(result) for result in results]
     common = {key: made[0][key] for key in ("batch", "dtype")} if made else {}
     said = ", ".join(f"{key} {value}" for key, value in common.items())
     steps = results[0]["steps"] if results else 0
     return Table(
         "attention_benchmark",
-        columns_of(made, object),
+        columns_of(made, object, COLUMNS),
         heading=f"Attention on {device_name(device)}: {said}, one head, {steps} passes each",
         hidden=tuple(common),
         droppable=("backward_std_ns", "forward_std_ns"),
@@ -111,29 +116,11 @@ def table(results: Sequence[Result], device: str) -> Table:
 
 
 def _cells(result: Result) -> dict[str, Any]:
-    times: dict[str, float] = {}
-    for part in ("forward", "backward"):
-        spread = Spread.of_values(result[f"{part}_ns"]) if f"{part}_ns" in result else None
-        times[f"{part}_mean_ns"] = spread.mean if spread else math.nan
-        times[f"{part}_std_ns"] = spread.std if spread else math.nan
-    bytes_of = {
-        name: math.nan if result.get(name) is None else result[name]
-        for name in ("memory_bytes", "saved_bytes", "computed_bytes")
-    }
-    given = ("implementation", "width", "length", "batch", "dtype")
-    order = ("forward_mean_ns", "forward_std_ns", *bytes_of, "backward_mean_ns", "backward_std_ns")
-    cells = {**times, **bytes_of}
-    return (
-        {name: result[name] for name in given}
-        | {name: cells[name] for name in order}
-        | {"outcome": result["outcome"]}
-    )
-
-
-def _draw(results: Sequence[Result], to: Path) -> list[Path]:
-    from profiling.attention.pictures import draw_attention_benchmark  # here: for matplotlib
-
-    return draw_attention_benchmark(results, to)
+    cells = dict(result)
+    for part in (FORWARD, BACKWARD):
+        if f"{part}_ns" in result:
+            cells |= Spread.of_values(result[f"{part}_ns"]).cells("mean", "std", of=part)
+    return cells
 
 
 @memory_advice("use shorter --lengths")
@@ -143,12 +130,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(given)
     device = choose_device(arguments.device)
     check_outputs(arguments)
+    measurement = Measurement(
+        kind="attention_benchmark",
+        command=command_line(MODULE, given),
+        device=device,
+        arguments=arguments,
+        tables=lambda results: [table(results, device)],
+        draw=draw_attention_benchmark,
+    )
     every = rows(arguments, device)
-    about = result_file.header("attention_benchmark", command_line(MODULE, given), device)
-    print(f"timing {len(every)} rows on {device}", file=sys.stderr)
-
-    def finish(results: Sequence[Result]) -> None:
-        write_results(results, table(results, device), arguments, about, _draw)
-
-    results = in_turn(every, lambda row: measure_row(row, arguments.limit), finish)
+    results = measurement.run(every, lambda row: measure_row(row, arguments.limit))
     return 1 if any(result["outcome"] == FAILED for result in results) else 0

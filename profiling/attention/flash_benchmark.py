@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import argparse
 import gc
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.cli import print_notes
 from analysis.show.table import Table, columns_of
-from profiling.attention.row_benchmark import Result, write_results
+from profiling.attention.pictures import draw_flash_benchmark
 from profiling.attention.rows import (
     COMPILED,
     FLASH_ATTN,
@@ -34,8 +32,8 @@ from profiling.attention.rows import (
     SDPA_FLASH,
     FlashRow,
     Unsupported,
+    flops_per_s,
 )
-from profiling.common import result_file
 from profiling.common.cli import (
     Parser,
     add_device,
@@ -47,8 +45,8 @@ from profiling.common.cli import (
     memory_advice,
 )
 from profiling.common.machine import choose_device, device_name
+from profiling.common.measuring import Measurement, Result
 from profiling.common.options import ByDevice, add_options, chosen, combinations, listed
-from profiling.common.progress import in_turn
 from profiling.processes.attempts import OOM
 
 MODULE: Final = "profiling.flash_benchmark"
@@ -56,6 +54,12 @@ KIND: Final = "flash_benchmark"
 
 DONE: Final = "done"
 UNSUPPORTED: Final = "unsupported"
+
+COLUMNS: Final = (
+    *("implementation", "dtype", "width", "length", "part", "median_ns", "p20_ns", "p80_ns"),
+    *("flops_per_s", "memory_bytes", "outcome"),
+)
+"""The table's; the times are the median, and the 20th and 80th percentile."""
 
 ON_A_GPU: Final = ("eager", COMPILED, "sdpa", SDPA_FLASH, "flash")
 
@@ -129,18 +133,17 @@ def measure_row(row: FlashRow) -> Result:
 
 
 def table(results: Sequence[Result], device: str) -> Table:
-    """Return the benchmark's table, a row for each part of each result.
+    """Return the benchmark's table, a row of `COLUMNS` for each part of each result.
 
-    Returns:
-        ``implementation, dtype, width, length, part, median_ns, p20_ns, p80_ns, flops_per_s,
-        memory_bytes, outcome``; what is missing is NaN.
+    What is missing is NaN.
     """
-    made = [cells(result, part) for result in results for part in PRODUCTS]
     first = results[0] if results else {"batch": 0, "heads": 0}
     shape = f"batch {first['batch']}, {first['heads']} heads, causal"
     return Table(
         KIND,
-        columns_of(made, object),
+        columns_of(
+            [cells(result, part) for result in results for part in PRODUCTS], object, COLUMNS
+        ),
         heading=f"Attention on {device_name(device)}: {shape}",
         droppable=("p20_ns", "p80_ns"),
     )
@@ -148,25 +151,9 @@ def table(results: Sequence[Result], device: str) -> Table:
 
 def cells(result: Result, part: str) -> dict[str, Any]:
     """Return the cells of one part of a result, by column."""
-    median, low, high = result.get(part, [math.nan] * 3)
-    flops = PRODUCTS[part] * FlashRow(**{name: result[name] for name in FlashRow.__slots__}).flops
-    memory = result.get("memory_bytes")
-    return {
-        **{name: result[name] for name in ("implementation", "dtype", "width", "length")},
-        "part": part,
-        "median_ns": median,
-        "p20_ns": low,
-        "p80_ns": high,
-        "flops_per_s": flops / (median / 1e9) if median > 0 else math.nan,
-        "memory_bytes": math.nan if memory is None else memory,
-        "outcome": result["outcome"],
-    }
-
-
-def _draw(results: Sequence[Result], to: Path) -> list[Path]:
-    from profiling.attention.pictures import draw_flash_benchmark  # here: for matplotlib
-
-    return draw_flash_benchmark(results, to)
+    times = dict(zip(("median_ns", "p20_ns", "p80_ns"), result.get(part, ()), strict=False))
+    rate = flops_per_s(result, part) if part in result else None
+    return {**result, "part": part, **times, "flops_per_s": rate}
 
 
 @memory_advice("use shorter --lengths")
@@ -176,16 +163,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(given)
     device = choose_device(arguments.device)
     check_outputs(arguments)
-    every = rows(arguments, device)
-    about = result_file.header(KIND, command_line(MODULE, given), device)
+    measurement = Measurement(
+        kind=KIND,
+        command=command_line(MODULE, given),
+        device=device,
+        arguments=arguments,
+        tables=lambda results: [table(results, device)],
+        draw=draw_flash_benchmark,
+    )
     lists = ("length", "width", "dtype", "implementation")
     bounded = [f"{name}s" for name in lists if isinstance(getattr(arguments, name), ByDevice)]
     if not device.startswith("cuda") and bounded:
         print_notes(f"on a CPU only a few {', '.join(bounded)} are measured unless they are named")
-    print(f"timing {len(every)} rows on {device}", file=sys.stderr)
-
-    def finish(results: Sequence[Result]) -> None:
-        write_results(results, table(results, device), arguments, about, _draw)
-
-    in_turn(every, measure_row, finish)
+    measurement.run(rows(arguments, device), measure_row)
     return 0

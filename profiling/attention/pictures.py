@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.show.pictures import picture
-from profiling.attention.rows import PRODUCTS, FlashRow
+from profiling.attention.rows import PRODUCTS, flops_per_s
 from profiling.processes.attempts import OK
 
 if TYPE_CHECKING:
@@ -34,34 +34,20 @@ def draw_flash_benchmark(results: Sequence[Result], folder: Path) -> list[Path]:
     Raises:
         ReportError: a file cannot be written.
     """
-    timed = [result for result in results if "both" in result]
     files = []
-    for dtype, width in dict.fromkeys((result["dtype"], result["width"]) for result in timed):
-        chosen = [one for one in timed if (one["dtype"], one["width"]) == (dtype, width)]
-        path = folder / f"flash-{dtype}-{width}.png"
-        with picture(path) as figure:
+    for (dtype, width), timed in _grouped(
+        [result for result in results if "both" in result], "dtype", "width"
+    ).items():
+        files.append(folder / f"flash-{dtype}-{width}.png")
+        with picture(files[-1]) as figure:
             for axes, part in zip(figure.subplots(1, len(PRODUCTS)), PRODUCTS, strict=True):
-                _rate_lines(axes, chosen, part)
+                for (name,), line in _grouped(timed, "implementation").items():
+                    rates = {each["length"]: flops_per_s(each, part) / TERA for each in line}
+                    _plot(axes, rates, label=name)
                 axes.set(xlabel="length", title=f"{part}, TFLOP/s", xscale="log")
                 axes.set_ylim(bottom=0)
             axes.legend(fontsize="small")
-        files.append(path)
     return files
-
-
-def _rate_lines(axes: Axes, chosen: Sequence[Result], part: str) -> None:
-    for name in dict.fromkeys(result["implementation"] for result in chosen):
-        points = sorted(
-            (result["length"], _rate(result, part))
-            for result in chosen
-            if result["implementation"] == name
-        )
-        axes.plot(*zip(*points, strict=True), marker="o", label=name)
-
-
-def _rate(result: Result, part: str) -> float:
-    row = FlashRow(**{name: result[name] for name in FlashRow.__slots__})
-    return PRODUCTS[part] * row.flops / (float(result[part][0]) / 1e9) / TERA
 
 
 def draw_attention_benchmark(results: Sequence[Result], folder: Path) -> list[Path]:
@@ -73,32 +59,33 @@ def draw_attention_benchmark(results: Sequence[Result], folder: Path) -> list[Pa
     done = [result for result in results if result["outcome"] == OK]
     if not done:
         return []
+    styles, colours = (list(_grouped(done, name)) for name in ("implementation", "width"))
     path = folder / "attention-benchmark.png"
     with picture(path) as figure:
         for axes, (title, value) in zip(
             figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True
         ):
-            _attention_lines(axes, done, value)
+            for (name, width), line in _grouped(done, "implementation", "width").items():
+                _plot(
+                    axes,
+                    {each["length"]: value(each) for each in line},
+                    linestyle=_LINE_STYLES[styles.index((name,)) % len(_LINE_STYLES)],
+                    color=f"C{colours.index((width,))}",
+                    label=f"{name}, width {width}",
+                )
             axes.set(xlabel="length", title=title, xscale="log", yscale="log")
         axes.legend(fontsize="small")
     return [path]
 
 
-def _attention_lines(axes: Axes, done: Sequence[Result], value: Callable[[Result], float]) -> None:
-    implementations = list(dict.fromkeys(result["implementation"] for result in done))
-    widths = list(dict.fromkeys(result["width"] for result in done))
-    for number, implementation in enumerate(implementations):
-        for place, width in enumerate(widths):
-            points = sorted(
-                (result["length"], value(result))
-                for result in done
-                if (result["implementation"], result["width"]) == (implementation, width)
-            )
-            if points:
-                axes.plot(
-                    *zip(*points, strict=True),
-                    _LINE_STYLES[number % len(_LINE_STYLES)],
-                    marker="o",
-                    color=f"C{place}",
-                    label=f"{implementation}, width {width}",
-                )
+def _grouped(results: Sequence[Result], *names: str) -> dict[tuple[Any, ...], list[Result]]:
+    """Return results by their values of some names, in order of appearance."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple(result[name] for name in names), []).append(result)
+    return groups
+
+
+def _plot(axes: Axes, by_length: dict[int, float], **how: Any) -> None:
+    lengths = sorted(by_length)
+    axes.plot(lengths, [by_length[length] for length in lengths], marker="o", **how)

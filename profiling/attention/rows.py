@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from profiling.common.cli import count, count_or_zero
 from profiling.common.errors import OutOfMemory
@@ -151,3 +152,10 @@ class FlashRow:
         if self.implementation not in {"eager", COMPILED}:
             return 2 * vectors
         return vectors + _FLASH_SQUARES * self.batch * self.heads * self.length**2 * itemsize
+
+
+def flops_per_s(result: dict[str, Any], part: str) -> float:
+    """Return the FLOPs a second of a timed part of a result of a `FlashRow`; NaN for no time."""
+    row = FlashRow(**{name: result[name] for name in FlashRow.__slots__})
+    median_ns = float(result[part][0])
+    return PRODUCTS[part] * row.flops / (median_ns / 1e9) if median_ns > 0 else math.nan

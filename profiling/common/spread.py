@@ -45,6 +45,15 @@ class Spread:
             max=max(values),
         )
 
+    def cells(self, *figures: str, of: str = "") -> dict[str, float]:
+        """Return some of the figures of times in ns, by column: ``<of>_<figure>_ns``.
+
+        >>> Spread.of_values([10, 20]).cells("mean", of="step")
+        {'step_mean_ns': 15.0}
+        """
+        before = f"{of}_" if of else ""
+        return {f"{before}{figure}_ns": float(getattr(self, figure)) for figure in figures}
+
     @property
     def relative_std(self) -> float:
         """The deviation as a share of the mean; 0.0 where the mean is 0."""

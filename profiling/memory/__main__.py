@@ -17,14 +17,13 @@ first; the computed figures are those of model/memory.py, for eager attention.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from analysis.show import pictures
-from analysis.show.cli import print_notes, write_tables
-from profiling.common import result_file
+from analysis.show.table import Table
 from profiling.common.cli import (
     Parser,
     add_device,
@@ -38,12 +37,13 @@ from profiling.common.cli import (
 )
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
+from profiling.common.measuring import Measurement, Result
 from profiling.common.options import ByDevice, add_options, chosen, combinations, listed
-from profiling.common.progress import in_turn
 from profiling.common.settings import IMPLEMENTATION, PRECISIONS, ModelShape, Settings
-from profiling.memory.tables import TABLES, Result, outcome
+from profiling.memory.pictures import draw
+from profiling.memory.tables import TABLES, outcome
 from profiling.processes import isolated
-from profiling.processes.attempts import FAILED, OK, attempt
+from profiling.processes.attempts import FAILED, attempt
 
 MODULE: Final = "profiling.memory"
 ALL: Final = "all"
@@ -142,33 +142,21 @@ def spec_of(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]
     return {"settings": asdict(settings), "timeline": timeline, "snapshot": snapshot}
 
 
-def write(results: Sequence[Result], arguments: argparse.Namespace, about: dict[str, Any]) -> None:
-    """Write the results in every form asked for.
-
-    Raises:
-        LaunchError: the raw results cannot be written.
-        ReportError: a table or picture cannot be.
-    """
-    if arguments.json:
-        result_file.write(arguments.json, {**about, "results": list(results)})
+def tables(results: Sequence[Result], arguments: argparse.Namespace) -> list[Table]:
+    """Return the tables that are asked for; of all, those that have rows."""
     one = arguments.format in {"csv", "json"}
     show = arguments.show or ("peaks" if one else ALL)
     made = [table(results) for name, table in TABLES.items() if show in {ALL, name}]
-    write_tables([table for table in made if len(table) or show != ALL], arguments)
-    if arguments.pictures:
-        from profiling.memory.pictures import draw
+    return [table for table in made if len(table) or show != ALL]
 
-        print_notes(*(f"picture {file}" for file in draw(results, arguments.pictures)))
-    print_notes(*(result["message"] for result in results if outcome(result) != OK))
+
+def notes(results: Sequence[Result]) -> Iterator[str]:
+    """Yield what is odd about each result."""
     for result in results:
         if unasked := result.get("unasked_nodes"):
-            print_notes(
-                f"{unasked:,} autograd nodes were too many to ask; their operators are unknown"
-            )
+            yield f"{unasked:,} autograd nodes were too many to ask; their operators are unknown"
         if leaked := result.get("leaked_bytes"):
-            print_notes(
-                f"the step ended with {leaked:+,} bytes against its start: something stays behind"
-            )
+            yield f"the step ended with {leaked:+,} bytes against its start: something stays behind"
 
 
 @memory_advice()
@@ -179,15 +167,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = choose_device(arguments.device)
     every = every_settings(arguments, device)
     check(arguments, device)
-
-    about = result_file.header("memory", command_line(MODULE, given), device)
-    print(f"measuring {len(every)} configurations on {device}", file=sys.stderr)
-    results = in_turn(
+    measurement = Measurement(
+        kind="memory",
+        command=command_line(MODULE, given),
+        device=device,
+        arguments=arguments,
+        tables=lambda results: tables(results, arguments),
+        draw=draw,
+        notes=notes,
+        doing="measuring",
+        what="configurations",
+    )
+    results = measurement.run(
         every,
         lambda settings: measure_configuration(spec_of(settings, arguments), arguments.limit),
-        lambda results: write(results, arguments, about),
-        name=name_of,
-        what="configurations",
+        name_of,
     )
     return 1 if any(outcome(result) == FAILED for result in results) else 0
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.show.pictures import picture
+from analysis.show.pictures import draw_each
 from profiling import names
+from profiling.common.measuring import Result
 from profiling.common.settings import Settings
-from profiling.memory.tables import INFERENCE, MODEL, Result, outcome
+from profiling.memory.tables import INFERENCE, MODEL, outcome
 from profiling.processes.attempts import OK
 
 if TYPE_CHECKING:
@@ -32,27 +34,20 @@ def draw(results: Sequence[Result], folder: Path) -> list[Path]:
 
     Args:
         results: with their timelines.
-        folder: for the pictures; it is there.
-
-    Returns:
-        The files.
+        folder: for the pictures.
 
     Raises:
         ReportError: one cannot be written.
     """
-    made = []
     done = [result for result in results if outcome(result) == OK]
+    fills: dict[str, Callable[[Axes], None]] = {}
     for result in done:
         settings = Settings.from_fields(result["settings"])
         name = f"memory-{settings.size}-{settings.precision}-{settings.context}.png"
-        with picture(folder / name) as figure:
-            over_time(figure.subplots(), result["timeline"], settings)
-        made.append(folder / name)
+        fills[name] = partial(over_time, timeline=result["timeline"], settings=settings)
     if done:
-        with picture(folder / "memory-peaks.png") as figure:
-            by_context(figure.subplots(), done)
-        made.append(folder / "memory-peaks.png")
-    return made
+        fills["memory-peaks.png"] = partial(by_context, results=done)
+    return draw_each(folder, fills)
 
 
 def over_time(axes: Axes, timeline: dict[str, Any], settings: Settings) -> None:

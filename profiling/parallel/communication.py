@@ -17,34 +17,31 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-import numpy as np
-
 from analysis.show.render import scaled
-from analysis.show.table import Column, Table
+from analysis.show.table import Table, columns_of
 from model.parallel import costs
 from model.parallel.strategies import BACKENDS
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError
 from profiling.common.machine import device_name
 from profiling.common.options import add_options, listed
-from profiling.common.progress import StepsBar, steps_bar
+from profiling.common.progress import StepsBar
 from profiling.common.settings import runs
 from profiling.common.spread import Spread
 from profiling.parallel.options import RankTiming
+from profiling.parallel.rows import DONE, NOT_MEASURED, measure_rows, run_ranks
 from profiling.processes import ranks
 from profiling.processes.notes import Message
 from profiling.processes.running import NotInTime
 
 MODULE: Final = "profiling.communication"
 KIND: Final = "communication"
-DONE: Final = "ok"
 ITEM_BYTES: Final = 4
 """Of a float32."""
 
-NAN: Final = float("nan")
 
 _PREFIXES: Final = {"": 1, **{letter: 1000**n for n, letter in enumerate("KMG", 1)}}
 _BINARY: Final = {f"{letter}i": 1024**n for n, letter in enumerate("KMG", 1)}
@@ -62,7 +59,7 @@ class AllReduceRow:
     backend: str
     ranks: int
     bytes: int
-    status: str = "not measured"
+    status: str = NOT_MEASURED
     times_ns: list[list[int]] = field(default_factory=list)
 
     @property
@@ -71,36 +68,34 @@ class AllReduceRow:
         return self.backend == "gloo"
 
     def figures(self) -> dict[str, Any]:
-        """Return the cells of the row, by column."""
-        known: dict[str, Any] = {
+        """Return the cells of the row, by column: of `COLUMNS` what is known."""
+        known = {
             "backend": self.backend,
             "ranks": self.ranks,
             "bytes": self.bytes,
             "steps": len(self.times_ns[0]) if self.times_ns else 0,
+            "slowest_rank": "",
+            "status": self.status,
         }
-        return known | (self._measured() if self.times_ns else _NOTHING) | {"status": self.status}
-
-    def _measured(self) -> dict[str, Any]:
+        if not self.times_ns:
+            return known
         over = Spread.of_values([time for rank in self.times_ns for time in rank])
         medians = [Spread.of_values(rank).median for rank in self.times_ns]
-        slowest = max(range(len(medians)), key=medians.__getitem__)
         seconds = over.median / 1e9
         return {
-            "median_ns": float(over.median),
-            "mean_ns": over.mean,
-            "std_ns": over.std,
-            "min_ns": float(over.min),
-            "max_ns": float(over.max),
-            "slowest_ns": float(medians[slowest]),
-            "slowest_rank": str(slowest),
+            **known,
+            **over.cells("median", "mean", "std", "min", "max"),
+            "slowest_ns": float(max(medians)),
+            "slowest_rank": str(medians.index(max(medians))),
             "algorithm_bytes_per_s": self.bytes / seconds,
             "bus_bytes_per_s": costs.bus_bytes_per_s(self.bytes, self.ranks, seconds),
         }
 
 
-_FIGURES: Final = ("median_ns", "mean_ns", "std_ns", "min_ns", "max_ns", "slowest_ns")
-_RATES: Final = ("algorithm_bytes_per_s", "bus_bytes_per_s")
-_NOTHING: Final = dict.fromkeys((*_FIGURES, "slowest_rank", *_RATES), NAN) | {"slowest_rank": ""}
+COLUMNS: Final = (
+    *("backend", "ranks", "bytes", "steps", "median_ns", "mean_ns", "std_ns", "min_ns", "max_ns"),
+    *("slowest_ns", "slowest_rank", "algorithm_bytes_per_s", "bus_bytes_per_s", "status"),
+)
 
 
 def size(text: str) -> int:
@@ -169,22 +164,9 @@ def measure(rows: Sequence[AllReduceRow], arguments: argparse.Namespace, bar: St
         bar.done(_what(row), 0)
 
     while left:
-        plan = {
-            "backend": backend,
-            "sizes": list(left),
-            "warmup": arguments.warmup,
-            "steps": arguments.steps,
-            "timeout_s": arguments.timeout,
-        }
+        plan = {"sizes": list(left), "warmup": arguments.warmup, "steps": arguments.steps}
         try:
-            ranks.run(
-                "profiling.parallel.communication_rank:measure",
-                count,
-                plan,
-                timeout_s=arguments.timeout,
-                port=arguments.port or 0,
-                on_told=on_told,
-            )
+            run_ranks("communication_rank:measure", count, backend, plan, arguments, on_told)
         except ranks.PortTaken:
             raise
         except LaunchError as error:
@@ -203,15 +185,10 @@ def table(rows: Sequence[AllReduceRow], arguments: argparse.Namespace) -> Table:
     """Return the rows as a table."""
     import torch
 
-    figures = [row.figures() for row in rows]
-    columns: dict[str, Column] = {}
-    for name, first in figures[0].items():
-        values = [each[name] for each in figures]
-        columns[name] = values if isinstance(first, str) else np.array(values)
     where = device_name("cuda" if _on_gpu(rows) else "cpu")
     return Table(
         name=KIND,
-        columns=columns,
+        columns=columns_of([row.figures() for row in rows], names=COLUMNS),
         heading=f"all-reduce of float32, {runs(arguments.warmup, arguments.steps)}\n"
         f"{where}, torch {torch.__version__}",
         notes=tuple(_notes(rows)),
@@ -245,27 +222,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         for count in arguments.ranks
     ]
     rows = [row for group in groups for row in group]
-    interrupted = False
-    try:
-        with steps_bar(len(rows)) as bar:
-            for group in groups:
-                measure(group, arguments, bar)
-    except KeyboardInterrupt:
-        interrupted = True
-    done = sum(row.status == DONE for row in rows)
-    if not done and not interrupted:
-        raise LaunchError(f"nothing could be measured: {rows[0].status}")
-    cli.write(table(rows, arguments), arguments)
-    if arguments.json:
-        about = result_file.header(
-            KIND, cli.command_line(MODULE, given), "cuda" if _on_gpu(rows) else "cpu"
-        )
-        raw = [
-            {"backend": row.backend, "ranks": row.ranks, "bytes": row.bytes}
-            | {"status": row.status, "times_ns": row.times_ns}
-            for row in rows
-        ]
-        result_file.write(arguments.json, about | {"rows": raw})
-    if interrupted:
-        return cli.failed(f"interrupted; {done} of {len(rows)} rows are measured", 130)
-    return 0
+
+    def measure_all(bar: StepsBar) -> None:
+        for group in groups:
+            measure(group, arguments, bar)
+
+    def content() -> dict[str, Any]:
+        device = "cuda" if _on_gpu(rows) else "cpu"
+        about = result_file.header(KIND, cli.command_line(MODULE, given), device)
+        return about | {"rows": [asdict(row) for row in rows]}
+
+    return measure_rows(
+        rows,
+        measure_all,
+        lambda: table(rows, arguments),
+        content,
+        arguments,
+        steps=len(rows),
+        what="rows",
+    )

@@ -15,8 +15,6 @@ from profiling.common.timing import synchronize, to_ns
 from profiling.parallel.communication import ITEM_BYTES
 from profiling.processes.notes import SendMessage
 
-"""Of float32."""
-
 
 def measure(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     """Time every size in turn, telling of each when it is done.

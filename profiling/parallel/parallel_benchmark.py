@@ -26,11 +26,12 @@ from typing import Any, Final
 
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError
-from profiling.common.progress import StepsBar, steps_bar
+from profiling.common.progress import StepsBar
 from profiling.common.settings import Settings
 from profiling.common.spread import Spread
 from profiling.parallel.options import choose_backend, parser, rank_settings, strategies
-from profiling.parallel.table import DONE, KIND, Network, StrategyRow, computed_costs, table
+from profiling.parallel.rows import DONE, measure_rows, run_ranks
+from profiling.parallel.table import KIND, Network, StrategyRow, computed_costs, table
 from profiling.processes import ranks
 from profiling.processes.notes import Message
 from profiling.processes.running import OnTold
@@ -67,15 +68,7 @@ class Benchmark:
 
     def _run(self, function: str, plan: dict[str, Any], on_told: OnTold) -> list[dict[str, Any]]:
         arguments = self.arguments
-        common = {"backend": self.backend, "timeout_s": arguments.timeout}
-        return ranks.run(
-            function,
-            arguments.ranks,
-            plan | common,
-            timeout_s=arguments.timeout,
-            port=arguments.port or 0,
-            on_told=on_told,
-        )
+        return run_ranks(function, arguments.ranks, self.backend, plan, arguments, on_told)
 
     def _measure_network(self) -> None:
         sizes = [SMALL_BYTES, LARGE_BYTES]
@@ -86,9 +79,7 @@ class Benchmark:
 
         steps = {"warmup": 5, "steps": 10}
         try:
-            self._run(
-                "profiling.parallel.communication_rank:measure", {"sizes": sizes, **steps}, on_told
-            )
+            self._run("communication_rank:measure", {"sizes": sizes, **steps}, on_told)
         except ranks.PortTaken:
             raise
         except LaunchError as error:
@@ -107,9 +98,7 @@ class Benchmark:
 
         plan = {"settings": asdict(self.settings), "strategy": asdict(row.strategy)}
         try:
-            row.results = self._run(
-                "profiling.parallel.parallel_benchmark_rank:measure", plan, on_told
-            )
+            row.results = self._run("parallel_benchmark_rank:measure", plan, on_told)
             row.status = DONE
         except ranks.PortTaken:
             raise
@@ -137,21 +126,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(MODULE, __doc__).parse_args(given)
     cli.check_outputs(arguments)
     benchmark = Benchmark(arguments)
-    interrupted = False
-    try:
-        with steps_bar(benchmark.rounds) as bar:
-            benchmark.run(bar)
-    except KeyboardInterrupt:
-        interrupted = True
-    rows = benchmark.rows
-    done = sum(row.status == DONE for row in rows)
-    if not done and not interrupted:
-        raise LaunchError(f"nothing could be measured: {rows[0].status}")
-    made = table(rows, benchmark.settings, arguments.ranks, benchmark.backend, benchmark.network)
-    cli.write(made, arguments)
-    if arguments.json:
-        content = benchmark.content(cli.command_line(MODULE, given))
-        result_file.write(arguments.json, content)
-    if interrupted:
-        return cli.failed(f"interrupted; {done} of {len(rows)} strategies are measured", 130)
-    return 0
+    rows, settings = benchmark.rows, benchmark.settings
+    return measure_rows(
+        rows,
+        benchmark.run,
+        lambda: table(rows, settings, arguments.ranks, benchmark.backend, benchmark.network),
+        lambda: benchmark.content(cli.command_line(MODULE, given)),
+        arguments,
+        steps=benchmark.rounds,
+        what="strategies",
+    )

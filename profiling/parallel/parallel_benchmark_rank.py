@@ -6,7 +6,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from model.config import ModelConfig
 from model.parallel import process_group
 from model.parallel.collectives import observing
 from model.parallel.strategies import Strategy
@@ -29,7 +28,7 @@ def measure(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
         Every step's times, collectives and bytes, the peaks of memory, and what is held.
     """
     with process_group(arguments["backend"], arguments["timeout_s"]) as device:
-        settings = replace(_settings(arguments["settings"]), device=str(device))
+        settings = replace(Settings.from_fields(arguments["settings"]), device=str(device))
         if device.type == "cuda":
             memory_fit.check(settings)
         _load_optimizers()
@@ -97,7 +96,3 @@ def _timed(training: ParallelTraining, device: str) -> dict[str, Any]:
         "moved_bytes": meter.moved_bytes,
         "calls": meter.calls,
     }
-
-
-def _settings(fields: dict[str, Any]) -> Settings:
-    return Settings(**{**fields, "config": ModelConfig(**fields["config"])})

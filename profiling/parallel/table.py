@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from analysis.show.render import binary, duration, scaled
-from analysis.show.table import Column, Table
+from analysis.show.table import Table, columns_of
 from model.parallel import costs
 from model.parallel.strategies import BUCKET_SIZE_MB, FINISH, FULLY_SHARDED, Strategy
 from profiling import names
@@ -17,16 +15,19 @@ from profiling.common.machine import device_name
 from profiling.common.memory_fit import ITEMSIZE
 from profiling.common.settings import Settings
 from profiling.common.spread import Spread
+from profiling.parallel.rows import DONE, NOT_MEASURED
 from profiling.processes import ranks
 
 if TYPE_CHECKING:
     from model.parallel.accounting import Account
 
 KIND: Final = "parallel_benchmark"
-DONE: Final = "ok"
 NAN: Final = float("nan")
 PARTS: Final = (names.FORWARD, names.BACKWARD, FINISH, names.OPTIMIZER)
 PEAKS: Final = ("initial_peak_bytes", "before_step_peak_bytes", "in_step_peak_bytes")
+COMPUTED: Final = (
+    *("parameter_bytes", "gradient_bytes", "optimizer_bytes", "communicated_bytes", "calls"),
+)
 IN_BUCKETS: Final = ("flat", "overlapped", "bucketed")
 """What the model of the bucket overhead is of: all that launch without waiting in between."""
 
@@ -40,7 +41,7 @@ class StrategyRow:
     """
 
     strategy: Strategy
-    status: str = "not measured"
+    status: str = NOT_MEASURED
     results: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -112,23 +113,18 @@ def table(
     """Return a row per strategy."""
     import torch
 
-    figures: list[dict[str, Any]] = [
-        {"strategy": row.strategy.name, "bucket_mb": row.strategy.bucket_mb or NAN}
-        | _times(row)
-        | _memory(row)
+    figures = [
+        _measured(row)
         | _computed(row, cost, network)
+        | {"strategy": row.strategy.name, "bucket_mb": row.strategy.bucket_mb}
         | {"status": row.status}
         for row, cost in zip(rows, computed_costs(rows, settings, count), strict=True)
     ]
-    columns: dict[str, Column] = {}
-    for name, first in figures[0].items():
-        values = [each[name] for each in figures]
-        columns[name] = values if isinstance(first, str) else np.array(values)
     where = device_name("cuda" if backend == "nccl" else "cpu")
     heading = f"{count} ranks ({backend}), each: {settings.describe()}\n{where}"
     return Table(
         name=KIND,
-        columns=columns,
+        columns=columns_of(figures, names=COLUMNS),
         heading=f"{heading}, torch {torch.__version__}",
         notes=tuple(_notes(rows, settings, count, network)),
         droppable=SPARE,
@@ -136,73 +132,46 @@ def table(
 
 
 SPARE: Final = (
-    "steps",
-    "step_mean_ns",
-    "step_min_ns",
-    "step_max_ns",
-    "calls",
-    "forward_ns",
-    "optimizer_ns",
-    "initial_peak_bytes",
-    "parameter_bytes",
-    "gradient_bytes",
-    "optimizer_bytes",
-    "backward_ns",
-    "bucket_overhead_ns",
-    "in_step_peak_bytes",
-    "finish_ns",
-    "step_std_ns",
-    "before_step_peak_bytes",
-    "communicated_bytes",
-    "communication_ns",
+    *("steps", "step_mean_ns", "step_min_ns", "step_max_ns", "calls", "forward_ns"),
+    *("optimizer_ns", "initial_peak_bytes", "parameter_bytes", "gradient_bytes", "optimizer_bytes"),
+    *("backward_ns", "bucket_overhead_ns", "in_step_peak_bytes", "finish_ns", "step_std_ns"),
+    *("before_step_peak_bytes", "communicated_bytes", "communication_ns"),
+)
+
+COLUMNS: Final = (
+    *("strategy", "bucket_mb", "steps", "step_ns", "step_mean_ns", "step_std_ns", "step_min_ns"),
+    *("step_max_ns", *(f"{part}_ns" for part in PARTS), "communication_ns", "exposed_ns"),
+    *("hidden_share", *PEAKS, *COMPUTED, "bucket_overhead_ns", "status"),
 )
 
 
-def _times(row: StrategyRow) -> dict[str, float]:
-    keys = ("communication_ns", "exposed_ns")
+def _measured(row: StrategyRow) -> dict[str, Any]:
+    """Return the figures of the slowest rank's steps, and the peaks of any rank's memory."""
     if not row.results:
-        named = ("step", "step_mean", "step_std", "step_min", "step_max", *PARTS)
-        empty = dict.fromkeys((*(f"{name}_ns" for name in named), *keys, "hidden_share"), NAN)
-        return {"steps": 0, **empty}
+        return {"steps": 0}
     steps = row.slowest
     whole = Spread.of_values([step["total_ns"] for step in steps])
-    found: dict[str, float] = {
+    times = {f"{part}_ns": [step["parts_ns"][part] for step in steps] for part in PARTS}
+    times |= {key: [step[key] for step in steps] for key in ("communication_ns", "exposed_ns")}
+    medians = {name: float(Spread.of_values(values).median) for name, values in times.items()}
+    under_way, exposed = medians["communication_ns"], medians["exposed_ns"]
+    return {
         "steps": len(steps),
         "step_ns": float(whole.median),
-        "step_mean_ns": whole.mean,
-        "step_std_ns": whole.std,
-        "step_min_ns": float(whole.min),
-        "step_max_ns": float(whole.max),
-    }
-    for part in PARTS:
-        median = Spread.of_values([step["parts_ns"][part] for step in steps]).median
-        found[f"{part}_ns"] = float(median)
-    for key in keys:
-        found[key] = float(Spread.of_values([step[key] for step in steps]).median)
-    under_way, exposed = (found[key] for key in keys)
-    return found | {"hidden_share": max(0.0, 1 - exposed / under_way) if under_way else NAN}
-
-
-def _memory(row: StrategyRow) -> dict[str, float]:
-    return {
-        name: float(max((result[name] for result in row.results), default=NAN)) for name in PEAKS
+        **whole.cells("mean", "std", "min", "max", of="step"),
+        **medians,
+        "hidden_share": max(0.0, 1 - exposed / under_way) if under_way else NAN,
+        **{name: float(max(result[name] for result in row.results)) for name in PEAKS},
     }
 
 
-def _computed(row: StrategyRow, cost: Account, network: Network | None) -> dict[str, float]:
-    overhead_ns = NAN
+def _computed(row: StrategyRow, cost: Account, network: Network | None) -> dict[str, Any]:
+    found = {name: getattr(cost, name) for name in COMPUTED}
     if network and row.strategy.name in IN_BUCKETS:
-        overhead_ns = 1e9 * costs.bucket_overhead_s(
+        found["bucket_overhead_ns"] = 1e9 * costs.bucket_overhead_s(
             cost.gradient_bytes, network.bytes_per_s, network.call_ns / 1e9, cost.calls
         )
-    return {
-        "parameter_bytes": cost.parameter_bytes,
-        "gradient_bytes": cost.gradient_bytes,
-        "optimizer_bytes": cost.optimizer_bytes,
-        "communicated_bytes": cost.communicated_bytes,
-        "calls": cost.calls,
-        "bucket_overhead_ns": overhead_ns,
-    }
+    return found
 
 
 def _notes(
