@@ -112,7 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json is not None:
         command = cli.command_line(MODULE, given)
         kept = run_file.content(settings, found, asked.learning_rate, command)
-        print(f"written to {run_file.write(arguments.json, kept)}", file=sys.stderr)
+        written = result_file.write(arguments.json, kept, found.complete)
+        print(f"written to {written}", file=sys.stderr)
     if not found.complete:
         done = f"{len(found.steps)} of {settings.steps} steps are timed"
         return cli.failed(f"interrupted; {done}", 130)

@@ -21,8 +21,6 @@ from profiling.common import result_file
 from profiling.common.settings import Settings
 
 KIND: Final = "benchmark"
-PARTIAL: Final = ".partial"
-"""What the name of an interrupted run's file ends in: the file itself is of whole runs only."""
 
 Nanoseconds = Annotated[int, msgspec.Meta(gt=-(1 << 62), lt=1 << 62)]
 Times = Annotated[list[Nanoseconds], msgspec.Meta(min_length=1)]
@@ -95,17 +93,6 @@ def content(
         "memory": asdict(measured.memory) if measured.memory else None,
         "backward_estimate_ns": found.backward_estimate_ns,
     }
-
-
-def write(path: Path, what: dict[str, Any]) -> Path:
-    """Write a run, and return where: beside ``path`` if it was interrupted.
-
-    Raises:
-        LaunchError: it cannot be written.
-    """
-    target = path if what["complete"] else path.with_name(path.name + PARTIAL)
-    result_file.write(target, what)
-    return target
 
 
 def read(path: Path) -> StoredRun:

@@ -15,6 +15,9 @@ from profiling.common.machine import facts
 KIND: Final = "kind"
 """The key that tells which command wrote a file."""
 
+PARTIAL: Final = ".partial"
+"""What the name of an interrupted run's file ends in: the file itself is of whole runs only."""
+
 
 def header(kind: str, command: str, device: str) -> dict[str, Any]:
     """Return the entries that every result file begins with.
@@ -49,14 +52,23 @@ def check_writable(path: Path | None, overwrite: bool = True) -> None:
         raise LaunchError(f"{path}: cannot be written to; name another file")
 
 
-def write(path: Path, content: object) -> None:
+def write(path: Path, content: object, complete: bool = True) -> Path:
     """Write JSON, whole or not at all; an earlier file is replaced only when that is done.
+
+    Args:
+        path: the file.
+        content: what JSON can hold.
+        complete: False where a run was interrupted; the name then ends in `PARTIAL`.
+
+    Returns:
+        The file that was written.
 
     Raises:
         LaunchError: the disk or the folder does not take it.
     """
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    write_text(path, text)
+    path = path if complete else path.with_name(path.name + PARTIAL)
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    return path
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,7 +24,6 @@ from typing import Any, Final
 
 from analysis.show.table import Table
 from profiling.benchmark.options import BenchmarkSteps, Request, add_model, request
-from profiling.benchmark.run_file import PARTIAL
 from profiling.common import cli, result_file
 from profiling.common.errors import UsageError
 from profiling.common.options import add_options
@@ -149,11 +148,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
     cli.write(printed_table(arguments, asked.settings, done), arguments)
     if path := arguments.json:
-        target = path.with_name(path.name + PARTIAL) if interrupted else path
-        result_file.write(
-            target, json_content(cli.command_line(MODULE, given), asked.settings, done)
-        )
-        print(f"written to {target}", file=sys.stderr)
+        content = json_content(cli.command_line(MODULE, given), asked.settings, done)
+        print(f"written to {result_file.write(path, content, not interrupted)}", file=sys.stderr)
     if interrupted:
         found = f"{len(done)} of {len(arguments.precisions)} precisions are done"
         return cli.failed(f"interrupted; {found}", 130)

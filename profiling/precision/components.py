@@ -22,6 +22,7 @@ from analysis.knowledge.number_formats import OF_DTYPE
 from profiling import names
 from profiling.common.settings import Settings, shape
 from profiling.spans import recording
+from profiling.spans.backends import SilentSink
 from profiling.spans.backward import open_range_stack
 from profiling.training.training import Training
 
@@ -38,20 +39,6 @@ CASTS: Final = ("_to_copy", "copy_", "clone", "detach", "empty_like", "zeros_lik
 
 MOST_STEPS: Final = 32
 """A gradient scaler begins too high and skips steps until it has come down."""
-
-
-class SilentRecorder:
-    """A recorder that keeps nothing: spans are on, and the stack of open ranges is kept."""
-
-    def push(self, name: str, flops: int | None) -> None:
-        """Open a range."""
-
-    def pop(self) -> None:
-        """Close the innermost open range."""
-
-    def pushed(self) -> dict[str, int]:
-        """Return nothing."""
-        return {}
 
 
 class FormatWatch(TorchDispatchMode):
@@ -172,7 +159,7 @@ def _watched(training: Training) -> dict[str, str]:
     watch = FormatWatch()
     training.forward()  # what is made once, such as tables of cosines, is no part of a step
     training.clear()
-    with recording(SilentRecorder()), watch:
+    with recording(SilentSink()), watch:
         training.forward()
         watch.backward = True
         training.backward()

@@ -5,15 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import numpy as np
-
 from analysis.show.render import duration
-from analysis.show.table import Table
+from analysis.show.table import Table, columns_of
 from profiling.benchmark.show import byte_size
 from profiling.common.settings import Settings, runs
 
 BASE: Final = "float32"
 PARTS: Final = ("total", "forward", "backward", "optimizer")
+FIGURES: Final = ("mean", "std")
+COLUMNS: Final = (
+    "precision",
+    *(f"{part}_{figure}_ns" for part in PARTS for figure in FIGURES),
+    *("ratio", "peak_bytes", "status"),
+)
 UNAVAILABLE = "not available"
 
 
@@ -51,21 +55,14 @@ def reasons(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
 
 
 def times_table(settings: Settings, outcomes: Sequence[Outcome]) -> Table:
-    """Return a row for each precision.
-
-    Returns:
-        ``precision``, mean and std of total, forward, backward and optimizer in ns, ``ratio`` (of
-        the mean step, to float32's), ``peak_bytes``, ``status``. What is not known is NaN.
-    """
+    """Return a row for each precision; ``ratio`` is of the mean step, to float32's."""
     base = next((each.statistic("total", "mean") for each in outcomes if each.precision == BASE), 0)
-    columns: dict[str, Any] = {"precision": [each.precision for each in outcomes]}
-    for part in PARTS:
-        for name in ("mean", "std"):
-            values = [each.statistic(part, name) for each in outcomes]
-            columns[f"{part}_{name}_ns"] = np.array(values, np.float64)
-    columns["ratio"] = columns["total_mean_ns"] / (base or math.nan)
-    columns["peak_bytes"] = np.array([each.peak_bytes for each in outcomes], np.float64)
-    columns["status"] = [each.status for each in outcomes]
+    rows = [
+        {f"{part}_{name}_ns": each.statistic(part, name) for part in PARTS for name in FIGURES}
+        | {"precision": each.precision, "peak_bytes": each.peak_bytes, "status": each.status}
+        | {"ratio": each.statistic("total", "mean") / (base or math.nan)}
+        for each in outcomes
+    ]
     notes = reasons(outcomes)
     if not settings.device.startswith("cuda"):
         notes += ("peak memory is the process's (RSS): a CPU's allocator keeps no account",)
@@ -76,7 +73,7 @@ def times_table(settings: Settings, outcomes: Sequence[Outcome]) -> Table:
         f"{settings.size}, {settings.mode}, batch {settings.batch}, context {settings.context} on "
         f"{settings.device}, {run}; mean ± standard deviation"
     )
-    return Table("precision", columns, heading=heading, notes=notes)
+    return Table("precision", columns_of(rows, names=COLUMNS), heading=heading, notes=notes)
 
 
 def rounded_times(table: Table) -> Table:

@@ -28,6 +28,20 @@ class RangeSink(Protocol):
         """Return how often each name was pushed."""
 
 
+class SilentSink:
+    """Ranges that are kept nowhere: spans are on, and so is the stack of those that are open."""
+
+    def push(self, name: str, flops: int | None) -> None:
+        """Open a range."""
+
+    def pop(self) -> None:
+        """Close the innermost open range."""
+
+    def pushed(self) -> dict[str, int]:
+        """Return nothing."""
+        return {}
+
+
 class NvtxSink:
     """Ranges for nsys, pushed into NVTX's default domain with the FLOPs as 64-bit payload.
 

@@ -8,8 +8,8 @@ Finished rows are kept in --results with their raw times; a sweep that was inter
 there. MFU is the share of the peak that profiling.benchmark prints, empty where no peak is known.
 """
 
+import argparse
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,17 +22,19 @@ from profiling.common.progress import steps_bar
 from profiling.common.settings import Settings
 from profiling.processes import isolated
 from profiling.processes.attempts import FAILED, attempt
-from profiling.sweep import plan as sweep_plan
+from profiling.sweep import plan
 from profiling.sweep.explain import explained
-from profiling.sweep.plan import Plan
+from profiling.sweep.pictures import draw
 from profiling.sweep.store import Store, SweepRow, open_store
 from profiling.sweep.table import label, table
 
 MODULE = "profiling.sweep"
 
 
-def measure(plan: Plan, store: Store, command: str) -> tuple[list[SweepRow], int]:
-    """Measure the rows of a plan; return them, and how many were there already.
+def measure(
+    every: Sequence[Settings], store: Store, command: str, arguments: argparse.Namespace
+) -> tuple[list[SweepRow], int]:
+    """Measure rows; return them, and how many were there already.
 
     What a row asks for and this machine cannot do is that row's failure; it is tried again by the
     next sweep, as a row that ran out of memory is not.
@@ -42,24 +44,22 @@ def measure(plan: Plan, store: Store, command: str) -> tuple[list[SweepRow], int
     """
     rows: list[SweepRow] = []
     taken = 0
-    with steps_bar(len(plan.rows)) as bar:
-        for settings in plan.rows:
-            began = time.perf_counter_ns()
-            row = None if plan.restart else store.find(settings)
-            if row is None or not row.stands(plan.limit_bytes):
-                row = _measured(settings, plan, store, command)
+    with steps_bar(len(every)) as bar:
+        for settings in every:
+            row = None if arguments.restart else store.find(settings)
+            if row is None or not row.stands(arguments.memory_limit):
+                row = _measured(settings, store, command, arguments.memory_limit)
                 store.add(row)
             else:
                 taken += 1
             rows.append(row)
-            bar.done(label(row), time.perf_counter_ns() - began)
+            bar.done(label(row), 0)
     return rows, taken
 
 
-def _measured(settings: Settings, plan: Plan, store: Store, command: str) -> SweepRow:
+def _measured(settings: Settings, store: Store, command: str, limit: int | None) -> SweepRow:
     fields = asdict(settings)
     spec: dict[str, Any] = {"settings": fields, "command": command}
-    limit = plan.limit_bytes
     tried = attempt(
         lambda: isolated.run("profiling.benchmark.isolated_run", spec, limit_bytes=limit)
     )
@@ -73,41 +73,35 @@ def _measured(settings: Settings, plan: Plan, store: Store, command: str) -> Swe
     )
 
 
-def _heading(plan: Plan) -> str:
-    first = plan.rows[0]
+def _heading(every: Sequence[Settings]) -> str:
+    first, batches = every[0], dict.fromkeys(str(row.batch) for row in every)
     variants = ", ".join([f"{first.attention} attention", *first.variants])
     return (
-        f"{device_name(first.device)}: {_batches(plan)}, {first.steps} steps a row, {variants}\n"
+        f"{device_name(first.device)}: batch{'es' if len(batches) > 1 else ''} "
+        f"{', '.join(batches)}, {first.steps} steps a row, {variants}\n"
         "Total is everything a step of the mode does"
     )
-
-
-def _batches(plan: Plan) -> str:
-    sizes = dict.fromkeys(str(row.batch) for row in plan.rows)
-    return f"batch{'es' if len(sizes) > 1 else ''} {', '.join(sizes)}"
 
 
 @memory_advice()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, and return the exit status: 1 if a row failed."""
     given = list(sys.argv[1:] if argv is None else argv)
-    arguments = sweep_plan.parser(MODULE, __doc__).parse_args(given)
-    plan = sweep_plan.plan(arguments)
+    arguments = plan.parser(MODULE, __doc__).parse_args(given)
+    every = list(plan.rows(arguments))
     check_outputs(arguments)
-    with open_store(plan.results, plan.rows[0].device) as store:
-        rows, taken = measure(plan, store, command_line(MODULE, given))
+    with open_store(arguments.results, every[0].device) as store:
+        rows, taken = measure(every, store, command_line(MODULE, given), arguments)
     notes = []
     if taken:
         notes.append(
-            f"{taken} of {len(rows)} rows were measured before and stand in {plan.results}; "
+            f"{taken} of {len(rows)} rows were measured before and stand in {arguments.results}; "
             "--restart measures them again"
         )
-    write(table(rows, _heading(plan), notes), arguments)
+    write(table(rows, _heading(every), notes), arguments)
     if arguments.explain:
         print("\n".join(["", *explained(rows)]))
     if arguments.pictures:
-        from profiling.sweep.pictures import draw
-
         print_notes(*(f"picture {visible(str(path))}" for path in draw(rows, arguments.pictures)))
     return 1 if any(row.status == FAILED for row in rows) else 0
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis.show.pictures import picture
+import numpy as np
+
+from analysis.show.pictures import draw_each
 from profiling import names
 from profiling.sweep.store import SweepRow
 from profiling.sweep.table import statistic
@@ -32,27 +35,23 @@ def draw(rows: Sequence[SweepRow], folder: Path) -> list[Path]:
         ReportError: one cannot be written.
     """
     measured = [row for row in rows if row.result is not None]
-    if not measured:
-        return []
-    made = [folder / "sweep-times.png"]
-    with picture(made[0]) as figure:
-        bars(figure.subplots(), measured)
+    fills: dict[str, Callable[[Axes], None]] = {}
+    if measured:
+        fills["sweep-times.png"] = partial(bars, rows=measured)
     if len({row.settings.context for row in measured}) > 1:
-        made.append(folder / "sweep-contexts.png")
-        with picture(made[-1]) as figure:
-            scaling(figure.subplots(), measured)
-    return made
+        fills["sweep-contexts.png"] = partial(scaling, rows=measured)
+    return draw_each(folder, fills)
 
 
 def bars(axes: Axes, rows: Sequence[SweepRow]) -> None:
     """Draw a bar a row, its parts one on another, with the deviation of the whole."""
     places = range(len(rows))
-    below = [0.0] * len(rows)
+    below = np.zeros(len(rows))
     for part, colour in _COLOURS.items():
-        heights = [_or_zero(statistic(row, part, "mean")) for row in rows]
-        if any(heights):
+        heights = np.nan_to_num([statistic(row, part, "mean") for row in rows])
+        if heights.any():
             axes.bar(places, heights, bottom=below, color=colour, label=part)
-        below = [low + height for low, height in zip(below, heights, strict=True)]
+        below = below + heights
     totals = [statistic(row, "total", "mean") for row in rows]
     spread = [statistic(row, "total", "std") for row in rows]
     axes.errorbar(
@@ -84,14 +83,8 @@ def scaling(axes: Axes, rows: Sequence[SweepRow]) -> None:
             label=name,
         )
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel("context (positions)")
-    axes.set_ylabel("time of a step (ms)")
+    axes.set(yscale="log", xlabel="context (positions)", ylabel="time of a step (ms)")
     axes.legend()
-
-
-def _or_zero(value: float) -> float:
-    return value if value == value else 0.0
 
 
 def _short(row: SweepRow, rows: Sequence[SweepRow]) -> str:

@@ -31,23 +31,6 @@ RESULTS: Final = Path("sweep_results.jsonl")
 GIB: Final = 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A sweep.
-
-    Attributes:
-        rows: what each row runs.
-        results: where finished rows are kept, one a line.
-        limit_bytes: how much memory a row may take; None for all there is.
-        restart: measure rows that are kept already, too.
-    """
-
-    rows: tuple[Settings, ...]
-    results: Path
-    limit_bytes: int | None
-    restart: bool
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """What a sweep combines; each is a list on the command line."""
@@ -83,7 +66,10 @@ def parser(module: str, doc: str | None) -> Parser:
     add_device(how)
     add_options(how, Settings, *IMPLEMENTATION, "seed")
     how.add_argument(
-        "--memory-limit", type=positive, metavar="GIB", help="end a row that takes more (on a CPU)"
+        "--memory-limit",
+        type=lambda text: int(positive(text) * GIB),
+        metavar="GIB",
+        help="end a row that takes more (on a CPU)",
     )
     add_output(made, pictures="bars with spread; scaling")
     kept = made.add_argument_group("what is kept")
@@ -99,26 +85,16 @@ def parser(module: str, doc: str | None) -> Parser:
     return made
 
 
-def plan(arguments: argparse.Namespace) -> Plan:
-    """Return the sweep that the arguments ask for, in the order of its rows.
+def rows(arguments: argparse.Namespace) -> Iterator[Settings]:
+    """Yield what each row of the sweep runs, in order.
 
     Raises:
         UsageError: no such size or device, or a limit on a GPU's memory.
         LaunchError: there is no such CUDA device.
     """
     device = choose_device(arguments.device)
-    limit = arguments.memory_limit
-    if limit is not None and device.startswith("cuda"):
+    if arguments.memory_limit is not None and device.startswith("cuda"):
         raise UsageError("--memory-limit is of the machine's memory; leave it out on a GPU")
-    return Plan(
-        rows=tuple(_rows(arguments, device)),
-        results=arguments.results,
-        limit_bytes=None if limit is None else int(limit * GIB),
-        restart=arguments.restart,
-    )
-
-
-def _rows(arguments: argparse.Namespace, device: str) -> Iterator[Settings]:
     for row in combinations(chosen(Grid, arguments)):
         row |= PRECISIONS[row.pop("precision")]
         if row["mode"] != "train":

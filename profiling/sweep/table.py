@@ -1,11 +1,11 @@
 """The table of a sweep: a row a configuration, in milliseconds."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from analysis.show.table import Column, Table
+from analysis.show.table import Column, Table, columns_of
 from profiling import names
 from profiling.benchmark.steadiness import steadiness_warnings
 from profiling.processes.attempts import OK
@@ -32,26 +32,7 @@ def utilization(row: SweepRow) -> float:
 
 def table(rows: Sequence[SweepRow], heading: str, notes: Sequence[str]) -> Table:
     """Return the table; what a row could not measure is missing, and its status says why."""
-    columns: dict[str, Column] = {"Model": [row.settings.size for row in rows]}
-    for part in ("total", *names.PHASES):
-        for title, which in (("Mean", "mean"), ("Std", "std")):
-            columns[f"{part.title()} {title} (ms)"] = np.array(
-                [statistic(row, part, which) for row in rows]
-            )
-    forward, backward = (
-        np.array([statistic(row, part, "mean") for row in rows])
-        for part in (names.FORWARD, names.BACKWARD)
-    )
-    columns |= {
-        "Context": np.array([row.settings.context for row in rows], np.int64),
-        "Warm-up": np.array([row.settings.warmup for row in rows], np.int64),
-        "Mode": [row.settings.mode for row in rows],
-        "Dtype": [row.settings.precision for row in rows],
-        "Backward/Forward": backward / forward,
-        "Status": [row.status for row in rows],
-        "Batch": np.array([row.settings.batch for row in rows], np.int64),
-        "MFU": np.array([utilization(row) for row in rows]),
-    }
+    columns = columns_of([_cells(row) for row in rows])
     return Table(
         name="sweep",
         columns=columns,
@@ -60,6 +41,28 @@ def table(rows: Sequence[SweepRow], heading: str, notes: Sequence[str]) -> Table
         hidden=(*_never_measured(columns), *_same_batch(rows)),
         droppable=("Backward/Forward", "Mode"),
     )
+
+
+def _cells(row: SweepRow) -> dict[str, Any]:
+    settings = row.settings
+    times = {
+        f"{part.title()} {figure.title()} (ms)": statistic(row, part, figure)
+        for part in ("total", *names.PHASES)
+        for figure in ("mean", "std")
+    }
+    forward, backward = (statistic(row, part, "mean") for part in (names.FORWARD, names.BACKWARD))
+    return {
+        "Model": settings.size,
+        **times,
+        "Context": settings.context,
+        "Warm-up": settings.warmup,
+        "Mode": settings.mode,
+        "Dtype": settings.precision,
+        "Backward/Forward": backward / forward,
+        "Status": row.status,
+        "Batch": settings.batch,
+        "MFU": utilization(row),
+    }
 
 
 def _never_measured(columns: dict[str, Column]) -> tuple[str, ...]:

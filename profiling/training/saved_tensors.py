@@ -16,6 +16,7 @@ from torch.autograd.graph import Node, saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from profiling.spans import recording
+from profiling.spans.backends import SilentSink
 from profiling.spans.backward import MOST_NODES, open_range_stack
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def find_saved_tensors(
 
 
 def _watched(watch: _Watch, forward: Callable[[], Tensor | None]) -> Tensor | None:
-    with recording(_Silent()), saved_tensors_hooks(watch.pack, watch.unpack):
+    with recording(SilentSink()), saved_tensors_hooks(watch.pack, watch.unpack):
         return forward()
 
 
@@ -268,17 +269,3 @@ class _Watch:
     def _number(self, opened: OpenRange) -> int:
         # The range is kept too, so that no later one is at its address.
         return self._numbers.setdefault(id(opened), (len(self._numbers), opened))[0]
-
-
-class _Silent:
-    """A recorder that writes nothing; with it, spans are open."""
-
-    def push(self, name: str, flops: int | None) -> None:
-        """Open a range."""
-
-    def pop(self) -> None:
-        """Close one."""
-
-    def pushed(self) -> dict[str, int]:
-        """Return nothing."""
-        return {}
