@@ -24,13 +24,9 @@ FIRST_STEPS = 3
 
 @dataclass(frozen=True)
 class Sample:
-    """Repeated measurements of one thing: their median and spread.
+    """Repeated measurements of one thing: the median, and the ends of their spread.
 
-    Attributes:
-        middle: the median.
-        low: where the spread begins: the least, or the lower end of `median_and_interval`.
-        high: where it ends.
-        count: how many measurements there were.
+    That is the least and the most, or the interval of `median_and_interval`.
     """
 
     middle: float
@@ -96,13 +92,7 @@ def growth(after: Sample, before: Sample, factor: float) -> Sample:
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal that a measurement is held against.
-
-    Attributes:
-        words: how a person writes it.
-        limit: the last value that meets it.
-        at_least: whether more is better.
-    """
+    """A goal that a measurement is held against: in words, and the last value that meets it."""
 
     words: str
     limit: float
@@ -114,12 +104,10 @@ class Goal:
         >>> Goal("4 or more", 4, at_least=True).verdict(median_and_range([3.9, 4.2, 4.3]))
         'met, narrowly'
         """
-        held = [self._holds(value) for value in (found.low, found.middle, found.high)]
+        values = (found.low, found.middle, found.high)
+        held = [value >= self.limit if self.at_least else value <= self.limit for value in values]
         word = "met" if held[1] else "missed"
         return word if len(set(held)) == 1 else f"{word}, narrowly"
-
-    def _holds(self, value: float) -> bool:
-        return value >= self.limit if self.at_least else value <= self.limit
 
 
 def interleaved(
@@ -127,16 +115,13 @@ def interleaved(
 ) -> SideTimes:
     """Return the seconds of a step of each side; they take turns, in shuffled order.
 
-    What disturbs the machine disturbs all sides alike.
+    What disturbs the machine disturbs all sides alike: values at one place are of one turn.
 
     Args:
         sides: what to time, by name.
         budget_s: for all turns together.
         block_s: how long one side runs before another has its turn, at least one step.
         fewest: turns, however long a step takes.
-
-    Returns:
-        Seconds by side, a value a turn: values at one place were measured in one turn.
     """
     once = min(side(1) for side in sides.values() for _ in range(FIRST_STEPS))
     steps = max(1, round(block_s / once))

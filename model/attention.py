@@ -6,7 +6,7 @@ b batch, h head, t query position, s key position, d head width
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -79,15 +79,7 @@ def attend_flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     # Here, not above: it brings Triton along, and every run would wait for that import.
     from model.flash.function import FlashAttentionTriton, launched_pairs
 
-    b, h, t, d = q.shape
-
-    def cost() -> flops.Cost:
-        pairs, backward_pairs = launched_pairs(q, k, v, is_causal=True)
-        return flops.fused_attention(b * h, t, t, d, q.element_size(), pairs, backward_pairs)
-
-    with span(names.FUSED_ATTENTION, cost=cost) as mark:
-        attended: Tensor = FlashAttentionTriton.apply(q, k, v, True)  # type: ignore[no-untyped-call]
-        return mark.output(attended)
+    return _fused(FlashAttentionTriton, q, k, v, lambda: launched_pairs(q, k, v, is_causal=True))
 
 
 def attend_flash_reference(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -95,14 +87,24 @@ def attend_flash_reference(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     from model.flash.reference import FlashAttentionReference
     from model.flash.tiles import REFERENCE, computed_pairs
 
+    def pairs() -> tuple[int]:
+        length = q.shape[-2]
+        return (computed_pairs(length, length, True, REFERENCE.queries, REFERENCE.keys),)
+
+    return _fused(FlashAttentionReference, q, k, v, pairs)
+
+
+def _fused(
+    function: Any, q: Tensor, k: Tensor, v: Tensor, pairs: Callable[[], tuple[int, ...]]
+) -> Tensor:
+    """Attend by an autograd function that computes these pairs, see `flops.fused_attention`."""
     b, h, t, d = q.shape
 
     def cost() -> flops.Cost:
-        pairs = computed_pairs(t, t, True, REFERENCE.queries, REFERENCE.keys)
-        return flops.fused_attention(b * h, t, t, d, q.element_size(), pairs)
+        return flops.fused_attention(b * h, t, t, d, q.element_size(), *pairs())
 
     with span(names.FUSED_ATTENTION, cost=cost) as mark:
-        attended: Tensor = FlashAttentionReference.apply(q, k, v, True)  # type: ignore[no-untyped-call]
+        attended: Tensor = function.apply(q, k, v, True)
         return mark.output(attended)
 
 
@@ -134,10 +136,7 @@ class RotaryEmbedding(nn.Module):
         """Return the cosines and sines of the first ``positions``, each ``(t, d)``.
 
         The sines of the left half are negative: what they are multiplied with is the other half.
-
-        Args:
-            positions: how many are needed.
-            like: has the dtype and the device of what is rotated.
+        What is rotated is ``like`` this tensor in dtype and device.
         """
         kept = self._tables
         if kept is None or kept[0].device != like.device or kept[0].dtype != like.dtype:

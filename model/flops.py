@@ -113,12 +113,8 @@ def softmax(elements: int, itemsize: int) -> Cost:
     >>> softmax(8 * 12 * 256 * 256, 4).flops
     18874368
     """
-    return Cost(
-        SOFTMAX_FLOPS * elements,
-        SOFTMAX_BACKWARD_FLOPS * elements,
-        2 * itemsize * elements,
-        elements,
-    )
+    flops, backward = SOFTMAX_FLOPS * elements, SOFTMAX_BACKWARD_FLOPS * elements
+    return Cost(flops, backward, 2 * itemsize * elements, elements)
 
 
 def final_matmul(

@@ -120,9 +120,7 @@ class TransformerLM(nn.Module):
     def prepare(self, positions: int, like: Tensor) -> None:
         """Make the tables of so many positions now, which else the first forward pass makes.
 
-        Args:
-            positions: the longest context to come.
-            like: has the dtype that queries and keys will have, and the device.
+        Queries and keys will be ``like`` this tensor in dtype and device.
         """
         for module in self.modules():
             if isinstance(module, RotaryEmbedding):

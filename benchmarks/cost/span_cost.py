@@ -19,8 +19,9 @@ import os
 import sys
 import time
 import timeit
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Final
 
 import nvtx
@@ -30,17 +31,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.conditions import conditions
 from benchmarks.cost import command
+from benchmarks.cost.command import FEWEST, overhead
 from benchmarks.cost.spanless import spanless
-from benchmarks.samples import (
-    Goal,
-    Sample,
-    SideTimes,
-    TimedSide,
-    interleaved,
-    median_and_interval,
-    median_and_range,
-    ratios,
-)
+from benchmarks.samples import SideTimes, interleaved, median_and_range
 from benchmarks.text import aligned
 from model import SIZES, TransformerLM, flops
 from profiling.common import cli
@@ -56,13 +49,9 @@ CONTEXT: Final = 64
 NAME: Final = "softmax"
 
 AS_IN_MODEL: Final = "span off, as the model writes it"
-WITHIN: Final = Goal("<= 1 %", 1.01)
 BLOCK_S: Final = 0.005
 """How long one side runs before the other has its turn, at least one pass: what disturbs the
 machine for longer then disturbs both."""
-
-FEWEST: Final = 20
-"""Turns, however long a pass takes."""
 
 SPAN_REPEATS: Final = 20
 SPAN_LOOPS: Final = 20_000
@@ -107,25 +96,9 @@ def repeated(work: Callable[[], None], repeats: int, loops: int) -> list[float]:
     return found
 
 
-@contextmanager
-def listening(recorder: RangeSink | None, profiled: bool) -> Iterator[None]:
-    """Turn on a recorder, and the PyTorch profiler, or neither."""
-    with recording(recorder):
-        if not profiled:
-            yield
-            return
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes its own log to stderr
-        with profile(activities=[ProfilerActivity.CPU]):
-            yield
-
-
 def span_times(repeats: int) -> SideTimes:
     """Return the nanoseconds of one span of each kind, for each repeat."""
-    result = torch.zeros(1)
-
-    def part() -> None:
-        model_span(result)
-
+    part = partial(model_span, torch.zeros(1))
     kinds: list[tuple[str, Callable[[], None], RangeSink | None, bool]] = [
         ("span off", bare_span, None, False),
         (AS_IN_MODEL, part, None, False),
@@ -135,27 +108,24 @@ def span_times(repeats: int) -> SideTimes:
         ("span into record_function, profiled", part, TorchSink(), True),
         ("record_function alone, profiled", torch_range, None, True),
     ]
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes its own log to stderr
     found: SideTimes = {}
     for name, work, recorder, profiled in kinds:
-        with listening(recorder, profiled):
+        profiler = profile(activities=[ProfilerActivity.CPU]) if profiled else nullcontext()
+        with recording(recorder), profiler:
             repeated(work, 1, RECORDED_LOOPS)
             found[name] = repeated(work, repeats, RECORDED_LOOPS if profiled else SPAN_LOOPS)
     return found
 
 
 def seconds(module: nn.Module, tokens: torch.Tensor, passes: int) -> float:
-    """Return how long ``passes`` forward passes take, one after the other has ended."""
+    """Return how long one of ``passes`` forward passes takes, one after the other has ended."""
     device = str(tokens.device)
     began = time.perf_counter()
     for _ in range(passes):
         module(tokens)
         synchronize(device)
-    return time.perf_counter() - began
-
-
-def passes_timer(module: nn.Module, tokens: torch.Tensor) -> TimedSide:
-    """Return a function that runs forward passes, and returns the seconds of one."""
-    return lambda passes: seconds(module, tokens, passes) / passes
+    return (time.perf_counter() - began) / passes
 
 
 def spans_of(module: nn.Module, tokens: torch.Tensor) -> int:
@@ -187,7 +157,7 @@ def model_times(
             "with again": twin,
         }
     with torch.no_grad(), recording(None):
-        passing = {name: passes_timer(module, tokens) for name, module in sides.items()}
+        passing = {name: partial(seconds, module, tokens) for name, module in sides.items()}
         found = interleaved(passing, budget_s, block_s=BLOCK_S, fewest=FEWEST)
         return found, spans_of(twin, tokens)
 
@@ -201,47 +171,17 @@ def span_table(found: SideTimes) -> str:
     return aligned(["one span, ns", "median", "least", "most"], rows)
 
 
+MODEL_HEADER: Final = (
+    *("forward", "with spans off", "without spans", *command.COMPARED, "expected"),
+)
+
+
 def model_row(size: str, found: SideTimes, spans: int, span_ns: float) -> list[str]:
     """Return the line of a model: its times, the ratio, the goal, and what to hold it against."""
-    ratio = with_to_without(found)
-    control = median_and_interval(ratios(found["with again"], found["with"]))
+    ratio, control = overhead(found, "with", "without"), overhead(found, "with again", "with")
     expected = spans * span_ns / (median_and_range(found["without"]).middle * 1e9)
-    return [
-        size,
-        *(f"{median_and_range(found[side]).middle * 1e3:.3f} ms" for side in ("with", "without")),
-        overhead_text(ratio),
-        WITHIN.words,
-        WITHIN.verdict(ratio),
-        overhead_text(control),
-        f"{spans} spans, {expected:+.2%}",
-    ]
-
-
-def with_to_without(found: SideTimes) -> Sample:
-    """Return the time of a forward with spans in that of one without, of each turn's pair."""
-    return median_and_interval(ratios(found["with"], found["without"]))
-
-
-def overhead_text(ratio: Sample) -> str:
-    """Return a ratio near 1 as what comes on top.
-
-    >>> overhead_text(Sample(1.004, 0.999, 1.01, 9))
-    '+0.40 % (-0.10 to +1.00)'
-    """
-    above = (ratio.middle - 1, ratio.low - 1, ratio.high - 1)
-    return "{:+.2f} % ({:+.2f} to {:+.2f})".format(*(100 * part for part in above))
-
-
-MODEL_HEADER: Final = (
-    "forward",
-    "with spans off",
-    "without spans",
-    "on top",
-    "goal",
-    "verdict",
-    "control",
-    "expected",
-)
+    compared = command.compared(found, ("with", "without"), ratio, control)
+    return [size, *compared, f"{spans} spans, {expected:+.2%}"]
 
 
 def run(argv: Sequence[str] | None) -> int:
@@ -260,12 +200,15 @@ def run(argv: Sequence[str] | None) -> int:
     off_ns = median_and_range(spans[AS_IN_MODEL]).middle
     rows = [model_row(size, *found, off_ns) for size, found in models.items()]
     data = {
-        size: {"seconds": found, "spans": count, "ratio": with_to_without(found).middle}
-        for size, (found, count) in models.items()
+        size: {
+            "seconds": times,
+            "spans": count,
+            "ratio": overhead(times, "with", "without").middle,
+        }
+        for size, (times, count) in models.items()
     }
-    lines = [dict(zip(MODEL_HEADER, row, strict=True)) for row in rows]
-    tables = span_table(spans), aligned(MODEL_HEADER, rows)
-    command.show(args.json, known, tables, {"lines": lines, "span_ns": spans, "forward": data})
+    everything: dict[str, object] = {"span_ns": spans, "forward": data}
+    command.show(args.json, known, MODEL_HEADER, rows, everything, span_table(spans))
     return 0
 
 

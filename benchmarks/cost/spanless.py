@@ -23,7 +23,9 @@ class _WithoutSpans(ast.NodeTransformer):
     def visit_With(self, node: ast.With) -> ast.AST | list[ast.stmt]:
         """Put the body in the place of ``with span(...) as mark``."""
         self.generic_visit(node)
-        return node.body if all(_is_span(item.context_expr) for item in node.items) else node
+        opened = [item.context_expr for item in node.items]
+        spans = (isinstance(one, ast.Call) and ast.unparse(one.func) == "span" for one in opened)
+        return node.body if all(spans) else node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Put what was given in the place of ``mark.output(...)``."""
@@ -40,10 +42,6 @@ class _WithoutSpans(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
         """Drop the import of ``span``."""
         return None if node.module == "profiling.spans" else node
-
-
-def _is_span(expression: ast.expr) -> bool:
-    return isinstance(expression, ast.Call) and ast.unparse(expression.func) == "span"
 
 
 def without_spans(source: str) -> ast.Module:

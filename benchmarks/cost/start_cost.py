@@ -21,7 +21,7 @@ from benchmarks.conditions import RESULTS, ROOT, conditions
 from benchmarks.cost import command
 from benchmarks.samples import Goal, median_and_range
 from benchmarks.speed.processes import contest
-from benchmarks.text import aligned, spread, writable
+from benchmarks.text import spread, writable
 from profiling.common import cli
 
 MODULE: Final = "benchmarks.cost.start_cost"
@@ -75,7 +75,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         runs, _ = contest(commands(), Path(folder), args.rounds)
     rows = [row(name, each.cpu_seconds) for name, each in runs.items()]
     data = {name: each.cpu_seconds for name, each in runs.items()}
-    command.show(args.json, known, [aligned(HEADER, rows)], {"cpu_seconds": data})
+    command.show(args.json, known, HEADER, rows, {"cpu_seconds": data})
     return 0
 
 

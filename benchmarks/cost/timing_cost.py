@@ -24,16 +24,8 @@ import torch
 
 from benchmarks.conditions import conditions
 from benchmarks.cost import command
-from benchmarks.cost.span_cost import overhead_text
-from benchmarks.samples import (
-    Goal,
-    SideTimes,
-    interleaved,
-    median_and_interval,
-    median_and_range,
-    ratios,
-)
-from benchmarks.text import aligned
+from benchmarks.cost.command import FEWEST, overhead, overhead_text
+from benchmarks.samples import SideTimes, interleaved, median_and_range
 from model import SIZES
 from profiling.common import cli
 from profiling.common.machine import device_name
@@ -45,12 +37,8 @@ from profiling.training.training import Training
 MODULE: Final = "benchmarks.cost.timing_cost"
 BATCH: Final = 1
 CONTEXT: Final = 64
-WITHIN: Final = Goal("<= 1 %", 1.01)
 BLOCK_S: Final = 0.05
 """How long one side runs before the other has its turn, at least one step."""
-
-FEWEST: Final = 20
-"""Turns, however long a step takes."""
 
 BARE, TIMED, AGAIN, SYNCHRONIZED = "bare", "timed", "bare again", "synchronized"
 EMPTY_REPEATS: Final = 20
@@ -117,26 +105,20 @@ def step_times(size: str, device: str, budget_s: float) -> SideTimes:
         return interleaved(loops, budget_s, block_s=BLOCK_S, fewest=FEWEST)
 
 
-HEADER: Final = (
-    *("step", BARE, TIMED, "on top", "goal", "verdict", "control", "by itself", SYNCHRONIZED),
-)
+HEADER: Final = (*("step", BARE, TIMED, *command.COMPARED, "by itself", SYNCHRONIZED),)
 
 
 def row(size: str, found: SideTimes, by_itself_ns: Sequence[float]) -> list[str]:
     """Return the line of a size: its times, the ratio, the goal, and what to hold it against."""
-    ratio = median_and_interval(ratios(found[TIMED], found[BARE]))
+    ratio, control = overhead(found, TIMED, BARE), overhead(found, AGAIN, BARE)
     alone = median_and_range(by_itself_ns).middle
     share = alone / (median_and_range(found[BARE]).middle * 1e9)
-    waiting = found.get(SYNCHRONIZED)
+    waits = SYNCHRONIZED in found
     return [
         size,
-        *(f"{median_and_range(found[side]).middle * 1e3:.3f} ms" for side in (BARE, TIMED)),
-        overhead_text(ratio),
-        WITHIN.words,
-        WITHIN.verdict(ratio),
-        overhead_text(median_and_interval(ratios(found[AGAIN], found[BARE]))),
+        *command.compared(found, (BARE, TIMED), ratio, control),
         f"{alone / 1e3:.1f} µs, {share:+.2%}",
-        overhead_text(median_and_interval(ratios(waiting, found[BARE]))) if waiting else "no GPU",
+        overhead_text(overhead(found, SYNCHRONIZED, BARE)) if waits else "no GPU",
     ]
 
 
@@ -144,16 +126,12 @@ def run(argv: Sequence[str] | None) -> int:
     """Measure, print the table, write the data; see the module's docstring."""
     args = command.read(command.parser(MODULE, __doc__, None), argv)
     device = args.device
-    known = conditions("torch") | {
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-    }
+    threads = torch.get_num_threads()
+    known = conditions("torch") | {"device": device_name(device), "threads": threads}
     alone = empty_ns(device)
     found = {size: step_times(size, device, args.seconds) for size in args.sizes}
     rows = [row(size, times, alone) for size, times in found.items()]
-    lines = [dict(zip(HEADER, each, strict=True)) for each in rows]
-    data = {"lines": lines, "by_itself_ns": alone, "seconds": found}
-    command.show(args.json, known, [aligned(HEADER, rows)], data)
+    command.show(args.json, known, HEADER, rows, {"by_itself_ns": alone, "seconds": found})
     return 0
 
 

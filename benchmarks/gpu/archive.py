@@ -8,6 +8,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from operator import methodcaller
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from profiling.processes.starting import child_environment, python_command
 LARGEST: Final = "2MB"
 """Of a report that is kept in the repository."""
 
+_WITHOUT_OWNER: Final = methodcaller("replace", uid=0, gid=0, uname="", gname="", deep=False)
 _DAMAGE: Final = (tarfile.TarError, lzma.LZMAError, EOFError, ValueError)
 
 
@@ -29,16 +31,11 @@ def pack(folder: Path, archive: Path) -> None:
             for path in sorted(folder.rglob("*")):
                 inside = path.relative_to(folder.parent)
                 if path.is_file() and not any(part.startswith(".") for part in inside.parts):
-                    packed.add(path, str(inside), filter=_without_owner)
+                    # Without its owner, who is nobody elsewhere.
+                    packed.add(path, str(inside), filter=_WITHOUT_OWNER)
         os.replace(draft, archive)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member
 
 
 def unpack(archive: Path, results: Path) -> list[Path]:
@@ -81,16 +78,12 @@ def _take(machine: Path, target: Path) -> None:
         there = target / run.name
         if not there.exists():
             os.replace(run, there)
-        elif not _is_same(run / LOG, there / LOG):
+        elif filecmp.cmpfiles(run, there, [LOG], shallow=False)[0] != [LOG]:
             _note(f"{there} is of another run and stays; take it away to keep the new one")
         else:
             for path in run.iterdir():
                 if not (there / path.name).exists():
                     os.replace(path, there / path.name)
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def finish(folder: Path, reports: Path) -> None:

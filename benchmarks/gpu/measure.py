@@ -41,13 +41,8 @@ def facts(device: str) -> dict[str, str]:
     Raises:
         LaunchError: it has no such device, or the interpreter no torch.
     """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", _ASK, device],
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-P", "-c", _ASK, device]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
     if done.returncode:
         why = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise LaunchError(

@@ -1,8 +1,13 @@
-"""Whether our answers are NVIDIA's: how fast a wrong one comes does not matter."""
+"""Whether our answers are NVIDIA's: how fast a wrong one comes does not matter.
+
+Each function compares a file of ours with one of NVIDIA's, and returns how they differ: `SAME`
+where they do not.
+"""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,27 +15,15 @@ ROUNDING: Final = 0.0501
 """NVIDIA prints one decimal; ours are whole numbers or all of the digits."""
 
 SAME: Final = ""
+
 Row = dict[str, str]
+Rows = Mapping[tuple[str, ...], Row]
+"""Rows by what tells them apart; the first is the name."""
 
+Columns = tuple[tuple[str, str], ...]
+"""Columns to compare: what we call each, and what NVIDIA does."""
 
-def rows(path: Path) -> list[Row]:
-    """Return the rows of a csv."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def letter_for_letter(ours: Path, theirs: Path) -> str:
-    """Return nothing where two files are the same, else the first line that is not."""
-    mine, other = (path.read_text("utf-8").splitlines() for path in (ours, theirs))
-    if len(mine) != len(other):
-        return f"{len(mine)} lines, NVIDIA has {len(other)}"
-    for place, (line, wanted) in enumerate(zip(mine, other, strict=True), 1):
-        if line != wanted:
-            return f"line {place} is {line!r}, NVIDIA's {wanted!r}"
-    return SAME
-
-
-KERNEL_COLUMNS: Final = (
+KERNEL_COLUMNS: Final[Columns] = (
     ("calls", "Instances"),
     ("total_ns", "Total Time (ns)"),
     ("mean_ns", "Avg (ns)"),
@@ -39,10 +32,11 @@ KERNEL_COLUMNS: Final = (
     ("max_ns", "Max (ns)"),
     ("std_ns", "StdDev (ns)"),
 )
-RANGE_COLUMNS: Final = (("span_ns", "Total Proj Time (ns)"), ("gpu_ops", "Total GPU Ops"))
-
-
-RECIPE_COLUMNS: Final = (
+RANGE_COLUMNS: Final[Columns] = (
+    ("span_ns", "Total Proj Time (ns)"),
+    ("gpu_ops", "Total GPU Ops"),
+)
+RECIPE_COLUMNS: Final[Columns] = (
     ("Range Instances", "Count"),
     ("Total Proj Time (ns)", "Sum"),
     ("Proj Avg (ns)", "Mean"),
@@ -53,16 +47,23 @@ RECIPE_COLUMNS: Final = (
 )
 
 
+def letter_for_letter(ours: Path, theirs: Path) -> str:
+    """Compare two files line by line."""
+    mine, other = (path.read_text("utf-8").splitlines() for path in (ours, theirs))
+    if len(mine) != len(other):
+        return f"{len(mine)} lines, NVIDIA has {len(other)}"
+    for place, (line, wanted) in enumerate(zip(mine, other, strict=True), 1):
+        if line != wanted:
+            return f"line {place} is {line!r}, NVIDIA's {wanted!r}"
+    return SAME
+
+
 def kernels(ours: Path, theirs: Path) -> str:
     """Compare ``analysis.kernels`` with cuda_gpu_kern_sum: names, order, and every statistic."""
-    mine, other = rows(ours), rows(theirs)
-    names, wanted = [row["name"] for row in mine], [row["Name"] for row in other]
-    if names != wanted:
-        return f"{len(names)} names, NVIDIA has {len(wanted)}, or their order differs"
-    for row, known in zip(mine, other, strict=True):
-        if difference := differing(row, known, KERNEL_COLUMNS):
-            return f"{row['name']}: {difference}"
-    return SAME
+    mine, other = rows(ours, "name"), rows(theirs, "Name")
+    if [*mine] != [*other]:
+        return f"{len(mine)} names, NVIDIA has {len(other)}, or their order differs"
+    return difference(mine, other, KERNEL_COLUMNS)
 
 
 def ranges(ours: Path, theirs: Path) -> str:
@@ -70,19 +71,12 @@ def ranges(ours: Path, theirs: Path) -> str:
 
     Ours also lists ranges without GPU work, and it writes the domain apart.
     """
-    mine = {
-        (f"{row['domain']}:{row['range']}" if row["domain"] else row["range"], row["style"]): row
-        for row in rows(ours)
+    mine: Rows = {
+        (f"{domain}:{name}" if domain else name, style): row
+        for (domain, name, style), row in rows(ours, "domain", "range", "style").items()
         if int(row["gpu_ops"])
     }
-    other = {(row["Range"], row["Style"]): row for row in rows(theirs)}
-    if mine.keys() != other.keys():
-        apart = sorted(mine.keys() ^ other.keys())
-        return f"only one of us has {apart[0]}"
-    for key, row in mine.items():
-        if difference := differing(row, other[key], RANGE_COLUMNS):
-            return f"{key[0]}: {difference}"
-    return SAME
+    return difference(mine, rows(theirs, "Range", "Style"), RANGE_COLUMNS)
 
 
 def recipe(ours: Path, theirs: Path) -> str:
@@ -95,21 +89,23 @@ def recipe(ours: Path, theirs: Path) -> str:
     """
     if not theirs.exists():
         return "the recipe wrote no answer"
-    mine = {row["Range"]: row for row in rows(ours)}
-    other = {row["Text"]: row | {"Std": row["Std"] or "0"} for row in rows(theirs)}
-    if mine.keys() != other.keys():
-        apart = sorted(mine.keys() ^ other.keys())
-        return f"only one of us has {apart[0]}"
-    for name, row in mine.items():
-        if difference := differing(row, other[name], RECIPE_COLUMNS):
-            return f"{name}: {difference}"
-    return SAME
+    other = {key: row | {"Std": row["Std"] or "0"} for key, row in rows(theirs, "Text").items()}
+    return difference(rows(ours, "Range"), other, RECIPE_COLUMNS)
 
 
-def differing(mine: Row, other: Row, columns: tuple[tuple[str, str], ...]) -> str:
-    """Return the first column in which two rows differ by more than NVIDIA's rounding."""
-    for ours, theirs in columns:
-        exact = mine[ours] == other[theirs]
-        if not exact and abs(float(mine[ours]) - float(other[theirs])) > ROUNDING:
-            return f"{ours} is {mine[ours]}, NVIDIA's {other[theirs]}"
+def rows(path: Path, *columns: str) -> Rows:
+    """Return the rows of a csv by what they have in some columns."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return {tuple(map(row.__getitem__, columns)): row for row in csv.DictReader(stream)}
+
+
+def difference(mine: Rows, other: Rows, columns: Columns) -> str:
+    """Compare rows: which there are, and their columns but for NVIDIA's rounding."""
+    for key in sorted(mine.keys() ^ other.keys()):
+        return f"only one of us has {' '.join(key)}"
+    for key, row in mine.items():
+        for ours, theirs in columns:
+            found, wanted = row[ours], other[key][theirs]
+            if found != wanted and abs(float(found) - float(wanted)) > ROUNDING:
+                return f"{key[0]}: {ours} is {found}, NVIDIA's {wanted}"
     return SAME

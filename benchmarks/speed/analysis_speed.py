@@ -20,19 +20,18 @@ from __future__ import annotations
 import argparse
 import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from analysis.show.command import Parser, run
 from benchmarks.conditions import RESULTS, Conditions, conditions, conditions_text, program_version
 from benchmarks.speed import agreement, recipe
-from benchmarks.speed.processes import Command, Runs, contest, program
+from benchmarks.speed.processes import Command, Runs, contest, output_of, program
 from benchmarks.speed.recipe import Recipe
 from benchmarks.speed.speed_table import LEGEND, PROJECTION, ReportRuns, compared_as, lines, table
 from benchmarks.text import BenchmarkError, earlier_data, writable, write
@@ -45,8 +44,10 @@ OURS_ALONE: Final = 1_500_000
 DEFAULT: Final = RESULTS / "analysis_speed.json"
 PACKAGES: Final = ("numpy", "pyarrow", "adbc-driver-sqlite")
 
-NSYS_FOR: Final = "the nsys program"
-SYNTHETIC_FOR: Final = "the program that makes a report (SYNTHETIC 1m OUT.sqlite)"
+WANTED: Final = (
+    "set NSYS= to the nsys program and SYNTHETIC= to the program that makes a report"
+    " (SYNTHETIC 1m OUT.sqlite)"
+)
 
 CHECKS: Final = {
     ("kernels", "cuda_gpu_kern_sum"): agreement.kernels,
@@ -58,26 +59,24 @@ CHECKS: Final = {
 """Which answer of ours is compared with which of NVIDIA's, and how."""
 
 
-@dataclass(frozen=True)
-class Tools:
-    """The programs of NVIDIA that ours are timed against."""
+class Tools(NamedTuple):
+    """The programs of NVIDIA that ours are timed against, and the one that makes reports."""
 
     nsys: str
     synthetic: str
-    recipe: Recipe | None = None
+    recipe: Recipe | None
 
-    @classmethod
-    def find(cls) -> Tools:
-        """Return those that the environment names.
 
-        Raises:
-            BenchmarkError: one that is needed is not there, or RECIPE_PYTHON= cannot be used.
-        """
-        if not (os.environ.get("NSYS") and os.environ.get("SYNTHETIC")):
-            wanted = f"set NSYS= to {NSYS_FOR} and SYNTHETIC= to {SYNTHETIC_FOR}"
-            raise BenchmarkError(f"nothing to compare with; {wanted}")
-        nsys, synthetic = program("NSYS", NSYS_FOR), program("SYNTHETIC", SYNTHETIC_FOR)
-        return cls(nsys, synthetic, recipe.find(nsys))
+def find_tools() -> Tools:
+    """Return the programs that the environment names.
+
+    Raises:
+        BenchmarkError: one that is needed is not there, or RECIPE_PYTHON= cannot be used.
+    """
+    if not (os.environ.get("NSYS") and os.environ.get("SYNTHETIC")):
+        raise BenchmarkError(f"nothing to compare with; {WANTED}")
+    nsys, synthetic = program("NSYS", WANTED), program("SYNTHETIC", WANTED)
+    return Tools(nsys, synthetic, recipe.find(nsys))
 
 
 def ours(module: str, report: Path, *arguments: str) -> Command:
@@ -88,14 +87,7 @@ def ours(module: str, report: Path, *arguments: str) -> Command:
 def contests(
     tools: Tools, report: Path, recipes: Mapping[str, Command], against: bool
 ) -> list[dict[str, Command]]:
-    """Return the commands that take turns with each other, by name.
-
-    Args:
-        tools: whose they are.
-        report: what they all read.
-        recipes: NVIDIA's Python recipe, in each of its modes.
-        against: whether NVIDIA's run, too.
-    """
+    """Return the commands that take turns with each other, by name: NVIDIA's if ``against``."""
 
     def theirs(name: str) -> dict[str, Command]:
         options = ["-q", "--force-export=false", "-f", "csv", "-r", name]
@@ -117,10 +109,9 @@ def measure_report(
     """Make a report of a size and run everything on it, or ours beside the recipe alone."""
     report = folder / f"{size}.sqlite"
     say(f"{size}: making the report")
-    made = subprocess.run([tools.synthetic, size, str(report)], capture_output=True, text=True)
-    if made.returncode or not report.exists():
-        said = made.stderr.strip().splitlines() or [f"exit {made.returncode}"]
-        raise BenchmarkError(f"SYNTHETIC {size}: {said[-1]}; set SYNTHETIC= to {SYNTHETIC_FOR}")
+    output_of([tools.synthetic, size, str(report)], f"SYNTHETIC {size}", WANTED)
+    if not report.exists():
+        raise BenchmarkError(f"SYNTHETIC {size}: it wrote no report; {WANTED}")
     kernels = kernel_count(report)
     runs: dict[str, Runs] = {}
     differences: dict[str, str] = {}
@@ -137,18 +128,13 @@ def measure_report(
         timed, outputs = contest(commands, folder, rounds)
         runs |= timed
         outputs |= {name: recipe.answer(name, folder) for name in recipes if name in outputs}
-        differences |= compared(outputs)
+        differences |= {
+            compared_as(mine, other): check(outputs[mine], outputs[other])
+            for (mine, other), check in CHECKS.items()
+            if mine in outputs and other in outputs
+        }
     report.unlink()
     return ReportRuns(size, kernels, runs, differences)
-
-
-def compared(outputs: Mapping[str, Path]) -> dict[str, str]:
-    """Return how each answer differs from NVIDIA's, by both names; nothing where it does not."""
-    return {
-        compared_as(mine, other): check(outputs[mine], outputs[other])
-        for (mine, other), check in CHECKS.items()
-        if mine in outputs and other in outputs
-    }
 
 
 def kernel_count(report: Path) -> int:
@@ -173,12 +159,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--recipe-only", action="store_true", help="NVIDIA's Python recipe and ours alone"
     )
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default %(default)s)")
-    parser.add_argument(
-        "--json",
-        type=Path,
-        metavar="FILE",
-        help=f"default {DEFAULT.relative_to(RESULTS.parents[1])}",
-    )
+    default = DEFAULT.relative_to(RESULTS.parents[1])
+    parser.add_argument("--json", type=Path, metavar="FILE", help=f"default {default}")
     args = parser.parse_args(argv)
     if args.rounds < 1:
         parser.error("--rounds must be 1 or more")
@@ -199,7 +181,7 @@ def saved(
 
 def compare(args: argparse.Namespace) -> int:
     """Measure, print the table, write the data; see the module's docstring."""
-    tools = Tools.find()
+    tools = find_tools()
     path = writable(args.json) if args.json else None
     found = conditions(*PACKAGES) | {"nsys": program_version(tools.nsys), "rounds": args.rounds}
     if tools.recipe:

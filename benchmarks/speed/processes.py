@@ -9,20 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks.conditions import ROOT
 from benchmarks.text import BenchmarkError
 
 Command = Sequence[str]
-
-
-class Run(NamedTuple):
-    """One run of one command; see `Runs`."""
-
-    seconds: float
-    peak_bytes: int
-    cpu_seconds: float
 
 
 @dataclass
@@ -40,15 +31,15 @@ class Runs:
     peak_bytes: list[int] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
 
-    def add(self, run: Run) -> None:
+    def add(self, seconds: float, peak_bytes: int, cpu_seconds: float) -> None:
         """Add a run."""
-        self.seconds.append(run.seconds)
-        self.peak_bytes.append(run.peak_bytes)
-        self.cpu_seconds.append(run.cpu_seconds)
+        self.seconds.append(seconds)
+        self.peak_bytes.append(peak_bytes)
+        self.cpu_seconds.append(cpu_seconds)
 
 
-def measure(command: Command, folder: Path, output: Path) -> Run:
-    """Run a command in a folder and return its seconds and its peak memory in bytes.
+def measure(command: Command, folder: Path, output: Path) -> tuple[float, int, float]:
+    """Run a command in a folder and return what `Runs.add` takes of it.
 
     The peak of a child counts what its parent held when it was made, so a process that measures
     others must be small: nothing here imports numpy.
@@ -71,11 +62,33 @@ def measure(command: Command, folder: Path, output: Path) -> Run:
             raise
         seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        said = complaints.read_text(errors="replace").strip().splitlines()
-        what = said[-1] if said else f"exit {process.returncode}"
-        raise BenchmarkError(f"{' '.join(command)}: {what}; run it by hand")
-    return Run(seconds, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
+    said = complaints.read_text(errors="replace")
+    check_status(process.returncode, said, " ".join(command), "run it by hand")
+    return seconds, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
+
+
+def output_of(
+    command: Command, what: str, remedy: str, environment: Mapping[str, str] | None = None
+) -> str:
+    """Run a command that is not timed, and return what it prints.
+
+    Raises:
+        BenchmarkError: it failed; see `check_status`.
+    """
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    check_status(done.returncode, done.stderr, what, remedy)
+    return done.stdout.strip()
+
+
+def check_status(status: int, said: str, what: str, remedy: str) -> None:
+    """Refuse to go on after a command that failed.
+
+    Raises:
+        BenchmarkError: it did; what it was, the last line it said on stderr, and the remedy.
+    """
+    if status:
+        last = (said.strip().splitlines() or [f"exit {status}"])[-1]
+        raise BenchmarkError(f"{what}: {last}; {remedy}")
 
 
 def contest(
@@ -96,20 +109,18 @@ def contest(
         for name in order:
             run = measure(commands[name], folder, outputs[name])
             if turn:
-                runs[name].add(run)
+                runs[name].add(*run)
     return runs, outputs
 
 
-def program(variable: str, purpose: str) -> str:
+def program(variable: str, remedy: str) -> str:
     """Return the program that an environment variable names.
 
     Raises:
-        BenchmarkError: the variable is not set, or names no program.
+        BenchmarkError: it names none.
     """
-    asked = os.environ.get(variable, "")
-    if not asked:
-        raise BenchmarkError(f"{variable} is not set; set {variable}= to {purpose}")
+    asked = os.environ[variable]
     found = shutil.which(asked)
     if found is None:
-        raise BenchmarkError(f"{variable}={asked} is no program; set {variable}= to {purpose}")
+        raise BenchmarkError(f"{variable}={asked} is no program; {remedy}")
     return os.path.abspath(found)

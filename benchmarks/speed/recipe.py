@@ -10,18 +10,15 @@ folder serves, beside links to NVIDIA's files. Nothing is changed in the install
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.conditions import ROOT
-from benchmarks.speed.processes import Command
+from benchmarks.speed.processes import Command, output_of, program
 from benchmarks.text import BenchmarkError
 
 NAME: Final = "nvtx_gpu_proj_sum"
@@ -60,13 +57,7 @@ CLOCK_TICK_S: Final = 0.05
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where NVIDIA's recipe is and what runs it.
-
-    Attributes:
-        folder: the package nsys_recipe of an nsys installation.
-        python: the interpreter that has what it needs.
-        versions: what that is.
-    """
+    """NVIDIA's recipe: the package nsys_recipe, and a Python with what it needs, in versions."""
 
     folder: Path
     python: str
@@ -87,10 +78,16 @@ class Recipe:
     def environment(self, folder: Path) -> dict[str, str]:
         """Return the variables under which it starts, as `nsys recipe` sets them.
 
-        Args:
-            folder: where what the installation lacks may be made.
+        What the installation lacks is made in a folder.
         """
-        packages = self.folder.parent if self.whole else completed(self.folder, folder)
+        packages = self.folder.parent
+        if not self.whole:
+            packages = folder / "packages"
+            beside = packages / self.folder.name
+            (beside / THIRD_PARTY).mkdir(parents=True, exist_ok=True)
+            for entry in self.folder.iterdir():
+                if not (beside / entry.name).exists():
+                    (beside / entry.name).symlink_to(entry)
         return {
             "NSYS_DIR": str(self.folder.parents[3]),
             "PYTHONPATH": str(packages),
@@ -99,11 +96,7 @@ class Recipe:
         }
 
     def commands(self, report: Path, folder: Path) -> dict[str, Command]:
-        """Return its commands by name, once the tables of a report are in place.
-
-        Args:
-            report: what ours read, an .sqlite.
-            folder: for the tables, and for the answers: see `answer`.
+        """Return its commands by name, once the tables of a report are in place, in a folder.
 
         Raises:
             BenchmarkError: the tables cannot be written.
@@ -111,17 +104,15 @@ class Recipe:
         capture = tables(report, folder)
         variables = [f"{key}={value}" for key, value in self.environment(folder).items()]
         start = ["env", *variables, self.python, "-m", "nsys_recipe", "--log-stream=stdout", NAME]
+        start += ["--input", str(capture), "--csv", "--force-overwrite"]
         return {
-            name: [
-                *(*start, "--input", str(capture), "--csv", "--force-overwrite"),
-                *("--output", str(answer(name, folder).parent), *mode),
-            ]
+            name: [*start, "--output", str(answer(name, folder).parent), *mode]
             for name, mode in MODES.items()
         }
 
 
 def find(nsys: str) -> Recipe | None:
-    """Return the recipe of RECIPE=, or of the nsys given, run by RECIPE_PYTHON=.
+    """Return the recipe of RECIPE=, or of the nsys given, once RECIPE_PYTHON= was seen to run it.
 
     Returns:
         None where RECIPE_PYTHON is not set: nothing says what could run it.
@@ -129,13 +120,14 @@ def find(nsys: str) -> Recipe | None:
     Raises:
         BenchmarkError: it was asked for, and cannot be run.
     """
-    asked = os.environ.get("RECIPE_PYTHON", "")
-    if not asked:
+    if not os.environ.get("RECIPE_PYTHON"):
         return None
-    python = shutil.which(asked)
-    if python is None:
-        raise BenchmarkError(f"RECIPE_PYTHON={asked} is no program; {HOW}")
-    return probed(Recipe(package(nsys), os.path.abspath(python)))
+    python = program("RECIPE_PYTHON", HOW)
+    found = Recipe(package(nsys), python)
+    with tempfile.TemporaryDirectory(prefix="recipe-") as folder:
+        variables = {**os.environ, **found.environment(Path(folder))}
+        probe = [python, "-W", "ignore", "-c", PROBE]
+        return replace(found, versions=output_of(probe, f"RECIPE_PYTHON={python}", HOW, variables))
 
 
 def package(nsys: str) -> Path:
@@ -145,45 +137,15 @@ def package(nsys: str) -> Path:
         BenchmarkError: it is not there.
     """
     asked = os.environ.get("RECIPE", "")
-    if asked:
-        candidates = [Path(asked)]
-    else:
-        parents = Path(nsys).resolve().parents[:2]
-        pattern = "target-*/python/packages/nsys_recipe"
-        candidates = [found for parent in parents for found in sorted(parent.glob(pattern))]
+    candidates = [Path(asked)] if asked else []
+    for parent in () if asked else Path(nsys).resolve().parents[:2]:
+        candidates += sorted(parent.glob("target-*/python/packages/nsys_recipe"))
     for candidate in candidates:
         if (candidate / "recipes" / NAME).is_dir():
             return candidate.resolve()
     where = f"RECIPE={asked} has" if asked else f"beside {nsys} there is"
     wanted = "set RECIPE= to .../target-linux-x64/python/packages/nsys_recipe of an nsys"
     raise BenchmarkError(f"{where} no recipe {NAME}; {wanted}")
-
-
-def probed(recipe: Recipe) -> Recipe:
-    """Return the recipe with the versions under which its code was seen to work.
-
-    Raises:
-        BenchmarkError: it does not.
-    """
-    with tempfile.TemporaryDirectory(prefix="recipe-") as folder:
-        variables = {**os.environ, **recipe.environment(Path(folder))}
-        command = [recipe.python, "-W", "ignore", "-c", PROBE]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-        raise BenchmarkError(f"RECIPE_PYTHON={recipe.python}: {said[-1]}; {HOW}")
-    return Recipe(recipe.folder, recipe.python, done.stdout.strip())
-
-
-def completed(package: Path, folder: Path) -> Path:
-    """Return a folder of packages in which the package has everything it asks for."""
-    packages = folder / "packages"
-    beside = packages / package.name
-    (beside / THIRD_PARTY).mkdir(parents=True, exist_ok=True)
-    for entry in package.iterdir():
-        if not (beside / entry.name).exists():
-            (beside / entry.name).symlink_to(entry)
-    return packages
 
 
 def tables(report: Path, folder: Path) -> Path:
@@ -201,10 +163,7 @@ def tables(report: Path, folder: Path) -> Path:
     # In a process of its own: this one stays small, or its children would seem large.
     target = folder / f"{report.stem}_pqtdir"
     command = [sys.executable, "-m", "benchmarks.speed.recipe_tables", str(report), str(target)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-        raise BenchmarkError(f"the tables for NVIDIA's recipe: {said[-1]}; run {command} by hand")
+    output_of(command, "the tables for NVIDIA's recipe", f"run {command} by hand")
     return capture
 
 

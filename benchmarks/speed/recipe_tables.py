@@ -21,20 +21,13 @@ import pyarrow.parquet as pq
 TIMES: Final = {"start": pa.int64(), "end": pa.int64()}
 WORK: Final = {"correlationId": pa.int64(), "globalPid": pa.uint64(), **TIMES}
 
+CALLS: Final = {"correlationId": pa.int64(), "globalTid": pa.uint64(), **TIMES}
+TEXT: Final = {"text": pa.string(), **TIMES, "textId": pa.int64()}
+
 TABLES: Final[Mapping[str, Mapping[str, pa.DataType]]] = {
     "StringIds": {"id": pa.int32(), "value": pa.string()},
-    "NVTX_EVENTS": {
-        "text": pa.string(),
-        **TIMES,
-        "textId": pa.int64(),
-        "globalTid": pa.uint64(),
-        "endGlobalTid": pa.uint64(),
-    },
-    "CUPTI_ACTIVITY_KIND_RUNTIME": {
-        "correlationId": pa.int64(),
-        "globalTid": pa.uint64(),
-        **TIMES,
-    },
+    "NVTX_EVENTS": {**TEXT, "globalTid": pa.uint64(), "endGlobalTid": pa.uint64()},
+    "CUPTI_ACTIVITY_KIND_RUNTIME": CALLS,
     "CUPTI_ACTIVITY_KIND_KERNEL": WORK,
     "CUPTI_ACTIVITY_KIND_MEMCPY": WORK,
     "CUPTI_ACTIVITY_KIND_MEMSET": WORK,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from benchmarks.samples import Goal, Sample, growth, median_and_range, ratios
 from benchmarks.speed.processes import Runs
@@ -24,16 +24,7 @@ NOT_COMPARED: Final = "not compared"
 
 Line = dict[str, str]
 HEADER: Final = (
-    "work",
-    "size",
-    "ours",
-    "NVIDIA's",
-    "ratio",
-    "goal",
-    "verdict",
-    "CPU",
-    "MiB",
-    "answer",
+    *("work", "size", "ours", "NVIDIA's", "ratio", "goal", "verdict", "CPU", "MiB", "answer"),
 )
 
 
@@ -54,21 +45,18 @@ class ReportRuns:
     differences: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A command of ours and the one of NVIDIA's that it replaces.
+class Pair(NamedTuple):
+    """A command of ours and the one of NVIDIA's that it replaces, by the names of their runs.
 
     Attributes:
         work: what they do.
-        ours: the name of our command.
-        theirs: the name of NVIDIA's.
-        goals: how many times faster ours should be, by size.
+        goal: how many times faster ours should be, at `GOALS_AT`.
     """
 
     work: str
     ours: str
     theirs: str
-    goals: Mapping[str, Goal]
+    goal: int
 
 
 def compared_as(ours: str, theirs: str) -> str:
@@ -76,21 +64,20 @@ def compared_as(ours: str, theirs: str) -> str:
     return f"{ours} / {theirs}"
 
 
-def faster(times: int) -> Goal:
-    """Return the goal of being ``times`` times faster."""
-    return Goal(f">= {times}x faster", times, at_least=True)
-
-
-PROJECTION: Final = "nvidia nvtx_gpu_proj_sum"
+THEIR_PROJECTION: Final = "nvtx_gpu_proj_sum"
+PROJECTION: Final = f"nvidia {THEIR_PROJECTION}"
 PAIRS: Final = (
-    Pair("rank kernels", "kernels", "cuda_gpu_kern_sum", {"1m": faster(4)}),
-    Pair("project ranges", PROJECTION, "nvtx_gpu_proj_sum", {"1m": faster(10)}),
-    *(Pair(f"project ranges / {name}", PROJECTION, name, {"1m": faster(4)}) for name in MODES),
-    Pair("analysis.ranges / projection", "ranges", "nvtx_gpu_proj_sum", {"1m": faster(6)}),
-    Pair("kernels per range", "nvidia nvtx_kern_sum", "nvtx_kern_sum", {"1m": faster(10)}),
+    Pair("rank kernels", "kernels", "cuda_gpu_kern_sum", 4),
+    Pair("project ranges", PROJECTION, THEIR_PROJECTION, 10),
+    *(Pair(f"project ranges / {name}", PROJECTION, name, 4) for name in MODES),
+    Pair("analysis.ranges / projection", "ranges", THEIR_PROJECTION, 6),
+    Pair("kernels per range", "nvidia nvtx_kern_sum", "nvtx_kern_sum", 10),
 )
+GOALS_AT: Final = "1m"
+"""The size for which goals beside NVIDIA's are."""
+
+LESS_MEMORY: Final = Goal("less", 1.0)
 IN_ALL: Final = {("kernels", "100k"): Goal("<= 0.5 s in all", 0.5)}
-LESS_MEMORY: Final = {"1m": Goal("less", 1.0)}
 LINEAR: Final = Goal("linear: <= 1.2x a kernel", 1.2)
 """Sorting alone takes 1.12 times as long for each of five times as many."""
 
@@ -102,7 +89,7 @@ def lines(everything: Sequence[ReportRuns]) -> list[Line]:
         for pair in PAIRS:
             if pair.ours in one.runs and pair.theirs in one.runs:
                 found += against(one, pair)
-        if PROJECTION in one.runs and "nvtx_gpu_proj_sum" in one.runs:
+        if PROJECTION in one.runs and THEIR_PROJECTION in one.runs:
             found.append(memory(one))
     for before, after in pairwise(everything):
         # Below a million the start of Python is most of it, and growth says nothing.
@@ -114,20 +101,22 @@ def lines(everything: Sequence[ReportRuns]) -> list[Line]:
 def against(one: ReportRuns, pair: Pair) -> list[Line]:
     """Return the line of a pair, and one more where ours has a goal in seconds."""
     ours, theirs = one.runs[pair.ours], one.runs[pair.theirs]
-    ratio = median_and_range(ratios(theirs.seconds, ours.seconds))
-    line = line_of(pair.work, one.size, ratio, pair.goals.get(one.size))
-    line["ours"] = spread(median_and_range(ours.seconds), "s")
-    line["NVIDIA's"] = spread(median_and_range(theirs.seconds), "s")
-    line["CPU"] = processor_time(ours, theirs)
-    line["MiB"] = f"{peak(ours).middle:.0f} / {peak(theirs).middle:.0f}"
+    seconds, ratio = median_and_range(ours.seconds), ratio_of(theirs.seconds, ours.seconds)
     difference = one.differences.get(compared_as(pair.ours, pair.theirs))
-    line["answer"] = NOT_COMPARED if difference is None else "DIFFERS" if difference else "equal"
-    goal = IN_ALL.get((pair.ours, one.size))
-    if goal is None:
-        return [line]
-    seconds = median_and_range(ours.seconds)
-    more = line_of(f"{pair.work}, in all", one.size, None, goal) | {"ours": spread(seconds, "s")}
-    return [line, more | {"verdict": goal.verdict(seconds)}]
+    cells = {
+        "ours": spread(seconds, "s"),
+        "NVIDIA's": spread(median_and_range(theirs.seconds), "s"),
+        "ratio": spread(ratio, "x"),
+        "CPU": processor_time(ours, theirs),
+        "MiB": f"{peak(ours).middle:.0f} / {peak(theirs).middle:.0f}",
+        "answer": NOT_COMPARED if difference is None else "DIFFERS" if difference else "equal",
+    }
+    goal = Goal(f">= {pair.goal}x faster", pair.goal, at_least=True)
+    found = [line_of(pair.work, one.size, ratio, goal if one.size == GOALS_AT else None, cells)]
+    if in_all := IN_ALL.get((pair.ours, one.size)):
+        cells = {"ours": cells["ours"]}
+        found.append(line_of(f"{pair.work}, in all", one.size, seconds, in_all, cells))
+    return found
 
 
 def processor_time(ours: Runs, theirs: Runs) -> str:
@@ -135,46 +124,47 @@ def processor_time(ours: Runs, theirs: Runs) -> str:
     if not (ours.cpu_seconds and theirs.cpu_seconds):
         return ""
     our_s, their_s = (median_and_range(runs.cpu_seconds).middle for runs in (ours, theirs))
-    ratio = median_and_range(ratios(theirs.cpu_seconds, ours.cpu_seconds)).middle
+    ratio = ratio_of(theirs.cpu_seconds, ours.cpu_seconds).middle
     return f"{our_s:.2f} / {their_s:.2f} = {ratio:.2f}x"
 
 
 def memory(one: ReportRuns) -> Line:
     """Return the line of the projection's memory, ours over NVIDIA's."""
-    ours, theirs = one.runs[PROJECTION], one.runs["nvtx_gpu_proj_sum"]
-    ratio = median_and_range(ratios(ours.peak_bytes, theirs.peak_bytes))
-    line = line_of("memory of the projection", one.size, ratio, LESS_MEMORY.get(one.size))
-    return line | {
-        "ours": spread(peak(ours), "MiB", 0),
-        "NVIDIA's": spread(peak(theirs), "MiB", 0),
-    }
+    ours, theirs = one.runs[PROJECTION], one.runs[THEIR_PROJECTION]
+    ratio = ratio_of(ours.peak_bytes, theirs.peak_bytes)
+    cells = {"ours": spread(peak(ours), "MiB", 0), "NVIDIA's": spread(peak(theirs), "MiB", 0)}
+    cells["ratio"] = spread(ratio, "x")
+    goal = LESS_MEMORY if one.size == GOALS_AT else None
+    return line_of("memory of the projection", one.size, ratio, goal, cells)
 
 
 def grown(before: ReportRuns, after: ReportRuns) -> list[Line]:
     """Return a line for each of our commands: the time of one kernel, after over before."""
     found = []
-    factor = after.kernels / before.kernels
+    factor, size = after.kernels / before.kernels, f"{before.size} to {after.size}"
     for name in dict.fromkeys(pair.ours for pair in PAIRS):
         if name not in before.runs or name not in after.runs:
             continue
         seconds = median_and_range(after.runs[name].seconds)
         ratio = growth(seconds, median_and_range(before.runs[name].seconds), factor)
-        line = line_of(f"growth: {name}", f"{before.size} to {after.size}", ratio, LINEAR)
-        megabytes = peak(before.runs[name]).middle, peak(after.runs[name]).middle
-        line |= {"ours": spread(seconds, "s"), "MiB": "{:.0f} to {:.0f}".format(*megabytes)}
-        found.append(line)
+        peaks = (peak(one.runs[name]).middle for one in (before, after))
+        cells = {"ours": spread(seconds, "s"), "MiB": "{:.0f} to {:.0f}".format(*peaks)}
+        cells["ratio"] = spread(ratio, "x")
+        found.append(line_of(f"growth: {name}", size, ratio, LINEAR, cells))
     return found
 
 
-def line_of(work: str, size: str, ratio: Sample | None, goal: Goal | None) -> Line:
-    """Return a line of the table with the cells that all lines have."""
-    line = dict.fromkeys(HEADER, "") | {"work": work, "size": size}
-    if ratio:
-        line["ratio"] = spread(ratio, "x")
-    if goal:
-        line["goal"] = goal.words
-        line["verdict"] = goal.verdict(ratio) if ratio else ""
-    return line
+def line_of(
+    work: str, size: str, held: Sample, goal: Goal | None, cells: Mapping[str, str]
+) -> Line:
+    """Return a line of the table, with the verdict on what is held against the goal."""
+    against_goal = {"goal": goal.words, "verdict": goal.verdict(held)} if goal else {}
+    return {**dict.fromkeys(HEADER, ""), "work": work, "size": size, **against_goal, **cells}
+
+
+def ratio_of(above: Sequence[float], below: Sequence[float]) -> Sample:
+    """Return ``above / below``, taken round by round."""
+    return median_and_range(ratios(above, below))
 
 
 def peak(runs: Runs) -> Sample:

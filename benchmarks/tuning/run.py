@@ -1,11 +1,10 @@
 """Compile, check and time one pass of FlashAttention at one tiling."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
@@ -14,8 +13,7 @@ from torch import Tensor
 
 from model.flash import reference
 from model.flash.availability import is_interpreted
-from model.flash.backward import Backward, statistics
-from model.flash.launch import run_forward
+from model.flash.launch import Backward, run_forward, statistics
 from model.flash.tiles import PRODUCTS, Pass, Tiling, computed_pairs
 from model.flash.tuning import is_too_much
 from model.flops import visible_pairs
@@ -87,12 +85,9 @@ class Problem:
         if which == "forward":
             read = (self.q, self.k, self.v)
             return lambda: run_forward(*read, self.output, self.lse, True, tiling)
-        known = statistics(output, self.above, lse)
-        work = Backward(
-            *(self.q, self.k, self.v, self.above, self.dq, self.dk, self.dv, known, True)
-        )
-        once = work.runs()[which]
-        return lambda: once(tiling)
+        tensors = (self.q, self.k, self.v, self.above, self.dq, self.dk, self.dv)
+        work = Backward(*tensors, statistics(output, self.above, lse), True)
+        return partial(work.runs()[which], tiling)
 
     @cached_property
     def expected(self) -> dict[str, Tensor]:
@@ -192,16 +187,9 @@ def measure(trial: Trial, milliseconds: int) -> dict[str, Any]:
         error = made.error(trial.which, run)
         if not error <= TOLERANCE[made.q.dtype]:
             return {"outcome": WRONG, "error": error, "message": f"off by {error:.1e} of its size"}
-        shape = trial.shape
-        row = FlashRow(
-            implementation="flash", warmup_ms=10, repeat_ms=milliseconds, **asdict(shape)
-        )
+        shape = asdict(trial.shape)
+        row = FlashRow(implementation="flash", warmup_ms=10, repeat_ms=milliseconds, **shape)
         return {"outcome": DONE, "error": error, "time_ns": timed_ns(run, row, [])}
     except Exception as failure:  # a row of the table, too
         said = message_of(failure)
         return {"outcome": said.partition(":")[0], "message": said}
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -33,13 +33,9 @@ ROWS_OF_A_WARP: Final = 16
 
 
 def tilings(which: Pass, width: int, dtype_bytes: int, precision: str) -> list[Tiling]:
-    """Return the tilings worth timing, the shipped ones first.
+    """Return the tilings worth timing, the shipped ones first; for float32 only those.
 
-    Args:
-        which: the kernel.
-        width: of a head.
-        dtype_bytes: bytes a number; for float32 only what is shipped is worth it.
-        precision: of products in float32, ``ieee`` or ``tf32``.
+    ``precision`` is that of products in float32, see `model.flash.tiles.candidates`.
     """
     shipped = candidates(which, width, dtype_bytes, precision)
     if dtype_bytes > 2:

@@ -13,16 +13,11 @@ _SPECIAL: Final = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id
 
 
 class TokenAligner:
-    """A receiver's token ids, translated one by one.
+    """A receiver's token ids, translated one by one; both have tokenizers of transformers.
 
     A token that the sharer has too is that token; a special one (begin, end, padding) the sharer's
     of the same role; any other is read by the sharer's tokenizer, and of several tokens the
-    ``first`` or the ``longest`` is taken.
-
-    Args:
-        receiver: tokenizer of transformers.
-        sharer: likewise.
-        pick: one of `PICKS`.
+    ``first`` or the ``longest`` is taken (`PICKS`).
 
     Attributes:
         same: whether both have one vocabulary, so that nothing needs translating.

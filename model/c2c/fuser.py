@@ -45,7 +45,7 @@ class Fuser(nn.Module):
         source: what the sharer caches.
         target: what the receiver caches.
         shape: of every projector.
-        mapping: the sharer's layer for each of the receiver's; None is ``last_aligned``.
+        mapping: see `layer_mapping`; None is ``last_aligned``.
 
     Raises:
         ValueError: the mapping is not one layer of the sharer for each of the receiver.
@@ -76,12 +76,7 @@ class Fuser(nn.Module):
     def fuse_layer(
         self, layer: int, source: Sequence[KeyValue], target: Sequence[KeyValue]
     ) -> KeyValue:
-        """Return the cache of one receiver layer, enriched.
-
-        Args:
-            layer: of the receiver.
-            source: the sharer's cache, all layers.
-            target: the receiver's, all layers, of as many positions.
+        """Return the cache of one receiver layer, enriched; of both models all layers are given.
 
         Raises:
             ValueError: the caches hold different numbers of positions.

@@ -38,16 +38,6 @@ FUSE_FLOPS: Final = 3
 """FLOPs an element of target + gate * weight * feature."""
 
 
-def combined_cost(*costs: Cost) -> Cost:
-    """Cost of several pieces in one range; its elements are those of the last, the result."""
-    return Cost(
-        sum(cost.flops for cost in costs),
-        sum(cost.backward_flops for cost in costs),
-        sum(cost.bytes for cost in costs),
-        costs[-1].elements,
-    )
-
-
 def copy_cost(elements: int, itemsize: int) -> Cost:
     """Cost of copying, or joining, ``elements`` numbers: no arithmetic, each read and written."""
     return Cost(0, 0, 2 * itemsize * elements, elements)
@@ -55,14 +45,9 @@ def copy_cost(elements: int, itemsize: int) -> Cost:
 
 def biased_linear_cost(tokens: int, inputs: int, outputs: int, itemsize: int) -> Cost:
     """Cost of a linear layer with a bias: one sum an output more than `model.flops.linear`."""
-    product = flops.linear(tokens, inputs, outputs, itemsize)
     added = tokens * outputs
-    return Cost(
-        product.flops + added,
-        product.backward_flops + added,
-        product.bytes + itemsize * outputs,
-        product.elements,
-    )
+    bias = Cost(added, added, itemsize * outputs, added)
+    return flops.together(flops.linear(tokens, inputs, outputs, itemsize), bias)
 
 
 def residual_mlp_cost(tokens: int, width: int, inner: int, itemsize: int) -> Cost:
@@ -88,58 +73,6 @@ def fuse_cost(tokens: int, heads: int, width: int, itemsize: int) -> Cost:
         itemsize * (3 * elements + weights),
         elements,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BranchCosts:
-    """The cost of each part of one branch (keys or values) of a projector.
-
-    Attributes:
-        tokens: in the cache.
-        inputs: channels of sharer and receiver together.
-        heads: of the receiver.
-        outputs: channels of the receiver.
-        hidden: width between the layers, ``intermediate`` inside the residual MLPs.
-        depth: layers of the branch.
-        itemsize: bytes of a number.
-    """
-
-    tokens: int
-    inputs: int
-    heads: int
-    outputs: int
-    hidden: int
-    intermediate: int
-    depth: int
-    itemsize: int
-
-    def concat(self) -> Cost:
-        """Both caches, flattened and joined."""
-        return copy_cost(self.tokens * self.inputs, self.itemsize)
-
-    def input(self) -> Cost:
-        """The linear layer from both caches to the hidden width."""
-        return biased_linear_cost(self.tokens, self.inputs, self.hidden, self.itemsize)
-
-    def mlp(self) -> Cost:
-        """The residual MLP that weights and features share."""
-        return residual_mlp_cost(self.tokens, self.hidden, self.intermediate, self.itemsize)
-
-    def scalar(self) -> Cost:
-        """A residual MLP, and one weight for each token and head."""
-        inner = residual_mlp_cost(self.tokens, self.hidden, self.hidden, self.itemsize)
-        return combined_cost(
-            inner, biased_linear_cost(self.tokens, self.hidden, self.heads, self.itemsize)
-        )
-
-    def feature(self) -> Cost:
-        """``depth`` - 2 residual MLPs, and the layer to the receiver's channels."""
-        out = biased_linear_cost(self.tokens, self.hidden, self.outputs, self.itemsize)
-        return combined_cost(*[self.mlp()] * (self.depth - 2), out)
-
-    def fuse(self) -> Cost:
-        """The weighted features, let through by the gate, added to the receiver's cache."""
-        return fuse_cost(self.tokens, self.heads, self.outputs // self.heads, self.itemsize)
 
 
 KeyValue = tuple[Tensor, Tensor]
@@ -208,7 +141,7 @@ class Branch(nn.Module):
 
     def __init__(self, source: CacheShape, target: CacheShape, shape: ProjectorShape) -> None:
         super().__init__()
-        self.source, self.target, self.shape = source, target, shape
+        self.shape = shape
 
         def mlp(inner: int) -> ResidualMLP:
             return ResidualMLP(shape.hidden, inner, shape.dropout)
@@ -226,31 +159,38 @@ class Branch(nn.Module):
         """Of the gate in training; lowering it makes the gate harder."""
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Return the new keys, or values, of the receiver.
-
-        Args:
-            source: ``(b, h_s, n, d_s)`` of the sharer.
-            target: ``(b, h_t, n, d_t)`` of the receiver.
-
-        Returns:
-            ``(b, h_t, n, d_t)``.
-        """
+        """Return the receiver's new keys, or values, ``(b, h, n, d)``, with the sharer's cache."""
         b, h, n, d = target.shape
-        costs = self._costs(b * n, target.element_size())
-        with span(names.PROJECTOR_CONCAT, cost=costs.concat) as mark:
+        tokens, size, shape = b * n, target.element_size(), self.shape
+        inputs, hidden = self.input.in_features, shape.hidden
+
+        def linear(inputs: int, outputs: int) -> Cost:
+            return biased_linear_cost(tokens, inputs, outputs, size)
+
+        def mlp(inner: int) -> Cost:
+            return residual_mlp_cost(tokens, hidden, inner, size)
+
+        def scalar() -> Cost:
+            return flops.together(mlp(hidden), linear(hidden, h))
+
+        def feature() -> Cost:
+            mlps = [mlp(shape.intermediate)] * (shape.depth - 2)
+            return flops.together(*mlps, linear(hidden, h * d))
+
+        with span(names.PROJECTOR_CONCAT, cost=lambda: copy_cost(tokens * inputs, size)) as mark:
             x = mark.output(torch.cat((channels(source), channels(target)), dim=-1))  # (b, n, c)
-        with span(names.PROJECTOR_INPUT, cost=costs.input) as mark:
+        with span(names.PROJECTOR_INPUT, cost=lambda: linear(inputs, hidden)) as mark:
             x = mark.output(self.input(x))  # (b, n, e)
-        with span(names.PROJECTOR_MLP, cost=costs.mlp) as mark:
+        with span(names.PROJECTOR_MLP, cost=lambda: mlp(shape.intermediate)) as mark:
             x = mark.output(self.mlp(x))
-        with span(names.PROJECTOR_SCALAR, cost=costs.scalar) as mark:
+        with span(names.PROJECTOR_SCALAR, cost=scalar) as mark:
             weight = mark.output(self.scalar_head(self.scalar_mlp(x)))  # (b, n, h)
-        with span(names.PROJECTOR_FEATURE, cost=costs.feature) as mark:
-            feature = mark.output(self.feature_out(self.feature_mlps(x)))  # (b, n, c)
-        with span(names.PROJECTOR_FUSE, cost=costs.fuse) as mark:
+        with span(names.PROJECTOR_FEATURE, cost=feature) as mark:
+            features = mark.output(self.feature_out(self.feature_mlps(x)))  # (b, n, c)
+        with span(names.PROJECTOR_FUSE, cost=lambda: fuse_cost(tokens, h, d, size)) as mark:
             weight = torch.sigmoid(weight).transpose(1, 2).unsqueeze(-1)  # (b, h, n, 1)
-            feature = feature.view(b, n, h, d).transpose(1, 2)  # (b, h, n, d)
-            return mark.output(self._add(target, weight * feature))
+            addition = features.view(b, n, h, d).transpose(1, 2)  # (b, h, n, d)
+            return mark.output(self._add(target, weight * addition))
 
     def _add(self, target: Tensor, addition: Tensor) -> Tensor:
         """Add what the gate lets through: all or nothing, but in training a share.
@@ -263,27 +203,9 @@ class Branch(nn.Module):
         noise = -torch.empty_like(self.gate_logit).exponential_().log()  # Gumbel's distribution
         return target + torch.sigmoid((self.gate_logit + noise) / self.temperature) * addition
 
-    def _costs(self, tokens: int, itemsize: int) -> BranchCosts:
-        return BranchCosts(
-            tokens=tokens,
-            inputs=self.source.channels + self.target.channels,
-            heads=self.target.heads,
-            outputs=self.target.channels,
-            hidden=self.shape.hidden,
-            intermediate=self.shape.intermediate,
-            depth=self.shape.depth,
-            itemsize=itemsize,
-        )
-
 
 class Projector(nn.Module):
-    """What one receiver layer makes of the sharer's cache.
-
-    Args:
-        source: what the sharer caches.
-        target: what the receiver caches.
-        shape: hyperparameters.
-    """
+    """What one receiver layer, that caches ``target``, makes of the sharer's cache, ``source``."""
 
     def __init__(
         self, source: CacheShape, target: CacheShape, shape: ProjectorShape | None = None

@@ -13,28 +13,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.c2c.fuser import Fuser
 from model.c2c.projector import CacheShape, ProjectorShape
 
 CONFIG_NAME: Final = "projector_config.json"
 
-OURS: Final = {
-    "in": "input",
-    "mlp1.blocks.0.norm": "mlp.norm",
-    "mlp1.blocks.0.w1": "mlp.up",
-    "mlp1.blocks.0.w2": "mlp.down",
-    "scalar_mlp2.blocks.0.norm": "scalar_mlp.norm",
-    "scalar_mlp2.blocks.0.w1": "scalar_mlp.up",
-    "scalar_mlp2.blocks.0.w2": "scalar_mlp.down",
-    "scalar_head": "scalar_head",
-    "proj_out": "feature_out",
+THEIRS: Final = {
+    "input": "in",
+    "mlp": "mlp1.blocks.0",
+    "scalar_mlp": "scalar_mlp2.blocks.0",
+    "feature_mlps": "proj_mlp2.blocks",
+    "feature_out": "proj_out",
+    "up": "w1",
+    "down": "w2",
 }
-"""What a part of a branch is called in the file, to what it is called here."""
+"""What is called otherwise in the files, of the parts of a weight's name."""
 
-_FEATURE_BLOCK: Final = re.compile(r"proj_mlp2\.blocks\.([0-9]+)\.(norm|w1|w2)")
-_INNER: Final = {"norm": "norm", "w1": "up", "w2": "down"}
 _NOT_WEIGHTS: Final = ("gate_temperature",)
 """What training leaves in the file besides weights."""
 
@@ -50,13 +46,13 @@ def load_fuser(folder: Path, source: CacheShape, target: CacheShape) -> Fuser:
     if not files:
         raise ValueError("no projector_0.pt in it; give the folder that holds the projectors")
     mapping, chosen = _assigned(folder / CONFIG_NAME, len(files), target.layers)
-    weights = [_renamed(_read(file), file.name) for file in files]
+    weights = [_read(file) for file in files]
     shape = _shape(weights[0])
     fuser = Fuser(source, target, shape, mapping)
     for layer, number in enumerate(chosen):
         if number >= len(weights):
             raise ValueError(f"{CONFIG_NAME} names projector {number}, and {len(files)} are there")
-        _fill(fuser, layer, weights[number], files[number].name)
+        _fill(fuser.projectors[layer], weights[number], files[number].name)
     return fuser
 
 
@@ -103,65 +99,44 @@ def _read(file: Path) -> dict[str, Tensor]:
         raise ValueError(f"{file.name} holds no weights ({said[:80]})") from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{file.name} holds no weights by name")
-    return dict(state)
-
-
-def _renamed(state: dict[str, Tensor], file: str) -> dict[str, Tensor]:
-    named = {}
-    for name, value in state.items():
-        if name in _NOT_WEIGHTS:
-            continue
-        branch, _, part = name.partition("_")
-        ours = _ours(part)
-        if branch not in {"key", "value"} or ours is None:
-            raise ValueError(f"{file} has a weight {name!r}, which no C2C projector has")
-        # A gate may be saved as a number or as a list of one.
-        named[f"{branch}.{ours}"] = value.reshape(()) if ours == "gate_logit" else value
-    return named
-
-
-def _ours(part: str) -> str | None:
-    if part == "gate_logit":
-        return part
-    module, _, kind = part.rpartition(".")
-    if found := _FEATURE_BLOCK.fullmatch(module):
-        return f"feature_mlps.{found[1]}.{_INNER[found[2]]}.{kind}"
-    return f"{OURS[module]}.{kind}" if module in OURS else None
+    return {name: value for name, value in state.items() if name not in _NOT_WEIGHTS}
 
 
 def _published(name: str) -> str:
-    branch, _, part = name.partition(".")
-    module, _, kind = part.rpartition(".")
-    if not module:
-        return f"{branch}_{part}"
-    if module.startswith("feature_mlps."):
-        _, number, inner = module.split(".")
-        theirs = next(word for word, ours in _INNER.items() if ours == inner)
-        return f"{branch}_proj_mlp2.blocks.{number}.{theirs}.{kind}"
-    theirs = next(word for word, ours in OURS.items() if ours == module)
-    return f"{branch}_{theirs}.{kind}"
+    """Return what a weight of ours is called in the files.
+
+    >>> _published("key.feature_mlps.0.up.weight")
+    'key_proj_mlp2.blocks.0.w1.weight'
+    """
+    branch, *parts = name.split(".")
+    return f"{branch}_{'.'.join(THEIRS.get(part, part) for part in parts)}"
 
 
 def _shape(weights: dict[str, Tensor]) -> ProjectorShape:
     """Return the hyperparameters that weights of such shapes have."""
+    known = _published("key.mlp.up.weight")
     try:
-        intermediate, hidden = weights["key.mlp.up.weight"].shape
+        intermediate, hidden = weights[known].shape
     except (KeyError, ValueError):
-        raise ValueError("projector_0.pt has no key_mlp1.blocks.0.w1.weight") from None
-    blocks = {name.split(".")[2] for name in weights if name.startswith("key.feature_mlps.")}
-    return ProjectorShape(hidden=hidden, intermediate=intermediate, depth=2 + max(len(blocks), 1))
+        raise ValueError(f"projector_0.pt has no {known}") from None
+    blocks = _published("key.feature_mlps.")
+    count = len({name.split(".")[2] for name in weights if name.startswith(blocks)})
+    return ProjectorShape(hidden=hidden, intermediate=intermediate, depth=2 + max(count, 1))
 
 
-def _fill(fuser: Fuser, layer: int, weights: dict[str, Tensor], file: str) -> None:
-    projector = fuser.projectors[layer]
-    expected = {name: value.shape for name, value in projector.state_dict().items()}
-    for name in sorted(expected.keys() ^ weights.keys()):
-        what = "lacks" if name in expected else "has too many weights:"
-        raise ValueError(f"{file} {what} {_published(name)}")
-    for name, value in weights.items():
-        if value.shape != expected[name]:
+def _fill(projector: nn.Module, weights: dict[str, Tensor], file: str) -> None:
+    own = {_published(name): (name, value.shape) for name, value in projector.state_dict().items()}
+    for name in sorted(weights.keys() - own.keys()):
+        raise ValueError(f"{file} has a weight {name!r}, which no C2C projector has of this depth")
+    for name in sorted(own.keys() - weights.keys()):
+        raise ValueError(f"{file} lacks {name}")
+    state = {}
+    for name, (ours, shape) in own.items():
+        # A gate may be saved as a number or as a list of one.
+        value = state[ours] = weights[name] if shape else weights[name].reshape(())
+        if value.shape != shape:
             raise ValueError(
-                f"{file}: {_published(name)} is {tuple(value.shape)}, and these two models want "
-                f"{tuple(expected[name])}; it was trained for other models"
+                f"{file}: {name} is {tuple(value.shape)}, and these two models want "
+                f"{tuple(shape)}; it was trained for other models"
             )
-    projector.load_state_dict(weights)
+    projector.load_state_dict(state)

@@ -23,10 +23,7 @@ def is_interpreted() -> bool:
 
 
 def check_available(device: torch.device) -> None:
-    """Refuse a device that Triton kernels cannot run on.
-
-    Args:
-        device: where the tensors are, ``cpu`` or ``cuda``.
+    """Refuse a device, where tensors are, that Triton kernels cannot run on.
 
     Raises:
         FlashUnavailable: Triton is not installed; the device is no GPU and there is no interpreter;

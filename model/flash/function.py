@@ -8,10 +8,9 @@ from torch.autograd.function import once_differentiable
 
 from model.flash import tuning
 from model.flash.availability import check_available
-from model.flash.backward import kinds
-from model.flash.launch import flash_backward, flash_forward
+from model.flash.launch import flash_backward, flash_forward, kinds
 from model.flash.reference import check_inputs, with_heads
-from model.flash.tiles import PRODUCTS, WIDEST, Pass, computed_pairs, product_precision
+from model.flash.tiles import PRODUCTS, WIDEST, Pass, computed_pairs
 
 DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -70,18 +69,14 @@ class FlashAttentionTriton(torch.autograd.Function):
             lse = lse.unsqueeze(1)
         q_, k_, v_, output_, gradient_ = with_heads(q, k, v, output, gradient)
         dq, dk, dv = flash_backward(q_, k_, v_, output_, lse, gradient_, ctx.is_causal)
-        dq, dk, dv = (
-            given.view_as(like) for given, like in zip((dq, dk, dv), (q, k, v), strict=True)
-        )
-        return dq, dk, dv, None
+        return dq.view_as(q), dk.view_as(k), dv.view_as(v), None
 
 
 def kinds_of_work(
     q: Tensor, keys: int, is_causal: bool
 ) -> tuple[tuning.Kind, dict[Pass, tuning.Kind]]:
     """Return the kinds of work of the forward and the backward passes, for their tilings."""
-    ahead = tuning.kind("forward", q, keys, is_causal, product_precision(q.dtype))
-    return ahead, kinds(q, keys, is_causal)
+    return tuning.kind("forward", q, keys, is_causal), kinds(q, keys, is_causal)
 
 
 def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[int, int]:
@@ -90,21 +85,16 @@ def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[in
     The forward pass has two products of each pair; the pairs of the backward pass are summed over
     its products: three for dQ and four for dK and dV, or five where one pass was chosen. Which
     tiles are computed depends on the tilings, so where they are not chosen yet, everything runs
-    once for that.
-
-    Args:
-        q: ``(batch, heads, queries, width)``.
-        k: likewise, of the keys.
-        v: likewise.
-        is_causal: whether tiles are skipped.
+    once for that, with q, k and v ``(batch, heads, length, width)``.
     """
     queries, keys = q.shape[-2], k.shape[-2]
     ahead, back = kinds_of_work(q, keys, is_causal)
-    needed = [ahead, *back.values()] if _has_gradient(q, k, v) else [ahead]
+    has_gradient = any(tensor.requires_grad for tensor in (q, k, v))
+    needed = [ahead, *back.values()] if has_gradient else [ahead]
     if q.is_cuda and not all(map(tuning.is_tuned, needed)):
         with torch.no_grad():
             output, lse = flash_forward(q, k, v, is_causal)
-            if len(needed) > 1:
+            if has_gradient:
                 flash_backward(q, k, v, output, lse, torch.ones_like(output), is_causal)
 
     def pairs(work: tuning.Kind) -> int:
@@ -113,7 +103,3 @@ def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[in
 
     backward = (PRODUCTS[which] * pairs(back[which]) for which in tuning.backward_passes(back))
     return pairs(ahead), sum(backward)
-
-
-def _has_gradient(*tensors: Tensor) -> bool:
-    return any(tensor.requires_grad for tensor in tensors)

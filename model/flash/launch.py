@@ -1,4 +1,4 @@
-"""Launching the Triton kernels, as operators of PyTorch's dispatcher.
+"""Launching the Triton kernels, by themselves and as operators of PyTorch's dispatcher.
 
 As operators they are opaque to ``torch.compile``, which keeps them as they are in its graph, and
 work on meta tensors. Both take ``(batch, heads, length, width)`` of any strides whose channels
@@ -6,8 +6,8 @@ are contiguous; others are copied. Triton is imported with the first launch.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,39 +15,25 @@ from torch.utils.flop_counter import register_flop_formula
 
 from model.flash import tuning
 from model.flash.availability import check_available
-from model.flash.backward import LOG2_E, Backward, statistics
 from model.flash.tiles import (
+    ONE_PASS,
+    PADDED_QUERIES,
     PRODUCTS,
+    STATISTICS,
     TWO_PASSES,
+    Pass,
     Tiling,
     empty_like,
     kernel_constants,
     launch_grid,
     masked_tiles,
-    product_precision,
+    padded,
     row_strides,
     with_adjacent_channels,
 )
 from model.flops import visible_pairs
 
-
-@torch.library.custom_op("spanlight::flash_forward", mutates_args=())
-def flash_forward(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[Tensor, Tensor]:
-    """Return the output, of q's layout, and the log-sum-exp ``(batch, heads, queries)``."""
-    check_available(q.device)
-    q, k, v = with_adjacent_channels(q), with_adjacent_channels(k), with_adjacent_channels(v)
-    output = empty_like(q)
-    lse = torch.empty(q.shape[:-1], dtype=torch.float32, device=q.device)
-    if not q.numel():
-        return output, lse
-    work = tuning.kind("forward", q, k.shape[-2], is_causal, product_precision(q.dtype))
-
-    def run(chosen: Tiling) -> None:
-        run_forward(q, k, v, output, lse, is_causal, chosen)
-
-    with torch.cuda.device_of(q):  # type: ignore[no-untyped-call]
-        run(tuning.tiling(work, run))
-    return output, lse
+LOG2_E: Final = math.log2(math.e)
 
 
 def run_forward(
@@ -58,26 +44,124 @@ def run_forward(
 
     keys, scale = k.shape[-2], LOG2_E / math.sqrt(q.shape[-1])
     flash_forward_kernel[launch_grid(q, q.shape[-2], chosen.queries)](
-        *(
-            q,
-            k,
-            v,
-            output,
-            lse,
-            *row_strides(q),
-            *row_strides(k),
-            *row_strides(v),
-            *row_strides(output),
-        ),
+        *(q, k, v, output, lse, *row_strides(q, k, v, output)),
         *(q.shape[1], q.shape[-2], keys, scale),
         MASKED_TILES=masked_tiles(chosen, is_causal),
         **kernel_constants(q, keys, is_causal, chosen),
     )
 
 
+class Backward(NamedTuple):
+    """The tensors of the backward kernels, all ``(batch, heads, length, width)``.
+
+    Attributes:
+        above: the gradient of the output.
+        statistics: ``(batch * heads, queries padded, STATISTICS)`` in float32.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    above: Tensor
+    dq: Tensor
+    dk: Tensor
+    dv: Tensor
+    statistics: Tensor
+    is_causal: bool
+
+    def run_dq(self, chosen: Tiling) -> None:
+        """Write dQ."""
+        from model.flash.triton_backward import flash_backward_dq_kernel
+
+        tensors = (self.q, self.k, self.v, self.above, self.dq)
+        flash_backward_dq_kernel[launch_grid(self.q, self.q.shape[-2], chosen.queries)](
+            *(*tensors, self.statistics, *row_strides(*tensors), *self._numbers()),
+            MASKED_TILES=masked_tiles(chosen, self.is_causal),
+            **kernel_constants(self.q, self.k.shape[-2], self.is_causal, chosen),
+        )
+
+    def run_dkdv(self, chosen: Tiling, sums: Tensor | None = None) -> None:
+        """Write dK and dV, and add to the sums of dQ if they are there."""
+        from model.flash.triton_backward import flash_backward_dkdv_kernel
+
+        tensors, keys = (self.q, self.k, self.v, self.above, self.dk, self.dv), self.k.shape[-2]
+        flash_backward_dkdv_kernel[launch_grid(self.q, keys, chosen.keys)](
+            *(*tensors, self.statistics, sums, *row_strides(*tensors), *self._numbers()),
+            **kernel_constants(self.q, keys, self.is_causal, chosen),
+        )
+
+    def run_one_pass(self, chosen: Tiling) -> None:
+        """Write all three gradients; dQ is added up in float32, which takes memory of its own."""
+        from model.flash.triton_backward import flash_backward_dq_cast_kernel
+
+        _, heads, queries, width = self.q.shape
+        shape = (*self.statistics.shape[:-1], padded(width))
+        sums = torch.zeros(shape, dtype=torch.float32, device=self.q.device)
+        self.run_dkdv(chosen, sums)
+        flash_backward_dq_cast_kernel[launch_grid(self.q, queries, PADDED_QUERIES)](
+            *(sums, self.dq, *row_strides(self.dq), heads, queries, 1 / math.sqrt(width)),
+            **_row_constants(queries, width),
+        )
+
+    def _numbers(self) -> tuple[int | float, ...]:
+        """Return heads, queries, keys, and what scores are multiplied by: for exp2, and itself."""
+        _, heads, queries, width = self.q.shape
+        scale = 1 / math.sqrt(width)
+        return heads, queries, self.k.shape[-2], scale * LOG2_E, scale
+
+    def runs(self) -> dict[Pass, Callable[[Tiling], None]]:
+        """Return the function that runs each pass with a tiling."""
+        return {"dq": self.run_dq, "dkdv": self.run_dkdv, "one_pass": self.run_one_pass}
+
+
+def _row_constants(queries: int, width: int) -> dict[str, Any]:
+    """Return the constants of a kernel that goes over rows once, `PADDED_QUERIES` at a time."""
+    short = bool(queries % PADDED_QUERIES)
+    return {"WIDTH": width, "BLOCK": padded(width), "SHORT_Q": short, "num_warps": 8}
+
+
+def kinds(q: Tensor, keys: int, is_causal: bool) -> dict[Pass, tuning.Kind]:
+    """Return the kind of work of each backward pass, under which its tiling is kept."""
+    return {which: tuning.kind(which, q, keys, is_causal) for which in (*TWO_PASSES, *ONE_PASS)}
+
+
+def statistics(output: Tensor, above: Tensor, lse: Tensor) -> Tensor:
+    """Return the numbers that the kernels read of each query: `Backward.statistics`."""
+    from model.flash.triton_backward import flash_backward_statistics_kernel
+
+    batch, heads, queries, width = output.shape
+    rows = -(-queries // PADDED_QUERIES) * PADDED_QUERIES
+    shape = (batch * heads, rows, STATISTICS)
+    made = torch.empty(shape, dtype=torch.float32, device=output.device)
+    flash_backward_statistics_kernel[launch_grid(output, queries, PADDED_QUERIES)](
+        *(output, above, lse, made, *row_strides(output, above), heads, queries),
+        **_row_constants(queries, width),
+    )
+    return made
+
+
+@torch.library.custom_op("spanlight::flash_forward", mutates_args=())
+def flash_forward(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[Tensor, Tensor]:
+    """Return the output, of q's layout, and the log-sum-exp ``(batch, heads, queries)``."""
+    check_available(q.device)
+    q, k, v = with_adjacent_channels(q, k, v)
+    output = empty_like(q)
+    lse = torch.empty(q.shape[:-1], dtype=torch.float32, device=q.device)
+    if not q.numel():
+        return output, lse
+    work = tuning.kind("forward", q, k.shape[-2], is_causal)
+
+    def run(chosen: Tiling) -> None:
+        run_forward(q, k, v, output, lse, is_causal, chosen)
+
+    with torch.cuda.device_of(q):  # type: ignore[no-untyped-call]
+        run(tuning.tiling(work, run))
+    return output, lse
+
+
 @flash_forward.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[Tensor, Tensor]:
-    return empty_like(with_adjacent_channels(q)), q.new_empty(q.shape[:-1], dtype=torch.float32)
+    return empty_like(*with_adjacent_channels(q)), q.new_empty(q.shape[:-1], dtype=torch.float32)
 
 
 @register_flop_formula(torch.ops.spanlight.flash_forward)
@@ -96,20 +180,15 @@ def flash_backward(
     from run to run: with ``torch.use_deterministic_algorithms(True)`` there are always two.
     """
     check_available(q.device)
-    q, k, v = with_adjacent_channels(q), with_adjacent_channels(k), with_adjacent_channels(v)
-    output, gradient, lse = (
-        with_adjacent_channels(output),
-        with_adjacent_channels(gradient),
-        lse.contiguous(),
-    )
+    q, k, v, output, gradient = with_adjacent_channels(q, k, v, output, gradient)
     dq, dk, dv = empty_like(q), empty_like(k), empty_like(v)
     if not q.numel():
         return dq, dk.zero_(), dv.zero_()
     with torch.cuda.device_of(q):  # type: ignore[no-untyped-call]
-        known = statistics(output, gradient, lse)
+        known = statistics(output, gradient, lse.contiguous())
         work = Backward(q, k, v, gradient, dq, dk, dv, known, is_causal)
         runs = work.runs()
-        for which, chosen in tuning.backward_tilings(work.kinds(), runs):
+        for which, chosen in tuning.backward_tilings(kinds(q, k.shape[-2], is_causal), runs):
             runs[which](chosen)
     return dq, dk, dv
 
@@ -118,7 +197,7 @@ def flash_backward(
 def _(
     q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, gradient: Tensor, is_causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dq, dk, dv = (empty_like(with_adjacent_channels(tensor)) for tensor in (q, k, v))
+    dq, dk, dv = map(empty_like, with_adjacent_channels(q, k, v))
     return dq, dk, dv
 
 

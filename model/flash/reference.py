@@ -25,7 +25,7 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> None:
     Args:
         q: ``(batch, queries, width)`` or ``(batch, heads, queries, width)``.
         k: the same with ``keys`` in the place of ``queries``.
-        v: the same as ``k``.
+        v: as ``k``.
         is_causal: whether a query looks only at keys up to its own position.
 
     Raises:
@@ -90,11 +90,8 @@ def tile_scores(q: Tensor, k: Tensor, rows: slice, columns: slice, is_causal: bo
 def attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[Tensor, Tensor]:
     """Compute attention with the softmax carried from one tile of keys to the next (algorithm 1).
 
-    Args:
-        q: ``(..., i, d)``.
-        k: ``(..., j, d)``.
-        v: ``(..., j, d)``.
-        is_causal: skip the tiles wholly above the diagonal.
+    With q ``(..., i, d)`` and k and v ``(..., j, d)``. Tiles wholly above the diagonal are skipped
+    where it is causal.
 
     Returns:
         The output ``(..., i, d)`` and the log-sum-exp of each query's scores, ``(..., i)``.
@@ -123,13 +120,7 @@ def gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the gradients of q, k and v, with the weights computed again (algorithm 2).
 
-    Args:
-        q: ``(..., i, d)``, and likewise ``output`` and its ``gradient``.
-        k: ``(..., j, d)``, and likewise ``v``.
-        output: what `attention` returned.
-        lse: what `attention` returned, ``(..., i)``.
-        gradient: of the loss by the output.
-        is_causal: as in the forward pass.
+    With ``output`` and ``lse`` as `attention` returned them, and the ``gradient`` of the output.
     """
     scale = 1 / math.sqrt(q.shape[-1])
     delta = (output * gradient).sum(-1)

@@ -3,6 +3,7 @@
 Also what the Triton kernels are called with: strides, layouts, constants, grids.
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -26,7 +27,6 @@ WIDEST: Final = 128
 
 NARROWEST: Final = 16
 """The narrowest tile that tensor cores take; a narrower head is padded to it."""
-
 
 PADDED_QUERIES: Final = 128
 """The backward pass has its own rows of numbers for each query, so many to a tile at most: up to a
@@ -62,59 +62,21 @@ INTERPRETED: Final = Tiling(128, 64, 4, 1)
 REFERENCE: Final = Tiling(128, 128, 0, 0)
 """What the version in PyTorch's operators uses, forward and backward."""
 
+
+def _listed(text: str) -> tuple[Tiling, ...]:
+    """Return tilings, each written as QUERIESxKEYS/WARPS/STAGES or with /REGISTERS behind."""
+    return tuple(Tiling(*map(int, re.split("[x/]", each))) for each in text.split())
+
+
 HALF: Final[dict[tuple[Pass, int], tuple[Tiling, ...]]] = {
-    ("forward", 64): (
-        Tiling(128, 64, 8, 3, 128),
-        Tiling(128, 128, 8, 3),
-        Tiling(128, 64, 8, 2, 128),
-        Tiling(64, 64, 4, 3, 128),
-        Tiling(64, 128, 4, 2),
-    ),
-    ("forward", 128): (
-        Tiling(128, 128, 8, 2),
-        Tiling(128, 64, 8, 3),
-        Tiling(128, 64, 8, 2),
-        Tiling(64, 64, 4, 2),
-        Tiling(64, 32, 4, 2),
-    ),
-    ("dkdv", 64): (
-        Tiling(64, 128, 8, 3),
-        Tiling(64, 64, 4, 3),
-        Tiling(32, 128, 8, 3, 128),
-        Tiling(32, 64, 4, 3),
-        Tiling(64, 64, 4, 2),
-    ),
-    ("dkdv", 128): (
-        Tiling(64, 128, 8, 3),
-        Tiling(32, 128, 8, 3),
-        Tiling(64, 64, 8, 2),
-        Tiling(32, 64, 4, 3),
-    ),
-    ("one_pass", 64): (
-        Tiling(64, 128, 8, 2),
-        Tiling(64, 128, 8, 3),
-        Tiling(64, 64, 4, 2),
-        Tiling(32, 64, 4, 3, 168),
-        Tiling(32, 64, 4, 2),
-    ),
-    ("one_pass", 128): (
-        Tiling(32, 128, 8, 2),
-        Tiling(32, 128, 8, 3),
-        Tiling(32, 64, 8, 2),
-    ),
-    ("dq", 64): (
-        Tiling(128, 64, 8, 3),
-        Tiling(128, 128, 8, 2),
-        Tiling(128, 64, 8, 2),
-        Tiling(64, 64, 4, 3),
-        Tiling(64, 128, 4, 2),
-    ),
-    ("dq", 128): (
-        Tiling(128, 64, 8, 3),
-        Tiling(128, 128, 8, 2),
-        Tiling(64, 64, 4, 2),
-        Tiling(64, 32, 4, 3),
-    ),
+    ("forward", 64): _listed("128x64/8/3/128 128x128/8/3 128x64/8/2/128 64x64/4/3/128 64x128/4/2"),
+    ("forward", 128): _listed("128x128/8/2 128x64/8/3 128x64/8/2 64x64/4/2 64x32/4/2"),
+    ("dkdv", 64): _listed("64x128/8/3 64x64/4/3 32x128/8/3/128 32x64/4/3 64x64/4/2"),
+    ("dkdv", 128): _listed("64x128/8/3 32x128/8/3 64x64/8/2 32x64/4/3"),
+    ("one_pass", 64): _listed("64x128/8/2 64x128/8/3 64x64/4/2 32x64/4/3/168 32x64/4/2"),
+    ("one_pass", 128): _listed("32x128/8/2 32x128/8/3 32x64/8/2"),
+    ("dq", 64): _listed("128x64/8/3 128x128/8/2 128x64/8/2 64x64/4/3 64x128/4/2"),
+    ("dq", 128): _listed("128x64/8/3 128x128/8/2 64x64/4/2 64x32/4/3"),
 }
 """For bf16 and fp16, by pass and by the width up to which they are meant; the first is a guess.
 
@@ -125,9 +87,9 @@ cores and some 360 instructions a thread, in two 1792 and some 550: so much is k
 """
 
 IEEE: Final[dict[Pass, tuple[Tiling, ...]]] = {
-    "forward": (Tiling(32, 32, 8, 1), Tiling(32, 32, 4, 2)),
-    "dkdv": (Tiling(16, 32, 8, 1), Tiling(32, 32, 8, 1)),
-    "dq": (Tiling(32, 32, 8, 1), Tiling(16, 32, 8, 1)),
+    "forward": _listed("32x32/8/1 32x32/4/2"),
+    "dkdv": _listed("16x32/8/1 32x32/8/1"),
+    "dq": _listed("32x32/8/1 16x32/8/1"),
 }
 """For fp32 where TF32 is not allowed: no tensor core does such products.
 
@@ -135,9 +97,9 @@ Triton unrolls them into single instructions, so that larger tiles take minutes 
 """
 
 TF32: Final[dict[Pass, tuple[Tiling, ...]]] = {
-    "forward": (Tiling(64, 32, 4, 2), Tiling(64, 64, 8, 2), Tiling(32, 32, 4, 2)),
-    "dkdv": (Tiling(32, 32, 4, 2), Tiling(64, 32, 4, 2)),
-    "dq": (Tiling(64, 32, 4, 2), Tiling(32, 32, 4, 2)),
+    "forward": _listed("64x32/4/2 64x64/8/2 32x32/4/2"),
+    "dkdv": _listed("32x32/4/2 64x32/4/2"),
+    "dq": _listed("64x32/4/2 32x32/4/2"),
 }
 """For fp32 where TF32 is allowed."""
 
@@ -154,13 +116,8 @@ def padded(width: int) -> int:
 def candidates(which: Pass, width: int, itemsize: int, precision: str) -> tuple[Tiling, ...]:
     """Return the tilings worth timing, the best guess first; none where a pass is not done so.
 
-    In float32 there is no single backward pass: its sums are to be as exact as its products.
-
-    Args:
-        which: the kernel.
-        width: of a head.
-        itemsize: bytes a number.
-        precision: of products in fp32, ``ieee`` or ``tf32``.
+    In float32 there is no single backward pass: its sums are to be as exact as its products, whose
+    ``precision`` is ``ieee`` or ``tf32``.
     """
     if itemsize > 2:
         return (IEEE if precision == "ieee" else TF32).get(which, ())
@@ -218,23 +175,20 @@ def product_precision(dtype: torch.dtype) -> str:
     return "tf32"
 
 
-def row_strides(tensor: Tensor) -> tuple[int, int, int]:
-    """Return the strides of batch, head and row."""
-    batch, head, row, _ = tensor.stride()
-    return batch, head, row
+def row_strides(*tensors: Tensor) -> tuple[int, ...]:
+    """Return the strides of batch, head and row of each tensor, one after the other."""
+    return tuple(stride for tensor in tensors for stride in tensor.stride()[:3])
 
 
-def with_adjacent_channels(tensor: Tensor) -> Tensor:
-    """Return the tensor, copied where its channels do not lie side by side."""
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+def with_adjacent_channels(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return the tensors, copied where their channels do not lie side by side."""
+    return tuple(each if each.stride(-1) == 1 else each.contiguous() for each in tensors)
 
 
 def empty_like(tensor: Tensor) -> Tensor:
     """Return a tensor to be filled, of the same layout, its channels side by side in any case."""
-    made = torch.empty_like(tensor)
-    if made.stride(-1) == 1:
-        return made
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+    (made,) = with_adjacent_channels(torch.empty_like(tensor))
+    return made
 
 
 def kernel_constants(q: Tensor, keys: int, is_causal: bool, chosen: Tiling) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import triton.language as tl
 from model.flash.triton_tiles import (
     COLUMNS,
     PADDED_TO,
-    add_product,
     add_tile,
     head_of,
     load_statistics,
@@ -86,7 +85,7 @@ def _dq_through_keys(
     weights = tl.exp2(tl.minimum(scores * scale - lse[:, None], 0.0))
     by_weights = product(do, tl.trans(v), PRECISION, UPCAST)
     by_scores = (weights * (by_weights - delta[:, None])).to(k.dtype)
-    return add_product(dq, by_scores, k, PRECISION, UPCAST)
+    return product(by_scores, k, PRECISION, UPCAST, dq)
 
 
 @triton.jit
@@ -154,15 +153,15 @@ def _through_queries(
             seen = visible(query, first_key, keys, TILE_Q, TILE_K, CAUSAL)
             scores = tl.where(tl.trans(seen), scores, float("-inf"))
         weights = tl.exp2(tl.minimum(scores * scale - lse[None, :], 0.0))
-        dv = add_product(dv, weights.to(do.dtype), do, PRECISION, UPCAST)
+        dv = product(weights.to(do.dtype), do, PRECISION, UPCAST, dv)
         by_weights = product(v, tl.trans(do), PRECISION, UPCAST)
         by_scores = (weights * (by_weights - delta[None, :])).to(q.dtype)
         if SUMS is not None:
             dq = product(tl.trans(by_scores), k, PRECISION, UPCAST)
-            dk = add_product(dk, by_scores, q, PRECISION, UPCAST)
+            dk = product(by_scores, q, PRECISION, UPCAST, dk)
             add_tile(SUMS, dq, query, TILE_Q, BLOCK)
         else:
-            dk = add_product(dk, by_scores, q, PRECISION, UPCAST)
+            dk = product(by_scores, q, PRECISION, UPCAST, dk)
     return dk, dv
 
 

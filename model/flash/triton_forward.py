@@ -10,14 +10,7 @@ serialise all tensor core instructions: its remark C7515.) Scores are kept in po
 import triton
 import triton.language as tl
 
-from model.flash.triton_tiles import (
-    add_product,
-    head_of,
-    load_tile,
-    product,
-    store_tile,
-    visible,
-)
+from model.flash.triton_tiles import head_of, load_tile, product, store_tile, visible
 
 LN2 = tl.constexpr(0.6931471805599453)
 
@@ -41,7 +34,8 @@ def _take_keys(
     shrink = tl.exp2(peak - higher)
     total = total * shrink + tl.sum(weights, 1)
     v = load_tile(V, key, v_row, keys, TILE_K, WIDTH, BLOCK, SHORT)
-    sums = add_product(sums * shrink[:, None], weights.to(v.dtype), v, PRECISION, UPCAST)
+    sums *= shrink[:, None]
+    sums = product(weights.to(v.dtype), v, PRECISION, UPCAST, sums)
     return sums, total, higher
 
 

@@ -47,15 +47,9 @@ def addresses(pointer, row, stride, ROWS: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def load_tile(
-    pointer,
-    row,
-    stride,
-    length,
-    ROWS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    SHORT: tl.constexpr,
-):
+    pointer, row, stride, length,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, SHORT: tl.constexpr,
+):  # fmt: skip
     """Return a tile; what sticks out is 0."""
     where = addresses(pointer, row, stride, ROWS, BLOCK)
     if SHORT or BLOCK != WIDTH:
@@ -67,16 +61,9 @@ def load_tile(
 
 @triton.jit
 def store_tile(
-    pointer,
-    tile,
-    row,
-    stride,
-    length,
-    ROWS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    SHORT: tl.constexpr,
-):
+    pointer, tile, row, stride, length,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, SHORT: tl.constexpr,
+):  # fmt: skip
     """Write a tile in the number format of the pointer; what sticks out is not written."""
     where = addresses(pointer, row, stride, ROWS, BLOCK)
     value = tile.to(pointer.dtype.element_ty)
@@ -121,23 +108,14 @@ def load_statistics(pointer, row, ROWS: tl.constexpr):
 
 
 @triton.jit
-def product(a, b, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
-    """Return ``a @ b`` in float32. ``UPCAST``: the interpreter multiplies no bfloat16."""
-    if UPCAST:
-        result = tl.dot(a.to(tl.float32), b.to(tl.float32), input_precision=PRECISION)
-    else:
-        result = tl.dot(a, b, input_precision=PRECISION)
-    return result
+def product(a, b, PRECISION: tl.constexpr, UPCAST: tl.constexpr, total=None):
+    """Return ``a @ b``, or ``total + a @ b``, in float32.
 
-
-@triton.jit
-def add_product(total, a, b, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
-    """Return ``total + a @ b`` in float32."""
+    ``UPCAST``: the interpreter multiplies no bfloat16.
+    """
     if UPCAST:
-        result = tl.dot(a.to(tl.float32), b.to(tl.float32), total, input_precision=PRECISION)
-    else:
-        result = tl.dot(a, b, total, input_precision=PRECISION)
-    return result
+        a, b = a.to(tl.float32), b.to(tl.float32)
+    return tl.dot(a, b, total, input_precision=PRECISION)
 
 
 @triton.jit

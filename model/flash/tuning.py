@@ -26,6 +26,7 @@ from model.flash.tiles import (
     candidates,
     length_class,
     padded,
+    product_precision,
 )
 
 WARM_UP_MS: Final = 10
@@ -37,7 +38,11 @@ MOST_CANDIDATES: Final = 5
 
 
 class Kind(NamedTuple):
-    """A kind of work, under which a tiling is kept."""
+    """A kind of work, under which a tiling is kept.
+
+    Attributes:
+        precision: of products in fp32, as Triton calls it.
+    """
 
     which: Pass
     device: str
@@ -46,10 +51,6 @@ class Kind(NamedTuple):
     length: int
     is_causal: bool
     precision: str
-
-
-Time = Callable[[Callable[[], object]], float]
-"""Times a call in milliseconds."""
 
 
 class NoTiling(RuntimeError):
@@ -76,18 +77,11 @@ _tuned: dict[Kind, Choice] = {}
 _lock = threading.Lock()
 
 
-def kind(which: Pass, q: torch.Tensor, keys: int, is_causal: bool, precision: str) -> Kind:
-    """Return the kind of work that a kernel is asked for.
-
-    Args:
-        which: the kernel.
-        q: ``(batch, heads, queries, width)``.
-        keys: how many there are.
-        is_causal: whether half of the tiles are skipped.
-        precision: of products in fp32, as Triton calls it.
-    """
+def kind(which: Pass, q: torch.Tensor, keys: int, is_causal: bool) -> Kind:
+    """Return the kind of work of a kernel, with q ``(batch, heads, queries, width)``."""
     device = torch.cuda.get_device_name(q.device) if q.is_cuda else q.device.type
     length = length_class(max(q.shape[-2], keys))
+    precision = product_precision(q.dtype)
     return Kind(which, device, q.dtype, padded(q.shape[-1]), length, is_causal, precision)
 
 
@@ -110,10 +104,6 @@ def _candidates(work: Kind) -> tuple[Tiling, ...]:
 def tiling(work: Kind, run: Callable[[Tiling], object]) -> Tiling:
     """Return the tiling for a kind of work; the first time, the fastest of its candidates.
 
-    Args:
-        work: what is asked for.
-        run: does it once with a tiling.
-
     Raises:
         NoTiling: the GPU takes none of them.
     """
@@ -125,10 +115,6 @@ def backward_tilings(
     works: Mapping[Pass, Kind], runs: Mapping[Pass, Callable[[Tiling], object]]
 ) -> list[tuple[Pass, Tiling]]:
     """Return the passes of the backward pass and their tilings; the first time, all are timed.
-
-    Args:
-        works: the kind of each.
-        runs: what does each once with a tiling.
 
     Raises:
         NoTiling: the GPU takes no tiling of one of the two passes.
@@ -156,10 +142,7 @@ def backward_passes(works: Mapping[Pass, Kind]) -> tuple[Pass, ...]:
 
 
 def described_choices(works: Container[Kind] | None = None) -> list[dict[str, Any]]:
-    """Return the tilings chosen in this process, for a run's notes.
-
-    Args:
-        works: only of these.
+    """Return the tilings chosen in this process, or those for some kinds of work.
 
     Returns:
         A row for each kind of work: the fields of `Kind`, of `Tiling` and of `Choice`; a time that
@@ -190,9 +173,11 @@ def _tune(work: Kind, run: Callable[[Tiling], object]) -> None:
 
 
 def fastest(
-    of_kind: Sequence[Tiling], run: Callable[[Tiling], object], time: Time
+    of_kind: Sequence[Tiling],
+    run: Callable[[Tiling], object],
+    time: Callable[[Callable[[], object]], float],
 ) -> tuple[Tiling, float]:
-    """Return the tiling that ran in the least time, and its time in milliseconds.
+    """Return the tiling that ran in the least time, by ``time``, and its time in milliseconds.
 
     A tiling that the GPU has too little shared memory or too few registers for is passed over.
 
@@ -217,10 +202,9 @@ def is_too_much(error: Exception) -> bool:
     """Return whether a kernel did not fit the GPU, or the compiler gave up on it."""
     from triton import runtime
 
-    errors = runtime.errors
-    refused = tuple(
-        getattr(errors, name) for name in ("OutOfResources", "PTXASError") if hasattr(errors, name)
-    )
+    # By name: which of them there is depends on Triton's version.
+    names = ("OutOfResources", "PTXASError")
+    refused = tuple(getattr(runtime.errors, name, ()) for name in names)
     return isinstance(error, refused) or "PassManager::run failed" in str(error)
 
 

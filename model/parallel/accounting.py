@@ -46,11 +46,11 @@ def account(
     bucket_size_mb: float | None = None,
     compute_dtype: torch.dtype | None = None,
 ) -> Account:
-    """Count for one strategy, with AdamW.
+    """Count for one of `ALL_STRATEGIES`, with AdamW.
 
     Args:
         module: not wrapped; on the meta device it takes no memory.
-        strategy: one of `ALL_STRATEGIES`.
+        strategy: whose count it is.
         ranks: how many.
         bucket_size_mb: of ``bucketed``.
         compute_dtype: of ``fsdp``.
@@ -58,24 +58,19 @@ def account(
     named = [(name, each) for name, each in module.named_parameters() if each.requires_grad]
     if strategy == FULLY_SHARDED:
         return _fully_sharded(module, ranks, compute_dtype)
-    held = sum(map(buckets.size_bytes, module.parameters()))
-    gradients = [buckets.size_bytes(each) for _, each in named]
-    sizes: list[int] = []
-    if strategy != NONE:
-        kind = "overlapped" if strategy == SHARDED else strategy
-        made = buckets.make(named, most_bytes(kind, bucket_size_mb))
-        sizes = [bucket.size_bytes for bucket in made]
-    sent = sum(costs.all_reduce(size, ranks) for size in sizes)
-    calls = len(sizes)
+    held = sum(each.nbytes for each in module.parameters())
+    gradients = [each.nbytes for _, each in named]
+    kind = "overlapped" if strategy == SHARDED else strategy
+    made = [] if strategy == NONE else buckets.make(named, most_bytes(kind, bucket_size_mb))
+    sent = sum(costs.all_reduce(bucket.size_bytes, ranks) for bucket in made)
+    calls = len(made)
     state = _state_bytes(gradients)
     if strategy == SHARDED:
         owners = assign([each.numel() for _, each in named], [0] * ranks)
-        state = max(
-            _state_bytes(
-                size for size, owner in zip(gradients, owners, strict=True) if owner == rank
-            )
-            for rank in range(ranks)
-        )
+        shares: list[list[int]] = [[] for _ in range(ranks)]
+        for size, owner in zip(gradients, owners, strict=True):
+            shares[owner].append(size)
+        state = max(map(_state_bytes, shares))
         sent += sum(costs.broadcast(size, ranks) for size in gradients)
         calls += len(gradients)
     return Account(held, sum(gradients), state, sent, calls)
@@ -106,12 +101,12 @@ def _fully_sharded(module: nn.Module, ranks: int, compute_dtype: torch.dtype | N
             sent += costs.reduce_scatter(size, ranks)
             calls += 1
     rest = [each for each in module.parameters() if id(each) not in seen]
-    held += sum(map(buckets.size_bytes, rest))
+    held += sum(each.nbytes for each in rest)
     whole = [("", each) for each in rest if each.requires_grad]
     for bucket in buckets.make(whole, None):
         sent += costs.all_reduce(bucket.size_bytes, ranks)
         calls += 1
-    gradients += [buckets.size_bytes(each) for _, each in whole]
+    gradients += [each.nbytes for _, each in whole]
     return Account(held, sum(gradients), _state_bytes(gradients), sent, calls)
 
 

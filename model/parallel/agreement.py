@@ -4,7 +4,7 @@ Ranks whose models differ would add up unlike things, or wait for each other for
 shapes are compared first, and then everybody takes the values of rank 0.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.distributed as dist
@@ -67,12 +67,8 @@ def _difference(first: Sequence[Line], other: Sequence[Line]) -> tuple[str, str,
     return None
 
 
-def share(tensors: Iterable[Tensor], group: Group = None) -> None:
-    """Give every rank the values of rank 0, in place."""
-    for pending in [broadcast(tensor.detach(), 0, group) for tensor in tensors]:
-        pending.wait()
-
-
 def share_module(module: nn.Module, group: Group = None) -> None:
     """Give every rank the parameters and buffers of rank 0, frozen ones too."""
-    share([*module.parameters(), *module.buffers()], group)
+    tensors = (*module.parameters(), *module.buffers())
+    for pending in [broadcast(tensor.detach(), 0, group) for tensor in tensors]:
+        pending.wait()

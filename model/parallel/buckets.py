@@ -26,7 +26,7 @@ class Bucket:
     @property
     def size_bytes(self) -> int:
         """Bytes of all gradients."""
-        return sum(size_bytes(parameter) for _, parameter in self.members)
+        return sum(parameter.nbytes for _, parameter in self.members)
 
     def collect(self) -> Tensor:
         """Return the gradients as one flat tensor; that of a lone member itself, uncopied.
@@ -68,7 +68,7 @@ def make(parameters: Sequence[Named], most_bytes: float | None) -> list[Bucket]:
     made: list[list[Named]] = []
     room = 0.0
     for name, parameter in reversed(parameters):
-        size = size_bytes(parameter)
+        size = parameter.nbytes
         alike = bool(made) and _kind(made[-1][-1][1]) == _kind(parameter)
         if alike and size <= room:
             made[-1].append((name, parameter))
@@ -77,11 +77,6 @@ def make(parameters: Sequence[Named], most_bytes: float | None) -> list[Bucket]:
             made.append([(name, parameter)])
             room = (float("inf") if most_bytes is None else most_bytes) - size
     return [Bucket(tuple(members)) for members in made]
-
-
-def size_bytes(tensor: Tensor) -> int:
-    """Return the bytes of a tensor's values."""
-    return tensor.numel() * tensor.element_size()
 
 
 def _kind(tensor: Tensor) -> tuple[torch.dtype, torch.device]:

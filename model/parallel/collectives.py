@@ -10,6 +10,7 @@ reduce-scatter: there the whole sum is made and a part of it kept, at twice the 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, Protocol
 
 import torch.distributed as dist
@@ -21,6 +22,9 @@ from profiling.spans import span
 
 Group = dist.ProcessGroup | None
 """The ranks that work together; None is all of them."""
+
+Cost = Callable[[int, int], int]
+"""The bytes a rank must move, of those of a whole tensor and the number of ranks."""
 
 # torch 2.13 warns of the older names.
 _all_gather: Final = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
@@ -92,12 +96,7 @@ def all_reduce(tensor: Tensor, group: Group = None) -> Pending:
         tensor: of the same shape and dtype on all ranks, in any memory layout.
         group: the ranks.
     """
-    dense = tensor.contiguous()
-    and_then = None if dense is tensor else lambda: tensor.copy_(dense)
-    moved = costs.all_reduce(_bytes(tensor), dist.get_world_size(group))
-    with _range(names.ALL_REDUCE, moved):
-        work = dist.all_reduce(dense, group=group, async_op=True)
-    return _launched(names.ALL_REDUCE, moved, Pending(work, tensor, and_then))
+    return _in_place(names.ALL_REDUCE, costs.all_reduce, dist.all_reduce, tensor, group)
 
 
 def broadcast(tensor: Tensor, source: int, group: Group = None) -> Pending:
@@ -108,20 +107,26 @@ def broadcast(tensor: Tensor, source: int, group: Group = None) -> Pending:
         source: a rank, counted within the group.
         group: the ranks.
     """
+    start = partial(dist.broadcast, group_src=source)
+    return _in_place(names.BROADCAST, costs.broadcast, start, tensor, group)
+
+
+def _in_place(
+    name: str, cost: Cost, start: Callable[..., Any], tensor: Tensor, group: Group
+) -> Pending:
+    """Launch a collective on a tensor, or on a dense copy that is copied back after it."""
     dense = tensor.contiguous()
-    and_then = None if dense is tensor else lambda: tensor.copy_(dense)
-    moved = costs.broadcast(_bytes(tensor), dist.get_world_size(group))
-    with _range(names.BROADCAST, moved):
-        work = dist.broadcast(dense, group=group, group_src=source, async_op=True)
-    return _launched(names.BROADCAST, moved, Pending(work, tensor, and_then))
+    then = None if dense is tensor else lambda: tensor.copy_(dense)
+    started = partial(start, dense, group=group, async_op=True)
+    return _launched(name, cost, tensor, group, lambda: Pending(started(), tensor, then))
 
 
 def all_gather(whole: Tensor, part: Tensor, group: Group = None) -> Pending:
     """Fill ``whole``, ``(N * n, ...)``, with the ``part``, ``(n, ...)``, of every rank in turn."""
-    moved = costs.all_gather(_bytes(whole), dist.get_world_size(group))
-    with _range(names.ALL_GATHER, moved):
-        work = _all_gather(whole, part, group=group, async_op=True)
-    return _launched(names.ALL_GATHER, moved, Pending(work, whole))
+    start = partial(_all_gather, whole, part, group=group, async_op=True)
+    return _launched(
+        names.ALL_GATHER, costs.all_gather, whole, group, lambda: Pending(start(), whole)
+    )
 
 
 def reduce_scatter(part: Tensor, whole: Tensor, group: Group = None) -> Pending:
@@ -129,36 +134,29 @@ def reduce_scatter(part: Tensor, whole: Tensor, group: Group = None) -> Pending:
 
     ``whole`` is not to be used again: where gloo has no reduce-scatter it becomes the sum.
     """
-    moved = costs.reduce_scatter(_bytes(whole), dist.get_world_size(group))
-    with _range(names.REDUCE_SCATTER, moved):
-        pending = _start_reduce_scatter(part, whole, group)
-    return _launched(names.REDUCE_SCATTER, moved, pending)
+
+    def launch() -> Pending:
+        try:
+            return Pending(_reduce_scatter(part, whole, group=group, async_op=True), part)
+        except RuntimeError as error:
+            # Said before anything is sent, on every rank alike.
+            if "does not support" not in str(error):
+                raise
+        rank = dist.get_rank(group)
+        work = dist.all_reduce(whole, group=group, async_op=True)
+        own = whole[rank * len(part) : (rank + 1) * len(part)]
+        return Pending(work, part, lambda: part.copy_(own))
+
+    return _launched(names.REDUCE_SCATTER, costs.reduce_scatter, whole, group, launch)
 
 
-def _start_reduce_scatter(part: Tensor, whole: Tensor, group: Group) -> Pending:
-    try:
-        return Pending(_reduce_scatter(part, whole, group=group, async_op=True), part)
-    except RuntimeError as error:
-        # Said before anything is sent, on every rank alike.
-        if "does not support" not in str(error):
-            raise
-    rank = dist.get_rank(group)
-    work = dist.all_reduce(whole, group=group, async_op=True)
-    own = whole[rank * len(part) : (rank + 1) * len(part)]
-    return Pending(work, part, lambda: part.copy_(own))
-
-
-@contextmanager
-def _range(name: str, moved_bytes: int) -> Iterator[None]:
+def _launched(
+    name: str, cost: Cost, whole: Tensor, group: Group, launch: Callable[[], Pending]
+) -> Pending:
+    """Launch a collective in its range, and show it to the observer."""
+    moved_bytes = cost(whole.nbytes, dist.get_world_size(group))
     with span(names.COMMUNICATION), span(name, flops=0, bytes=moved_bytes):
-        yield
-
-
-def _launched(name: str, moved_bytes: int, pending: Pending) -> Pending:
+        pending = launch()
     if _observer:
         _observer.launched(name, moved_bytes, pending._work)
     return pending
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

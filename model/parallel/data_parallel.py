@@ -16,34 +16,30 @@ Four strategies, with the same result:
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
 
-from model.parallel import agreement, buckets
+from model.parallel import buckets
 from model.parallel.collectives import Group
-from model.parallel.reducer import Reducer
+from model.parallel.reducer import ReducedModule, Reducer
 from model.parallel.strategies import BUCKET_SIZE_MB, STRATEGIES
 
 
-class DataParallel(nn.Module):
+class DataParallel(ReducedModule):
     """A module whose gradients are averaged over the ranks.
 
     Every rank must make it, of the same module, and ends with the parameters and buffers of rank
     0. Which parameters are trained is settled here: frozen ones are neither reduced nor waited
     for. A tied one is reduced once. One that some rank does not use in a step counts as zeros
-    there, so ranks may take different paths; see `Reducer` for one that no rank uses. Buffers are
-    not kept alike afterwards.
-
-    Attributes:
-        module: what was wrapped.
+    there, so ranks may take different paths; one that no rank uses has zeros too, but keeps its
+    gradient None with ``find_unused`` (see `Reducer`). Buffers are not kept alike afterwards.
 
     Args:
         module: on the device it will be trained on.
         strategy: one of `STRATEGIES`.
-        bucket_size_mb: the most in a bucket, in megabytes of 10^6 bytes; a larger gradient has
-            one for itself; None makes one bucket of all. Only for ``bucketed``.
-        find_unused: keep the gradient None where no rank used a parameter.
+        bucket_size_mb: the most in a bucket of ``bucketed``, in megabytes of 10^6 bytes; a larger
+            gradient has one for itself; None makes one bucket of all.
+        find_unused: see above.
         group: the ranks; None is all of them.
 
     Raises:
@@ -60,17 +56,14 @@ class DataParallel(nn.Module):
         find_unused: bool = False,
         group: Group = None,
     ) -> None:
-        super().__init__()
         if strategy not in STRATEGIES:
             raise ValueError(f"no strategy is called {strategy!r}; there are: {STRATEGIES}")
         if bucket_size_mb is not None and not bucket_size_mb > 0:
             raise ValueError(f"bucket_size_mb must be positive, not {bucket_size_mb!r}")
-        self.module = module
         options = {"strategy": strategy, "find_unused": find_unused}
         if strategy == "bucketed":
             options |= {"bucket_size_mb": bucket_size_mb}
-        agreement.check(agreement.signature(module, options), group)
-        agreement.share_module(module, group)
+        super().__init__(module, options, group)
         self._reducer = Reducer(
             [named for named in module.named_parameters() if named[1].requires_grad],
             bucket_bytes=most_bytes(strategy, bucket_size_mb),
@@ -79,18 +72,6 @@ class DataParallel(nn.Module):
             find_unused=find_unused,
             group=group,
         )
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the module."""
-        return self.module(*args, **kwargs)
-
-    def finish_gradient_synchronization(self) -> None:
-        """Wait until every gradient is the average over the ranks; call it before the optimizer.
-
-        Raises:
-            RuntimeError: another rank is gone, or the group's time is up.
-        """
-        self._reducer.finish()
 
     def start_batch(self) -> None:
         """Forget what a step that was broken off has left; in an ordinary step there is nothing."""

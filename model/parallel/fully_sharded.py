@@ -17,11 +17,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from model.parallel import agreement
 from model.parallel.collectives import Group, Pending
-from model.parallel.prefetch import AHEAD, Prefetch
-from model.parallel.reducer import Reducer
-from model.parallel.shards import Shard, Use, is_installed
+from model.parallel.reducer import ReducedModule, Reducer
+from model.parallel.shards import AHEAD, Prefetch, Shard, Use, is_installed
 
 WEIGHT: Final = "weight"
 LAYERS: Final = ("Linear", "Embedding")
@@ -39,7 +37,7 @@ def is_sharded(module: nn.Module) -> bool:
     return of_a_layer and weight is not None and weight.dim() == 2
 
 
-class FullyShardedDataParallel(nn.Module):
+class FullyShardedDataParallel(ReducedModule):
     """A module whose large weights are spread over the ranks, row by row.
 
     Every rank must make it, of the same module, and ends with its part of what rank 0 has.
@@ -52,9 +50,6 @@ class FullyShardedDataParallel(nn.Module):
     is an error, which the group's timeout ends. A weight must be used in the forward pass of its
     own module. Gradients of several backward passes add up; `finish_gradient_synchronization`
     comes once, before the optimizer. A copy of it (``deepcopy``) would run the original's layers.
-
-    Attributes:
-        module: what was wrapped.
 
     Args:
         module: on the device it will be trained on, whole.
@@ -79,8 +74,6 @@ class FullyShardedDataParallel(nn.Module):
         find_unused: bool = False,
         group: Group = None,
     ) -> None:
-        super().__init__()
-        self.module = module
         if any(map(is_installed, module.modules())):
             raise ValueError("the module is sharded already; wrap it once")
         options = {
@@ -88,8 +81,7 @@ class FullyShardedDataParallel(nn.Module):
             "reduce_dtype": reduce_dtype,
             "find_unused": find_unused,
         }
-        agreement.check(agreement.signature(module, options), group)
-        agreement.share_module(module, group)
+        super().__init__(module, options, group)
         self._forward_order, self._backward_order = Prefetch(), Prefetch()
         self._scattering: deque[tuple[Shard, Pending]] = deque()
         self._shards: dict[nn.Parameter, Shard] = {}
@@ -116,17 +108,12 @@ class FullyShardedDataParallel(nn.Module):
         """Run the module."""
         self._forward_order.begin()
         self._backward_order.begin()
-        return self.module(*args, **kwargs)
+        return super().forward(*args, **kwargs)
 
     def finish_gradient_synchronization(self) -> None:
-        """Wait until every gradient is the average over the ranks; call it before the optimizer.
-
-        Raises:
-            RuntimeError: another rank is gone, or the group's time is up.
-        """
-        while self._scattering:
-            self._take_scattered()
-        self._reducer.finish()
+        """Wait until every gradient is the average over the ranks; call it before the optimizer."""
+        self._take_scattered(0)
+        super().finish_gradient_synchronization()
 
     def gather_full_params(self) -> dict[str, Tensor]:
         """Return all parameters whole, by every name they have; all ranks must call this.
@@ -151,9 +138,9 @@ class FullyShardedDataParallel(nn.Module):
     def _reduce(self, shard: Shard, gradient: Tensor) -> None:
         self._scattering.append((shard, shard.reduce(gradient)))
         # Each holds a whole gradient until it is over: as many as weights that are whole.
-        while len(self._scattering) > AHEAD:
-            self._take_scattered()
+        self._take_scattered(AHEAD)
 
-    def _take_scattered(self) -> None:
-        shard, pending = self._scattering.popleft()
-        shard.accumulate(pending.wait())
+    def _take_scattered(self, left: int) -> None:
+        while len(self._scattering) > left:
+            shard, pending = self._scattering.popleft()
+            shard.accumulate(pending.wait())

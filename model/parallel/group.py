@@ -43,7 +43,11 @@ def process_group(
         ParallelError: nobody has said which rank this is, NCCL has too few GPUs, or the others
             cannot be reached.
     """
-    check_variables()
+    if missing := [name for name in VARIABLES if name not in os.environ]:
+        raise ParallelError(
+            f"{missing[0]} is not set, so this is no rank; start it with torchrun "
+            "--nproc-per-node N"
+        )
     chosen = backend or ("nccl" if torch.cuda.is_available() else "gloo")
     device = torch.device("cpu")
     if chosen == "nccl":
@@ -69,28 +73,13 @@ def process_group(
     dist.destroy_process_group()
 
 
-def check_variables() -> None:
-    """Refuse a process that nobody started as a rank.
-
-    Raises:
-        ParallelError: a variable is not set.
-    """
-    missing = [name for name in VARIABLES if name not in os.environ]
-    if missing:
-        raise ParallelError(
-            f"{missing[0]} is not set, so this is no rank; start it with torchrun "
-            "--nproc-per-node N"
-        )
-
-
 def check_gpus(ranks: int) -> None:
     """Refuse more ranks than GPUs.
 
     Raises:
         ParallelError: NCCL wants one for each.
     """
-    count = torch.cuda.device_count()
-    if count < ranks:
+    if (count := torch.cuda.device_count()) < ranks:
         raise ParallelError(
             f"NCCL wants a GPU for each of {ranks} ranks, and this machine has {count}; use fewer "
             "ranks, or gloo"

@@ -1,12 +1,13 @@
 """Average gradients over the ranks, bucket by bucket, during the backward pass or after it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from model.parallel import buckets
+from model.parallel import agreement, buckets
 from model.parallel.collectives import Group, Pending, all_reduce
 from model.parallel.group import ParallelError
 
@@ -42,15 +43,15 @@ class Reducer:
     ) -> None:
         self.enabled = True
         self._buckets = buckets.make(parameters, bucket_bytes)
+        self._parameters = [each for bucket in self._buckets for _, each in bucket.members]
         self._one_by_one = one_by_one
         self._find_unused = find_unused
         self._group = group
         self._ranks = dist.get_world_size(group)
         self._forget()
-        if overlap:
-            for index, bucket in enumerate(self._buckets):
-                for name, parameter in bucket.members:
-                    self._watch(index, name, parameter)
+        for index, bucket in enumerate(self._buckets if overlap else ()):
+            for name, parameter in bucket.members:
+                self._watch(index, name, parameter)
 
     @property
     def sizes_bytes(self) -> list[int]:
@@ -117,13 +118,39 @@ class Reducer:
             self._taken = index + 1
 
     def _ask_for_unused(self) -> Pending:
-        parameters = [parameter for bucket in self._buckets for _, parameter in bucket.members]
-        used = [float(parameter.grad is not None) for parameter in parameters]
-        device = parameters[0].device if parameters else "cpu"
+        used = [float(parameter.grad is not None) for parameter in self._parameters]
+        device = self._parameters[0].device if used else "cpu"
         return all_reduce(torch.tensor(used, device=device), self._group)
 
     def _drop_unused(self, users: Tensor) -> None:
-        members = [member for bucket in self._buckets for member in bucket.members]
-        for (_, parameter), count in zip(members, users.tolist(), strict=True):
+        for parameter, count in zip(self._parameters, users.tolist(), strict=True):
             if not count:
                 parameter.grad = None
+
+
+class ReducedModule(nn.Module):
+    """A module trained on every rank, made alike there: with what rank 0 has, by equal options.
+
+    Attributes:
+        module: what was wrapped.
+    """
+
+    _reducer: Reducer
+
+    def __init__(self, module: nn.Module, options: Mapping[str, object], group: Group) -> None:
+        super().__init__()
+        self.module = module
+        agreement.check(agreement.signature(module, options), group)
+        agreement.share_module(module, group)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the module."""
+        return self.module(*args, **kwargs)
+
+    def finish_gradient_synchronization(self) -> None:
+        """Wait until every gradient is the average over the ranks; call it before the optimizer.
+
+        Raises:
+            RuntimeError: another rank is gone, or the group's time is up.
+        """
+        self._reducer.finish()

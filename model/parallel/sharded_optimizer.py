@@ -19,14 +19,11 @@ from model.parallel.group import ParallelError
 
 
 def assign(counts: Sequence[int], loads: list[int]) -> list[int]:
-    """Give each parameter to the rank with the least so far, the largest first.
+    """Return a rank for each parameter: that with the least so far, the largest first.
 
     Args:
         counts: numbers in each parameter.
         loads: numbers each rank has already; added to.
-
-    Returns:
-        The rank of each.
 
     >>> assign([10, 10, 50, 40], [0, 0])
     [1, 0, 0, 1]
@@ -73,8 +70,7 @@ class ShardedOptimizer(torch.optim.Optimizer):
         )
         given = _listed(params)
         super().__init__(given, _defaults(given, self._make))
-        assert self._local is not None, "torch refuses an empty list of parameters"
-        self.state = self._local.state
+        self.state = self._wrapped.state  # torch refuses an empty list of parameters
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters, spread over the ranks like the others; all ranks must call this.
@@ -136,9 +132,8 @@ class ShardedOptimizer(torch.optim.Optimizer):
     @staticmethod
     def _tell_options(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> None:
         for theirs, ours in zip(source, target, strict=True):
-            ours |= {
-                key: value for key, value in theirs.items() if key not in {"params", "param_names"}
-            }
+            named = ("params", "param_names")
+            ours |= {key: value for key, value in theirs.items() if key not in named}
 
     def state_dict(self) -> dict[str, Any]:
         """Refuse: one rank's share would pass for the whole.
@@ -161,13 +156,15 @@ class ShardedOptimizer(torch.optim.Optimizer):
             What ``load_state_dict`` takes, of this class or of the wrapped one, with tensors on
             the CPU; None on the other ranks.
         """
-        numbers = {
-            parameter: number
-            for number, parameter in enumerate(
-                parameter for group in self.param_groups for parameter in group["params"]
-            )
+        every = [parameter for group in self.param_groups for parameter in group["params"]]
+        numbers = {parameter: number for number, parameter in enumerate(every)}
+        mine = {
+            numbers[each]: {
+                key: value.detach().cpu() if isinstance(value, Tensor) else value
+                for key, value in state.items()
+            }
+            for each, state in self._wrapped.state.items()
         }
-        mine = {numbers[each]: _on_cpu(state) for each, state in self._wrapped.state.items()}
         gathered: list[Any] | None = [None] * len(self._loads) if self._rank == to else None
         dist.gather_object(mine, gathered, group=self._group, group_dst=to)
         if gathered is None:
@@ -186,9 +183,8 @@ class ShardedOptimizer(torch.optim.Optimizer):
             ValueError: it belongs to other parameter groups.
         """
         saved = state_dict["param_groups"]
-        if [len(group["params"]) for group in saved] != [
-            len(group["params"]) for group in self.param_groups
-        ]:
+        sizes = [[len(each["params"]) for each in groups] for groups in (saved, self.param_groups)]
+        if sizes[0] != sizes[1]:
             raise ValueError("the state is of other parameter groups; load that of this optimizer")
         state: dict[int, Any] = {}
         groups = []
@@ -227,10 +223,3 @@ def _defaults(
         found = found["params"] if isinstance(found, dict) else found[-1]
     lone = nn.Parameter(torch.zeros(1, dtype=found.dtype, device=found.device))
     return make([{"params": [lone]}]).defaults
-
-
-def _on_cpu(state: Any) -> Any:
-    return {
-        key: value.detach().cpu() if isinstance(value, Tensor) else value
-        for key, value in state.items()
-    }

@@ -1,8 +1,12 @@
-"""A weight of which each rank has a part of the rows, made whole for as long as it is used."""
+"""A weight of which each rank has a part of the rows, made whole for as long as it is used.
+
+Weights are asked for before they are needed, in the order they were needed last time.
+"""
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 import torch
@@ -17,7 +21,8 @@ T = TypeVar("T")
 
 Gather = Callable[["Shard"], Tensor]
 """Gives the whole of a weight: at once, or one that was asked for ahead of time."""
-
+AHEAD: Final = 2
+"""How many weights are asked for ahead of the one in use: so at most three are whole at a time."""
 
 _installed: WeakSet[nn.Module] = WeakSet()
 
@@ -115,31 +120,16 @@ class _Whole(Function):
         return None, None, None
 
 
-def _attach(part: Tensor, whole: Tensor, reduce: Callable[[Tensor], None]) -> Tensor:
-    attached: Tensor = _Whole.apply(part, whole, reduce)  # type: ignore[no-untyped-call]
-    return attached
-
-
 class Use:
-    """One module's use of a sharded weight.
+    """One module's use of a sharded weight, its ``attribute``.
 
     While its forward pass runs, the module finds the whole weight where it looks for its own.
     What autograd keeps of it for the backward pass is replaced by a note to gather it again, so
-    the whole is freed in between.
-
-    Args:
-        module: that has the weight.
-        attribute: what it calls it.
-        shard: of the weight.
-        compute_dtype: floating-point inputs are cast to it.
+    the whole is freed in between. Floating-point inputs are cast to the compute dtype.
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        attribute: str,
-        shard: Shard,
-        compute_dtype: torch.dtype | None,
+        self, module: nn.Module, attribute: str, shard: Shard, compute_dtype: torch.dtype | None
     ) -> None:
         self.shard = shard
         self._module = module
@@ -150,20 +140,16 @@ class Use:
     def install(
         self, gather: Gather, gather_again: Gather, reduce: Callable[[Shard, Tensor], None]
     ) -> None:
-        """Make the module use the whole weight.
+        """Make the module use the whole weight, gathered before each forward pass of it.
 
-        Args:
-            gather: called before each forward pass of the module.
-            gather_again: called in the backward pass.
-            reduce: given the gradient of the whole weight.
+        It is gathered again in the backward pass, and its gradient is given to ``reduce``.
         """
-
-        def to_reduce(gradient: Tensor) -> None:
-            reduce(self.shard, gradient)
+        to_reduce = partial(reduce, self.shard)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             whole = gather(self.shard)[: self.shard.rows]
-            attached = _attach(self.shard.parameter, whole, to_reduce)
+            part = self.shard.parameter
+            attached: Tensor = _Whole.apply(part, whole, to_reduce)  # type: ignore[no-untyped-call]
             # An attribute of the instance is found before a parameter of the same name.
             own = {**self._cast_all(self._rest()), self._attribute: attached}
             self._module.__dict__.update(own)
@@ -234,3 +220,43 @@ class _Noted(torch.autograd.graph.saved_tensors_hooks):
 
 def _same(value: T) -> T:
     return value
+
+
+class Prefetch:
+    """The weights one kind of pass needs, in order.
+
+    The first pass asks for each when it is needed. From the second on the next ones are asked for
+    as well; where a pass takes another way than the one before, it goes on as the first did. All
+    ranks must take the same way: they gather together.
+    """
+
+    def __init__(self, ahead: int = AHEAD) -> None:
+        self._ahead = ahead
+        self._expected: list[Shard] = []
+        self._seen: list[Shard] = []
+        self._coming: dict[int, Pending] = {}
+
+    def begin(self) -> None:
+        """Start a new pass; weights may have changed since the last."""
+        self._drop()
+        if self._seen:
+            self._expected, self._seen = self._seen, []
+
+    def take(self, shard: Shard) -> Tensor:
+        """Return a whole weight, with its padding, and ask for those that came after it."""
+        place = len(self._seen)
+        self._seen.append(shard)
+        if self._expected and self._expected[place : place + 1] != [shard]:
+            self._drop()
+            self._expected = []
+        pending = self._coming.pop(place, None) or shard.gather()
+        following = self._expected[place + 1 : place + 1 + self._ahead]
+        for later, each in enumerate(following, place + 1):
+            if later not in self._coming:
+                self._coming[later] = each.gather()
+        return pending.wait()
+
+    def _drop(self) -> None:
+        for pending in self._coming.values():
+            pending.wait()
+        self._coming = {}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.tuning import flash_tuning
+from benchmarks import flash_tuning
 from benchmarks.tuning import run as flash_tuning_run
 from benchmarks.tuning.run import Problem, Shape, Trial, measure, relative
 from benchmarks.tuning.space import (

@@ -13,8 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from model import TransformerLM
 from model.parallel import FullyShardedDataParallel, costs
-from model.parallel.prefetch import AHEAD
-from model.parallel.shards import Shard
+from model.parallel.shards import AHEAD, Shard
 from tests.made.parallel.cases import TINY, backward, batch, case, loss_of, own, ranks, watched
 
 SETTLING = 50

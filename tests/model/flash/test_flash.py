@@ -19,8 +19,8 @@ from model.flash import (
     computed_pairs,
     tuning,
 )
-from model.flash.backward import kinds
 from model.flash.function import check
+from model.flash.launch import kinds
 from model.flash.tiles import (
     ONE_PASS,
     PADDED_QUERIES,
