@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.flash import reference
 from model.flash.availability import is_interpreted
-from model.flash.launch import Backward, run_forward, statistics
+from model.flash.launch import backward_runs, run_forward, statistics
 from model.flash.tiles import PRODUCTS, Pass, Tiling, computed_pairs
 from model.flash.tuning import is_too_much
 from model.flops import visible_pairs
@@ -86,8 +86,8 @@ class Problem:
             read = (self.q, self.k, self.v)
             return lambda: run_forward(*read, self.output, self.lse, True, tiling)
         tensors = (self.q, self.k, self.v, self.above, self.dq, self.dk, self.dv)
-        work = Backward(*tensors, statistics(output, self.above, lse), True)
-        return partial(work.runs()[which], tiling)
+        known = statistics(output, self.above, lse)
+        return partial(backward_runs(*tensors, statistics=known, is_causal=True)[which], tiling)
 
     @cached_property
     def expected(self) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ are contiguous; others are copied. Triton is imported with the first launch.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -51,67 +51,53 @@ def run_forward(
     )
 
 
-class Backward(NamedTuple):
-    """The tensors of the backward kernels, all ``(batch, heads, length, width)``.
+def backward_runs(
+    *tensors: Tensor, statistics: Tensor, is_causal: bool
+) -> dict[Pass, Callable[[Tiling], None]]:
+    """Return what runs each backward pass once with a tiling.
 
-    Attributes:
-        above: the gradient of the output.
+    Args:
+        tensors: q, k, v and the gradient of the output, which are read, and dq, dk and dv, which
+            are written; all ``(batch, heads, length, width)``.
         statistics: ``(batch * heads, queries padded, STATISTICS)`` in float32.
+        is_causal: as in the forward pass.
     """
+    from model.flash.triton_backward import (
+        flash_backward_dkdv_kernel,
+        flash_backward_dq_cast_kernel,
+        flash_backward_dq_kernel,
+    )
 
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    above: Tensor
-    dq: Tensor
-    dk: Tensor
-    dv: Tensor
-    statistics: Tensor
-    is_causal: bool
+    q, k, v, above, dq, dk, dv = tensors
+    (_, heads, queries, width), keys = q.shape, k.shape[-2]
+    scale = 1 / math.sqrt(width)
+    numbers = (heads, queries, keys, scale * LOG2_E, scale)
 
-    def run_dq(self, chosen: Tiling) -> None:
-        """Write dQ."""
-        from model.flash.triton_backward import flash_backward_dq_kernel
-
-        tensors = (self.q, self.k, self.v, self.above, self.dq)
-        flash_backward_dq_kernel[launch_grid(self.q, self.q.shape[-2], chosen.queries)](
-            *(*tensors, self.statistics, *row_strides(*tensors), *self._numbers()),
-            MASKED_TILES=masked_tiles(chosen, self.is_causal),
-            **kernel_constants(self.q, self.k.shape[-2], self.is_causal, chosen),
+    def run_dq(chosen: Tiling) -> None:
+        used = (q, k, v, above, dq)
+        flash_backward_dq_kernel[launch_grid(q, queries, chosen.queries)](
+            *(*used, statistics, *row_strides(*used), *numbers),
+            MASKED_TILES=masked_tiles(chosen, is_causal),
+            **kernel_constants(q, keys, is_causal, chosen),
         )
 
-    def run_dkdv(self, chosen: Tiling, sums: Tensor | None = None) -> None:
-        """Write dK and dV, and add to the sums of dQ if they are there."""
-        from model.flash.triton_backward import flash_backward_dkdv_kernel
-
-        tensors, keys = (self.q, self.k, self.v, self.above, self.dk, self.dv), self.k.shape[-2]
-        flash_backward_dkdv_kernel[launch_grid(self.q, keys, chosen.keys)](
-            *(*tensors, self.statistics, sums, *row_strides(*tensors), *self._numbers()),
-            **kernel_constants(self.q, keys, self.is_causal, chosen),
+    def run_dkdv(chosen: Tiling, sums: Tensor | None = None) -> None:
+        used = (q, k, v, above, dk, dv)
+        flash_backward_dkdv_kernel[launch_grid(q, keys, chosen.keys)](
+            *(*used, statistics, sums, *row_strides(*used), *numbers),
+            **kernel_constants(q, keys, is_causal, chosen),
         )
 
-    def run_one_pass(self, chosen: Tiling) -> None:
-        """Write all three gradients; dQ is added up in float32, which takes memory of its own."""
-        from model.flash.triton_backward import flash_backward_dq_cast_kernel
-
-        _, heads, queries, width = self.q.shape
-        shape = (*self.statistics.shape[:-1], padded(width))
-        sums = torch.zeros(shape, dtype=torch.float32, device=self.q.device)
-        self.run_dkdv(chosen, sums)
-        flash_backward_dq_cast_kernel[launch_grid(self.q, queries, PADDED_QUERIES)](
-            *(sums, self.dq, *row_strides(self.dq), heads, queries, 1 / math.sqrt(width)),
-            **_row_constants(queries, width),
+    def run_one_pass(chosen: Tiling) -> None:
+        # dQ is added up in float32, which takes memory of its own.
+        shape = (*statistics.shape[:-1], padded(width))
+        sums = torch.zeros(shape, dtype=torch.float32, device=q.device)
+        run_dkdv(chosen, sums)
+        flash_backward_dq_cast_kernel[launch_grid(q, queries, PADDED_QUERIES)](
+            *(sums, dq, *row_strides(dq), heads, queries, scale), **_row_constants(queries, width)
         )
 
-    def _numbers(self) -> tuple[int | float, ...]:
-        """Return heads, queries, keys, and what scores are multiplied by: for exp2, and itself."""
-        _, heads, queries, width = self.q.shape
-        scale = 1 / math.sqrt(width)
-        return heads, queries, self.k.shape[-2], scale * LOG2_E, scale
-
-    def runs(self) -> dict[Pass, Callable[[Tiling], None]]:
-        """Return the function that runs each pass with a tiling."""
-        return {"dq": self.run_dq, "dkdv": self.run_dkdv, "one_pass": self.run_one_pass}
+    return {"dq": run_dq, "dkdv": run_dkdv, "one_pass": run_one_pass}
 
 
 def _row_constants(queries: int, width: int) -> dict[str, Any]:
@@ -126,7 +112,7 @@ def kinds(q: Tensor, keys: int, is_causal: bool) -> dict[Pass, tuning.Kind]:
 
 
 def statistics(output: Tensor, above: Tensor, lse: Tensor) -> Tensor:
-    """Return the numbers that the kernels read of each query: `Backward.statistics`."""
+    """Return the numbers of each query that `backward_runs` takes."""
     from model.flash.triton_backward import flash_backward_statistics_kernel
 
     batch, heads, queries, width = output.shape
@@ -186,8 +172,8 @@ def flash_backward(
         return dq, dk.zero_(), dv.zero_()
     with torch.cuda.device_of(q):  # type: ignore[no-untyped-call]
         known = statistics(output, gradient, lse.contiguous())
-        work = Backward(q, k, v, gradient, dq, dk, dv, known, is_causal)
-        runs = work.runs()
+        tensors = (q, k, v, gradient, dq, dk, dv)
+        runs = backward_runs(*tensors, statistics=known, is_causal=is_causal)
         for which, chosen in tuning.backward_tilings(kinds(q, k.shape[-2], is_causal), runs):
             runs[which](chosen)
     return dq, dk, dv

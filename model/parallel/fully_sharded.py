@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from model.parallel.collectives import Group, Pending
 from model.parallel.reducer import ReducedModule, Reducer
-from model.parallel.shards import AHEAD, Prefetch, Shard, Use, is_installed
+from model.parallel.shards import AHEAD, Prefetch, Shard, is_installed, use_whole
 
 WEIGHT: Final = "weight"
 LAYERS: Final = ("Linear", "Embedding")
@@ -91,10 +91,10 @@ class FullyShardedDataParallel(ReducedModule):
                 assert weight is not None, "is_sharded asks for it"
                 if weight not in self._shards:
                     name = f"{path}.{WEIGHT}".lstrip(".")
-                    shard = Shard(name, weight, compute_dtype, reduce_dtype, group)
-                    self._shards[weight] = shard
-                Use(layer, WEIGHT, self._shards[weight], compute_dtype).install(
-                    self._gather, self._backward_order.take, self._reduce
+                    self._shards[weight] = Shard(name, weight, compute_dtype, reduce_dtype, group)
+                use_whole(
+                    *(layer, WEIGHT, self._shards[weight], compute_dtype),
+                    *(self._gather, self._backward_order.take, self._reduce),
                 )
         # In one call, after the backward pass: there the order is the same on all ranks.
         whole = [

@@ -120,64 +120,48 @@ class _Whole(Function):
         return None, None, None
 
 
-class Use:
-    """One module's use of a sharded weight, its ``attribute``.
+def use_whole(
+    module: nn.Module,
+    attribute: str,
+    shard: Shard,
+    compute_dtype: torch.dtype | None,
+    gather: Gather,
+    gather_again: Gather,
+    reduce: Callable[[Shard, Tensor], None],
+) -> None:
+    """Make a module use a sharded weight, its ``attribute``, whole.
 
-    While its forward pass runs, the module finds the whole weight where it looks for its own.
-    What autograd keeps of it for the backward pass is replaced by a note to gather it again, so
-    the whole is freed in between. Floating-point inputs are cast to the compute dtype.
+    The weight is gathered before each forward pass of the module, which finds the whole where it
+    looks for its own. What autograd keeps of it for the backward pass is replaced by a note to
+    gather it again, so the whole is freed in between. Its gradient is given to ``reduce``.
+    Floating-point inputs are cast to the compute dtype.
     """
+    own_forward = module.forward
 
-    def __init__(
-        self, module: nn.Module, attribute: str, shard: Shard, compute_dtype: torch.dtype | None
-    ) -> None:
-        self.shard = shard
-        self._module = module
-        self._attribute = attribute
-        self._forward = module.forward
-        self._compute_dtype = compute_dtype
-
-    def install(
-        self, gather: Gather, gather_again: Gather, reduce: Callable[[Shard, Tensor], None]
-    ) -> None:
-        """Make the module use the whole weight, gathered before each forward pass of it.
-
-        It is gathered again in the backward pass, and its gradient is given to ``reduce``.
-        """
-        to_reduce = partial(reduce, self.shard)
-
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            whole = gather(self.shard)[: self.shard.rows]
-            part = self.shard.parameter
-            attached: Tensor = _Whole.apply(part, whole, to_reduce)  # type: ignore[no-untyped-call]
-            # An attribute of the instance is found before a parameter of the same name.
-            own = {**self._cast_all(self._rest()), self._attribute: attached}
-            self._module.__dict__.update(own)
-            try:
-                with _Noted(attached, self.shard, gather_again):
-                    return self._forward(*map(self._cast, args), **self._cast_all(kwargs))
-            finally:
-                for name in own:
-                    del self._module.__dict__[name]
-
-        self._module.forward = forward
-        _installed.add(self._module)
-
-    def _rest(self) -> dict[str, Any]:
-        """Return the module's other parameters, where they must be cast too: a bias."""
-        if self._compute_dtype is None:
-            return {}
-        parameters = self._module._parameters.items()
-        return {name: value for name, value in parameters if name != self._attribute}
-
-    def _cast(self, value: Any) -> Any:
-        dtype = self._compute_dtype
-        if dtype is not None and isinstance(value, Tensor) and value.is_floating_point():
-            return value.to(dtype)
+    def cast(value: Any) -> Any:
+        if compute_dtype and isinstance(value, Tensor) and value.is_floating_point():
+            return value.to(compute_dtype)
         return value
 
-    def _cast_all(self, values: dict[str, Any]) -> dict[str, Any]:
-        return {key: self._cast(value) for key, value in values.items()}
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        whole, to_reduce = gather(shard)[: shard.rows], partial(reduce, shard)
+        attached: Tensor = _Whole.apply(shard.parameter, whole, to_reduce)  # type: ignore[no-untyped-call]
+        # The module's other parameters must be cast too: a bias.
+        rest = module._parameters.items() if compute_dtype else ()
+        others = {name: cast(value) for name, value in rest if name != attribute}
+        # An attribute of the instance is found before a parameter of the same name.
+        own = {**others, attribute: attached}
+        module.__dict__.update(own)
+        try:
+            with _Noted(attached, shard, gather_again):
+                named = {key: cast(value) for key, value in kwargs.items()}
+                return own_forward(*map(cast, args), **named)
+        finally:
+            for name in own:
+                del module.__dict__[name]
+
+    module.forward = forward
+    _installed.add(module)
 
 
 def is_installed(module: nn.Module) -> bool:
