@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from model.flash import tuning
 from model.flash.availability import check_available
-from model.flash.launch import flash_backward, flash_forward, kinds
+from model.flash.launch import flash_backward, flash_forward
 from model.flash.reference import check_inputs, with_heads
 from model.flash.tiles import PRODUCTS, WIDEST, Pass, computed_pairs
 
@@ -72,13 +72,6 @@ class FlashAttentionTriton(torch.autograd.Function):
         return dq.view_as(q), dk.view_as(k), dv.view_as(v), None
 
 
-def kinds_of_work(
-    q: Tensor, keys: int, is_causal: bool
-) -> tuple[tuning.Kind, dict[Pass, tuning.Kind]]:
-    """Return the kinds of work of the forward and the backward passes, for their tilings."""
-    return tuning.kind("forward", q, keys, is_causal), kinds(q, keys, is_causal)
-
-
 def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[int, int]:
     """Return how many query-key pairs each head computes, forward and backward.
 
@@ -88,18 +81,18 @@ def launched_pairs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[in
     once for that, with q, k and v ``(batch, heads, length, width)``.
     """
     queries, keys = q.shape[-2], k.shape[-2]
-    ahead, back = kinds_of_work(q, keys, is_causal)
+    works = tuning.kinds(q, keys, is_causal)
     has_gradient = any(tensor.requires_grad for tensor in (q, k, v))
-    needed = [ahead, *back.values()] if has_gradient else [ahead]
+    needed = works.values() if has_gradient else [works["forward"]]
     if q.is_cuda and not all(map(tuning.is_tuned, needed)):
         with torch.no_grad():
             output, lse = flash_forward(q, k, v, is_causal)
             if has_gradient:
                 flash_backward(q, k, v, output, lse, torch.ones_like(output), is_causal)
 
-    def pairs(work: tuning.Kind) -> int:
-        chosen = tuning.known_tiling(work)
+    def pairs(which: Pass) -> int:
+        chosen = tuning.known_tiling(works[which])
         return computed_pairs(queries, keys, is_causal, chosen.queries, chosen.keys)
 
-    backward = (PRODUCTS[which] * pairs(back[which]) for which in tuning.backward_passes(back))
-    return pairs(ahead), sum(backward)
+    backward = (PRODUCTS[which] * pairs(which) for which in tuning.backward_passes(works))
+    return pairs("forward"), sum(backward)

@@ -16,7 +16,6 @@ from torch.utils.flop_counter import register_flop_formula
 from model.flash import tuning
 from model.flash.availability import check_available
 from model.flash.tiles import (
-    ONE_PASS,
     PADDED_QUERIES,
     PRODUCTS,
     STATISTICS,
@@ -106,11 +105,6 @@ def _row_constants(queries: int, width: int) -> dict[str, Any]:
     return {"WIDTH": width, "BLOCK": padded(width), "SHORT_Q": short, "num_warps": 8}
 
 
-def kinds(q: Tensor, keys: int, is_causal: bool) -> dict[Pass, tuning.Kind]:
-    """Return the kind of work of each backward pass, under which its tiling is kept."""
-    return {which: tuning.kind(which, q, keys, is_causal) for which in (*TWO_PASSES, *ONE_PASS)}
-
-
 def statistics(output: Tensor, above: Tensor, lse: Tensor) -> Tensor:
     """Return the numbers of each query that `backward_runs` takes."""
     from model.flash.triton_backward import flash_backward_statistics_kernel
@@ -174,7 +168,8 @@ def flash_backward(
         known = statistics(output, gradient, lse.contiguous())
         tensors = (q, k, v, gradient, dq, dk, dv)
         runs = backward_runs(*tensors, statistics=known, is_causal=is_causal)
-        for which, chosen in tuning.backward_tilings(kinds(q, k.shape[-2], is_causal), runs):
+        works = tuning.kinds(q, k.shape[-2], is_causal)
+        for which, chosen in tuning.backward_tilings(works, runs):
             runs[which](chosen)
     return dq, dk, dv
 

@@ -20,6 +20,7 @@ from model.flash.availability import is_interpreted
 from model.flash.tiles import (
     INTERPRETED,
     ONE_PASS,
+    PRODUCTS,
     TWO_PASSES,
     Pass,
     Tiling,
@@ -83,6 +84,11 @@ def kind(which: Pass, q: torch.Tensor, keys: int, is_causal: bool) -> Kind:
     length = length_class(max(q.shape[-2], keys))
     precision = product_precision(q.dtype)
     return Kind(which, device, q.dtype, padded(q.shape[-1]), length, is_causal, precision)
+
+
+def kinds(q: torch.Tensor, keys: int, is_causal: bool) -> dict[Pass, Kind]:
+    """Return the kind of work of each pass, under which its tiling is kept."""
+    return {which: kind(which, q, keys, is_causal) for which in PRODUCTS}
 
 
 def known_tiling(work: Kind) -> Tiling:

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.attention import ATTENTIONS, causal_mask
 from model.flash import FlashUnavailable, tuning
-from model.flash.function import check, kinds_of_work
+from model.flash.function import check
 from profiling.attention.rows import (
     BACKWARD,
     BOTH,
@@ -75,8 +75,8 @@ def measure(row: FlashRow) -> dict[str, Any]:
         times = {name: timed_ns(part, row, inputs) for name, part in parts.items()}
     made: dict[str, Any] = {**times, "memory_bytes": memory_bytes}
     if row.implementation == "flash":
-        ahead, back = kinds_of_work(q, row.length, True)
-        made["tilings"] = tuning.described_choices({ahead, *back.values()})
+        works = tuning.kinds(q, row.length, True)
+        made["tilings"] = tuning.described_choices(works.values())
     return made
 
 

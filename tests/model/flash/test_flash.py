@@ -20,7 +20,6 @@ from model.flash import (
     tuning,
 )
 from model.flash.function import check
-from model.flash.launch import kinds
 from model.flash.tiles import (
     ONE_PASS,
     PADDED_QUERIES,
@@ -30,7 +29,7 @@ from model.flash.tiles import (
     Tiling,
     candidates,
 )
-from model.flash.tuning import MOST_CANDIDATES, NoTiling, fastest
+from model.flash.tuning import MOST_CANDIDATES, NoTiling, fastest, kinds
 from model.flops import fused_attention
 from tests.made.models import flash_cases
 from tests.made.models.flash_cases import Case
