@@ -87,13 +87,12 @@ def table(rows: Iterable[Result], shapes: Sequence[Shape], device: str) -> Table
         registers, shipped, median_ns, p20_ns, p80_ns, flops_per_s, launched_ratio, error,
         outcome``.
     """
-    order = {json.dumps(asdict(shape)): place for place, shape in enumerate(shapes)}
-    parts = [*PASSES, *PRODUCTS]
-    known = [row for row in rows if json.dumps(row["shape"]) in order]
+    order, parts = [asdict(shape) for shape in shapes], [*PASSES, *PRODUCTS]
+    known = [row for row in rows if row["shape"] in order]
 
     def place(row: Result) -> tuple[float, ...]:
         first = row.get("time_ns", [math.inf])[0]
-        return (order[json.dumps(row["shape"])], parts.index(row["part"]), first)
+        return order.index(row["shape"]), parts.index(row["part"]), first
 
     made = [cells(row) for row in sorted(known, key=place)]
     return Table(
@@ -247,16 +246,15 @@ class Tuning:
             return
         times = {"warmup_ms": 25, "repeat_ms": self.arguments.repeat_ms}
         row = FlashRow(implementation=implementation, **times, **asdict(shape))
-        found: Result = {}
         try:
             found = flash_benchmark_run.measure(row)
+            results = {part: {"outcome": DONE, "time_ns": found[part]} for part in PRODUCTS}
         except Unsupported as error:
-            found = {"message": str(error)}
+            missing = {"outcome": "unsupported", "message": str(error)}
+            results = dict.fromkeys(PRODUCTS, missing)
         for head in heads:
             part = head["part"]
-            timed = {"outcome": DONE, "time_ns": found[part]} if part in found else {}
-            missing = {"outcome": "unsupported", "message": found.get("message")}
-            self.keep({**head, **(timed or missing), "flops": PRODUCTS[part] * row.flops})
+            self.keep({**head, **results[part], "flops": PRODUCTS[part] * row.flops})
 
 
 @memory_advice("use shorter --shapes")

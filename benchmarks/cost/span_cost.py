@@ -199,14 +199,10 @@ def run(argv: Sequence[str] | None) -> int:
     models = {size: model_times(size, args.seconds, shape, device) for size in args.sizes}
     off_ns = median_and_range(spans[AS_IN_MODEL]).middle
     rows = [model_row(size, *found, off_ns) for size, found in models.items()]
-    data = {
-        size: {
-            "seconds": times,
-            "spans": count,
-            "ratio": overhead(times, "with", "without").middle,
-        }
-        for size, (times, count) in models.items()
-    }
+    data: dict[str, object] = {}
+    for size, (times, opened) in models.items():
+        ratio = overhead(times, "with", "without").middle
+        data[size] = {"seconds": times, "spans": opened, "ratio": ratio}
     everything: dict[str, object] = {"span_ns": spans, "forward": data}
     command.show(args.json, known, MODEL_HEADER, rows, everything, span_table(spans))
     return 0

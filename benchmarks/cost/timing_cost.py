@@ -99,9 +99,8 @@ def step_times(size: str, device: str, budget_s: float) -> SideTimes:
         size=size, config=SIZES[size], batch=BATCH, context=CONTEXT, device=device, mode="train"
     )
     with recording(None):
-        loops = {
-            name: partial(seconds, loop, device) for name, loop in sides(Training(settings)).items()
-        }
+        every = sides(Training(settings)).items()
+        loops = {name: partial(seconds, loop, device) for name, loop in every}
         return interleaved(loops, budget_s, block_s=BLOCK_S, fewest=FEWEST)
 
 
