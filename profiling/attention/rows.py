@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from profiling.common.cli import count, count_or_zero
-from profiling.common.errors import OutOfMemory
-from profiling.common.machine import available_bytes
-from profiling.common.memory_fit import ITEMSIZE
+from profiling.common.memory_fit import ITEMSIZE, check_bytes
 from profiling.common.options import option
 from profiling.common.settings import ATTENTIONS, DTYPES
 
@@ -108,13 +106,8 @@ def check(row: AttentionRow) -> None:
     Raises:
         OutOfMemory: it cannot.
     """
-    if row.device.startswith("cuda"):
-        return
-    needed, available = row.needed_bytes, available_bytes(row.device)
-    if needed > available:
-        raise OutOfMemory(
-            f"about {needed / 2**30:.1f} GiB are needed and {available / 2**30:.1f} GiB are free"
-        )
+    if not row.device.startswith("cuda"):
+        check_bytes(row.needed_bytes, row.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ their steps do, through clocks, temperature and neighbours: repeat what matters.
 
 import argparse
 import math
-import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
@@ -27,7 +26,6 @@ from typing import Any, Final
 import numpy as np
 
 from analysis.arithmetic import noise
-from analysis.arithmetic.arrays import Bools, Float64
 from analysis.compare.show import relative_change
 from analysis.show.render import duration
 from analysis.show.table import Table, columns_of
@@ -35,8 +33,8 @@ from profiling.benchmark.run_file import StoredRun, read
 from profiling.benchmark.steadiness import steadiness_warnings
 from profiling.common import cli
 from profiling.common.errors import LaunchError
-from profiling.common.result_file import check_writable
 from profiling.common.settings import Settings
+from profiling.common.spread import Spread
 
 MODULE: Final = "profiling.benchmark"
 TOTAL: Final = "total"
@@ -94,11 +92,7 @@ def check(before: StoredRun, after: StoredRun) -> list[str]:
 
 
 def compare(before: StoredRun, after: StoredRun) -> Table:
-    """Compare two runs: a row for the step and for each part that both have.
-
-    Returns:
-        ``part, a_mean_ns, b_mean_ns, a_median_ns, b_median_ns, ratio, interval, verdict,
-        median_ratio, ratio_low, ratio_high, p, count_a, count_b``. What is not known is NaN.
+    """Compare two runs: a row for the step and for each part that both have, as `row` says.
 
     Raises:
         LaunchError: they cannot be compared.
@@ -115,8 +109,9 @@ def compare(before: StoredRun, after: StoredRun) -> Table:
         if part in after.times and any([*before.times[part], *after.times[part]])
     ]
     rows = [row(part, before.times[part], after.times[part]) for part in parts]
-    told = judged(np.array([each["p"] for each in rows]))
-    for each, different in zip(rows, told.tolist(), strict=True):
+    p = np.array([each["p"] for each in rows])
+    told = [*noise.changed(p[:1]), *noise.changed(p[1:])]  # the step by itself, its parts together
+    for each, different in zip(rows, told, strict=True):
         each["verdict"] = verdict(each, different)
     return Table(
         "compare_benchmarks",
@@ -129,40 +124,35 @@ def compare(before: StoredRun, after: StoredRun) -> Table:
 
 
 def row(part: str, before: Sequence[int], after: Sequence[int]) -> dict[str, Any]:
-    """Return how the times of one part compare; the verdict is still to come."""
+    """Return how the times of one part compare; the verdict is still to come.
+
+    What is not known is NaN.
+    """
     found = noise.judge(np.array([before]), np.array([after]))
-    means = statistics.fmean(before), statistics.fmean(after)
-    medians = statistics.median(before), statistics.median(after)
-    low, high = float(found.low[0]), float(found.high[0])
-    ratio = means[1] / means[0] if means[0] > 0 and means[1] > 0 else math.nan
-    if math.isnan(ratio):  # of a part that takes no time there is none
-        low = high = math.nan
-    interval = (
+    a, b = Spread.of_values(before), Spread.of_values(after)
+    ratio, low, high = math.nan, math.nan, math.nan
+    if a.mean > 0 and b.mean > 0:  # of a part that takes no time there is none
+        ratio, low, high = b.mean / a.mean, float(found.low[0]), float(found.high[0])
+    judged = not (math.isnan(ratio) or math.isnan(float(found.p[0])))
+    bounds = (
         "unbounded" if math.isnan(low) else f"{relative_change(low)} to {relative_change(high)}"
     )
-    if math.isnan(ratio) or math.isnan(float(found.p[0])):
-        interval = ""
     return {
         "part": part,
-        "a_mean_ns": means[0],
-        "b_mean_ns": means[1],
-        "a_median_ns": float(medians[0]),
-        "b_median_ns": float(medians[1]),
+        **a.cells("mean", of="a"),
+        **b.cells("mean", of="b"),
+        **a.cells("median", of="a"),
+        **b.cells("median", of="b"),
         "ratio": ratio,
-        "interval": interval,
+        "interval": bounds if judged else "",
         "verdict": "",
-        "median_ratio": medians[1] / medians[0] if medians[0] > 0 else math.nan,
+        "median_ratio": b.median / a.median if a.median > 0 else math.nan,
         "ratio_low": low,
         "ratio_high": high,
         "p": float(found.p[0]),
-        "count_a": len(before),
-        "count_b": len(after),
+        "count_a": a.count,
+        "count_b": b.count,
     }
-
-
-def judged(p: Float64) -> Bools:
-    """Return which rows differ: the first by itself, the others together."""
-    return np.concatenate([noise.changed(p[:1]), noise.changed(p[1:])])
 
 
 def verdict(row: dict[str, Any], different: bool) -> str:
@@ -218,8 +208,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the comparison and return the exit status."""
     arguments = parser().parse_args(argv)
-    if arguments.output is not None:
-        check_writable(Path(arguments.output))
+    cli.check_outputs(arguments)
     before, after = (read(path) for path in arguments.compare)
     if before.path.samefile(after.path):
         raise LaunchError(f"{after.path}: the same file twice; give two runs")

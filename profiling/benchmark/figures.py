@@ -76,11 +76,6 @@ class Figures:
         return self.passes_ns - self.forward_only.mean if self.forward_only else None
 
 
-def times_by_part(measured: Measurements) -> Times:
-    """Return the times of the timed steps by part."""
-    return by_part(measured.steps)
-
-
 def by_part(steps: list[StepTime]) -> Times:
     """Return the times of some steps by part; of no steps, the total alone."""
     parts = list(steps[0].parts_ns) if steps else []
@@ -97,7 +92,7 @@ def figures(settings: Settings, measured: Measurements) -> Figures:
     alone = measured.forward_only_ns
     return Figures(
         spreads={
-            part: Spread.of_values(values) for part, values in times_by_part(measured).items()
+            part: Spread.of_values(values) for part, values in by_part(measured.steps).items()
         },
         tokens=settings.batch * settings.context,
         flops=step_flops(settings),

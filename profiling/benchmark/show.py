@@ -2,11 +2,9 @@
 
 import sys
 
-import numpy as np
-
 from analysis.show import cli as analysis_cli
 from analysis.show.render import digits, duration, percent, scaled
-from analysis.show.table import Table
+from analysis.show.table import Table, columns_of
 from profiling import names
 from profiling.benchmark.device_memory import Memory
 from profiling.benchmark.figures import TOTAL, Figures
@@ -139,15 +137,13 @@ def byte_size(count: int | None) -> str:
 
 def parts(found: Figures) -> Table:
     """Return the table of parts; they add up to the step."""
-    rows = list(found.spreads)
-    spreads = list(found.spreads.values())
     whole = found.spreads[TOTAL].total
-    columns = {
-        f"{name}_ns": np.array([getattr(spread, name) for spread in spreads], np.float64)
-        for name in ("mean", "median", "std", "min", "max")
-    }
-    share = np.array([each.total / whole if whole else np.nan for each in spreads])
-    return Table("parts", {"part": rows, **columns, "share": share})
+    rows = [
+        {"part": part, **spread.cells("mean", "median", "std", "min", "max")}
+        | {"share": spread.total / whole if whole else None}
+        for part, spread in found.spreads.items()
+    ]
+    return Table("parts", columns_of(rows, names=list(rows[0])))
 
 
 def estimate(found: Figures) -> str | None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from profiling.common.errors import LaunchError
+from profiling.common.errors import LaunchError, OutOfMemory
 from profiling.common.machine import available_bytes
 from profiling.common.settings import Settings
 
@@ -53,6 +53,19 @@ def check(settings: Settings) -> None:
             f"{settings.context}, {settings.dtype}) needs about {needed / 2**30:.1f} GiB and "
             f"{available / 2**30:.1f} GiB are free on {settings.device}; use a smaller size, "
             "batch or context, mode forward, or dtype bfloat16"
+        )
+
+
+def check_bytes(needed: int, device: str) -> None:
+    """Refuse what needs more bytes than a device has free.
+
+    Raises:
+        OutOfMemory: it does.
+    """
+    available = available_bytes(device)
+    if needed > available:
+        raise OutOfMemory(
+            f"about {needed / 2**30:.1f} GiB are needed and {available / 2**30:.1f} GiB are free"
         )
 
 

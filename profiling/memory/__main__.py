@@ -19,8 +19,9 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from analysis.show import pictures
 from analysis.show.table import Table
@@ -120,26 +121,22 @@ def check(arguments: argparse.Namespace, device: str) -> None:
         pictures.make_folder(arguments.snapshots)
 
 
-def measure_configuration(spec: dict[str, Any], limit_bytes: int | None) -> Result:
+def measure_configuration(settings: Settings, arguments: argparse.Namespace) -> Result:
     """Measure one configuration in a process of its own; a failure becomes a result too."""
-    tried = attempt(lambda: isolated.run("profiling.memory.run", spec, limit_bytes=limit_bytes))
-    what = name_of(Settings.from_fields(spec["settings"]))
-    return tried.result({"settings": spec["settings"]}, what)
+    fields = asdict(settings)
+    name = f"memory-{settings.size}-{settings.precision}-{settings.context}.pickle"
+    spec = {
+        "settings": fields,
+        "timeline": bool(arguments.pictures or arguments.json),
+        "snapshot": arguments.snapshots and str((arguments.snapshots / name).resolve()),
+    }
+    measure = partial(isolated.run, "profiling.memory.run", spec, limit_bytes=arguments.limit)
+    return attempt(measure).result({"settings": fields}, name_of(settings))
 
 
 def name_of(settings: Settings) -> str:
     """Return what tells a configuration from the others."""
     return f"{settings.precision}, context {settings.context}"
-
-
-def spec_of(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the specification for the process that measures a configuration."""
-    snapshot = None
-    if arguments.snapshots:
-        name = f"memory-{settings.size}-{settings.precision}-{settings.context}.pickle"
-        snapshot = str((arguments.snapshots / name).resolve())
-    timeline = bool(arguments.pictures or arguments.json)
-    return {"settings": asdict(settings), "timeline": timeline, "snapshot": snapshot}
 
 
 def tables(results: Sequence[Result], arguments: argparse.Namespace) -> list[Table]:
@@ -180,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     results = measurement.run(
         every,
-        lambda settings: measure_configuration(spec_of(settings, arguments), arguments.limit),
+        lambda settings: measure_configuration(settings, arguments),
         name_of,
     )
     return 1 if any(outcome(result) == FAILED for result in results) else 0

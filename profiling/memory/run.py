@@ -10,12 +10,10 @@ import torch
 
 from profiling import names
 from profiling.common import memory_fit
-from profiling.common.errors import OutOfMemory
-from profiling.common.machine import available_bytes
 from profiling.common.settings import Settings
 from profiling.common.timing import synchronize
 from profiling.memory.tables import INFERENCE, MODEL
-from profiling.memory.timeline import Phase, Timeline, recorded
+from profiling.memory.timeline import Timeline, recorded
 from profiling.spans import span
 from profiling.training.range_memory import memory_by_formula, saved_by_forward
 from profiling.training.training import Training
@@ -45,7 +43,8 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     """
     fields = spec["settings"]
     settings = Settings.from_fields(fields)
-    _check(settings)
+    # Before the system ends what it likes.
+    memory_fit.check_bytes(memory_fit.needed_bytes(settings), settings.device)
     with recorded(settings.device) as timeline:
         with span(MODEL):
             training = Training(settings)
@@ -66,15 +65,6 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     if spec["timeline"]:
         found["timeline"] = asdict(timeline)
     return found
-
-
-def _check(settings: Settings) -> None:
-    """Refuse what cannot fit, before the system ends what it likes."""
-    needed, available = memory_fit.needed_bytes(settings), available_bytes(settings.device)
-    if needed > available:
-        raise OutOfMemory(
-            f"about {needed / 2**30:.1f} GiB are needed and {available / 2**30:.1f} GiB are free"
-        )
 
 
 def _run(training: Training) -> None:
@@ -105,15 +95,13 @@ def _levels(timeline: Timeline, settings: Settings) -> dict[str, Any]:
     forward = phases.get(names.FORWARD, whole)
     return {
         "peaks": {name: timeline.peak_bytes(phase) for name, phase in phases.items()},
-        "reserved_peak_bytes": _reserved(timeline, whole, settings.device),
+        "reserved_peak_bytes": (
+            timeline.peak_reserved_bytes(whole) if settings.device.startswith("cuda") else None
+        ),
         "start_bytes": timeline.at(whole.start_ns),
         "forward_held_bytes": timeline.at(forward.end_ns) - timeline.at(forward.start_ns),
         "leaked_bytes": timeline.at(whole.end_ns) - timeline.at(whole.start_ns),
     }
-
-
-def _reserved(timeline: Timeline, step: Phase, device: str) -> int | None:
-    return timeline.peak_reserved_bytes(step) if device.startswith("cuda") else None
 
 
 def held_bytes(tensors: Iterable[Tensor]) -> int:

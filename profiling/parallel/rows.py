@@ -29,13 +29,13 @@ def run_ranks(
     arguments: argparse.Namespace,
     on_told: OnTold,
 ) -> list[dict[str, Any]]:
-    """Run a function of `profiling.parallel` on some ranks, as `ranks.run` does.
+    """Run a function of `profiling.parallel`, ``module:name``, on some ranks, as `ranks.run` does.
 
     Args:
-        function: ``module:name``.
+        function: what each rank runs.
         count: of ranks.
         backend: by which they communicate.
-        plan: for the function.
+        plan: for the function, the backend and the limit of time aside.
         arguments: with those of `profiling.parallel.options.RankTiming`.
         on_told: called with what each rank tells.
     """

@@ -183,7 +183,7 @@ def _notes(
     if settings.device == "cpu":
         notes += ranks.crowding([count])
     if network:
-        gradients = account_of_gradients(settings)
+        gradients = settings.config.parameter_count * ITEMSIZE[settings.dtype]
         best = costs.best_bucket_bytes(gradients, network.bytes_per_s, network.call_ns / 1e9)
         notes.append(
             f"an all-reduce over {count} ranks takes {duration(network.call_ns)} a call and moves "
@@ -200,8 +200,3 @@ _SOURCES: Final = {
     "resident, never reset": "peaks are of a rank's resident memory since it began, for this "
     "system does not let them be reset: only the first to exceed the others says anything",
 }
-
-
-def account_of_gradients(settings: Settings) -> int:
-    """Return the bytes of all gradients in the dtype of the settings."""
-    return settings.config.parameter_count * ITEMSIZE[settings.dtype]

@@ -20,9 +20,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from analysis.show.table import Table
 from profiling.benchmark.options import BenchmarkSteps, Request, add_model, request
 from profiling.common import cli, result_file
 from profiling.common.errors import UsageError
@@ -73,45 +73,19 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def outcome(module: str, asked: Request, precision: str) -> Outcome:
-    """Return what a module finds in one precision, in a process of its own."""
-    chosen = replace(asked.settings, **PRECISIONS[precision])
-    spec = {"settings": asdict(chosen), "learning_rate": asked.learning_rate}
-    tried = attempt(lambda: isolated.run(module, spec))
-    status = UNAVAILABLE if tried.status == FAILED else tried.status
-    return Outcome(precision, status, tried.why, tried.found)
-
-
 def outcomes(module: str, asked: Request, precisions: Sequence[str], done: list[Outcome]) -> None:
-    """Measure all precisions, one after another, into ``done``, saying how far it is."""
+    """Measure all precisions, each in a process of its own, into ``done``, saying how far it is."""
     with steps_bar(len(precisions)) as bar:
         for precision in precisions:
-            done.append(outcome(module, asked, precision))
+            settings = asdict(replace(asked.settings, **PRECISIONS[precision]))
+            spec = {"settings": settings, "learning_rate": asked.learning_rate}
+            tried = attempt(partial(isolated.run, module, spec))
+            status = UNAVAILABLE if tried.status == FAILED else tried.status
+            done.append(Outcome(precision, status, tried.why, tried.found))
             bar.done(precision, 0)
             if not sys.stderr.isatty():
-                said = f"Completed {len(done)}/{len(precisions)}: {precision}, {done[-1].status}"
+                said = f"Completed {len(done)}/{len(precisions)}: {precision}, {status}"
                 print(said, file=sys.stderr, flush=True)
-
-
-def printed_table(
-    arguments: argparse.Namespace, settings: Settings, done: Sequence[Outcome]
-) -> Table:
-    """Return the table that is printed."""
-    for_people = arguments.format in cli.FOR_PEOPLE
-    if arguments.components:
-        table = components_table(settings, done)
-        return narrow_components(table) if for_people else table
-    table = times_table(settings, done)
-    return rounded_times(table) if for_people else table
-
-
-def json_content(command: str, settings: Settings, done: Sequence[Outcome]) -> dict[str, Any]:
-    """Return the content of the ``--json`` file."""
-    return {
-        **result_file.header("precision", command, settings.device),
-        "settings": asdict(settings),
-        "precisions": {each.precision: asdict(each) for each in done},
-    }
 
 
 def check_components(arguments: argparse.Namespace) -> None:
@@ -137,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.check_outputs(arguments)
     if asked.on_cpu_for_want_of_cuda:
         print("note: no CUDA device is here; running on the CPU", file=sys.stderr)
-    module = COMPONENTS if arguments.components else STEPS
+    of_times = STEPS, times_table, rounded_times
+    of_formats = COMPONENTS, components_table, narrow_components
+    module, table, for_people = of_formats if arguments.components else of_times
     done: list[Outcome] = []
     interrupted = False
     try:
@@ -146,9 +122,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupted = True
         if not done:
             raise
-    cli.write(printed_table(arguments, asked.settings, done), arguments)
+    made = table(asked.settings, done)
+    cli.write(for_people(made) if arguments.format in cli.FOR_PEOPLE else made, arguments)
     if path := arguments.json:
-        content = json_content(cli.command_line(MODULE, given), asked.settings, done)
+        content = {
+            **result_file.header(
+                "precision", cli.command_line(MODULE, given), asked.settings.device
+            ),
+            "settings": asdict(asked.settings),
+            "precisions": {each.precision: asdict(each) for each in done},
+        }
         print(f"written to {result_file.write(path, content, not interrupted)}", file=sys.stderr)
     if interrupted:
         found = f"{len(done)} of {len(arguments.precisions)} precisions are done"

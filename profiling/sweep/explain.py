@@ -2,10 +2,9 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from analysis.show.render import digits
+from analysis.show.render import digits, plural
 from profiling import names
 from profiling.sweep.store import SweepRow
 from profiling.sweep.table import NOISY, NS_PER_MS, statistic
@@ -24,31 +23,22 @@ ON_CPU: Final = (
 
 def explained(rows: Sequence[SweepRow]) -> list[str]:
     """Return the answers, a line a sentence."""
-    measured = [row for row in rows if row.result is not None]
-    if not measured:
+    alike: dict[object, list[SweepRow]] = {}
+    for row in rows:
+        if row.result is not None:
+            run = row.settings
+            key = run.size, run.batch, run.context, run.mode, run.precision
+            alike.setdefault(key, []).append(row)
+    if not alike:
         return ["no row could be measured, so there is nothing to explain"]
+    groups = [sorted(group, key=lambda row: row.settings.warmup) for group in alike.values()]
     return [
         "(b) How long forward and backward take, and how steady that is",
-        *(_duration(row) for row in _warmed(measured)),
+        *(_duration(group[-1]) for group in groups),
         "",
         "(c) What leaving out warm-up does, or doing only a step or two of it",
-        *_warmup(measured),
+        *_warmup([group for group in groups if len(group) > 1], rows[0].settings.device),
     ]
-
-
-def _warmed(rows: Sequence[SweepRow]) -> list[SweepRow]:
-    """Return of rows that differ in warm-up only the one with most."""
-    best: dict[Any, SweepRow] = {}
-    for row in rows:
-        key = _but_for_warmup(row)
-        if key not in best or row.settings.warmup > best[key].settings.warmup:
-            best[key] = row
-    return list(best.values())
-
-
-def _but_for_warmup(row: SweepRow) -> object:
-    settings = replace(row.settings, warmup=0)
-    return (settings.size, settings.batch, settings.context, settings.mode, settings.precision)
 
 
 def name(row: SweepRow) -> str:
@@ -77,30 +67,30 @@ def _duration(row: SweepRow) -> str:
     )
 
 
-def _warmup(rows: Sequence[SweepRow]) -> list[str]:
-    groups: dict[Any, list[SweepRow]] = {}
-    for row in rows:
-        groups.setdefault(_but_for_warmup(row), []).append(row)
-    compared = [group for group in groups.values() if len(group) > 1]
-    if not compared:
+def _warmup(groups: Sequence[Sequence[SweepRow]], device: str) -> list[str]:
+    if not groups:
         return ["Every configuration was measured with one warm-up only; give --warmups 0,1,2,5."]
-    lines = [line for group in compared for line in _compared(group)]
-    on_gpu = rows[0].settings.device.startswith("cuda")
-    return [*lines, f"Why: {ON_GPU if on_gpu else ON_CPU}."]
+    lines = [line for group in groups for line in _compared(group)]
+    return [*lines, f"Why: {ON_GPU if device.startswith('cuda') else ON_CPU}."]
 
 
-def _compared(group: Sequence[SweepRow]) -> list[str]:
-    """Return what each lesser warm-up did to a configuration's figures."""
-    ordered = sorted(group, key=lambda row: row.settings.warmup)
+def _compared(ordered: Sequence[SweepRow]) -> list[str]:
+    """Return what each lesser warm-up did to a configuration's figures.
+
+    Args:
+        ordered: the configuration's rows, by warm-up.
+    """
     best, lines = ordered[-1], []
     middle, mean = statistic(best, "total", "median"), statistic(best, "total", "mean")
     std = statistic(best, "total", "std")
     for row in ordered[:-1]:
+        steps = row.settings.warmup
+        warmup = plural(steps, "warm-up step") if steps else "no warm-up"
         first = _times(row)[0] / NS_PER_MS
         rest = _times(row)[1:]
         later = f", the others {digits(statistics.median(rest) / NS_PER_MS)} ms" if rest else ""
         lines.append(
-            f"{name(row)}, {_so_many(row.settings.warmup)}: the first timed step took "
+            f"{name(row)}, {warmup}: the first timed step took "
             f"{digits(first)} ms, {first / middle:.1f} times the median of a warm one "
             f"({digits(middle)} ms){later}; the mean is "
             f"{digits(statistic(row, 'total', 'mean'))} ± {digits(statistic(row, 'total', 'std'))} "
@@ -111,9 +101,3 @@ def _compared(group: Sequence[SweepRow]) -> list[str]:
 
 def _times(row: SweepRow) -> list[int]:
     return list(row.result["total_ns"]) if row.result else []
-
-
-def _so_many(warmup: int) -> str:
-    if not warmup:
-        return "no warm-up"
-    return f"{warmup} warm-up step{'s' if warmup > 1 else ''}"
