@@ -21,14 +21,13 @@ files is more than the steps' own spread (see python -m profiling.benchmark.comp
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Final
 
 from profiling.benchmark import compare, run_file, show
 from profiling.benchmark.figures import figures
 from profiling.benchmark.options import Request, parser, request
-from profiling.benchmark.run import STEPS, Measurements, StepListener, check, run
+from profiling.benchmark.run import STEPS, Measurements, check, run
 from profiling.benchmark.steadiness import steadiness_warnings
 from profiling.common import cli, result_file
 from profiling.common.progress import steps_bar
@@ -57,30 +56,18 @@ def measured(asked: Request) -> Measurements:
     found = Measurements()
     alone = 0 if settings.mode == "forward" else settings.steps
     try:
-        with progress(settings.warmup + settings.steps + alone) as tell:
+        with steps_bar(settings.warmup + settings.steps + alone) as bar:
+
+            def tell(what: str, done: int, count: int) -> None:
+                bar.done(f"Completed {done}/{count} {what}", 0)
+                if not sys.stderr.isatty():
+                    progress_lines(what, done, count)
+
             run(training, found, tell)
     except KeyboardInterrupt:
         if not found.steps:
             raise
     return found
-
-
-@contextmanager
-def progress(total: int) -> Iterator[StepListener]:
-    """Yield what hears of every step: it prints lines on stderr, or moves a bar on a terminal.
-
-    Args:
-        total: how many there will be, of all kinds.
-    """
-    if not sys.stderr.isatty():
-        yield progress_lines
-        return
-    with steps_bar(total) as bar:
-
-        def told(what: str, done: int, count: int) -> None:
-            bar.done(f"Completed {done}/{count} {what}", 0)
-
-        yield told
 
 
 def progress_lines(what: str, done: int, count: int) -> None:

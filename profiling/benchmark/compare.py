@@ -19,7 +19,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,26 +69,28 @@ def check(before: StoredRun, after: StoredRun) -> list[str]:
     Raises:
         LaunchError: they are of another model, batch, context, mode or device.
     """
-    grave = []
-    for what, told in ALIKE.items():
-        first, second = told(before), told(after)
-        if first != second:
-            grave.append(f"{what} is {first} in A, {second} in B")
-    if grave:
+    alike = [{what: told(kept) for what, told in ALIKE.items()} for kept in (before, after)]
+    if grave := differences(alike, "is"):
         raise LaunchError(
             f"{after.path}: not comparable with {before.path}: {'; '.join(grave)}; "
             "measure both alike"
         )
-    lines = []
-    for field in fields(Settings):
-        values = [getattr(kept.settings, field.name) for kept in (before, after)]
-        if field.name not in APART and values[0] != values[1]:
-            lines.append(f"{field.name} differs: {values[0]} in A, {values[1]} in B")
-    for key in OF_THE_MACHINE:
-        known = [kept.facts.get(key, "") for kept in (before, after)]
-        if known[0] != known[1]:
-            lines.append(f"{key} differs: {known[0] or 'none'} in A, {known[1] or 'none'} in B")
-    return lines
+    given = [
+        {name: value for name, value in asdict(kept.settings).items() if name not in APART}
+        | {key: kept.facts.get(key) or "none" for key in OF_THE_MACHINE}
+        for kept in (before, after)
+    ]
+    return differences(given, "differs:")
+
+
+def differences(sides: Sequence[dict[str, Any]], word: str) -> list[str]:
+    """Return what has other values in A than in B, one line each."""
+    before, after = sides
+    return [
+        f"{name} {word} {first} in A, {after[name]} in B"
+        for name, first in before.items()
+        if first != after[name]
+    ]
 
 
 def compare(before: StoredRun, after: StoredRun) -> Table:
