@@ -86,3 +86,8 @@ def sums(group: Int64, values: Int64, groups: int) -> Int64:
     result = np.zeros(groups, np.int64)
     np.add.at(result, group, values)
     return result
+
+
+def deviation(values: Float64) -> float:
+    """Return the sample's deviation (n - 1) of one group of values; 0.0 for one value."""
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -39,12 +39,7 @@ def draw(records: Records, folder: Path) -> list[Path]:
         ReportError: the folder cannot be written to.
     """
     pairs = [(_plain(str(pair)), made) for pair, made in records.pairs()]
-
-    def drawn(axes: Axes, fill: Callable[[Axes, Pairs], None]) -> None:
-        fill(axes, pairs)
-        axes.legend()
-
-    return draw_each(folder, {name: partial(drawn, fill=fill) for name, fill in PICTURES.items()})
+    return draw_each(folder, PICTURES, pairs)
 
 
 def _plain(name: str) -> str:
@@ -57,29 +52,26 @@ def _plain(name: str) -> str:
     return visible(f" {shown}" if shown.startswith("_") else shown)
 
 
-def _histogram(axes: Axes, values_ms: dict[str, Float64], what: str) -> None:
+def _histogram(
+    axes: Axes,
+    pairs: Pairs,
+    *,
+    times_ms: Callable[[list[Generation]], Float64],
+    what: str,
+    title: str,
+) -> None:
     """Draw distributions up to a percentile; what lies beyond is in the last bar."""
-    edge = max(float(np.quantile(values, _SHOWN)) for values in values_ms.values()) or 1.0
+    times = [times_ms(made) for _, made in pairs]
+    edge = max(float(np.quantile(values, _SHOWN)) for values in times) or 1.0
     bins = np.linspace(0, edge, _BINS + 1).tolist()
-    for number, (label, values) in enumerate(values_ms.items()):
+    for number, ((label, _), values) in enumerate(zip(pairs, times, strict=True)):
         axes.hist(np.minimum(values, edge), bins=bins, alpha=0.6, label=label, color=f"C{number}")
         middle = float(np.median(values))
         text = f"median {middle:.3g} ms"
         axes.axvline(middle, linestyle="--", linewidth=1, label=text, color=f"C{number}")
-    axes.set(
-        xlabel=f"{what}, ms (the slowest {1 - _SHOWN:.1%} are in the last bar)", ylabel="how many"
-    )
-
-
-def _decode_times(axes: Axes, pairs: Pairs) -> None:
-    _histogram(axes, {label: _steps_ms(made) for label, made in pairs}, "decode step")
-    axes.set_title("Decode steps")
-
-
-def _first_tokens(axes: Axes, pairs: Pairs) -> None:
-    times = {label: np.array([each.first_token_ns / 1e6 for each in made]) for label, made in pairs}
-    _histogram(axes, times, "time to first token")
-    axes.set_title("Time to first token")
+    beyond = f"the slowest {1 - _SHOWN:.1%} are in the last bar"
+    axes.set(xlabel=f"{what}, ms ({beyond})", ylabel="how many", title=title)
+    axes.legend()
 
 
 def _growth(axes: Axes, pairs: Pairs) -> None:
@@ -101,6 +93,7 @@ def _growth(axes: Axes, pairs: Pairs) -> None:
     every_ms = np.concatenate([_steps_ms(made) for _, made in pairs])
     axes.set_ylim(0, float(np.quantile(every_ms, _SHOWN)) * 1.3 or 1.0)
     axes.set(xlabel="tokens generated before", ylabel="ms", title="Decode steps by position")
+    axes.legend()
 
 
 def _parts(axes: Axes, pairs: Pairs) -> None:
@@ -112,6 +105,7 @@ def _parts(axes: Axes, pairs: Pairs) -> None:
         left = left + time
     axes.set_yticks(range(len(pairs)), [label for label, _ in pairs])
     axes.set(xlabel="ms, the mean of the prompts", title="Parts of a prompt")
+    axes.legend()
 
 
 def _steps_ms(made: list[Generation]) -> Float64:
@@ -119,9 +113,20 @@ def _steps_ms(made: list[Generation]) -> Float64:
     return joined
 
 
-PICTURES: Final[dict[str, Callable[[Any, Pairs], None]]] = {
-    "decode_time_distribution.png": _decode_times,
-    "time_to_first_token.png": _first_tokens,
+def _first_tokens_ms(made: list[Generation]) -> Float64:
+    return np.array([each.first_token_ns / 1e6 for each in made])
+
+
+PICTURES: Final[dict[str, Callable[..., None]]] = {
+    "decode_time_distribution.png": partial(
+        _histogram, times_ms=_steps_ms, what="decode step", title="Decode steps"
+    ),
+    "time_to_first_token.png": partial(
+        _histogram,
+        times_ms=_first_tokens_ms,
+        what="time to first token",
+        title="Time to first token",
+    ),
     "decode_time_by_position.png": _growth,
     "parts.png": _parts,
 }

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.noise import student_quantile
+from analysis.arithmetic.statistics import deviation
 from analysis.generation.records import Generation, Pair, Records
 from analysis.show.render import duration
 from analysis.show.table import Table, columns_of
 
 Row = dict[str, int | float | str]
+RowsOf = Callable[[Pair, list[Generation]], Iterable[Row]]
 
 QUANTILES: Final = {"p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
 
 
-def _or_nan(time: float | None) -> float:
-    return np.nan if time is None else time
-
-
-MEASURES: Final[dict[str, tuple[str, Callable[[Generation], float]]]] = {
+MEASURES: Final[dict[str, tuple[str, Callable[[Generation], float | None]]]] = {
     "generated tokens": ("tokens", lambda each: each.tokens),
     "tokens per second, decoding": ("tokens/s", lambda each: each.timing.tokens_per_second),
     "tokens per second, whole prompt": ("tokens/s", lambda each: each.whole_tokens_per_s),
@@ -33,12 +31,12 @@ MEASURES: Final[dict[str, tuple[str, Callable[[Generation], float]]]] = {
     "decode": ("ms", lambda each: each.timing.decode_total_ms),
     "decode step": ("ms", lambda each: each.timing.decode_avg_ms),
     "base prefill": ("ms", lambda each: each.timing.base_prefill_ms),
-    "teacher prefill": ("ms", lambda each: _or_nan(each.timing.teacher_prefill_ms)),
-    "projectors": ("ms", lambda each: _or_nan(each.timing.projector_total_ms)),
-    "one projector": ("ms", lambda each: _or_nan(each.timing.projector_avg_ms)),
+    "teacher prefill": ("ms", lambda each: each.timing.teacher_prefill_ms),
+    "projectors": ("ms", lambda each: each.timing.projector_total_ms),
+    "one projector": ("ms", lambda each: each.timing.projector_avg_ms),
     "whole prompt": ("ms", lambda each: each.wall_ns / 1e6),
 }
-"""What is described: its unit, and its value for one prompt; NaN where there is none."""
+"""What is described: its unit, and its value for one prompt; None or NaN where there is none."""
 
 PARTS: Final[dict[str, Callable[[Generation], float]]] = {
     "base embedding": lambda each: each.part_ns("base_embedding"),
@@ -50,6 +48,8 @@ PARTS: Final[dict[str, Callable[[Generation], float]]] = {
     "further decode steps": lambda each: float(each.steps_ns[1:].sum()),
 }
 """What a prompt's time consists of."""
+
+_OF_TEACHER: Final = ("teacher embedding", "teacher prefill", "projectors")
 
 SLOWEST: Final = 10
 
@@ -74,52 +74,43 @@ UNKNOWN: Final = "too few steps"
 
 def describe(records: Records) -> Table:
     """Return count, mean, deviation and quantiles of each measure over the prompts."""
-    rows: list[Row] = []
-    for pair, made in records.pairs():
-        for measure, (unit, value) in MEASURES.items():
-            values = np.array([value(each) for each in made])
-            values = values[~np.isnan(values)]
-            if len(values):
-                what: Row = {"pair": str(pair), "measure": measure, "unit": unit}
-                rows.append(what | _described(values))
-    table = _table("generation", rows, records, "Over the prompts")
-    return replace(table, droppable=("p25", "p75", "p99"))
+    return _by_pair("generation", "Over the prompts", records, _measures, ("p25", "p75", "p99"))
 
 
-def _described(values: Float64) -> Row:
-    return {
-        "count": len(values),
-        "mean": float(values.mean()),
-        # Of the sample, as pandas' describe() has it, but 0 for one.
-        "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-        "min": float(values.min()),
-        **{name: float(np.quantile(values, part)) for name, part in QUANTILES.items()},
-        "max": float(values.max()),
-    }
+def _measures(_: Pair, made: list[Generation]) -> Iterator[Row]:
+    for measure, (unit, value) in MEASURES.items():
+        values = np.array([value(each) for each in made], np.float64)
+        values = values[~np.isnan(values)]
+        if len(values):
+            yield {
+                "measure": measure,
+                "unit": unit,
+                "count": len(values),
+                "mean": float(values.mean()),
+                "std": deviation(values),
+                "min": float(values.min()),
+                **{name: float(np.quantile(values, part)) for name, part in QUANTILES.items()},
+                "max": float(values.max()),
+            }
 
 
 def parts(records: Records) -> Table:
     """Return the parts of the prompts' time, which add up to all of it."""
-    rows: list[Row] = []
-    for pair, made in records.pairs():
-        times = {part: sum(value(each) for each in made) for part, value in PARTS.items()}
-        whole = sum(times.values())
-        for part, time in times.items():
-            if pair.teacher_model is None and not time and part in _OF_TEACHER:
-                continue
-            rows.append(
-                {
-                    "pair": str(pair),
-                    "part": part,
-                    "total_ns": round(time),
-                    "mean_ns": time / len(made),
-                    "share": time / whole if whole else 0.0,
-                }
-            )
-    return _table("generation_parts", rows, records, "Parts: prefill, projectors, decoding")
+    heading = "Parts: prefill, projectors, decoding"
+    return _by_pair("generation_parts", heading, records, _parts)
 
 
-_OF_TEACHER: Final = ("teacher embedding", "teacher prefill", "projectors")
+def _parts(pair: Pair, made: list[Generation]) -> Iterator[Row]:
+    times = {part: sum(map(value, made)) for part, value in PARTS.items()}
+    whole = sum(times.values())
+    for part, time in times.items():
+        if time or pair.teacher_model is not None or part not in _OF_TEACHER:
+            yield {
+                "part": part,
+                "total_ns": round(time),
+                "mean_ns": time / len(made),
+                "share": time / whole if whole else 0.0,
+            }
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +118,16 @@ class StepGrowth:
     """How the time of decode steps grows from one to the next; NaN where there are too few.
 
     Attributes:
-        steps: that count: of prompts with at least `FEWEST_STEPS`.
-        prompts: that have them.
+        prompts: with at least `FEWEST_STEPS`, which count.
+        steps: of those prompts.
         mean_ns: of those steps.
         slope_ns: by which each is longer than the one before.
         low_ns: lower end of its interval, at 95 %.
         high_ns: upper end.
     """
 
-    steps: int
     prompts: int
+    steps: int
     mean_ns: float
     slope_ns: float
     low_ns: float
@@ -173,10 +164,9 @@ def step_growth(prompts: Sequence[Int64]) -> StepGrowth:
     used: list[Float64] = [
         steps[1:].astype(np.float64) for steps in prompts if len(steps) > FEWEST_STEPS
     ]
-    count = sum(len(steps) for steps in used)
-    mean = float(np.concatenate(used).mean()) if used else np.nan
     if not used:
-        return StepGrowth(0, 0, mean, np.nan, np.nan, np.nan)
+        return StepGrowth(0, 0, np.nan, np.nan, np.nan, np.nan)
+    every = np.concatenate(used)
     places = [_centred(np.arange(len(steps), dtype=np.float64)) for steps in used]
     heights = [_centred(steps) for steps in used]
     spread = sum(float(place @ place) for place in places)
@@ -193,7 +183,8 @@ def step_growth(prompts: Sequence[Int64]) -> StepGrowth:
     # As many groups as there would be if all weighed the same, less one.
     degrees = max(1 / float((weight**2).sum()) - 1, 1.0)
     half = float(student_quantile(np.array([degrees]))[0]) * error
-    return StepGrowth(count, len(used), mean, slope, slope - half, slope + half)
+    low, high = slope - half, slope + half
+    return StepGrowth(len(used), len(every), float(every.mean()), slope, low, high)
 
 
 def _centred(values: Float64) -> Float64:
@@ -212,67 +203,57 @@ def _groups(rest: list[tuple[Float64, Float64]]) -> list[tuple[Float64, Float64]
 
 def positions(records: Records) -> Table:
     """Return the time of decode steps by their position in the text, in stretches that double."""
-    rows: list[Row] = []
-    sentences = []
-    for pair, made in records.pairs():
-        sentences.append(growth_sentence(step_growth([each.steps_ns for each in made])))
-        first = 0
-        longest = max(each.tokens for each in made)
-        while first < longest:
-            last = 0 if first == 0 else 2 * first - 1
-            steps = [each.steps_ns[first : last + 1] for each in made if each.tokens > first]
-            times = np.concatenate(steps).astype(np.float64)
-            rows.append(
-                {
-                    "pair": str(pair),
-                    "first_step": first,
-                    "last_step": min(last, longest - 1),
-                    "prompts": len(steps),
-                    "steps": len(times),
-                    "mean_ns": float(times.mean()),
-                    "median_ns": float(np.median(times)),
-                    "p90_ns": float(np.quantile(times, 0.9)),
-                    "max_ns": int(times.max()),
-                }
-            )
-            first = last + 1
-    heading = "\n".join(["Decode steps by position", *_by_pair(records, sentences)])
-    return _table("generation_positions", rows, records, heading)
+    pairs = records.pairs()
+    lines = ["Decode steps by position"]
+    for pair, made in pairs:
+        sentence = growth_sentence(step_growth([each.steps_ns for each in made]))
+        lines.append(f"{pair}: {sentence}" if len(pairs) > 1 else sentence)
+    return _by_pair("generation_positions", "\n".join(lines), records, _positions)
+
+
+def _positions(_: Pair, made: list[Generation]) -> Iterator[Row]:
+    first, longest = 0, max(each.tokens for each in made)
+    while first < longest:
+        last = 0 if first == 0 else 2 * first - 1
+        steps = [each.steps_ns[first : last + 1] for each in made if each.tokens > first]
+        times = np.concatenate(steps).astype(np.float64)
+        yield {
+            "first_step": first,
+            "last_step": min(last, longest - 1),
+            "prompts": len(steps),
+            "steps": len(times),
+            "mean_ns": float(times.mean()),
+            "median_ns": float(np.median(times)),
+            "p90_ns": float(np.quantile(times, 0.9)),
+            "max_ns": int(times.max()),
+        }
+        first = last + 1
 
 
 def growth_table(records: Records) -> Table:
     """Return how decode steps grow from one to the next, with the interval of the slope."""
-    rows: list[Row] = []
-    for pair, made in records.pairs():
+
+    def growth(_: Pair, made: list[Generation]) -> Iterator[Row]:
         found = step_growth([each.steps_ns for each in made])
-        rows.append(
-            {
-                "pair": str(pair),
-                "prompts": found.prompts,
-                "steps": found.steps,
-                "mean_ns": found.mean_ns,
-                "slope_ns": found.slope_ns,
-                "low_ns": found.low_ns,
-                "high_ns": found.high_ns,
-                "per_100_tokens_share": found.share,
-                "verdict": found.verdict,
-            }
-        )
-    return _table("generation_growth", rows, records, "Growth of a decode step from token to token")
+        yield asdict(found) | {"per_100_tokens_share": found.share, "verdict": found.verdict}
+
+    heading = "Growth of a decode step from token to token"
+    return _by_pair("generation_growth", heading, records, growth)
 
 
 def growth_sentence(found: StepGrowth) -> str:
     """Return in words whether decode time grows with the cache.
 
-    >>> growth_sentence(StepGrowth(100, 2, 1e6, 500.0, 400.0, 600.0))
+    >>> growth_sentence(StepGrowth(2, 100, 1e6, 500.0, 400.0, 600.0))
     'it grows with the cache: 500 ns a token (95 %: 400 ns to 600 ns), 5.0 % in 100 tokens'
     """
     if found.verdict == UNKNOWN:
         return "too few steps to tell whether it grows with the cache"
     verdict = {
-        "grows": "it grows with the cache",
-        "falls": "it falls as the cache grows: look for warm-up or clocks",
-    }.get(found.verdict, "no growth with the cache beyond chance")
+        GROWS: "it grows with the cache",
+        FALLS: "it falls as the cache grows: look for warm-up or clocks",
+        UNCLEAR: "no growth with the cache beyond chance",
+    }[found.verdict]
     low, high = duration(found.low_ns), duration(found.high_ns)
     return (
         f"{verdict}: {duration(found.slope_ns)} a token (95 %: {low} to {high}), "
@@ -297,7 +278,7 @@ def slowest(records: Records) -> Table:
         }
         for each in chosen
     ]
-    table = _table("generation_slowest", rows, records, "Slowest prompts")
+    table = _table("generation_slowest", "Slowest prompts", records, rows)
     one = len({each.file for each in records.generations}) == 1
     hidden = (*table.hidden, *(("file",) if one else ()))
     return replace(table, hidden=hidden, droppable=("first_token_ns", "per_token_ns"))
@@ -305,23 +286,26 @@ def slowest(records: Records) -> Table:
 
 def references(records: Records) -> Table:
     """Return the figures of the first notes beside those of pairs of the same sizes."""
-    rows: list[Row] = []
-    for pair, made in records.pairs():
-        figures = first_notes_on(pair)
-        if figures is None:
-            continue
-        prefill = [each.before_ns - each.part_ns("projector_total") for each in made]
-        here = {
-            ("prefill, both models", "ms"): float(np.mean(prefill)) / 1e6,
-            ("decode step", "ms"): float(np.mean([e.part_ns("decode_avg") for e in made])) / 1e6,
-            ("tokens per second, decoding", "tokens/s"): float(
-                np.mean([e.timing.tokens_per_second for e in made])
-            ),
-        }
-        for ((measure, unit), value), figure in zip(here.items(), figures, strict=True):
-            what: Row = {"pair": str(pair), "measure": measure, "unit": unit}
-            rows.append(what | {"here": value, "first_notes": figure, "ratio": value / figure})
-    return _table("generation_references", rows, records, "Beside the first notes' rough figures")
+    heading = "Beside the first notes' rough figures"
+    return _by_pair("generation_references", heading, records, _references)
+
+
+def _references(pair: Pair, made: list[Generation]) -> Iterator[Row]:
+    times = [each.timing for each in made]
+    prefill_ns = [each.before_ns - each.part_ns("projector_total") for each in made]
+    here = {
+        ("prefill, both models", "ms"): np.mean(prefill_ns) / 1e6,
+        ("decode step", "ms"): np.mean([each.part_ns("decode_avg") for each in made]) / 1e6,
+        ("tokens per second, decoding", "tokens/s"): np.mean([t.tokens_per_second for t in times]),
+    }
+    # Of a pair of other sizes there are no figures, and no rows.
+    for ((measure, unit), mean), noted in zip(
+        here.items(), first_notes_on(pair) or (), strict=False
+    ):
+        value = float(mean)
+        ratio = value / noted
+        what = {"measure": measure, "unit": unit}
+        yield {**what, "here": value, "first_notes": noted, "ratio": ratio}
 
 
 def first_notes_on(pair: Pair) -> tuple[float, float, float] | None:
@@ -338,18 +322,21 @@ def first_notes_on(pair: Pair) -> tuple[float, float, float] | None:
     return None
 
 
-def _by_pair(records: Records, sentences: Sequence[str]) -> list[str]:
-    pairs = [str(pair) for pair, _ in records.pairs()]
-    if len(pairs) == 1:
-        return list(sentences)
-    return [f"{pair}: {line}" for pair, line in zip(pairs, sentences, strict=True)]
+def _by_pair(
+    name: str, heading: str, records: Records, rows_of: RowsOf, droppable: tuple[str, ...] = ()
+) -> Table:
+    """Return the rows of each pair of models as a table."""
+    rows = [
+        {"pair": str(pair), **row} for pair, made in records.pairs() for row in rows_of(pair, made)
+    ]
+    return replace(_table(name, heading, records, rows), droppable=droppable)
 
 
-def _table(name: str, rows: list[Row], records: Records, heading: str) -> Table:
+def _table(name: str, heading: str, records: Records, rows: Sequence[Row]) -> Table:
     """Return rows as a table; a person sees the pair of models only where there are several."""
-    columns = columns_of(rows) if rows else {"pair": []}
     one = len(records.pairs()) == 1
-    return Table(name, columns, heading, hidden=("pair",) if one else ())
+    hidden = ("pair",) if one else ()
+    return Table(name, columns_of(rows) or {"pair": []}, heading, hidden=hidden)
 
 
 QUESTIONS: Final[dict[str, Callable[[Records], Table]]] = {

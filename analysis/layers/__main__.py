@@ -19,7 +19,7 @@ from pathlib import Path
 from analysis.layers.groups import groups
 from analysis.layers.pictures import MOST, draw
 from analysis.layers.records import read
-from analysis.layers.tables import QUESTIONS, Files, answer, in_brief
+from analysis.layers.tables import QUESTIONS, Files, in_brief
 from analysis.show import cli
 from analysis.show.called import called
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answer(args: argparse.Namespace, files: Files) -> None:
     if args.by or args.format != "table":
-        cli.write_answer(answer(args.by or "configuration", files), args, most=None)
+        cli.write_answer(QUESTIONS[args.by or "configuration"](files), args, most=None)
         return
     answers = in_brief(files)
     shown = [table for table in answers if len(table)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,11 +37,6 @@ class Group:
     source: str
     runs: tuple[Run, ...]
 
-    @property
-    def totals_ns(self) -> Float64:
-        """``(runs,)`` the host's time of each run."""
-        return np.array([run.total_ns for run in self.runs], np.float64)
-
     def names(self, source: str) -> tuple[str, ...]:
         """Return the parts that every layer of every run has, in the order of the file."""
         sets = [layer.keys() for run in self.runs for layer in run.parts_ns(source)]
@@ -52,35 +47,41 @@ class Group:
 
         What a clock has not seen is NaN.
         """
-        chosen = source or self.source
         pieces = (ATTN, FFN) if part == TOTAL else (part,)
         return np.array(
             [
-                [
-                    sum(layer.get(piece, np.nan) for piece in pieces)
-                    for layer in run.parts_ns(chosen)
-                ]
-                for run in self.runs
+                [sum(layer.get(piece, np.nan) for piece in pieces) for layer in layers]
+                for layers in (run.parts_ns(source or self.source) for run in self.runs)
             ],
             np.float64,
         )
 
     def part_ns(self, part: str, source: str | None = None) -> Float64:
-        """Return ``(runs,)`` the time of a part over all layers; derived parts too."""
+        """Return ``(runs,)`` the time of a part over all layers; derived parts too.
+
+        That of `TOTAL` is the host's, whatever the source.
+        """
         if part == TOTAL:
-            return self.totals_ns
-        if part == OTHER:
-            other: Float64 = self.totals_ns - self.by_layer_ns(TOTAL, source).sum(axis=1)
-            return other
-        if part == AROUND:
-            return self.part_ns(ATTN, source) - self.part_ns(ATTN_FORWARD, source)
-        if part == REST:
-            rest = self.part_ns(ATTN_FORWARD, source)
-            for name in self.details(source or self.source):
-                rest = rest - self.part_ns(name, source)
-            return rest
-        result: Float64 = self.by_layer_ns(part, source).sum(axis=1)
-        return result
+            return np.array([run.total_ns for run in self.runs], np.float64)
+        differences = {
+            OTHER: (TOTAL, ATTN, FFN),
+            AROUND: (ATTN, ATTN_FORWARD),
+            REST: (ATTN_FORWARD, *self.details(source or self.source)),
+        }
+        if part not in differences:
+            return self.by_layer_ns(part, source).sum(axis=1, dtype=np.float64)
+        whole, *others = (self.part_ns(name, source) for name in differences[part])
+        for other in others:
+            whole = whole - other
+        return whole
+
+    def mean_ns(self, part: str, source: str | None = None) -> float:
+        """Return the mean of `part_ns` over the runs."""
+        return float(self.part_ns(part, source).mean())
+
+    def share(self, part: str) -> float:
+        """Return the share of a part in the mean run; NaN where that takes no time."""
+        return ratio(self.mean_ns(part), self.mean_ns(TOTAL))
 
     def details(self, source: str) -> tuple[str, ...]:
         """Return the parts that the attention module's call is split into."""
@@ -101,23 +102,14 @@ class Group:
         yield FFN, TOTAL, True
         yield OTHER, TOTAL, True
 
-    def bottleneck(self) -> tuple[str, float]:
-        """Return what takes longest of a run, attention, FFN or the rest, and its share."""
-        return self.longest(part for part, within, _ in self.tree() if within == TOTAL)
+    def bottleneck(self) -> str:
+        """Return what takes longest of a run, the first of equals: attention, FFN or the rest."""
+        return max((part for part, within, _ in self.tree() if within == TOTAL), key=self.mean_ns)
 
-    def within_attention(self) -> tuple[str, float] | None:
-        """Return the undivided part of attention that takes longest, and its share of the run.
-
-        None where attention is not divided.
-        """
+    def within_attention(self) -> str | None:
+        """Return the undivided part of attention that takes longest; None where there is none."""
         parts = [part for part, within, whole in self.tree() if within != TOTAL and whole]
-        return self.longest(parts) if parts else None
-
-    def longest(self, parts: Iterable[str]) -> tuple[str, float]:
-        """Return which of some parts takes longest, the first of equals, and its share."""
-        means = {part: float(self.part_ns(part).mean()) for part in parts}
-        part = max(means, key=means.__getitem__)
-        return part, ratio(means[part], float(self.totals_ns.mean()))
+        return max(parts, key=self.mean_ns, default=None)
 
     def slowest(self) -> tuple[int, float]:
         """Return the layer that takes longest, and its mean time in nanoseconds."""
@@ -133,20 +125,14 @@ def groups(files: Mapping[str, Sequence[Run]]) -> list[Group]:
             key = (file, len(run.layer_details), run.source, run.batch_size, run.input_len)
             found.setdefault(key, []).append(run)
     places = {file: place for place, file in enumerate(files)}
-    ordered = sorted(found, key=lambda key: (places[key[0]], *key[1:]))
     return [
-        Group(
-            file, batch, length, layers, source, tuple(found[file, layers, source, batch, length])
+        Group(file, batch, length, layers, source, tuple(runs))
+        for (file, layers, source, batch, length), runs in sorted(
+            found.items(), key=lambda item: (places[item[0][0]], *item[0][1:])
         )
-        for file, layers, source, batch, length in ordered
     ]
 
 
 def ratio(part: float, whole: float) -> float:
     """Return the share that a part is of the whole; NaN where the whole is 0."""
     return part / whole if whole else float("nan")
-
-
-def deviation(values: Float64) -> float:
-    """Return the sample's deviation (n - 1); 0.0 for one value."""
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0

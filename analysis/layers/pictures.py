@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.layers.groups import TOTAL, Group
 from analysis.layers.records import ATTN, FFN
-from analysis.show import pictures
+from analysis.show.pictures import draw_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,7 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
     Raises:
         ReportError: matplotlib is not installed, or the folder cannot be written to.
     """
-    return pictures.draw_each(
-        folder, {name: partial(fill, groups=groups) for name, fill in _PICTURES.items()}
-    )
+    return draw_each(folder, _PICTURES, groups)
 
 
 def _label(group: Group) -> str:
@@ -41,7 +39,7 @@ def _label(group: Group) -> str:
 
 def _layers(axes: Axes, groups: Sequence[Group]) -> None:
     """Each layer: both halves, of the configuration that takes longest."""
-    group = max(groups, key=lambda each: float(each.totals_ns.mean()))
+    group = max(groups, key=lambda each: each.mean_ns(TOTAL))
     places = np.arange(group.layers)
     attn, ffn = (group.by_layer_ns(half).mean(axis=0) / 1e6 for half in (ATTN, FFN))
     error = group.by_layer_ns(TOTAL).std(axis=0) / 1e6
@@ -54,18 +52,12 @@ def _layers(axes: Axes, groups: Sequence[Group]) -> None:
 def _parts(axes: Axes, groups: Sequence[Group]) -> None:
     """Each configuration, the smallest first: the undivided parts, stacked."""
     groups = groups[:MOST]
-    names = list(
-        dict.fromkeys(part for group in groups for part, _, whole in group.tree() if whole)
-    )
+    undivided = [[part for part, _, whole in group.tree() if whole] for group in groups]
     bottom = np.zeros(len(groups))
-    for name in names:
+    for name in dict.fromkeys(chain.from_iterable(undivided)):
+        known = zip(groups, undivided, strict=True)
         times = np.array(
-            [
-                float(group.part_ns(name).mean()) / 1e6
-                if name in {part for part, _, _ in group.tree()}
-                else 0.0
-                for group in groups
-            ]
+            [group.mean_ns(name) / 1e6 if name in has else 0.0 for group, has in known]
         )
         axes.bar(range(len(groups)), times, bottom=bottom, label=name)
         bottom = bottom + times
@@ -78,17 +70,11 @@ def _growth(axes: Axes, groups: Sequence[Group]) -> None:
     """Time against tokens, both halves, on logarithmic axes."""
     for half, mark in ((ATTN, "o"), (FFN, "s"), (TOTAL, "^")):
         points = sorted(
-            (group.batch_size * group.input_len, float(group.part_ns(half).mean()) / 1e6)
-            for group in groups
+            (group.batch_size * group.input_len, group.mean_ns(half) / 1e6) for group in groups
         )
         axes.plot(*zip(*points, strict=True), mark, label=half)
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="tokens (batch times length)",
-        ylabel="ms",
-        title="Growth",
-    )
+    axes.set(xscale="log", yscale="log")
+    axes.set(xlabel="tokens (batch times length)", ylabel="ms", title="Growth")
     axes.legend()
 
 

@@ -1,6 +1,6 @@
 """Layer times as tables: by configuration, by layer, by part, and how they grow.
 
-Each has a heading that says what stands out.
+The heading of the configurations says what stands out.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.layers.groups import OTHER, TOTAL, Group, deviation, groups, ratio
+from analysis.arithmetic.statistics import deviation
+from analysis.layers.groups import OTHER, TOTAL, Group, groups, ratio
 from analysis.layers.records import ATTN, FFN, Run
 from analysis.show.render import duration, percent
 from analysis.show.table import Table, columns_of
@@ -25,6 +26,7 @@ _GROWTH: Final = (
     *("file", "part", "along", "held", "from", "to", "points", "exponent", "from_ns", "to_ns"),
     "source",
 )
+_GROWS: Final = "Growth: time = c * size ** exponent, between the sizes named"
 _ONE_SIZE: Final = "nothing grows: no two configurations differ in the batch or the length alone"
 
 
@@ -37,34 +39,34 @@ def summary(files: Files) -> Table:
         bottleneck_share, source``. Times are means over the runs; ``other`` is in no layer. A
         configuration of layers that were not all timed by the GPU has its times from the host.
     """
-    rows = [_configuration(group) for group in groups(files)]
+    rows = []
+    for group in groups(files):
+        totals = group.part_ns(TOTAL)
+        layer, layer_ns = group.slowest()
+        part = group.bottleneck()
+        rows.append(
+            {
+                **_key(group),
+                "layers": group.layers,
+                "runs": len(group.runs),
+                "mean_ns": group.mean_ns(TOTAL),
+                "std_ns": deviation(totals),
+                "min_ns": int(totals.min()),
+                "max_ns": int(totals.max()),
+                **{f"{name}_ns": group.mean_ns(name) for name in (ATTN, FFN, OTHER)},
+                **{f"{name}_share": group.share(name) for name in (ATTN, FFN, OTHER)},
+                "slowest_layer": layer,
+                "slowest_ns": layer_ns,
+                "bottleneck": part,
+                "bottleneck_share": group.share(part),
+                "source": group.source,
+            }
+        )
     hidden = ("min_ns", "max_ns", "attn_ns", "ffn_ns", "other_ns", "slowest_ns", "source")
     in_heading = ("bottleneck", "bottleneck_share")  # by sentences above the table
-    return _table("layer_configurations", rows, files, ("layers", "runs"), (*hidden, *in_heading))
-
-
-def _configuration(group: Group) -> dict[str, Any]:
-    totals = group.totals_ns
-    mean = float(totals.mean())
-    parts = {name: float(group.part_ns(name).mean()) for name in (ATTN, FFN, OTHER)}
-    layer, layer_ns = group.slowest()
-    part, share = group.bottleneck()
-    return {
-        **_key(group),
-        "layers": group.layers,
-        "runs": len(group.runs),
-        "mean_ns": mean,
-        "std_ns": deviation(totals),
-        "min_ns": int(totals.min()),
-        "max_ns": int(totals.max()),
-        **{f"{name}_ns": value for name, value in parts.items()},
-        **{f"{name}_share": ratio(value, mean) for name, value in parts.items()},
-        "slowest_layer": layer,
-        "slowest_ns": layer_ns,
-        "bottleneck": part,
-        "bottleneck_share": share,
-        "source": group.source,
-    }
+    heading = "\n".join(["Configurations", *_sentences(files)])
+    droppable = ("layers", "runs")
+    return _table("layer_configurations", heading, rows, files, droppable, (*hidden, *in_heading))
 
 
 def by_layer(files: Files) -> Table:
@@ -74,29 +76,27 @@ def by_layer(files: Files) -> Table:
         ``file, batch_size, input_len, layer, runs, mean_ns, std_ns, attn_ns, attn_std_ns, ffn_ns,
         ffn_std_ns, share, source``; the share is of the whole run.
     """
-    rows = [row for group in groups(files) for row in _layers(group)]
-    return _table("layers", rows, files, ("runs", "attn_std_ns", "ffn_std_ns"), ("source",))
-
-
-def _layers(group: Group) -> list[dict[str, Any]]:
-    whole = float(group.totals_ns.mean())
-    both, attn, ffn = (group.by_layer_ns(part) for part in (TOTAL, ATTN, FFN))
-    return [
+    rows = [
         {
             **_key(group),
             "layer": layer,
             "runs": len(group.runs),
-            "mean_ns": float(both[:, layer].mean()),
-            "std_ns": deviation(both[:, layer]),
-            "attn_ns": float(attn[:, layer].mean()),
-            "attn_std_ns": deviation(attn[:, layer]),
-            "ffn_ns": float(ffn[:, layer].mean()),
-            "ffn_std_ns": deviation(ffn[:, layer]),
-            "share": ratio(float(both[:, layer].mean()), whole),
+            "mean_ns": float(both.mean()),
+            "std_ns": deviation(both),
+            "attn_ns": float(attn.mean()),
+            "attn_std_ns": deviation(attn),
+            "ffn_ns": float(ffn.mean()),
+            "ffn_std_ns": deviation(ffn),
+            "share": ratio(float(both.mean()), group.mean_ns(TOTAL)),
             "source": group.source,
         }
-        for layer in range(group.layers)
+        for group in groups(files)
+        for layer, (both, attn, ffn) in enumerate(
+            zip(*(group.by_layer_ns(part).T for part in (TOTAL, ATTN, FFN)), strict=True)
+        )
     ]
+    droppable = ("runs", "attn_std_ns", "ffn_std_ns")
+    return _table("layers", "Layers", rows, files, droppable)
 
 
 def by_part(files: Files) -> Table:
@@ -111,19 +111,18 @@ def by_part(files: Files) -> Table:
             **_key(group),
             "part": part,
             "within": within,
-            "mean_ns": float(group.part_ns(part).mean()),
+            "mean_ns": group.mean_ns(part),
             "std_ns": deviation(group.part_ns(part)),
-            "share": ratio(float(group.part_ns(part).mean()), float(group.totals_ns.mean())),
-            "cpu_ns": float(group.part_ns(part, "cpu").mean()),
-            "gpu_ns": float(group.part_ns(part, "gpu").mean())
-            if group.source == "gpu"
-            else float("nan"),
+            "share": group.share(part),
+            "cpu_ns": group.mean_ns(part, "cpu"),
+            "gpu_ns": group.mean_ns(part, "gpu") if group.source == "gpu" else float("nan"),
             "source": group.source,
         }
         for group in groups(files)
         for part, within, _ in group.tree()
     ]
-    return _table("layer_parts", rows, files, ("std_ns", "gpu_ns", "cpu_ns"), ("source",))
+    heading = "Parts, all layers together"
+    return _table("layer_parts", heading, rows, files, ("std_ns", "gpu_ns", "cpu_ns"))
 
 
 def growth(files: Files) -> Table:
@@ -148,8 +147,8 @@ def growth(files: Files) -> Table:
                 fixed = f"{held} {getattr(line[0], held)}"
                 rows += [_grown(line, part, along, fixed) for part in _common(line)]
     if not rows:
-        return Table("layer_growth", {column: [] for column in _GROWTH}, notes=(_ONE_SIZE,))
-    return _table("layer_growth", rows, files, ("points", "from_ns"), ("source",))
+        return Table("layer_growth", {column: [] for column in _GROWTH}, _GROWS, notes=(_ONE_SIZE,))
+    return _table("layer_growth", _GROWS, rows, files, ("points", "from_ns"))
 
 
 def _common(line: Sequence[Group]) -> list[str]:
@@ -160,7 +159,7 @@ def _common(line: Sequence[Group]) -> list[str]:
 
 def _grown(line: Sequence[Group], part: str, along: str, fixed: str) -> dict[str, Any]:
     sizes = np.array([getattr(group, along) for group in line], np.float64)
-    times = np.array([group.part_ns(part).mean() for group in line])
+    times = np.array([group.mean_ns(part) for group in line])
     return {
         "file": line[0].file,
         "part": part,
@@ -200,80 +199,51 @@ QUESTIONS: Final[dict[str, Callable[[Files], Table]]] = {
 _MAIN: Final = (TOTAL, ATTN, ATTENTION_CORE, FFN, OTHER)
 """The parts whose growth is worth a look before all others."""
 
-_HEADINGS: Final = {
-    "configuration": "Configurations",
-    "part": "Parts, all layers together",
-    "growth": "Growth: time = c * size ** exponent, between the sizes named",
-    "layer": "Layers",
-}
-
-
-def answer(question: str, files: Files) -> Table:
-    """Return the answer to one question of `QUESTIONS`, with its heading."""
-    heading = _HEADINGS[question]
-    if question == "configuration":
-        heading = "\n".join([heading, *_sentences(files)])
-    return replace(QUESTIONS[question](files), heading=heading)
-
 
 def _longest(files: Files) -> list[Group]:
     """Return the configuration of each file that takes longest."""
     known = groups(files)
-    return [
-        max(
-            (group for group in known if group.file == file),
-            key=lambda group: float(group.totals_ns.mean()),
-        )
-        for file in files
-    ]
+    of_files = ((group for group in known if group.file == file) for file in files)
+    return [max(those, key=lambda group: group.mean_ns(TOTAL)) for those in of_files]
 
 
 def _sentences(files: Files) -> list[str]:
     """Say which layer and which part to look at, of the longest configuration of each file."""
     lines = []
     for group in _longest(files):
-        part, share = group.bottleneck()
+        part = group.bottleneck()
+        inside = group.within_attention() if part == ATTN else None
+        of_it = f" ({inside} {percent(group.share(inside))})" if inside else ""
         layer, layer_ns = group.slowest()
         where = f"{group.file}: " if len(files) > 1 else ""
         lines.append(
             f"{where}batch {group.batch_size}, length {group.input_len}: {part} takes "
-            f"{percent(share)} of the run{_inside(group, part)}; layer {layer} is the slowest of "
+            f"{percent(group.share(part))} of the run{of_it}; layer {layer} is the slowest of "
             f"{group.layers} ({duration(layer_ns)}); times of the {group.source.upper()}"
         )
     return lines
 
 
-def _inside(group: Group, part: str) -> str:
-    """Say what of attention takes longest, where it is attention that does and it is divided."""
-    longest = group.within_attention() if part == ATTN else None
-    return f" ({longest[0]} {percent(longest[1])})" if longest else ""
-
-
 def in_brief(files: Files) -> list[Table]:
     """Return what a person sees first: of the parts and of their growth what matters most."""
-    parts, grown = answer("part", files), answer("growth", files)
-    longest = {group.file: group.runs for group in _longest(files)}
-    parts = replace(
-        by_part(longest), heading=f"{parts.heading}, of the configuration that takes longest"
-    )
+    parts = by_part({group.file: group.runs for group in _longest(files)})
+    heading = f"{parts.heading}, of the configuration that takes longest"
+    grown = growth(files)
     main = np.array([row["part"] in _MAIN for row in grown.rows()], np.bool_)
-    return [answer("configuration", files), parts, grown.take(np.flatnonzero(main))]
+    return [summary(files), replace(parts, heading=heading), grown.take(np.flatnonzero(main))]
 
 
 def _key(group: Group) -> dict[str, Any]:
-    return {
-        "file": group.file,
-        "batch_size": group.batch_size,
-        "input_len": group.input_len,
-    }
+    return {name: getattr(group, name) for name in ("file", "batch_size", "input_len")}
 
 
 def _table(
     name: str,
+    heading: str,
     rows: Sequence[Mapping[str, Any]],
     files: Files,
     droppable: tuple[str, ...],
-    hidden: tuple[str, ...],
+    hidden: tuple[str, ...] = ("source",),
 ) -> Table:
     one_file = () if len(files) > 1 else ("file",)
-    return Table(name, columns_of(rows), droppable=droppable, hidden=(*one_file, *hidden))
+    return Table(name, columns_of(rows), heading, droppable=droppable, hidden=(*one_file, *hidden))

@@ -12,7 +12,6 @@ from analysis.show.errors import NotInstalled, ReportError, reason
 from analysis.show.output import replacing
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INCHES: Final = (10.0, 5.5)
@@ -35,12 +34,13 @@ def make_folder(path: Path) -> None:
         raise ReportError(path, problem, "name another folder") from None
 
 
-def draw_each(folder: Path, fills: Mapping[str, Callable[[Axes], None]]) -> list[Path]:
+def draw_each(folder: Path, fills: Mapping[str, Callable[..., None]], *what: object) -> list[Path]:
     """Write pictures into a folder, which is made where it is missing, and return the files.
 
     Args:
         folder: where.
         fills: by the name of each file, what draws on its axes.
+        what: all of them draw, given to them after the axes.
 
     Raises:
         NotInstalled: matplotlib is not.
@@ -49,7 +49,7 @@ def draw_each(folder: Path, fills: Mapping[str, Callable[[Axes], None]]) -> list
     make_folder(folder)
     for name, fill in fills.items():
         with picture(folder / name) as figure:
-            fill(figure.subplots())
+            fill(figure.subplots(), *what)
     return [folder / name for name in fills]
 
 

@@ -158,6 +158,6 @@ def _tell_unmeasured(run: TimedForward) -> None:
 def _summarize(path: Path, records: TimingRecords) -> None:
     """Say what was measured, however the command ends."""
     if runs := records.added:
-        tables.write_table(layers.answer("configuration", {"": runs}), "table", sys.stdout)
+        tables.write_table(layers.summary({"": runs}), "table", sys.stdout)
         sys.stdout.flush()
         print(f"{len(runs)} records are in {one_line(str(path))}", file=sys.stderr)
