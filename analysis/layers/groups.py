@@ -69,7 +69,8 @@ class Group:
             REST: (ATTN_FORWARD, *self.details(source or self.source)),
         }
         if part not in differences:
-            return self.by_layer_ns(part, source).sum(axis=1, dtype=np.float64)
+            result: Float64 = self.by_layer_ns(part, source).sum(axis=1)
+            return result
         whole, *others = (self.part_ns(name, source) for name in differences[part])
         for other in others:
             whole = whole - other

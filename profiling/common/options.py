@@ -11,7 +11,6 @@ A field's default is the option's default and stands in its help; a command whos
 says so where it adds the option: ``add_options(parser, Settings, "mode", mode="forward")``.
 """
 
-import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from itertools import product
@@ -148,12 +147,13 @@ def add_options(parser: Adder, cls: type, *names: str, **defaults: Any) -> None:
         known[name].add(parser, name, defaults.get(name, known[name].default))
 
 
-def chosen(cls: type[T], arguments: argparse.Namespace, **more: Any) -> T:
+def chosen(cls: type[T], arguments: object, **more: Any) -> T:
     """Return a dataclass of the options that were parsed.
 
     Args:
         cls: the dataclass.
-        arguments: has what was added; fields that it lacks keep the dataclass's defaults.
+        arguments: what was parsed, or another dataclass that has some of the fields; those that it
+            lacks keep the dataclass's defaults.
         more: fields that are no options, or are not what was parsed. Its ``device``, or that of the
             arguments, decides between the defaults of a `ByDevice`.
     """

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from profiling.common import cli
 from profiling.generation import options
+from profiling.generation.prompts import PROFILE
 from profiling.generation.selection import LESS_MEMORY
 
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from profiling.generation.session import run_profile, run_prompts  # here: with torch
 
-    if arguments.mode == options.PROFILE:
+    if arguments.mode == PROFILE:
         return run_profile(arguments, cli.command_line("profiling.generation", given))
     return run_prompts(arguments)
 

@@ -1,7 +1,6 @@
 """The command line of `profiling.generation`."""
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Final
 from profiling.common.cli import Parser, add_device, count
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.common.options import add_options, chosen
+from profiling.common.options import add_options, chosen, option
+from profiling.generation.prompts import BATCH, DATASET, PROFILE, PromptSource
 from profiling.generation.selection import (
     ALONE,
-    BUILT_IN,
     PARTNER,
     TEACHER,
     TINY,
@@ -22,7 +21,8 @@ from profiling.generation.selection import (
 )
 from profiling.models.request import PRESETS
 
-PROFILE, BATCH, DATASET = MODES = ("profile", "batch", "dataset")
+MODES: Final = (PROFILE, BATCH, DATASET)
+TRACE_TOKENS: Final = 32
 
 OUTPUTS: Final = {
     PROFILE: "demo_timing_data.jsonl",
@@ -32,14 +32,9 @@ OUTPUTS: Final = {
 """Where the records go unless ``--output`` says otherwise."""
 
 ONLY: Final = {
-    "prompt": (PROFILE,),
-    "trace_tokens": (PROFILE,),
-    "dataset": (DATASET,),
-    "dataset_file": (DATASET,),
-    "split": (DATASET,),
-    "num_samples": (DATASET,),
-    "shard": (BATCH, DATASET),
-    "resume": (BATCH, DATASET),
+    **dict.fromkeys(("prompt", "trace_tokens"), (PROFILE,)),
+    **dict.fromkeys(("dataset", "dataset_file", "split", "num_samples"), (DATASET,)),
+    **dict.fromkeys(("shard", "resume"), (BATCH, DATASET)),
 }
 """Options that some modes have and the others refuse."""
 
@@ -49,23 +44,24 @@ OF_MODELS: Final = (
 )
 """The options of a `ModelSelection` that need no more than their default."""
 
-TRACE_TOKENS: Final = 32
+OF_PROJECTORS: Final = ("projector", "projector_hidden", "layer_mapping", "open_gates")
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One of the shards that a run is divided into, counted from 1."""
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where the records go."""
 
-    index: int
-    count: int
-
-
-def shard(text: str) -> Shard:
-    """Read ``I/N``."""
-    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 1/4, not {text}")
-    return Shard(int(found[1]), int(found[2]))
+    output: str | None = option(
+        None, f"(default: {', '.join(OUTPUTS.values())})", metavar="FILE.jsonl"
+    )
+    resume: bool = option(False, "go on with the file; failed prompts are tried again")
+    overwrite: bool = option(False, "replace the file")
+    trace_tokens: int | None = option(
+        None,
+        f"most that the recorded run of profile generates (default: {TRACE_TOKENS})",
+        read=count,
+        flag="--trace_tokens",
+    )
 
 
 def parser(description: str | None) -> Parser:
@@ -82,36 +78,8 @@ def parser(description: str | None) -> Parser:
     add_options(models, ModelSelection, *OF_MODELS)
     add_device(models)
     add_options(made.add_argument_group("decoding"), Decoding)
-    what = made.add_argument_group("what to generate from")
-    what.add_argument("--prompt", metavar="TEXT", help=f"of profile (default: {BUILT_IN[0]!r})")
-    what.add_argument("--dataset", metavar="NAME[:CONFIG]", help="of the hub, by `datasets`")
-    what.add_argument("--split", help="of --dataset (default: test)")
-    what.add_argument(
-        "--dataset_file", type=Path, metavar="FILE.jsonl", help="lines with prompt or question"
-    )
-    what.add_argument(
-        "--num_samples", type=count, metavar="N", help="only the first N (default: all)"
-    )
-    what.add_argument(
-        "--shard", type=shard, metavar="I/N", help="run part I of N, every N-th prompt; ids stay"
-    )
-    output = made.add_argument_group("where the records go")
-    output.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE.jsonl",
-        help=f"(default: {', '.join(OUTPUTS.values())})",
-    )
-    output.add_argument(
-        "--resume", action="store_true", help="go on with the file; failed prompts are tried again"
-    )
-    output.add_argument("--overwrite", action="store_true", help="replace the file")
-    output.add_argument(
-        "--trace_tokens",
-        type=count,
-        metavar="N",
-        help=f"most that the recorded run of profile generates (default: {TRACE_TOKENS})",
-    )
+    add_options(made.add_argument_group("what to generate from"), PromptSource)
+    add_options(made.add_argument_group("where the records go"), OutputOptions)
     return made
 
 
@@ -137,51 +105,52 @@ def parse(made: Parser, argv: Sequence[str]) -> argparse.Namespace:
         UsageError: some do not go together.
     """
     given = made.parse_args(underscored(argv))
-    for option, modes in ONLY.items():
-        if getattr(given, option) not in {None, False} and given.mode not in modes:
-            raise UsageError(f"--{option} is of {' and '.join(modes)}, not of {given.mode}")
-    if given.mode == DATASET and bool(given.dataset) == bool(given.dataset_file):
-        raise UsageError("give dataset one of --dataset NAME and --dataset_file FILE.jsonl")
-    if given.split and not given.dataset:
-        raise UsageError("--split is of --dataset; a file has none")
-    if given.resume and given.overwrite:
-        raise UsageError("--resume keeps what --overwrite replaces; give one of them")
+    for name, modes in ONLY.items():
+        if getattr(given, name) not in {None, False} and given.mode not in modes:
+            raise UsageError(f"--{name} is of {' and '.join(modes)}, not of {given.mode}")
     usual = ModelSelection()
-    if given.projector and (
-        given.projector_hidden != usual.projector_hidden
-        or given.layer_mapping != usual.layer_mapping
-    ):
-        raise UsageError("trained projectors have their own width and mapping; leave those out")
-    _check_alone(given)
+    changed = [name for name in OF_PROJECTORS if getattr(given, name) != getattr(usual, name)]
+    refused = {
+        "give dataset one of --dataset NAME and --dataset_file FILE.jsonl": (
+            given.mode == DATASET and bool(given.dataset) == bool(given.dataset_file)
+        ),
+        "--split is of --dataset; a file has none": given.split and not given.dataset,
+        "--resume keeps what --overwrite replaces; give one of them": (
+            given.resume and given.overwrite
+        ),
+        "trained projectors have their own width and mapping; leave those out": (
+            given.projector and {"projector_hidden", "layer_mapping"} & set(changed)
+        ),
+        "the teacher is --teacher_model or --teacher_random_init, not both": (
+            given.teacher_random_init and given.teacher
+        ),
+        f"--{''.join(changed[:1])} wants a teacher; --teacher_model {ALONE} has no projectors": (
+            changed and (given.teacher or "").lower() == ALONE
+        ),
+    }
+    for message, wrong in refused.items():
+        if wrong:
+            raise UsageError(message)
     return given
-
-
-def _check_alone(given: argparse.Namespace) -> None:
-    """Refuse options of projectors where there are none."""
-    if given.teacher_random_init and given.teacher:
-        raise UsageError("the teacher is --teacher_model or --teacher_random_init, not both")
-    usual = ModelSelection()
-    of_projectors = ("projector", "projector_hidden", "layer_mapping", "open_gates")
-    wrong = [name for name in of_projectors if getattr(given, name) != getattr(usual, name)]
-    if wrong and (given.teacher or "").lower() == ALONE:
-        raise UsageError(f"--{wrong[0]} wants a teacher; --teacher_model {ALONE} has no projectors")
 
 
 def implied(given: argparse.Namespace) -> tuple[str, ...]:
     """Return a line on the teacher that comes with ``--random_init`` where none is named."""
-    if not given.random_init or given.teacher_random_init or given.teacher:
-        return ()
-    if given.random_init.lower() not in PRESETS and not Path(given.random_init).is_file():
-        return ()  # there is no such base, which is an error of its own
+    partner = _partner(given)
+    named = given.random_init or ""
+    if not partner or not (named.lower() in PRESETS or Path(named).is_file()):
+        return ()  # where there is no such base, that is an error of its own
     return (
-        f"no teacher is named: one of the shape of {_partner(given)} comes with it, with random "
+        f"no teacher is named: one of the shape of {partner} comes with it, with random "
         f"weights too (--teacher_model {ALONE} for the base alone, --teacher_random_init for "
         "another shape)",
     )
 
 
-def _partner(given: argparse.Namespace) -> str:
-    """Return the shape of a teacher for a base with random weights."""
+def _partner(given: argparse.Namespace) -> str | None:
+    """Return the shape of the teacher of a base with random weights, where none is named."""
+    if not given.random_init or given.teacher_random_init or given.teacher:
+        return None
     return TINY if given.random_init.lower() == TINY else PARTNER
 
 
@@ -192,34 +161,25 @@ def models(given: argparse.Namespace) -> ModelSelection:
         UsageError: no device is called so.
         LaunchError: there is no such device here.
     """
-    partner = given.teacher_random_init
-    if given.random_init and not partner and not given.teacher:
-        partner = _partner(given)
     return chosen(
         ModelSelection,
         given,
         teacher=given.teacher or TEACHER,
-        teacher_random_init=partner,
+        teacher_random_init=given.teacher_random_init or _partner(given),
         device=choose_device(given.device),
     )
-
-
-def decoding(given: argparse.Namespace) -> Decoding:
-    """Return how the arguments ask to generate."""
-    return chosen(Decoding, given)
 
 
 def output(given: argparse.Namespace) -> Path:
     """Return where the records go; every shard has a file of its own.
 
-    >>> output(argparse.Namespace(mode="batch", output=None, shard=Shard(1, 4)))
+    >>> output(argparse.Namespace(mode="batch", output=None, shard=(1, 4)))
     PosixPath('batch_timing_results.shard1of4.jsonl')
     """
-    if given.output:
-        chosen: Path = given.output
-        return chosen
+    if given.output is not None:
+        return Path(given.output)
     default = Path(OUTPUTS[given.mode])
     if given.shard:
-        part = f".shard{given.shard.index}of{given.shard.count}"
+        part = f".shard{given.shard[0]}of{given.shard[1]}"
         return default.with_suffix(part + default.suffix)
     return default

@@ -14,6 +14,7 @@ from model.c2c.projector import CacheShape, ProjectorShape
 from model.c2c.weights import load_fuser
 from profiling.common.cli import is_out_of_memory
 from profiling.common.errors import LaunchError
+from profiling.common.options import chosen
 from profiling.generation.pipeline import ModelPair
 from profiling.generation.selection import ALONE, REFUSE, ModelSelection
 from profiling.models import pretrained
@@ -60,14 +61,7 @@ def load_models(models: ModelSelection) -> ReadyModels:
 
 def _load(models: ModelSelection, name: str, random_init: str | None, seed: int) -> LoadedModel:
     return pretrained.load(
-        ModelRequest(
-            name=name,
-            random_init=random_init,
-            device=models.device,
-            dtype=models.dtype,
-            attention=models.attention,
-            seed=seed,
-        )
+        chosen(ModelRequest, models, name=name, random_init=random_init, seed=seed)
     )
 
 

@@ -10,7 +10,7 @@ generation; with one, and projectors whose gates are closed, the same tokens com
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from timeit import default_timer
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,68 +20,11 @@ from model.c2c.alignment import TokenAligner
 from model.c2c.projector import KeyValue
 from model.flops import Cost, embedding
 from profiling import names
-from profiling.common.timing import Clock, ClockMarks, EventMarks, Marks, synchronize
+from profiling.common.timing import Clock, PartTimer
 from profiling.spans import span
-
-
-class PartTimer:
-    """Times the parts of one run end to end, so that they add up to the whole.
-
-    A part begins where the one before it ended. On a CPU all instants come from the host's clock,
-    and the parts add up to the wall time exactly. On a GPU they are CUDA events on the model's
-    stream, read when all is done; the wall time is the host's, from an idle device to an idle one,
-    and is longer than their sum by the launch of the first piece of work and the last wait.
-
-    Args:
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        clock: of the host; a test gives its own.
-    """
-
-    def __init__(self, device: str, clock: Clock = default_timer) -> None:
-        self._device = device
-        self._host = ClockMarks(clock)
-        self._marks: Marks = EventMarks(device) if device.startswith("cuda") else self._host
-        self._parts: list[str] = []
-
-    def start(self) -> None:
-        """Begin the first part, once the device is idle."""
-        synchronize(self._device)
-        self._host.mark()
-        if self._marks is not self._host:
-            self._marks.mark()
-
-    def done(self, part: str) -> None:
-        """End a part, and begin the next one."""
-        self._marks.mark()
-        self._parts.append(part)
-
-    def stop(self) -> None:
-        """Wait until the device is done; nothing is timed any more."""
-        if self._marks is not self._host:
-            synchronize(self._device)
-            self._host.mark()
-
-    @property
-    def wall_ns(self) -> int:
-        """From start to stop on the host."""
-        return self._host.total_ns
-
-    def parts_ns(self) -> list[tuple[str, int]]:
-        """Return each part and its time, in order; a name may come several times."""
-        return list(zip(self._parts, self._marks.between_ns(), strict=True))
-
 
 Choose = Callable[[Tensor], Tensor]
 """Picks the next token: ``(1, V)`` logits to ``(1, 1)`` token ids."""
-
-DECODE_STEP: Final = names.DECODE_STEP
-PREFILL_PARTS: Final = (
-    names.BASE_EMBEDDING,
-    names.BASE_PREFILL,
-    names.TEACHER_EMBEDDING,
-    names.TEACHER_PREFILL,
-    names.PROJECTOR,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +54,8 @@ class Generated:
 
     Attributes:
         tokens: generated, the end of sequence included where it was reached.
-        parts_ns: name and time of each part, in order: those of `PREFILL_PARTS` that were run, the
-            projector once a layer, and one `DECODE_STEP` a token.
+        parts_ns: name and time of each part, in order: embedding and prefill of the base,
+            then of the teacher, the projector once a layer, and a decode step a token.
         wall_ns: from token ids on the device to the last token, on the host's clock.
     """
 
@@ -232,11 +175,11 @@ def _decode(
     """Return the tokens generated after the last one of the prompt, ``(1, 1)``."""
     tokens: list[int] = []
     while len(tokens) < max_new_tokens and not (tokens and tokens[-1] in pair.stop):
-        with span(DECODE_STEP):
+        with span(names.DECODE_STEP):
             output = pair.base(input_ids=last, past_key_values=cache, use_cache=True)
             last = choose(output.logits[:, -1])  # (1, 1)
             # The host must know the token to go on, so each step ends with the device idle.
             tokens.append(int(last))
-        watch.done(DECODE_STEP)
+        watch.done(names.DECODE_STEP)
         cache = output.past_key_values
     return tokens

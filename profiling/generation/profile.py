@@ -5,8 +5,6 @@ recorded by the PyTorch profiler: its times are longer, its shares and its order
 """
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -16,17 +14,17 @@ from analysis.ranges.summary import summary
 from analysis.show.errors import ReportError
 from analysis.show.render import as_json
 from analysis.source.json_files import as_line
-from analysis.source.trace.convert import TraceError, convert
+from profiling import names
 from profiling.common import result_file
 from profiling.common.errors import LaunchError
-from profiling.generation.pipeline import DECODE_STEP, Generated
+from profiling.generation.pipeline import Generated
 from profiling.generation.record import Prompt, content, ms
 from profiling.generation.recorded_generation import record_once
 from profiling.generation.run import Generator
 from profiling.generation.workload import GenerationSettings
-from profiling.names import recordable
-from profiling.recorders.run_notes import add_run_facts
-from profiling.recorders.torch_recorder import TRACE_NAME
+from profiling.recorders.report_files import publish_all, scratch_folder
+from profiling.recorders.run_notes import RunNotes
+from profiling.recorders.torch_recorder import TRACE_NAME, EmbeddedRecorder
 
 _TIMES: Final = "_timing_data"
 """Where the name of the JSONL ends in this, the other files leave it out of theirs."""
@@ -90,21 +88,26 @@ def profile(
     result_file.write_text(files.jsonl, as_line(record).decode())
     result_file.write_text(files.tsv, tsv(generated))
     about = result_file.header("generation", command, made.models.device)
-    beside = files.jsonl.resolve().parent  # on the same disk
-    with tempfile.TemporaryDirectory(prefix=".recording-", dir=beside) as name:
-        folder = Path(name)
-        told = record_once(made, prompt, trace_tokens, folder)
-        told["unprofiled_step_ns"] = unrecorded_time(generated, told["generated_tokens"])
-        trace, report = folder / TRACE_NAME, folder / files.report.name
-        try:
-            convert(trace, report, strict=False)
-        except TraceError as error:
-            raise LaunchError(str(error).replace(str(trace), "the trace")) from None
-        _describe(report, made, prompt, told, about)
-        # The report last: with it, everything is there.
+    recorder = EmbeddedRecorder()
+    with scratch_folder(files.jsonl.resolve().parent, "name another --output") as folder:
+        result = {"facts": about["facts"], **record_once(made, prompt, trace_tokens, folder)}
+        # The time of the unrecorded run for as many tokens as were recorded.
+        further = generated.each_ns(names.DECODE_STEP)[result["generated_tokens"] :]
+        whole = sum(time for _, time in generated.parts_ns)
+        result["unprofiled_step_ns"] = [whole - sum(further)]
+        settings = GenerationSettings(
+            models=made.models,
+            prompt=prompt.text,
+            max_new_tokens=result["generated_tokens"],
+            steps=1,
+            warmup=made.decoding.warmup,
+        )
+        report = recorder.report(folder, result["pushed"])
+        RunNotes.of_run(recorder, settings, result, command=command).add(report)
         result_file.write(files.stats, {**about, **statistics(report)})
-        os.replace(trace, files.trace)
-        os.replace(report, files.report)
+        # The report last: with it, everything is there.
+        named = {folder / TRACE_NAME: files.trace, report: files.report}
+        publish_all(named, overwrite=True)
 
 
 def tsv(generated: Generated) -> str:
@@ -115,35 +118,6 @@ def tsv(generated: Generated) -> str:
         lines.append(f"{part}\t{index}\t{ms(start)}\t{ms(time)}")
         start += time
     return "\n".join(lines) + "\n"
-
-
-def unrecorded_time(generated: Generated, tokens: int) -> list[int]:
-    """Return the time of the unrecorded run for as many tokens as were recorded."""
-    steps = generated.each_ns(DECODE_STEP)
-    return [sum(time for _, time in generated.parts_ns) - sum(steps[tokens:])]
-
-
-def _describe(
-    report: Path, made: Generator, prompt: Prompt, told: dict[str, Any], about: dict[str, Any]
-) -> None:
-    """Write what the run was into its report."""
-    settings = GenerationSettings(
-        models=made.models,
-        prompt=prompt.text,
-        max_new_tokens=told["generated_tokens"],
-        steps=1,
-        warmup=made.decoding.warmup,
-    )
-    known = {
-        "recorder": "torch",
-        "date": about["date"],
-        "command": about["command"],
-        **about["facts"],
-        **settings.facts(),
-        "step_ns": told["step_ns"],
-        "unprofiled_step_ns": told["unprofiled_step_ns"],
-    }
-    add_run_facts(report, known, [[recordable(name), *rest] for name, *rest in told["costs"]])
 
 
 def statistics(path: Path) -> dict[str, Any]:

@@ -4,14 +4,22 @@ An id is a prompt's place in its source, so that parts run by different processe
 together again.
 """
 
+import argparse
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from analysis.source.json_files import parsed, read_file
+from profiling.common.cli import count
 from profiling.common.errors import LaunchError, UsageError
+from profiling.common.options import option
 from profiling.generation.record import Prompt
 from profiling.generation.selection import BUILT_IN
+
+PROFILE, BATCH, DATASET = "profile", "batch", "dataset"
 
 KEYS: Final = ("prompt", "question")
 """Where a record's text is; the first that it has counts."""
@@ -20,9 +28,59 @@ CONFIGS: Final = {"gsm8k": "main", "openai/gsm8k": "main", "cais/mmlu": "all"}
 """Of data sets that have several configurations, the one that is meant where none is named."""
 
 
-def built_in() -> list[Prompt]:
-    """Return the five prompts that come with the command."""
-    return [Prompt(number, text) for number, text in enumerate(BUILT_IN)]
+def shard(text: str) -> tuple[int, int]:
+    """Read ``I/N``: which shard, from 1, of how many."""
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 1/4, not {text}")
+    return int(found[1]), int(found[2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSource:
+    """The options for what to generate from."""
+
+    mode: str
+    prompt: str | None = option(None, f"of profile (default: {BUILT_IN[0]!r})", metavar="TEXT")
+    dataset: str | None = option(None, "of the hub, by `datasets`", metavar="NAME[:CONFIG]")
+    split: str | None = option(None, "of --dataset (default: test)")
+    dataset_file: str | None = option(
+        None, "lines with prompt or question", metavar="FILE.jsonl", flag="--dataset_file"
+    )
+    num_samples: int | None = option(
+        None, "only the first N (default: all)", read=count, flag="--num_samples"
+    )
+    shard: tuple[int, int] | None = option(
+        None, "run part I of N, every N-th prompt; ids stay", read=shard, metavar="I/N"
+    )
+
+    def prompts(self) -> list[Prompt]:
+        """Return the prompts to generate from, of all shards.
+
+        Raises:
+            CommandError: the file or the data set cannot be read, or holds no prompts.
+        """
+        if self.mode == PROFILE:
+            return [Prompt(0, BUILT_IN[0] if self.prompt is None else self.prompt)]
+        if self.dataset_file:
+            return from_file(Path(self.dataset_file), self.num_samples)
+        if self.dataset:
+            return from_dataset(self.dataset, self.split or "test", self.num_samples)
+        return [Prompt(number, text) for number, text in enumerate(BUILT_IN)]
+
+    def own(self, prompts: list[Prompt]) -> list[Prompt]:
+        """Return the prompts of this shard.
+
+        Raises:
+            UsageError: there are more shards than prompts.
+        """
+        if not self.shard:
+            return prompts
+        index, count = self.shard
+        chosen = shard_of(prompts, index, count)
+        if not chosen:
+            raise UsageError(f"shard {index} of {count} has no prompt: there are {len(prompts)}")
+        return chosen
 
 
 def from_file(path: Path, most: int | None = None) -> list[Prompt]:
@@ -93,8 +151,6 @@ def from_dataset(name: str, split: str, most: int | None = None) -> list[Prompt]
 
 def _load(name: str, path: str, config: str | None, split: str) -> Any:
     try:
-        from importlib import import_module
-
         load_dataset = import_module("datasets").load_dataset
     except ImportError:
         raise LaunchError(

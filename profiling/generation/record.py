@@ -32,18 +32,6 @@ class Prompt:
     text: str
 
 
-def record(prompt: Prompt, response: str, models: Pair, made: "Generated") -> Generation:
-    """Return the record of a prompt that was generated from."""
-    return Generation(
-        id=prompt.id,
-        prompt=prompt.text,
-        response=response,
-        model_config=models,
-        timing=timing(made, has_teacher=models.teacher_model is not None),
-        decode_step_times_ms=[ms(time) for time in made.each_ns(names.DECODE_STEP)],
-    )
-
-
 def timing(made: "Generated", *, has_teacher: bool) -> Timing:
     """Return the times of a generation."""
     calls = len(made.each_ns(names.PROJECTOR))

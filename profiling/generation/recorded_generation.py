@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from profiling import names
-from profiling.generation import pair as generation_pair
+from profiling.generation.pair import load_models
 from profiling.generation.record import Prompt
 from profiling.generation.run import Generator
 from profiling.generation.selection import Decoding
@@ -18,17 +18,6 @@ from profiling.recorders.recorded_steps import RecordedProcess, range_facts
 from profiling.recorders.torch_recorder import EmbeddedRecorder
 from profiling.spans import span
 from profiling.spans.annotation import annotate
-
-
-def generator(settings: GenerationSettings) -> Generator:
-    """Load the models, and return what generates by them.
-
-    Raises:
-        UsageError: something asked for does not exist.
-        LaunchError: a model cannot be had, or the two cannot work together.
-    """
-    decoding = Decoding(max_new_tokens=settings.max_new_tokens, seed=settings.models.seed)
-    return Generator(generation_pair.load_models(settings.models), settings.models, decoding)
 
 
 def annotate_models(made: Generator) -> None:
@@ -57,7 +46,8 @@ def run(settings: GenerationSettings, process: RecordedProcess) -> dict[str, Any
     Raises:
         LaunchError: a model cannot be had, or the two cannot work together.
     """
-    made = generator(settings)
+    decoding = Decoding(max_new_tokens=settings.max_new_tokens, seed=settings.models.seed)
+    made = Generator(load_models(settings.models), settings.models, decoding)
     prompt = Prompt(0, settings.prompt)
     counts: set[int] = set()
 

@@ -8,12 +8,13 @@ import torch
 
 from analysis.generation.records import Failure, Generation
 from analysis.show.errors import one_line
+from profiling import names
 from profiling.common.cli import is_out_of_memory
 from profiling.common.json_lines import JsonLines
 from profiling.common.progress import steps_bar
 from profiling.generation.pair import ReadyModels
 from profiling.generation.pipeline import Choose, Generated, generate, greedy, sampling
-from profiling.generation.record import Prompt, Record, content, record
+from profiling.generation.record import Prompt, Record, content, ms, timing
 from profiling.generation.selection import LESS_MEMORY, Decoding, ModelSelection
 
 if TYPE_CHECKING:
@@ -43,16 +44,12 @@ class Generator:
     def __init__(self, ready: ReadyModels, models: ModelSelection, decoding: Decoding) -> None:
         self.ready, self.models, self.decoding = ready, models, decoding
 
-    def encode(self, text: str) -> list[int]:
-        """Return a prompt's tokens: in the base's chat template if its tokenizer has one."""
-        return encode(self.ready.tokenizer, text)
-
     def generate(self, prompt: Prompt, most: int | None = None) -> Generated:
         """Generate from a prompt, at most ``most`` tokens where that is given."""
         limit = self.decoding.max_new_tokens
         return generate(
             self.ready.pair,
-            self.encode(prompt.text),
+            encode(self.ready.tokenizer, prompt.text),
             limit if most is None else min(most, limit),
             choose=self._choose(prompt),
         )
@@ -68,9 +65,17 @@ class Generator:
         """Return the record of a prompt that was generated from."""
         response = self.ready.tokenizer.decode(made.tokens, skip_special_tokens=True)
         assert isinstance(response, str)
-        return record(prompt, response, self.models.names, made)
+        models = self.models.names
+        return Generation(
+            id=prompt.id,
+            prompt=prompt.text,
+            response=response,
+            model_config=models,
+            timing=timing(made, has_teacher=models.teacher_model is not None),
+            decode_step_times_ms=[ms(time) for time in made.each_ns(names.DECODE_STEP)],
+        )
 
-    def _record(self, prompt: Prompt) -> Generation:
+    def _generated(self, prompt: Prompt) -> Generation:
         return self.record(prompt, self.generate(prompt))
 
     def warm_up(self, prompts: Sequence[Prompt]) -> None:
@@ -100,7 +105,7 @@ class Generator:
         tally = Tally()
         with steps_bar(len(prompts)) as bar:
             for prompt in prompts:
-                kept, reason = self.attempt(self._record, prompt)
+                kept, reason = self.attempt(self._generated, prompt)
                 failed = Failure(id=prompt.id, prompt=prompt.text, error=reason)
                 results.add(content(kept or failed))
                 tally.done += kept is not None

@@ -47,22 +47,13 @@ def temperature(text: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSelection:
-    """The models to load, and how.
+    """The models to load, and how; what an option's help says is not repeated.
 
     Attributes:
-        base: a folder or a name; not looked at where ``random_init`` is given.
+        base: not looked at where ``random_init`` is given.
         teacher: likewise; `ALONE` for none.
-        random_init: of the base: an architecture or a ``config.json``.
-        teacher_random_init: of the teacher, likewise.
-        projector: folder of trained projectors; None makes random ones, with closed gates.
-        projector_hidden: widths of random projectors.
-        layer_mapping: of random projectors, one of `MAPPINGS`.
-        open_gates: let the projectors act whatever their gates say.
-        alignment: what to do where the tokenizers differ: one of `ALIGNMENTS`.
+        projector: None makes random projectors, with closed gates.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: of both models and the projectors.
-        attention: implementation, one of `profiling.models.request.ATTENTIONS`.
-        seed: of random weights.
     """
 
     base: str = option(BASE, "folder or name", flag="--base_model")
@@ -117,10 +108,7 @@ class Decoding:
     """How tokens are chosen, and how many.
 
     Attributes:
-        max_new_tokens: where to stop if no end of sequence comes.
-        temperature: of the draw; 0 takes the most likely token.
         seed: of the draw, to which a prompt's id is added: a shard draws as the whole run does.
-        warmup: generations of a few tokens before the first that counts.
     """
 
     max_new_tokens: int = option(

@@ -6,46 +6,14 @@ import sys
 
 from analysis.generation import __main__ as analysis
 from analysis.show.cli import print_notes
-from profiling.common.errors import LaunchError, UsageError
+from profiling.common.errors import LaunchError
+from profiling.common.options import chosen
 from profiling.generation import options, pair, profile
-from profiling.generation import prompts as generation_prompts
 from profiling.generation.profile import ProfileFiles
-from profiling.generation.record import EarlierRecords, Prompt, open_record_file
+from profiling.generation.prompts import PromptSource
+from profiling.generation.record import EarlierRecords, open_record_file
 from profiling.generation.run import Generator, Tally
-from profiling.generation.selection import BUILT_IN
-
-
-def prompts_of(arguments: argparse.Namespace) -> list[Prompt]:
-    """Return the prompts to generate from, of all shards.
-
-    Raises:
-        LaunchError: the file or the data set cannot be read, or holds no prompts.
-    """
-    if arguments.mode == options.PROFILE:
-        return [Prompt(0, BUILT_IN[0] if arguments.prompt is None else arguments.prompt)]
-    if arguments.mode == options.BATCH:
-        return generation_prompts.built_in()
-    most = arguments.num_samples
-    if arguments.dataset_file:
-        return generation_prompts.from_file(arguments.dataset_file, most)
-    return generation_prompts.from_dataset(arguments.dataset, arguments.split or "test", most)
-
-
-def own_shard(arguments: argparse.Namespace, prompts: list[Prompt]) -> list[Prompt]:
-    """Return the prompts of this shard.
-
-    Raises:
-        UsageError: there are more shards than prompts.
-    """
-    if not arguments.shard:
-        return prompts
-    shard = arguments.shard
-    chosen = generation_prompts.shard_of(prompts, shard.index, shard.count)
-    if not chosen:
-        raise UsageError(
-            f"shard {shard.index} of {shard.count} has no prompt: there are {len(prompts)}"
-        )
-    return chosen
+from profiling.generation.selection import Decoding
 
 
 def load(arguments: argparse.Namespace) -> Generator:
@@ -54,14 +22,14 @@ def load(arguments: argparse.Namespace) -> Generator:
     print_notes(*options.implied(arguments))  # before the minutes that a large one takes
     ready = pair.load_models(models)
     print_notes(*ready.notes)
-    return Generator(ready, models, options.decoding(arguments))
+    return Generator(ready, models, chosen(Decoding, arguments))
 
 
 def run_profile(arguments: argparse.Namespace, command: str) -> int:
     """Time one prompt, record it, write five files."""
     files = ProfileFiles.beside(options.output(arguments))
     files.check(arguments.overwrite)
-    (prompt,) = prompts_of(arguments)
+    (prompt,) = chosen(PromptSource, arguments).prompts()
     made = load(arguments)
     made.warm_up([prompt])
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it writes to stderr
@@ -75,14 +43,15 @@ def run_profile(arguments: argparse.Namespace, command: str) -> int:
 
 def run_prompts(arguments: argparse.Namespace) -> int:
     """Time every prompt of this shard that has no record yet; 1 if one failed."""
-    prompts = prompts_of(arguments)
-    chosen = own_shard(arguments, prompts)
+    source = chosen(PromptSource, arguments)
+    prompts = source.prompts()
+    own = source.own(prompts)
     path = options.output(arguments)
     known = options.models(arguments).names
     how = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     with open_record_file(path, prompts, known, **how) as (file, earlier):
         print_notes(*_of_earlier(earlier))
-        left = [prompt for prompt in chosen if prompt.id not in earlier.done]
+        left = [prompt for prompt in own if prompt.id not in earlier.done]
         tally = Tally()
         if left:
             made = load(arguments)
@@ -93,7 +62,7 @@ def run_prompts(arguments: argparse.Namespace) -> int:
                 print_notes(f"what is done is in {path}; --resume goes on with it")
                 raise
             _say_inexact(made)
-    said = f"{tally.done} prompts done, {len(chosen) - len(left)} were done before"
+    said = f"{tally.done} prompts done, {len(own) - len(left)} were done before"
     print(f"{path}: {said}", file=sys.stderr)
     shown = analysis.main([str(path)]) if tally.done or earlier.done else 0
     if tally.failed:

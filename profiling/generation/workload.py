@@ -2,21 +2,18 @@
 
 import argparse
 from dataclasses import astuple, dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 from profiling.common.cli import Adder, count, count_or_zero, seed
 from profiling.common.options import add_options, chosen, option
 from profiling.common.settings import DTYPES, runs
-from profiling.common.workload import Workload
 from profiling.generation.selection import ALONE, BUILT_IN, ModelSelection
 from profiling.models.language_model import (
     DEFAULT_SIZE,
     LanguageModel,
-    check_attention,
+    LanguageModelRun,
     shape_of_size,
 )
-
-NAME: Final = "generation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +49,10 @@ class PairOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationSettings(Workload):
-    """A run of generation to record.
+class GenerationSettings(LanguageModelRun):
+    """A run of generation to record: steps that generate from one prompt."""
 
-    Attributes:
-        models: what generates.
-        prompt: from what.
-        max_new_tokens: where each generation stops if no end of sequence comes.
-        steps: generations that count, recorded; as many are timed before, unrecorded.
-        warmup: generations before them, recorded under a name of their own.
-    """
-
+    name: ClassVar[str] = "generation"
     run: ClassVar[str] = "profiling.generation.recorded_generation:run"
 
     models: ModelSelection
@@ -76,11 +66,6 @@ class GenerationSettings(Workload):
         """The device of both models."""
         return self.models.device
 
-    @property
-    def steps_in_all(self) -> int:
-        """The generations of both sets, warm-up included."""
-        return 2 * (self.warmup + self.steps)
-
     @classmethod
     def add_to(cls, parser: Adder) -> None:
         """Add the options of both models and of generation."""
@@ -91,7 +76,7 @@ class GenerationSettings(Workload):
     @classmethod
     def read(cls, arguments: argparse.Namespace, device: str) -> Self:
         """Return what is asked for."""
-        check_attention(arguments.attention, NAME)
+        cls.check_attention(arguments.attention)
         pair = chosen(PairOptions, arguments)
         return chosen(cls, arguments, models=pair.models(chosen(LanguageModel, arguments), device))
 
@@ -110,7 +95,7 @@ class GenerationSettings(Workload):
         """Return what a report must tell of the run."""
         models = self.models
         return {
-            "workload": NAME,
+            "workload": self.name,
             "base_model": models.names.base_model,
             "teacher_model": models.names.teacher_model or ALONE,
             "projector": models.projector or "fresh",
@@ -123,9 +108,3 @@ class GenerationSettings(Workload):
             "warmup": str(self.warmup),
             "seed": str(models.seed),
         }
-
-    @classmethod
-    def report_name(cls, arguments: argparse.Namespace) -> str:
-        """Return the workload and the size, where the model is not named otherwise."""
-        named = arguments.model or arguments.random_init
-        return NAME if named else f"{NAME}-{arguments.size or DEFAULT_SIZE}"

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,21 +99,6 @@ def warn(result: dict[str, Any]) -> None:
         )
 
 
-def facts(launch: Launch, rank: int, result: dict[str, Any]) -> dict[str, object]:
-    """Return what the report of a rank tells of the run: rows of TOOLKIT_RUN."""
-    known: dict[str, object] = {
-        **launch.recorder.facts(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": launch.command,
-        **result["facts"],
-        **launch.workload.facts(rank),
-    }
-    for key in ("step_ns", "unprofiled_step_ns", "compiled", "flash_tilings"):
-        if key in result:
-            known[key] = result[key]
-    return known
-
-
 def notes(launch: Launch, rank: int, result: dict[str, Any], folder: Path) -> RunNotes:
     """Return the notes that the report of a rank gets besides what was recorded.
 
@@ -134,9 +118,11 @@ def notes(launch: Launch, rank: int, result: dict[str, Any], folder: Path) -> Ru
         if memory_note is None:
             raise LaunchError("the run left no note of its memory; see that its disk is not full")
         memory = {"note": memory_note, "ranges": ranges}
-    return RunNotes(
-        facts=facts(launch, rank, result),
-        costs=[[launch.recorder.range_name(name), *rest] for name, *rest in result["costs"]],
-        pushed=result["pushed"],
+    return RunNotes.of_run(
+        launch.recorder,
+        launch.workload,
+        result,
+        command=launch.command,
+        rank=rank,
         memory=memory,
     )

@@ -15,6 +15,7 @@ from timeit import default_timer
 from typing import Final, Self
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from analysis.layers.records import ATTN, ATTN_FORWARD, FFN
 from profiling import names
@@ -150,11 +151,17 @@ class LayerTimer:
         return self._host.mark()
 
     def _hook(self, layer: DecoderLayer) -> None:
-        self._before(layer.parts[INPUT_NORM], partial(self._begin, layer.number))
-        self._before(layer.parts[MIDDLE_NORM], self._turn)
-        self._after(layer.module, self._finish)
-        self._before(layer.attention, partial(self._expect, layer.number, ATTN))
-        self._before(layer.parts[MLP], partial(self._expect, layer.number, FFN))
+        def begin() -> None:
+            self._layer = layer.number
+            self._open.clear()
+            self._start(ATTN)
+
+        self._on(layer.parts[INPUT_NORM].register_forward_pre_hook, begin)
+        self._on(layer.parts[MIDDLE_NORM].register_forward_pre_hook, self._turn)
+        self._on(layer.module.register_forward_hook, self._finish)
+        for module, half in ((layer.attention, ATTN), (layer.parts[MLP], FFN)):
+            expect = partial(self._expect, layer.number, half)
+            self._on(module.register_forward_pre_hook, expect)
         self._bracket(layer.attention, ATTN_FORWARD)
         for names_, part in (
             (PROJECTIONS, names.QKV_PROJECTION),
@@ -164,22 +171,14 @@ class LayerTimer:
             for module in layer.of_attention(names_):
                 self._bracket(module, part)
 
-    def _before(self, module: nn.Module, do: Callable[[], None]) -> None:
-        hook = module.register_forward_pre_hook(lambda *_: do() if self._running else None)
-        self._undo.callback(hook.remove)
-
-    def _after(self, module: nn.Module, do: Callable[[], None]) -> None:
-        hook = module.register_forward_hook(lambda *_: do() if self._running else None)
-        self._undo.callback(hook.remove)
-
     def _bracket(self, module: nn.Module, part: str) -> None:
-        self._before(module, partial(self._start, part))
-        self._after(module, partial(self._end, part))
+        self._on(module.register_forward_pre_hook, partial(self._start, part))
+        self._on(module.register_forward_hook, partial(self._end, part))
 
-    def _begin(self, number: int) -> None:
-        self._layer = number
-        self._open.clear()
-        self._start(ATTN)
+    def _on(self, register: Callable[..., RemovableHandle], do: Callable[[], None]) -> None:
+        """Let a module do something before or after it runs, while a run is timed."""
+        hook = register(lambda *_: do() if self._running else None)
+        self._undo.callback(hook.remove)
 
     def _expect(self, number: int, half: str) -> None:
         """Note that a module runs in a half of its layer that is not its own."""

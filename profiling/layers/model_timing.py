@@ -64,24 +64,15 @@ def shapes(arguments: argparse.Namespace) -> list[InputShape]:
     return read_shapes(arguments.configs)
 
 
-def check(arguments: argparse.Namespace) -> None:
-    """Refuse options that do not go together.
-
-    Raises:
-        UsageError: some do not.
-    """
-    if arguments.append and arguments.overwrite:
-        raise UsageError("--append keeps the records and --overwrite replaces them; give one")
-    if Path(arguments.output_file).name != arguments.output_file:
-        raise UsageError("--output-file is a name; its folder is --output-dir")
-
-
 @cli.memory_advice(SMALLER)
 def main(argv: Sequence[str] | None = None) -> int:
     """Time, print the summary, and return the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(given)
-    check(arguments)
+    if arguments.append and arguments.overwrite:
+        raise UsageError("--append keeps the records and --overwrite replaces them; give one")
+    if Path(arguments.output_file).name != arguments.output_file:
+        raise UsageError("--output-file is a name; its folder is --output-dir")
     wanted = shapes(arguments)
     request = chosen(ModelRequest, arguments, device=choose_device(arguments.device))
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from profiling.common.errors import LaunchError
+from profiling.common.options import chosen
 from profiling.layers.layer_parts import find_layers
 from profiling.layers.timing_run import check_positions, one_forward
 from profiling.layers.workload import LayersSettings
@@ -58,16 +59,7 @@ def run(settings: LayersSettings, process: RecordedProcess) -> dict[str, Any]:
 
 def _loaded(settings: LayersSettings, shape: InputShape) -> "PreTrainedModel":
     """Return the model, where a pass of this shape is possible and fits."""
-    model = load_model(
-        ModelRequest(
-            name=settings.model_name,
-            random_init=settings.random_init,
-            device=settings.device,
-            dtype=settings.dtype,
-            attention=settings.attention,
-            seed=settings.seed,
-        )
-    )
+    model = load_model(chosen(ModelRequest, settings, name=settings.model_name))
     find_layers(model)  # a model without any is refused for that, whatever its shape
     check_positions(model, shape)
     try:

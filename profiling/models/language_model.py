@@ -1,14 +1,15 @@
-"""The options of a language model of transformers: its name, or a shape of random weights."""
+"""A language model of transformers as a workload: its name, or a shape of random weights."""
 
+import argparse
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from profiling.common.errors import UsageError
 from profiling.common.options import option
-from profiling.common.workload import together
-from profiling.models.request import ATTENTIONS
+from profiling.common.workload import Workload, together
+from profiling.models.request import ATTENTIONS, PRESETS
 
-SIZES: Final = {"tiny": "qwen3-tiny", "0.6b": "qwen3-0.6b", "4b": "qwen3-4b"}
+SIZES: Final = {name.removeprefix("qwen3-"): name for name in PRESETS}
 """What ``--size`` means for a language model: its shape, with random weights."""
 
 DEFAULT_SIZE: Final = "tiny"
@@ -54,12 +55,37 @@ def shape_of_size(size: str) -> str:
     return SIZES[size.lower()]
 
 
-def check_attention(attention: str, workload: str) -> None:
-    """Refuse attention that transformers has not.
+class LanguageModelRun(Workload):
+    """Steps of language models to record.
 
-    Raises:
-        UsageError: it has not.
+    Attributes:
+        name: of the workload.
+        steps: that count, recorded; as many are timed before, unrecorded.
+        warmup: steps before them, recorded under a name of their own.
     """
-    if attention not in ATTENTIONS:
-        known = ", ".join(ATTENTIONS)
-        raise UsageError(f"{workload} knows no {attention} attention; there are: {known}")
+
+    name: ClassVar[str]
+    steps: int
+    warmup: int
+
+    @property
+    def steps_in_all(self) -> int:
+        """The steps of both sets, warm-up included."""
+        return 2 * (self.warmup + self.steps)
+
+    @classmethod
+    def check_attention(cls, attention: str) -> None:
+        """Refuse attention that transformers has not.
+
+        Raises:
+            UsageError: it has not.
+        """
+        if attention not in ATTENTIONS:
+            known = ", ".join(ATTENTIONS)
+            raise UsageError(f"{cls.name} knows no {attention} attention; there are: {known}")
+
+    @classmethod
+    def report_name(cls, arguments: argparse.Namespace) -> str:
+        """Return the workload and the size, where the model is not named otherwise."""
+        named = arguments.model or arguments.random_init
+        return cls.name if named else f"{cls.name}-{arguments.size or DEFAULT_SIZE}"

@@ -49,11 +49,7 @@ class ModelRequest:
     Attributes:
         name: a folder that ``save_pretrained`` wrote, or a name on the model hub, sought in the
             local cache first; not looked at where ``random_init`` is given.
-        random_init: random weights in a shape of `PRESETS` or of a ``config.json``.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: one of `DTYPES`.
-        attention: one of `ATTENTIONS`.
-        seed: of random weights.
     """
 
     name: str | None = option(

@@ -28,8 +28,12 @@ _FREE_BYTES: Final = 100 * 2**20
 
 
 @contextmanager
-def scratch_folder(reports: Path) -> Iterator[Path]:
+def scratch_folder(reports: Path, elsewhere: str = "give another with REPORTS=") -> Iterator[Path]:
     """Give a folder on the same disk as the reports, gone afterwards.
+
+    Args:
+        reports: their folder, made where it is missing.
+        elsewhere: how to name another.
 
     Raises:
         LaunchError: the disk is full, or cannot be written to.
@@ -40,14 +44,14 @@ def scratch_folder(reports: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=".recording-", dir=reports))
     except OSError as error:
         raise LaunchError(
-            f"{reports}: cannot be written to ({error.strerror}); give another with REPORTS="
+            f"{reports}: cannot be written to ({error.strerror}); {elsewhere}"
         ) from None
     try:
         free = shutil.disk_usage(folder).free
         if free < _FREE_BYTES:
             raise LaunchError(
                 f"{reports}: {free // 2**20} MiB are free on its disk and a recording wants "
-                f"{_FREE_BYTES // 2**20}; make room, or give another with REPORTS="
+                f"{_FREE_BYTES // 2**20}; make room, or {elsewhere}"
             )
         yield folder
     except (OSError, sqlite3.OperationalError) as error:

@@ -11,19 +11,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.errors import one_line
 from analysis.source.trace import schema
 from profiling.common.errors import LaunchError
+from profiling.common.workload import Workload
 from profiling.recorders.nsys import check_ranges_arrived
+from profiling.recorders.recorder import Recorder
 from profiling.recorders.report_files import NOTES
 
 KIND: Final = "notes of a recording"
 NSYS: Final = "nsys"
 MISSING: Final = "missing"
 """The fact that tells what a report lacks."""
+
+_OF_STEPS: Final = ("step_ns", "unprofiled_step_ns", "compiled", "flash_tilings")
+"""What a recorded process returns of its steps that the report tells too."""
 
 _END_BYTES: Final = 4096
 """The importer renews the last few hundred bytes of a recording: these may differ."""
@@ -45,6 +51,38 @@ class RunNotes:
     costs: list[list[Any]]
     pushed: dict[str, int]
     memory: dict[str, Any] | None = None
+
+    @classmethod
+    def of_run(
+        cls,
+        recorder: Recorder,
+        workload: Workload,
+        result: dict[str, Any],
+        *,
+        command: str,
+        rank: int = 0,
+        memory: dict[str, Any] | None = None,
+    ) -> "RunNotes":
+        """Return the notes of what a recorded process ran.
+
+        Args:
+            recorder: that recorded it.
+            workload: what ran.
+            result: what the process returned; its ``facts`` are those of its machine.
+            command: as it was typed.
+            rank: whose report it is.
+            memory: as `RunNotes` has it.
+        """
+        facts: dict[str, object] = {
+            **recorder.facts(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command,
+            **result["facts"],
+            **workload.facts(rank),
+            **{key: result[key] for key in _OF_STEPS if key in result},
+        }
+        costs = [[recorder.range_name(name), *rest] for name, *rest in result["costs"]]
+        return cls(facts=facts, costs=costs, pushed=result["pushed"], memory=memory)
 
     def add(self, report: Path) -> None:
         """Complete a report.

@@ -9,6 +9,7 @@ import torch
 
 from model.c2c import clone_cache
 from profiling import names
+from profiling.common import timing as timing_of_parts
 from profiling.generation import pipeline
 from profiling.generation.pair import ReadyModels
 from profiling.generation.pipeline import generate
@@ -186,8 +187,8 @@ def test_on_a_gpu_parts_are_between_events_that_are_read_when_all_is_done(
     def wait(_: str) -> None:
         fake.waits += 1
 
-    monkeypatch.setattr(pipeline, "synchronize", wait)
-    real = pipeline.PartTimer
+    monkeypatch.setattr(timing_of_parts, "synchronize", wait)
+    real = timing_of_parts.PartTimer
     monkeypatch.setattr(
         "profiling.generation.pipeline.PartTimer", lambda _, clock: real("cuda:0", clock)
     )
