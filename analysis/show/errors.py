@@ -71,3 +71,8 @@ def one_line(text: str) -> str:
 def reason(error: OSError) -> str:
     """Return what the system says of a file, in lower case."""
     return (error.strerror or str(error)).lower()
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says; nothing where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "")

@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from analysis.show.cli import print_notes
+from analysis.show.errors import first_line
 from analysis.show.table import Table, columns_of
 from profiling.attention.pictures import draw_flash_benchmark
 from profiling.attention.rows import (
@@ -122,7 +123,7 @@ def measure_row(row: FlashRow) -> Result:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        said = (str(error).strip().splitlines() or ["out of memory"])[0]
+        said = first_line(error) or "out of memory"
         failure = {"outcome": OOM, "message": f"{row}: {said}"}
     finally:
         torch.compiler.reset()  # a shape is compiled once; what is kept would only fill up

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from timeit import default_timer
 from typing import TYPE_CHECKING, TypeVar
 
+from analysis.show.errors import first_line
 from profiling import names
 from profiling.benchmark.device_memory import Memory, memory, reset_peak
 from profiling.common import memory_fit
@@ -116,8 +117,8 @@ def compiling(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (TorchDynamoException, InductorError) as error:
-        said = str(error).strip().splitlines()
-        detail = f" ({said[0]})" if said else ""
+        said = first_line(error)
+        detail = f" ({said})" if said else ""
         raise LaunchError(
             f"torch.compile failed{detail}; leave --compile out, or see that a C++ compiler is here"
         ) from None

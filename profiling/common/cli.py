@@ -17,6 +17,7 @@ from analysis.show.command import count_or_zero as count_or_zero
 from analysis.show.command import failed as failed
 from analysis.show.command import positive as positive
 from analysis.show.command import run as run
+from analysis.show.errors import first_line
 from profiling.common.errors import OutOfMemory
 
 if TYPE_CHECKING:
@@ -154,8 +155,8 @@ def memory_advice(remedy: str = "use a smaller model or batch") -> Iterator[None
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        said = str(error).strip().splitlines()
-        detail = f" ({said[0]})" if said else ""
+        said = first_line(error)
+        detail = f" ({said})" if said else ""
         raise OutOfMemory(f"out of memory{detail}; {remedy}") from error
 
 

@@ -67,13 +67,12 @@ def _load(models: ModelSelection, name: str, random_init: str | None, seed: int)
 
 def stop_tokens(base: LoadedModel) -> frozenset[int]:
     """Return where generation ends: as transformers has it, else at the tokenizer's own end."""
-    known: Any = base.model.generation_config
-    stop = known.eos_token_id if known is not None else None
+    stop: Any = getattr(base.model.generation_config, "eos_token_id", None)
     if stop is None:
         stop = base.tokenizer.eos_token_id
     if stop is None:
         return frozenset()
-    return frozenset(stop) if isinstance(stop, list) else frozenset([int(stop)])
+    return frozenset(stop if isinstance(stop, list) else [int(stop)])
 
 
 def _aligner(models: ModelSelection, base: LoadedModel, teacher: LoadedModel) -> TokenAligner:

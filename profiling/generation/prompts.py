@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from analysis.show.errors import first_line
 from analysis.source.json_files import parsed, read_file
 from profiling.common.cli import count
 from profiling.common.errors import LaunchError, UsageError
@@ -161,7 +162,7 @@ def _load(name: str, path: str, config: str | None, split: str) -> Any:
         return load_dataset(path, config, split=split)
     # What the package raises for a wrong name, a wrong split or no network differs by version.
     except Exception as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        said = (first_line(error) or type(error).__name__)[:200]
         raise LaunchError(
             f"{name}: split {split} cannot be loaded ({said.rstrip('.')}); check name and split, "
             "or give --dataset_file FILE.jsonl"

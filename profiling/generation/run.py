@@ -1,13 +1,12 @@
 """Generate from prompts one after another; each leaves a record, whatever becomes of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import torch
 
 from analysis.generation.records import Failure, Generation
-from analysis.show.errors import one_line
+from analysis.show.errors import first_line, one_line
 from profiling import names
 from profiling.common.cli import is_out_of_memory
 from profiling.common.json_lines import JsonLines
@@ -27,15 +26,6 @@ WARMUP_TOKENS: Final = 8
 """How many a warm-up generates: every kind of step several times."""
 
 _LONGEST_REASON: Final = 300
-
-
-@dataclass(slots=True)
-class Tally:
-    """How many prompts were done, how many failed, and what was said of the first that did."""
-
-    done: int = 0
-    failed: int = 0
-    first_error: str = ""
 
 
 class Generator:
@@ -100,19 +90,21 @@ class Generator:
             torch.cuda.empty_cache()
         return None, reason
 
-    def run(self, prompts: Sequence[Prompt], results: JsonLines[Record]) -> Tally:
-        """Generate from each prompt, and put each record on the disk before the next prompt."""
-        tally = Tally()
+    def run(self, prompts: Sequence[Prompt], results: JsonLines[Record]) -> list[Failure]:
+        """Generate from each prompt, and put each record on the disk before the next prompt.
+
+        Returns:
+            The records of those that failed.
+        """
+        failures = []
         with steps_bar(len(prompts)) as bar:
             for prompt in prompts:
-                kept, reason = self.attempt(self._generated, prompt)
-                failed = Failure(id=prompt.id, prompt=prompt.text, error=reason)
-                results.add(content(kept or failed))
-                tally.done += kept is not None
-                tally.failed += kept is None
-                tally.first_error = tally.first_error or reason
+                made, reason = self.attempt(self._generated, prompt)
+                kept = made or Failure(id=prompt.id, prompt=prompt.text, error=reason)
+                results.add(content(kept))
+                failures += [kept] if isinstance(kept, Failure) else []
                 bar.done(f"prompt {prompt.id}", 0)
-        return tally
+        return failures
 
 
 def encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
@@ -133,7 +125,7 @@ def reason_of(error: BaseException) -> str:
     >>> reason_of(KeyError("layers"))
     "KeyError: 'layers'"
     """
-    said = (str(error).strip().splitlines() or [""])[0]
+    said = first_line(error)
     if is_out_of_memory(error):
         detail = f" ({said})" if said else ""
         return one_line(f"out of memory{detail}"[:_LONGEST_REASON]) + f"; {LESS_MEMORY}"

@@ -5,6 +5,7 @@ import os
 import sys
 
 from analysis.generation import __main__ as analysis
+from analysis.generation.records import Failure
 from analysis.show.cli import print_notes
 from profiling.common.errors import LaunchError
 from profiling.common.options import chosen
@@ -12,7 +13,7 @@ from profiling.generation import options, pair, profile
 from profiling.generation.profile import ProfileFiles
 from profiling.generation.prompts import PromptSource
 from profiling.generation.record import EarlierRecords, open_record_file
-from profiling.generation.run import Generator, Tally
+from profiling.generation.run import Generator
 from profiling.generation.selection import Decoding
 
 
@@ -52,22 +53,23 @@ def run_prompts(arguments: argparse.Namespace) -> int:
     with open_record_file(path, prompts, known, **how) as (file, earlier):
         print_notes(*_of_earlier(earlier))
         left = [prompt for prompt in own if prompt.id not in earlier.done]
-        tally = Tally()
+        failures: list[Failure] = []
         if left:
             made = load(arguments)
             made.warm_up(left)
             try:
-                tally = made.run(left, file)
+                failures = made.run(left, file)
             except KeyboardInterrupt:
                 print_notes(f"what is done is in {path}; --resume goes on with it")
                 raise
             _say_inexact(made)
-    said = f"{tally.done} prompts done, {len(own) - len(left)} were done before"
+    done = len(left) - len(failures)
+    said = f"{done} prompts done, {len(own) - len(left)} were done before"
     print(f"{path}: {said}", file=sys.stderr)
-    shown = analysis.main([str(path)]) if tally.done or earlier.done else 0
-    if tally.failed:
+    shown = analysis.main([str(path)]) if done or earlier.done else 0
+    if failures:
         raise LaunchError(
-            f"{tally.failed} of {len(left)} prompts failed, the first with: {tally.first_error}; "
+            f"{len(failures)} of {len(left)} prompts failed, the first with: {failures[0].error}; "
             "--resume tries them again"
         )
     return shown

@@ -2,7 +2,7 @@
 
 import argparse
 from dataclasses import astuple, dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from profiling.common.cli import Adder, count, count_or_zero, seed
 from profiling.common.options import add_options, chosen, option
@@ -35,15 +35,13 @@ class PairOptions:
         named = base.model or base.random_init
         if not (teacher or self.teacher_model or named):
             teacher = shape_of_size(base.size or DEFAULT_SIZE)
-        given: dict[str, Any] = {"base": base.model, "teacher": self.teacher_model}
-        return ModelSelection(
+        given = {"base": base.model, "teacher": self.teacher_model}
+        return chosen(
+            ModelSelection,
+            self,
             random_init=base.shape(),
             teacher_random_init=teacher,
-            open_gates=self.open_gates,
             device=device,
-            dtype=self.dtype,
-            attention=self.attention,
-            seed=self.seed,
             **{name: value for name, value in given.items() if value},
         )
 

@@ -13,13 +13,13 @@ import torch
 
 from analysis.layers import tables as layers
 from analysis.show import cli as tables
-from analysis.show.errors import one_line, reason
+from analysis.show.errors import first_line, one_line, reason
 from profiling import names
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError
 from profiling.common.progress import steps_bar
 from profiling.layers import timing_records
-from profiling.layers.layer_timer import LayerTimer, TimedForward
+from profiling.layers.layer_timer import LayerTimer
 from profiling.layers.timing_records import TimingRecords, run_record, unmeasured_parts
 from profiling.models.input_shapes import SMALLER, InputShape
 from profiling.models.pretrained import load_model
@@ -123,8 +123,10 @@ def time_all(
                         with span(names.STEP):
                             run = timer.time(forward)
                         bar.done(str(shape), run.total_ns)
-                        if not records.added:
-                            _tell_unmeasured(run)
+                        if not records.added and (hidden := ", ".join(unmeasured_parts(run))):
+                            tables.print_notes(
+                                f"this model does not show {hidden}: null in the records"
+                            )
                         records.add(run_record(run, shape.batch_size, shape.input_len))
 
                 fits = [_has_memory(time_shape, shape, device) for shape in wanted]
@@ -140,19 +142,14 @@ def _has_memory(time_shape: Callable[[InputShape], None], shape: InputShape, dev
     except (MemoryError, RuntimeError) as error:
         if not cli.is_out_of_memory(error):
             raise
-        said = str(error).strip().splitlines()
-        why = said[0] if said and "out of memory" in said[0].lower() else "out of memory"
+        said = first_line(error)
+        why = said if "out of memory" in said.lower() else "out of memory"
         cli.failed(f"{shape}: {why}; {SMALLER}")
     else:
         return True
     if device.startswith("cuda"):
         torch.cuda.empty_cache()  # what the error's frames held is free by now
     return False
-
-
-def _tell_unmeasured(run: TimedForward) -> None:
-    if hidden := unmeasured_parts(run):
-        tables.print_notes(f"this model does not show {', '.join(hidden)}: null in the records")
 
 
 def _summarize(path: Path, records: TimingRecords) -> None:

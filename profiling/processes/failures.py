@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from analysis.show.errors import first_line
 from profiling.common.cli import OUT_OF_MEMORY, is_out_of_memory
 from profiling.common.errors import LaunchError, OutOfMemory, UsageError
 
@@ -83,11 +84,10 @@ class Subject:
 def failure_note(error: BaseException) -> dict[str, Any]:
     """Return what a process notes of the exception that ends it."""
     frames = traceback.extract_tb(error.__traceback__)
-    said = str(error).strip().splitlines()
     kind = type(error).__name__  # by name: a script may have modules of the same names as ours
     return {
         "kind": kind,
-        "message": said[0] if said else "",
+        "message": first_line(error),
         "place": f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "",
         "out_of_memory": is_out_of_memory(error) or kind == OutOfMemory.__name__,
     }

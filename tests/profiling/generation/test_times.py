@@ -10,7 +10,6 @@ import torch
 from model.c2c import clone_cache
 from profiling import names
 from profiling.common import timing as timing_of_parts
-from profiling.generation import pipeline
 from profiling.generation.pair import ReadyModels
 from profiling.generation.pipeline import generate
 from profiling.generation.record import timing
