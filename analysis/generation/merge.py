@@ -45,17 +45,14 @@ def read(paths: Sequence[str]) -> Records:
         if wrong and not seen and not failures:
             raise ReportError(path, f"no record in it ({wrong[0]})", REMEDY)
     if not seen:
-        raise ReportError(", ".join(paths), _nothing(failures), REMEDY)
+        why = "no record of a prompt"
+        if failures:
+            why = f"every prompt failed, {len(failures)} in all; the first: {failures[0].error}"
+        raise ReportError(", ".join(paths), why, REMEDY)
     _merge(records, seen)
     _add_failures(records, failures)
     records.notes += _inconsistent(records.generations)
     return records
-
-
-def _nothing(failures: Sequence[Failure]) -> str:
-    if not failures:
-        return "no record of a prompt"
-    return f"every prompt failed, {len(failures)} in all; the first: {failures[0].error}"
 
 
 def _merge(records: Records, seen: Iterable[Generation]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -72,12 +73,8 @@ UNCLEAR: Final = "no change seen"
 UNKNOWN: Final = "too few steps"
 
 
-def describe(records: Records) -> Table:
-    """Return count, mean, deviation and quantiles of each measure over the prompts."""
-    return _by_pair("generation", "Over the prompts", records, _measures, ("p25", "p75", "p99"))
-
-
 def _measures(_: Pair, made: list[Generation]) -> Iterator[Row]:
+    """Yield count, mean, deviation and quantiles of each measure over the prompts."""
     for measure, (unit, value) in MEASURES.items():
         values = np.array([value(each) for each in made], np.float64)
         values = values[~np.isnan(values)]
@@ -94,13 +91,8 @@ def _measures(_: Pair, made: list[Generation]) -> Iterator[Row]:
             }
 
 
-def parts(records: Records) -> Table:
-    """Return the parts of the prompts' time, which add up to all of it."""
-    heading = "Parts: prefill, projectors, decoding"
-    return _by_pair("generation_parts", heading, records, _parts)
-
-
 def _parts(pair: Pair, made: list[Generation]) -> Iterator[Row]:
+    """Yield the parts of the prompts' time, which add up to all of it."""
     times = {part: sum(map(value, made)) for part, value in PARTS.items()}
     whole = sum(times.values())
     for part, time in times.items():
@@ -208,7 +200,7 @@ def positions(records: Records) -> Table:
     for pair, made in pairs:
         sentence = growth_sentence(step_growth([each.steps_ns for each in made]))
         lines.append(f"{pair}: {sentence}" if len(pairs) > 1 else sentence)
-    return _by_pair("generation_positions", "\n".join(lines), records, _positions)
+    return _by_pair("generation_positions", "\n".join(lines), _positions, records)
 
 
 def _positions(_: Pair, made: list[Generation]) -> Iterator[Row]:
@@ -230,15 +222,10 @@ def _positions(_: Pair, made: list[Generation]) -> Iterator[Row]:
         first = last + 1
 
 
-def growth_table(records: Records) -> Table:
-    """Return how decode steps grow from one to the next, with the interval of the slope."""
-
-    def growth(_: Pair, made: list[Generation]) -> Iterator[Row]:
-        found = step_growth([each.steps_ns for each in made])
-        yield asdict(found) | {"per_100_tokens_share": found.share, "verdict": found.verdict}
-
-    heading = "Growth of a decode step from token to token"
-    return _by_pair("generation_growth", heading, records, growth)
+def _growth(_: Pair, made: list[Generation]) -> Iterator[Row]:
+    """Yield how decode steps grow from one to the next, with the interval of the slope."""
+    found = step_growth([each.steps_ns for each in made])
+    yield asdict(found) | {"per_100_tokens_share": found.share, "verdict": found.verdict}
 
 
 def growth_sentence(found: StepGrowth) -> str:
@@ -284,13 +271,8 @@ def slowest(records: Records) -> Table:
     return replace(table, hidden=hidden, droppable=("first_token_ns", "per_token_ns"))
 
 
-def references(records: Records) -> Table:
-    """Return the figures of the first notes beside those of pairs of the same sizes."""
-    heading = "Beside the first notes' rough figures"
-    return _by_pair("generation_references", heading, records, _references)
-
-
 def _references(pair: Pair, made: list[Generation]) -> Iterator[Row]:
+    """Yield the figures of the first notes beside those of pairs of the same sizes."""
     times = [each.timing for each in made]
     prefill_ns = [each.before_ns - each.part_ns("projector_total") for each in made]
     here = {
@@ -323,7 +305,7 @@ def first_notes_on(pair: Pair) -> tuple[float, float, float] | None:
 
 
 def _by_pair(
-    name: str, heading: str, records: Records, rows_of: RowsOf, droppable: tuple[str, ...] = ()
+    name: str, heading: str, rows_of: RowsOf, records: Records, droppable: tuple[str, ...] = ()
 ) -> Table:
     """Return the rows of each pair of models as a table."""
     rows = [
@@ -340,11 +322,17 @@ def _table(name: str, heading: str, records: Records, rows: Sequence[Row]) -> Ta
 
 
 QUESTIONS: Final[dict[str, Callable[[Records], Table]]] = {
-    "measure": describe,
-    "part": parts,
+    "measure": partial(
+        _by_pair, "generation", "Over the prompts", _measures, droppable=("p25", "p75", "p99")
+    ),
+    "part": partial(_by_pair, "generation_parts", "Parts: prefill, projectors, decoding", _parts),
     "position": positions,
-    "growth": growth_table,
+    "growth": partial(
+        _by_pair, "generation_growth", "Growth of a decode step from token to token", _growth
+    ),
     "slowest": slowest,
-    "reference": references,
+    "reference": partial(
+        _by_pair, "generation_references", "Beside the first notes' rough figures", _references
+    ),
 }
 """What may be asked for alone."""

@@ -9,7 +9,7 @@ from typing import Final
 from profiling.common.cli import Parser, add_device, count
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
-from profiling.common.options import add_options, chosen, option
+from profiling.common.options import add_options, chosen, option, options_of
 from profiling.generation.prompts import BATCH, DATASET, PROFILE, PromptSource
 from profiling.generation.selection import (
     ALONE,
@@ -21,7 +21,6 @@ from profiling.generation.selection import (
 )
 from profiling.models.request import PRESETS
 
-MODES: Final = (PROFILE, BATCH, DATASET)
 TRACE_TOKENS: Final = 32
 
 OUTPUTS: Final = {
@@ -29,7 +28,9 @@ OUTPUTS: Final = {
     BATCH: "batch_timing_results.jsonl",
     DATASET: "dataset_timing_results.jsonl",
 }
-"""Where the records go unless ``--output`` says otherwise."""
+"""Where the records of each mode go unless ``--output`` says otherwise."""
+
+MODES: Final = tuple(OUTPUTS)
 
 ONLY: Final = {
     **dict.fromkeys(("prompt", "trace_tokens"), (PROFILE,)),
@@ -37,12 +38,6 @@ ONLY: Final = {
     **dict.fromkeys(("shard", "resume"), (BATCH, DATASET)),
 }
 """Options that some modes have and the others refuse."""
-
-OF_MODELS: Final = (
-    *("random_init", "teacher_random_init", "projector", "projector_hidden", "layer_mapping"),
-    *("open_gates", "alignment", "dtype", "attention", "seed"),
-)
-"""The options of a `ModelSelection` that need no more than their default."""
 
 OF_PROJECTORS: Final = ("projector", "projector_hidden", "layer_mapping", "open_gates")
 
@@ -75,7 +70,8 @@ def parser(description: str | None) -> Parser:
         dest="teacher",
         help=f"likewise; {ALONE}: the base alone (default: {TEACHER})",
     )
-    add_options(models, ModelSelection, *OF_MODELS)
+    further = [name for name in options_of(ModelSelection) if name != "base"]
+    add_options(models, ModelSelection, *further)
     add_device(models)
     add_options(made.add_argument_group("decoding"), Decoding)
     add_options(made.add_argument_group("what to generate from"), PromptSource)

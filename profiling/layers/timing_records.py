@@ -38,23 +38,14 @@ def run_record(run: TimedForward, batch_size: int, input_len: int) -> Run:
 
 
 def _layer(parts: dict[str, PartTime]) -> Layer:
-    details: dict[str, float | None] = {}
-    for name in (ATTN_FORWARD, *DETAILS):
+    seconds: dict[str, Any] = {}
+    for name in (ATTN, FFN, ATTN_FORWARD, *DETAILS):
         part = parts.get(name)
-        details[name] = _seconds(part.host_ns if part else None)
-        details[name + ON_GPU] = _seconds(part.device_ns if part else None)
-    attn, ffn = parts[ATTN], parts[FFN]
-    return Layer(
-        attn=attn.host_ns / 1e9,
-        attn_cuda=_seconds(attn.device_ns),
-        ffn=ffn.host_ns / 1e9,
-        ffn_cuda=_seconds(ffn.device_ns),
-        attn_details=details,
-    )
-
-
-def _seconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1e9
+        clocks = (part.host_ns, part.device_ns) if part else (None, None)
+        for key, time_ns in zip((name, name + ON_GPU), clocks, strict=True):
+            seconds[key] = None if time_ns is None else time_ns / 1e9
+    halves = {name: seconds.pop(name) for name in (ATTN, ATTN + ON_GPU, FFN, FFN + ON_GPU)}
+    return Layer(**halves, attn_details=seconds)
 
 
 def unmeasured_parts(run: TimedForward) -> list[str]:

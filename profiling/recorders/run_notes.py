@@ -63,12 +63,12 @@ class RunNotes:
         rank: int = 0,
         memory: dict[str, Any] | None = None,
     ) -> "RunNotes":
-        """Return the notes of what a recorded process ran.
+        """Return the notes of a workload that a recorder recorded.
 
         Args:
-            recorder: that recorded it.
-            workload: what ran.
-            result: what the process returned; its ``facts`` are those of its machine.
+            recorder: whose names the ranges have.
+            workload: whose facts, of a rank, are told.
+            result: what the recorded process returned; its ``facts`` are those of its machine.
             command: as it was typed.
             rank: whose report it is.
             memory: as `RunNotes` has it.
