@@ -71,7 +71,6 @@ def _histogram(
         axes.axvline(middle, linestyle="--", linewidth=1, label=text, color=f"C{number}")
     beyond = f"the slowest {1 - _SHOWN:.1%} are in the last bar"
     axes.set(xlabel=f"{what}, ms ({beyond})", ylabel="how many", title=title)
-    axes.legend()
 
 
 def _growth(axes: Axes, pairs: Pairs) -> None:
@@ -93,7 +92,6 @@ def _growth(axes: Axes, pairs: Pairs) -> None:
     every_ms = np.concatenate([_steps_ms(made) for _, made in pairs])
     axes.set_ylim(0, float(np.quantile(every_ms, _SHOWN)) * 1.3 or 1.0)
     axes.set(xlabel="tokens generated before", ylabel="ms", title="Decode steps by position")
-    axes.legend()
 
 
 def _parts(axes: Axes, pairs: Pairs) -> None:
@@ -105,7 +103,6 @@ def _parts(axes: Axes, pairs: Pairs) -> None:
         left = left + time
     axes.set_yticks(range(len(pairs)), [label for label, _ in pairs])
     axes.set(xlabel="ms, the mean of the prompts", title="Parts of a prompt")
-    axes.legend()
 
 
 def _steps_ms(made: list[Generation]) -> Float64:

@@ -46,7 +46,6 @@ def _layers(axes: Axes, groups: Sequence[Group]) -> None:
     axes.bar(places, attn, label="attention: norm, self-attention, residual")
     axes.bar(places, ffn, bottom=attn, yerr=error, label="FFN: norm, MLP, residual")
     axes.set(xlabel="layer", ylabel="ms", title=f"Layers, batch x length {_label(group)}")
-    axes.legend()
 
 
 def _parts(axes: Axes, groups: Sequence[Group]) -> None:
@@ -63,7 +62,6 @@ def _parts(axes: Axes, groups: Sequence[Group]) -> None:
         bottom = bottom + times
     axes.set_xticks(range(len(groups)), [_label(group) for group in groups], rotation=30)
     axes.set(xlabel="batch x length", ylabel="ms", title="Parts of a run")
-    axes.legend()
 
 
 def _growth(axes: Axes, groups: Sequence[Group]) -> None:
@@ -75,7 +73,6 @@ def _growth(axes: Axes, groups: Sequence[Group]) -> None:
         axes.plot(*zip(*points, strict=True), mark, label=half)
     axes.set(xscale="log", yscale="log")
     axes.set(xlabel="tokens (batch times length)", ylabel="ms", title="Growth")
-    axes.legend()
 
 
 _PICTURES: Final[dict[str, Callable[..., None]]] = {

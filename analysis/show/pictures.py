@@ -37,6 +37,8 @@ def make_folder(path: Path) -> None:
 def draw_each(folder: Path, fills: Mapping[str, Callable[..., None]], *what: object) -> list[Path]:
     """Write pictures into a folder, which is made where it is missing, and return the files.
 
+    What is labelled gets a legend.
+
     Args:
         folder: where.
         fills: by the name of each file, what draws on its axes.
@@ -49,7 +51,11 @@ def draw_each(folder: Path, fills: Mapping[str, Callable[..., None]], *what: obj
     make_folder(folder)
     for name, fill in fills.items():
         with picture(folder / name) as figure:
-            fill(figure.subplots(), *what)
+            axes = figure.subplots()
+            fill(axes, *what)
+            if axes.get_legend() is None and axes.get_legend_handles_labels()[0]:
+                # Named: of its own default matplotlib warns where the search takes a second.
+                axes.legend(loc="best")
     return [folder / name for name in fills]
 
 

@@ -98,7 +98,6 @@ def generate(
     """Generate from one prompt.
 
     Args:
-        pair: the models.
         ids: the prompt's tokens, the base's; of a single one nothing is prefilled or fused.
         max_new_tokens: where to stop if no end of sequence comes.
         choose: picks each token.
@@ -128,11 +127,7 @@ def generate(
 def _prefill(pair: ModelPair, prompt: Tensor, teachers: Tensor, watch: PartTimer) -> Any:
     """Return the base's cache of the prompt but for its last token, fused where there is a teacher.
 
-    Args:
-        pair: the models.
-        prompt: ``(1, n - 1)`` token ids of the base.
-        teachers: likewise, of the teacher.
-        watch: told of each part.
+    The token ids are ``(1, n - 1)``, those of the base and those of the teacher.
     """
     parts = (names.BASE_EMBEDDING, names.BASE_PREFILL)
     if pair.teacher is None or pair.fuser is None:

@@ -69,14 +69,9 @@ class ProfileFiles(NamedTuple):
 def profile(
     made: Generator, prompt: Prompt, files: ProfileFiles, *, trace_tokens: int, command: str
 ) -> None:
-    """Time a prompt, record it, and write the files.
+    """Time a prompt by warm models, record it, and write the files, in place of those there.
 
-    Args:
-        made: models that are warm.
-        prompt: from what to generate.
-        files: where everything goes; what is there is replaced.
-        trace_tokens: most that the recorded run generates.
-        command: as it was typed.
+    The recorded run generates ``trace_tokens`` at most.
 
     Raises:
         LaunchError: the recording cannot be kept.

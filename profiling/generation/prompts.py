@@ -85,11 +85,7 @@ class PromptSource:
 
 
 def from_file(path: Path, most: int | None = None) -> list[Prompt]:
-    """Read prompts from a JSONL file, one record a line; empty lines are none.
-
-    Args:
-        path: of the file.
-        most: how many to read, from the start; None for all.
+    """Read the prompts of a JSONL file, ``most`` at most: one a line; empty lines are none.
 
     Raises:
         CommandError: it cannot be read, has no prompt, or a line, named by its number, is no
@@ -132,12 +128,11 @@ def named(name: str) -> tuple[str, str | None]:
 
 
 def from_dataset(name: str, split: str, most: int | None = None) -> list[Prompt]:
-    """Read prompts from a data set that the package ``datasets`` loads.
+    """Read the prompts of a data set that the package ``datasets`` loads, ``most`` at most.
 
     Args:
         name: ``NAME`` or ``NAME:CONFIG``.
         split: such as ``test``.
-        most: how many to read, from the start; None for all.
 
     Raises:
         LaunchError: the package is missing, or the data set is not found or has no prompts.

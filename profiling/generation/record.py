@@ -92,15 +92,10 @@ def open_record_file(
 ) -> Iterator[tuple[JsonLines[Record], EarlierRecords]]:
     """Open a file for records; what was done before stays, a torn line and failures go.
 
-    Args:
-        path: of the file.
-        prompts: all of the data set.
-        models: of this run.
-        resume: go on with what is there.
-        overwrite: replace what is there.
+    The prompts are all of the data set; the rest is as `open_json_lines` has it.
 
     Raises:
-        LaunchError: as `open_json_lines` says, or it is of another data set or of other models.
+        LaunchError: as there, or the file is of another data set or of other models.
     """
     texts = {prompt.id: prompt.text for prompt in prompts}
     with open_json_lines(path, record_of, resume=resume, overwrite=overwrite) as file:

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 def run(settings: LayersSettings, process: RecordedProcess) -> dict[str, Any]:
     """Time the passes with nothing recording, then record warm-up and as many.
 
-    Args:
-        settings: which model, and what passes.
-        process: what records it.
-
     Returns:
         Step times in nanoseconds, recorded and not, how many layers there are, and what was pushed.
 

@@ -80,13 +80,7 @@ def time_all(
     wanted: Sequence[InputShape],
     command: str,
 ) -> int:
-    """Time a model in every shape that is wanted; return the exit status.
-
-    Args:
-        arguments: how often, and where the records go.
-        request: the model.
-        wanted: the shapes.
-        command: as it was typed.
+    """Time a model in every shape that is wanted, as the command says; return the exit status.
 
     Raises:
         UsageError, LaunchError: it cannot be done.

@@ -115,9 +115,7 @@ def _check(request: ModelRequest) -> None:
 def _from_disk_or_hub(request: ModelRequest, read: Callable[[str, bool], T]) -> T:
     """Read from a folder, or from the local cache, or what is missing there from the hub.
 
-    Args:
-        request: names the model.
-        read: what to do, given the folder or name, and whether to stay on this machine.
+    ``read`` is given the folder or name, and whether to stay on this machine.
     """
     name = request.name
     if not name:
