@@ -102,7 +102,8 @@ class Generator:
                 made, reason = self.attempt(self._generated, prompt)
                 kept = made or Failure(id=prompt.id, prompt=prompt.text, error=reason)
                 results.add(content(kept))
-                failures += [kept] if isinstance(kept, Failure) else []
+                if isinstance(kept, Failure):
+                    failures.append(kept)
                 bar.done(f"prompt {prompt.id}", 0)
         return failures
 
