@@ -29,7 +29,7 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
     Raises:
         ReportError: matplotlib is not installed, or the folder cannot be written to.
     """
-    return draw_each(folder, _PICTURES, groups)
+    return draw_each(folder, PICTURES, groups)
 
 
 def _label(group: Group) -> str:
@@ -75,7 +75,7 @@ def _growth(axes: Axes, groups: Sequence[Group]) -> None:
     axes.set(xlabel="tokens (batch times length)", ylabel="ms", title="Growth")
 
 
-_PICTURES: Final[dict[str, Callable[..., None]]] = {
+PICTURES: Final[dict[str, Callable[..., None]]] = {
     "layers.png": _layers,
     "layer_parts.png": _parts,
     "layer_growth.png": _growth,

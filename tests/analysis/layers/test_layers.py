@@ -11,6 +11,9 @@ import pytest
 import sqlite_utils
 
 from analysis.layers import __main__ as layers
+from analysis.layers.groups import groups
+from analysis.layers.pictures import PICTURES
+from analysis.layers.records import read
 from analysis.layers.tables import exponent
 from analysis.show import cli
 from tests.made.records.layer_times import layer, run, written
@@ -243,6 +246,20 @@ def test_pictures_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert names == ["layer_growth.png", "layer_parts.png", "layers.png"]
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in names)
     assert "the picture of parts has the first 12 of 15" in capsys.readouterr().err
+
+
+def test_the_parts_of_a_bar_add_up_to_its_run_however_other_bars_are_divided(
+    tmp_path: Path,
+) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+    divided = layer(9, 8, 7, attention_core=5, rope=2)
+    path = written(tmp_path / "r.json", run(10, layer(3, 4, 2)), run(20, divided, batch=2))
+    axes = figure.Figure().subplots()
+    PICTURES["layer_parts.png"](axes, groups({"": read(path)[0]}))
+    heights_ms = [0.0, 0.0]
+    for bar in axes.patches:
+        heights_ms[round(bar.get_x() + bar.get_width() / 2)] += bar.get_height()
+    assert heights_ms == pytest.approx([10, 20])
 
 
 def test_the_command_imports_neither_torch_nor_matplotlib(tmp_path: Path) -> None:
