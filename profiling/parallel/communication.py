@@ -42,7 +42,6 @@ KIND: Final = "communication"
 ITEM_BYTES: Final = 4
 """Of a float32."""
 
-
 _PREFIXES: Final = {"": 1, **{letter: 1000**n for n, letter in enumerate("KMG", 1)}}
 _BINARY: Final = {f"{letter}i": 1024**n for n, letter in enumerate("KMG", 1)}
 
