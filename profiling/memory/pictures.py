@@ -100,4 +100,3 @@ def by_context(axes: Axes, results: Sequence[Result]) -> None:
         axes.plot(*zip(*sorted(points), strict=True), marker="o", label=f"{phase}, {precision}")
     axes.set(xlabel="context", ylabel="peak, MiB", title="Most memory held")
     axes.set_ylim(bottom=0)
-    axes.legend()

@@ -59,7 +59,6 @@ def bars(axes: Axes, rows: Sequence[SweepRow]) -> None:
     )
     axes.set_xticks(places, [_short(row, rows) for row in rows], rotation=30, ha="right")
     axes.set_ylabel("time of a step (ms)")
-    axes.legend()
 
 
 def scaling(axes: Axes, rows: Sequence[SweepRow]) -> None:
@@ -84,7 +83,6 @@ def scaling(axes: Axes, rows: Sequence[SweepRow]) -> None:
         )
     axes.set_xscale("log", base=2)
     axes.set(yscale="log", xlabel="context (positions)", ylabel="time of a step (ms)")
-    axes.legend()
 
 
 def _short(row: SweepRow, rows: Sequence[SweepRow]) -> str:
