@@ -39,7 +39,7 @@ help: ## list the targets
 
 setup: $(READY) ## make the environment .venv
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt spanlight/__init__.py
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] < (3, 14) or sys.exit( \
 		"error: Python 3.11 to 3.13 is needed; name one: make $@ PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)

@@ -22,7 +22,7 @@ from benchmarks.gpu.archive import finish, pack, unpack
 from benchmarks.gpu.measure import facts, folder_name, measure
 from benchmarks.gpu.runs import Run, read
 from profiling.common import cli
-from profiling.common.errors import UsageError
+from profiling.common.errors import LaunchError, UsageError
 from profiling.processes.starting import ended_by_signals
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -61,6 +61,8 @@ def _run(given: argparse.Namespace, every: Sequence[Run], results: Path, reports
             finish(folder, reports)
             _show(folder, every, runs)
         return 0
+    if not given.tar.resolve().parent.is_dir():
+        raise LaunchError(f"{given.tar}: its folder does not exist; make it, or name another file")
     known = facts(given.device)
     folder = results / folder_name(known)
     try:

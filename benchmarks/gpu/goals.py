@@ -24,39 +24,47 @@ WORDS: Final = ("run", "what", "reached", "goal", "verdict", "source")
 Row = dict[str, Any]
 
 
-def row(folder: Path, run: Run, goal: Goal) -> Row:
-    """Return the row of a goal: `WORDS` and ``value``, which is NaN where nothing was measured."""
-    value = math.nan
+def row(folder: Path, run: Run, goal: Goal, kept: float = math.nan) -> Row:
+    """Return the row of a goal: `WORDS` and ``value``, which is NaN where nothing was measured.
+
+    Args:
+        folder: of a machine.
+        run: that was measured, or not.
+        goal: what is wanted of it.
+        kept: its value of before, for a result that is too large for the repository; NaN for none.
+    """
+    value, why = kept, ""
     try:
         value = figures.value(folder, goal.figure)
+    except (figures.Missing, ReportError) as error:
+        why = str(error).removeprefix(f"{run.name}: ")
+    except (LookupError, TypeError, ValueError) as error:
+        why = f"a result cannot be read ({type(error).__name__}: {error})"
+    reached, verdict = why, NOT_MEASURED
+    if not math.isnan(value):
         number = f"{value:,.0f}" if value.is_integer() else digits(value)
         reached = f"{number} {goal.figure.unit.rpartition(' ')[2]}".removesuffix(" ratio")
         verdict = HOLDS if goal.least <= value <= goal.most else MISSED
         verdict = BESIDE if math.isinf(goal.least) and math.isinf(goal.most) else verdict
-    except (figures.Missing, ReportError) as error:
-        reached, verdict = str(error).removeprefix(f"{run.name}: "), NOT_MEASURED
-    except (LookupError, TypeError, ValueError) as error:
-        reached = f"a result cannot be read ({type(error).__name__}: {error})"
-        verdict = NOT_MEASURED
     about = {"run": run.name, "what": goal.what, "reached": reached, "goal": goal.words}
     return {**about, "verdict": verdict, "source": goal.source, "value": value}
 
 
 def rows(folder: Path, runs: Iterable[Run]) -> list[Row]:
-    """Return the rows of all goals.
+    """Return the rows of all goals, judged as they are now.
 
     A figure whose result is here no more, as a recording is too large for the repository, has the
-    row that was kept of it.
+    value that was kept of it while its run is there; a run that was taken away has none.
     """
     kept = folder / "goals.json"
     known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
-    made = [row(folder, run, goal) for run in runs for goal in run.goals]
-    found = {
-        (each["run"], each["what"]): each
-        for each in (*known, *made)
-        if each["verdict"] != NOT_MEASURED
-    }
-    return [found.get((each["run"], each["what"]), each) for each in made]
+    values = {(each["run"], each["what"]): each["value"] for each in known}
+
+    def value(run: Run, goal: Goal) -> float:
+        found = values.get((run.name, goal.what)) if (folder / run.name).is_dir() else None
+        return math.nan if found is None else float(found)
+
+    return [row(folder, run, goal, value(run, goal)) for run in runs for goal in run.goals]
 
 
 def table(found: Sequence[Row], heading: str) -> Table:

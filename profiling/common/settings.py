@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.show.render import plural
@@ -123,15 +121,6 @@ class Settings:
                 raise UsageError(
                     f"--compile-{which} {chosen} is of --compile; give that too, or leave it out"
                 )
-
-    def save(self, path: Path) -> None:
-        """Write the settings for the process that runs them."""
-        path.write_text(json.dumps(asdict(self)))
-
-    @classmethod
-    def load(cls, path: Path) -> Settings:
-        """Read what `save` wrote."""
-        return cls.from_fields(json.loads(path.read_text()))
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Settings:

@@ -76,7 +76,7 @@ def _run(launch: Launch, folder: Path, on_told: running.OnTold) -> list[dict[str
             plan,
             timeout_s=chosen.timeout_s,
             on_told=on_told,
-            command=around,
+            command=around if recorder.talks else None,
             folder=folder,
         )
     call = running.Call(
@@ -85,7 +85,9 @@ def _run(launch: Launch, folder: Path, on_told: running.OnTold) -> list[dict[str
         arguments=plan,
         folder=folder,
         scratch=folder,
-        around=lambda command: recorder.around(command, launch.device, folder),
+        around=(lambda command: recorder.around(command, launch.device, folder))
+        if recorder.talks
+        else None,
         quiet=recorder.talks and not isinstance(launch.workload, ScriptRun),
     )
     return running.run([call], on_told=on_told)

@@ -70,22 +70,25 @@ def parse(words: Sequence[str], doc: str | None = None) -> tuple[str, argparse.N
         _refuse(made, name, unknown[0])
     if name == SCRIPT:
         arguments.arguments += own[end + 1 :]
-    elif end < len(own):
-        word = own[end + 1] if own[end + 1 :] else "--"
-        raise UsageError(f"{word!r} is no option; arguments need a --script")
+    elif own[end + 1 :]:
+        raise UsageError(f"{own[end + 1]!r} is no option; arguments need a --script")
     return name, arguments
 
 
 def _refuse(made: Parser, name: str, word: str) -> None:
     """Say of an option that the workload has not which one has it."""
     flag = word.partition("=")[0]
+    if word in WORKLOADS:
+        raise UsageError(f"{word}: the workload comes first, before its options")
     owners = [
         other
         for other in WORKLOADS
         if flag in parser(other, None)._option_string_actions  # argparse has no public list of them
     ]
-    if not owners:
+    if not owners and name != SCRIPT:
         made.error(f"unrecognized arguments: {word}")
+    if not owners:
+        raise UsageError(f"{flag} is no option of a recording; {OF_A_SCRIPT}")
     if name == SCRIPT:
         raise UsageError(f"{flag} is of our own model; {OF_A_SCRIPT}")
     raise UsageError(f"{flag} is of {' and '.join(owners)}, not of {name}")

@@ -1,9 +1,6 @@
 """What a recorded process left, made into a report that explains itself."""
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +42,13 @@ def make(launch: Launch, folder: Path, results: list[dict[str, Any]]) -> list[Pa
             told.keep(made)
         names |= destinations(made, stem)
         reports.append(names[made])
-    with _earlier_set_aside(launch, folder):
-        publish_all(names)
+    # One may have come meanwhile; those of an earlier recording that had more files go last.
+    earlier = launch.earlier()
+    check_free(*earlier, overwrite=launch.overwrite)
+    publish_all(names, overwrite=launch.overwrite)
+    for path in earlier:
+        if path not in names.values():
+            path.unlink(missing_ok=True)
     return reports
 
 
@@ -60,27 +62,6 @@ def destinations(made: Path, stem: Path) -> dict[Path, Path]:
     beside = [path for path in files_of(made.with_suffix("")) if path != made and path.exists()]
     ends = {path: path.name.removeprefix(made.stem) for path in (*beside, made)}
     return {path: stem.with_name(stem.name + end) for path, end in ends.items()}
-
-
-@contextmanager
-def _earlier_set_aside(launch: Launch, folder: Path) -> Iterator[None]:
-    """Take earlier reports of the name away, which come back if what is inside fails.
-
-    Raises:
-        LaunchError: one has come meanwhile, and is not to be replaced.
-    """
-    found = launch.earlier()
-    check_free(*found, overwrite=launch.overwrite)
-    aside = folder / "earlier"
-    aside.mkdir()
-    try:
-        for path in found:
-            os.replace(path, aside / path.name)
-        yield
-    except BaseException:
-        for path in aside.iterdir():
-            os.replace(path, launch.reports / path.name)
-        raise
 
 
 def warn(result: dict[str, Any]) -> None:

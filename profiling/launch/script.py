@@ -23,7 +23,7 @@ class ScriptRun(Workload):
 
     Attributes:
         script: its path.
-        typed: its path as it was typed, which it finds in ``sys.argv``.
+        typed: its path as it was typed.
         arguments: of its own.
     """
 
@@ -81,7 +81,7 @@ def run(asked: ScriptRun, process: "RecordedProcess") -> dict[str, Any]:
         try:
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as stop:
-            if stop.code not in {None, 0}:
+            if stop.code not in (None, 0):
                 raise
     return range_facts(ranges)
 

@@ -43,17 +43,22 @@ def split(words: Sequence[str]) -> tuple[str, list[str]]:
     ('script', ['--script', 'train.py', '--', '--workload', '5'])
     """
     end = words.index("--") if "--" in words else len(words)
-    front = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    front = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     front.add_argument("--workload")
-    asked, own = front.parse_known_args(words[:end])
+    try:
+        asked, own = front.parse_known_args(words[:end])
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error).removeprefix("argument ")) from None
     has_script = any(word.partition("=")[0] == "--script" for word in own)
-    if asked.workload and has_script:
-        raise UsageError(f"--workload is of our own model; {OF_A_SCRIPT}")
-    name = asked.workload or (SCRIPT if has_script else TRAINING)
-    if asked.workload is None and own and not own[0].startswith("-"):
+    name, said = asked.workload, "--workload"
+    if name is None and own and not own[0].startswith("-"):
         name = own.pop(0)
-    if name not in WORKLOADS:
+        said = name
+    if name not in {None, *WORKLOADS}:
         raise UsageError(f"{name!r} is no workload; there are: {', '.join(WORKLOADS)}")
+    if has_script and name not in {None, SCRIPT}:
+        raise UsageError(f"{said} is of our own model; {OF_A_SCRIPT}")
+    name = name or (SCRIPT if has_script else TRAINING)
     return name, [*own, *words[end:]]
 
 

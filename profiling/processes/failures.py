@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.show.errors import first_line
+from analysis.show.errors import CommandError, first_line
 from profiling.common.cli import OUT_OF_MEMORY, is_out_of_memory
 from profiling.common.errors import LaunchError, OutOfMemory, UsageError
 
@@ -17,8 +17,8 @@ _SIGNS_OF_MEMORY: Final = re.compile(
 )
 """How a process says that memory was wanting when it can no longer leave a note."""
 
-_FOR_THE_USER: Final = ("LaunchError", "ParallelError")
-"""Errors whose message says what is wrong and what to do, and is the same on every rank."""
+_PARALLEL_ERROR: Final = ("model.parallel.group", "ParallelError")
+"""Its message too says what is wrong and what to do; by name, for its module needs torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,16 @@ class Subject:
     remedy: str = "use a smaller model, batch or context"
     follows: str = ""
 
-    def died(self, note: dict[str, Any] | None, status: int, said: str) -> Exception:
+    def died(
+        self, note: dict[str, Any] | None, status: int, said: str, *, between: bool = False
+    ) -> Exception:
         """Return the error of a process that failed.
 
         Args:
             note: what `failure_note` made of an exception; None where it left none.
-            status: of its exit; below 0, or above 128 where a shell or a recorder stands between,
-                it is that of a signal.
+            status: of its exit; below 0 it is that of a signal.
             said: what it wrote, where that was kept.
+            between: whether a recorder stands between, which tells a signal by 128 and its number.
 
         Returns:
             `OutOfMemory`, `UsageError` or `LaunchError`; a `LaunchError` of the process, written
@@ -50,7 +52,7 @@ class Subject:
         """
         if note is not None:
             return self._raised(note)
-        number = -status if status < 0 else status - 128
+        number = -status if status < 0 else (status - 128) * between
         if number == signal.SIGKILL:
             return OutOfMemory(f"{self.name} was killed, most likely out of memory; {self.remedy}")
         if status and _SIGNS_OF_MEMORY.search(said):
@@ -62,7 +64,7 @@ class Subject:
             how = f"ended with exit status {status}"
         else:
             return LaunchError(
-                f"{self.name} ended without leaving its result{self.follows}: let it end by itself "
+                f"{self.name} ended without leaving its result: let it end by itself "
                 "(no os._exit), and see that its disk is not full"
             )
         return LaunchError(f"{self.name} {how}{last}{self.follows}")
@@ -71,12 +73,10 @@ class Subject:
         kind, message = note["kind"], note["message"]
         what = ": ".join(part for part in (kind, message) if part)
         if note["out_of_memory"]:
-            detail = message if kind == OutOfMemory.__name__ else what
+            detail = message if note["ours"] else what
             return OutOfMemory(f"{self.name} is out of memory ({detail}); {self.remedy}")
-        if kind == UsageError.__name__:
-            return UsageError(message)
-        if kind in _FOR_THE_USER:
-            return LaunchError(message)
+        if note["ours"]:
+            return UsageError(message) if kind == UsageError.__name__ else LaunchError(message)
         place = f" ({note['place']})" if note["place"] else ""
         return LaunchError(f"{self.name} failed with {what}{place}{self.follows}")
 
@@ -84,10 +84,12 @@ class Subject:
 def failure_note(error: BaseException) -> dict[str, Any]:
     """Return what a process notes of the exception that ends it."""
     frames = traceback.extract_tb(error.__traceback__)
-    kind = type(error).__name__  # by name: a script may have modules of the same names as ours
+    kind = type(error)
     return {
-        "kind": kind,
+        "kind": kind.__name__,
+        "ours": isinstance(error, CommandError)
+        or (kind.__module__, kind.__name__) == _PARALLEL_ERROR,
         "message": first_line(error),
         "place": f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "",
-        "out_of_memory": is_out_of_memory(error) or kind == OutOfMemory.__name__,
+        "out_of_memory": is_out_of_memory(error) or isinstance(error, OutOfMemory),
     }

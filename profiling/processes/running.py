@@ -169,12 +169,10 @@ class _Running:
         }
         (call.folder / PLAN_NAME).write_text(json.dumps(plan))
         command = python_command("profiling.processes.process", call.folder)
+        around = call.around(command) if call.around else command
+        environment = child_environment() | dict(call.environment)
         with _output(call) as output, signals_held_back():
-            self.process = _started(
-                call.around(command) if call.around else command,
-                output,
-                child_environment() | dict(call.environment),
-            )
+            self.process = _started(around, output, environment)
 
     def messages(self) -> Iterator[Message]:
         """Yield what it told since it was heard last: whole lines of a file that is written."""
@@ -195,9 +193,13 @@ class _Running:
     def failure(self, after: str = "") -> Exception:
         """Return the error of this process, which has failed."""
         subject, log = self.call.subject, self.call.folder / LOG_NAME
-        said = log.read_text(errors="replace") if log.exists() else ""
+        between = self.call.around is not None
+        # What stands around the process has the last word in the log, and its own status.
+        said = log.read_text(errors="replace") if log.exists() and not between else ""
         note = read_note(self.call.folder / FAILURE_NAME)
-        return replace(subject, follows=after + subject.follows).died(note, self.status or 0, said)
+        return replace(subject, follows=after + subject.follows).died(
+            note, self.status or 0, said, between=between
+        )
 
     @property
     def is_done(self) -> bool:

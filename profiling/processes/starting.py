@@ -25,7 +25,8 @@ def child_environment() -> dict[str, str]:
     given = os.environ.get("PYTHONPATH")
     known = given.split(os.pathsep) if given else []
     # Installed, it is found last of all: named here, its neighbours would go before what is known.
-    installed = {*site.getsitepackages(), site.getusersitepackages()}
+    places = (*site.getsitepackages(), site.getusersitepackages())
+    installed = {str(Path(place).resolve()) for place in places}
     if str(_ROOT) not in {*known, *installed}:
         known.insert(0, str(_ROOT))
     # Kineto writes its own log to stderr unless told not to.
@@ -85,7 +86,11 @@ def ended_by_signals() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {
+        number: signal.signal(number, end)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN  # nohup's stays ignored
+    }
     try:
         yield
     finally:

@@ -100,11 +100,6 @@ class RecordedProcess:
         return {**first(), **second()}
 
 
-def steps_in_all(warmup: int, count: int) -> int:
-    """Return how many steps `RecordedProcess.steps` runs, and tells of."""
-    return 2 * (warmup + count)
-
-
 def timed_ns(step: Callable[[], Any], device: str) -> int:
     """Return how long one step takes, from an idle device to an idle device."""
     synchronize(device)

@@ -35,7 +35,7 @@ class Recorder(ABC):
     Attributes:
         name: in `RECORDERS`, and in the report.
         missing: what to do where it was asked for and is not here.
-        talks: whether it says things of its own beside what the run says.
+        talks: whether it is a process around that of the run, which says things of its own.
     """
 
     name: ClassVar[str]

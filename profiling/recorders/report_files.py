@@ -41,7 +41,8 @@ def scratch_folder(reports: Path, elsewhere: str = "give another with REPORTS=")
     made = [folder for folder in (reports, *reports.parents) if not folder.exists()]
     try:
         reports.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".recording-", dir=reports))
+        # Whole: a script that is recorded may change the current folder.
+        folder = Path(tempfile.mkdtemp(prefix=".recording-", dir=reports.resolve()))
     except OSError as error:
         raise LaunchError(
             f"{reports}: cannot be written to ({error.strerror}); {elsewhere}"
@@ -88,7 +89,10 @@ def publish_all(made: Mapping[Path, Path], *, overwrite: bool = False) -> None:
 
     Raises:
         LaunchError: one of the names is taken, and not to be replaced.
+        OSError: one of the files is not there, and none has got its name.
     """
+    for path in made:
+        path.stat()
     done: list[Path] = []
     try:
         for path, destination in made.items():

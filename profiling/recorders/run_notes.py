@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from analysis.show.command import ESCAPED
 from analysis.show.errors import one_line
 from analysis.source.trace import schema
 from profiling.common.errors import LaunchError
@@ -181,10 +182,11 @@ def add_run_facts(
     report: Path, facts: Mapping[str, object], costs: Sequence[Sequence[object]]
 ) -> None:
     """Add facts and range costs to a report; lists are kept as JSON."""
-    rows = [
-        (key, value if isinstance(value, str) else json.dumps(value))
-        for key, value in facts.items()
-    ]
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()
+    }
+    # An argument that is no UTF-8, as file names may be, is kept as escapes.
+    rows = [(key, text.encode(errors=ESCAPED).decode()) for key, text in texts.items()]
     with closing(sqlite3.connect(report)) as connection, connection:
         schema.create(connection, "TOOLKIT_RUN")
         connection.executemany("INSERT OR REPLACE INTO TOOLKIT_RUN VALUES (?, ?)", rows)

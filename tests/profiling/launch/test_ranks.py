@@ -240,3 +240,13 @@ def test_one_that_came_meanwhile_is_not_lost(
         made_up(asked, monkeypatch, whole=True)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.rank1.sqlite"]
     assert (tmp_path / "tiny.rank1.sqlite").read_bytes() == b"of somebody"
+
+
+def test_one_that_came_meanwhile_is_replaced_where_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(prepared(tmp_path, "--overwrite"), recorder=Word())
+    (tmp_path / "tiny.rank1.sqlite").write_bytes(b"of somebody")
+    made_up(asked, monkeypatch, whole=True)
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert left == {f"tiny.rank{rank}.sqlite": b"new" for rank in (0, 1)}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from profiling.common.errors import UsageError
 from profiling.launch import options
 from profiling.launch.script import ScriptRun
 from tests.made.runs.launched import (
@@ -232,3 +233,41 @@ def test_a_span_over_very_many_nodes_costs_its_backward_range_only(tmp_path: Pat
     done = launch("--script", script, reports=tmp_path / "reports")
     assert done.returncode == 0, done.stderr
     assert "note: 1 ranges long.backward left out: over 10,000 autograd nodes" in done.stderr
+
+
+def test_a_script_may_change_the_folder(tmp_path: Path) -> None:
+    script = write(tmp_path, "import os, torch\ntorch.ones(3) + 1\nos.chdir('/')\n")
+    done = launch_process("--script", script, reports=Path("made"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "made" / "train.sqlite").exists()
+
+
+@pytest.mark.parametrize("said", [["layers"], ["--workload", "layers"], ["training"]])
+def test_a_script_beside_another_workload_is_refused(said: list[str]) -> None:
+    with pytest.raises(UsageError, match="is of our own model; a script takes its own arguments"):
+        options.parse([*said, "--script", "x.py"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--device", "cpu", "layers"], "layers: the workload comes first"),
+        (["--workload"], "--workload: expected one argument"),
+        (["script", "x.py", "--epochs", "1"], "--epochs is no option of a recording; a script"),
+    ],
+)
+def test_what_is_typed_in_another_order_is_told_so(words: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        options.parse(words)
+
+
+def test_an_error_of_a_script_that_is_called_as_one_of_ours_is_its_own(tmp_path: Path) -> None:
+    said = failed("class UsageError(Exception): pass\nraise UsageError('mine')\n", tmp_path)
+    assert said.startswith("error: the run failed with UsageError: mine (train.py:")
+
+
+def test_an_argument_that_is_no_utf_8_is_kept_as_escapes(tmp_path: Path) -> None:
+    script = write(tmp_path, "import torch\ntorch.ones(3) + 1\n")
+    done = launch("--script", script, "--", "\udcff", reports=tmp_path / "made")
+    assert done.returncode == 0, done.stderr
+    assert run_facts(tmp_path / "made" / "train.sqlite")["command"].endswith("\\udcff")

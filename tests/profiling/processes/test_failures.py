@@ -83,10 +83,11 @@ def test_the_line_is_of_the_same_kind(
 
 def test_a_signal_is_told_through_a_shell_or_a_recorder_too() -> None:
     run = Subject(name="the run")
-    for status in (-signal.SIGSEGV, 128 + signal.SIGSEGV):
-        assert str(run.died(None, status, "")) == "the run died of SIGSEGV"
-    for status in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        assert isinstance(run.died(None, status, ""), OutOfMemory)
+    for status, between in ((-signal.SIGSEGV, False), (128 + signal.SIGSEGV, True)):
+        assert str(run.died(None, status, "", between=between)) == "the run died of SIGSEGV"
+    for status, between in ((-signal.SIGKILL, False), (128 + signal.SIGKILL, True)):
+        assert isinstance(run.died(None, status, "", between=between), OutOfMemory)
+    assert str(run.died(None, 129, "")) == "the run ended with exit status 129"
     assert isinstance(run.died(None, 1, "terminate called: std::bad_alloc"), OutOfMemory)
     assert str(run.died(None, 200, "last words\n")) == (
         "the run ended with exit status 200 and said: last words"
