@@ -17,10 +17,12 @@ class Command(NamedTuple):
     Attributes:
         module: what ``python -m`` runs; a folder's command is its ``__main__``.
         summary: what it does, in one line.
+        kinds: words that may come first, each with options of its own besides those of the first.
     """
 
     module: str
     summary: str
+    kinds: tuple[str, ...] = ()
 
     @property
     def main(self) -> Main:
@@ -34,7 +36,11 @@ class Command(NamedTuple):
 
 GROUPS: Final = {
     "Record a run": {
-        "profile": Command("profiling.launch", "a run of the model or of your script, as a report"),
+        "profile": Command(
+            "profiling.launch",
+            "a run of the model or of your script, as a report",
+            ("training", "layers", "generation", "script"),
+        ),
         "convert": Command("profiling.torch_trace", "a PyTorch profiler trace to a report"),
         "complete": Command("profiling.complete", "recordings of an nsys that only records"),
     },

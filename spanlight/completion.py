@@ -28,11 +28,22 @@ def script(top: argparse.ArgumentParser, shell: str) -> str:
     commands = whole.add_subparsers()
     for name, command in COMMANDS.items():
         made = parser_of(command.main)
+        for kind in command.kinds:
+            for action in parser_of(command.main, kind)._actions:
+                if action.option_strings and action.option_strings[0] not in known(made):
+                    made._add_action(action)
+        if command.kinds:
+            made.add_argument("kind", nargs="?", choices=command.kinds)
         for action in made._actions:  # argparse has no public list of them
             if what := completed(action):
                 action.complete = what  # type: ignore[attr-defined]  # where shtab looks
         commands.add_parser(name, help=command.summary, parents=[made], add_help=False)
     return shtab.complete(whole, shell)
+
+
+def known(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the options of a parser."""
+    return set(parser._option_string_actions)
 
 
 def completed(action: argparse.Action) -> object:

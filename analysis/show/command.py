@@ -71,11 +71,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(WRONG_USAGE, f"error: {one_line(message)}; see {self.prog} --help\n")
 
 
-def parser_of(main: Callable[[Sequence[str]], int]) -> argparse.ArgumentParser:
-    """Return the parser of a command, which does nothing before it reads its arguments."""
+def parser_of(main: Callable[[Sequence[str]], int], *words: str) -> argparse.ArgumentParser:
+    """Return the parser of a command, which does nothing before it reads its arguments.
+
+    Args:
+        main: runs the command.
+        words: that choose one of several parsers.
+    """
     before = _ONLY_MAKING.set(True)
     try:
-        main([])
+        main(list(words))
     except ParserMade as made:
         return made.parser
     finally:

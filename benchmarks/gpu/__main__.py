@@ -57,10 +57,11 @@ def chosen_runs(runs: Sequence[Run], only: str) -> list[Run]:
 def _run(given: argparse.Namespace, every: Sequence[Run], results: Path, reports: Path) -> int:
     runs = chosen_runs(every, given.only)
     if given.archive:
+        status = 0
         for folder in unpack(given.archive, results):
-            finish(folder, reports)
+            status = status if finish(folder, reports) else 1
             _show(folder, every, runs)
-        return 0
+        return status
     if not given.tar.resolve().parent.is_dir():
         raise LaunchError(f"{given.tar}: its folder does not exist; make it, or name another file")
     known = facts(given.device)

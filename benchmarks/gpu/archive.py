@@ -86,17 +86,22 @@ def _take(machine: Path, target: Path) -> None:
                     os.replace(path, there / path.name)
 
 
-def finish(folder: Path, reports: Path) -> None:
+def finish(folder: Path, reports: Path) -> bool:
     """Complete the recordings of a machine, and keep small reports of them, as ``gpu-NAME.sqlite``.
 
     Args:
         folder: of a machine.
         reports: for the small ones; one that is there stays.
+
+    Returns:
+        Whether all of it could be done.
     """
+    done = True
     for recording in _recordings(folder):
         try:
             _complete(recording)
         except LaunchError as error:
+            done = False
             _note(str(error))
     for report in sorted(folder.glob("*/*.sqlite")):
         target = reports / f"gpu-{report.name}"
@@ -105,7 +110,9 @@ def finish(folder: Path, reports: Path) -> None:
             continue
         given = (report, "--output", target, "--max-size", LARGEST)
         command = python_command("analysis.trim", *given)
-        subprocess.run(command, env=child_environment(), stdout=subprocess.DEVNULL, check=False)
+        trimmed = subprocess.run(command, env=child_environment(), stdout=subprocess.DEVNULL)
+        done = done and trimmed.returncode == 0
+    return done
 
 
 def _recordings(folder: Path) -> Iterator[Path]:

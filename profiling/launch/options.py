@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from analysis.show.errors import reason
 from profiling.common import machine
 from profiling.common.cli import Parser
-from profiling.common.errors import UsageError
+from profiling.common.errors import LaunchError, UsageError
 from profiling.common.workload import Workload
 from profiling.launch import workloads
 from profiling.launch.plan import Launch
@@ -113,7 +114,11 @@ def prepare(name: str, arguments: argparse.Namespace, command: str) -> Launch:
         overwrite=arguments.overwrite,
         memory=getattr(arguments, "memory", False),
     )
-    check_free(*launch.earlier(), overwrite=launch.overwrite)
+    try:
+        earlier = launch.earlier()
+    except OSError as error:
+        raise LaunchError(f"{launch.reports}: cannot be read ({reason(error)})") from None
+    check_free(*earlier, overwrite=launch.overwrite)
     workload.check()
     return launch
 

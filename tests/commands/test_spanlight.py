@@ -265,6 +265,8 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["kernels", "--output", "sam"], {"sample.sqlite"}),
         (["benchmark", "--optim"], {"--optimizer"}),
         (["profile", "--script", "sam"], {"sample.sqlite"}),
+        (["profile", "lay"], {"layers"}),
+        (["profile", "layers", "--max-new"], {"--max-new-tokens"}),
     ],
 )
 def test_bash_completes_commands_options_choices_and_files(
@@ -284,3 +286,9 @@ def test_every_shell_has_a_completion(capsys: pytest.CaptureFixture[str]) -> Non
         assert main(["--print-completion", shell]) == 0
         said = capsys.readouterr().out
         assert all(name in said for name in COMMANDS)
+
+
+def test_the_kinds_of_profile_are_its_workloads() -> None:
+    from profiling.launch.workloads import WORKLOADS
+
+    assert COMMANDS["profile"].kinds == tuple(WORKLOADS)
