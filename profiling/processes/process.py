@@ -74,7 +74,8 @@ def _end_with(parent: int, launcher: int, scratch: str) -> None:
 
     while os.getppid() == parent and psutil.pid_exists(launcher):
         time.sleep(_WATCH_S)
-    shutil.rmtree(scratch, ignore_errors=True)
+    if not psutil.pid_exists(launcher):  # else it is only the recorder that is gone
+        shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)
 
 
