@@ -1,4 +1,4 @@
-"""Advice: where a finding has a known cure, one line that names both, with the evidence."""
+"""Advice: where what was found has a known cure, a text that names both, with the evidence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import Finding, work_share
+from analysis.advice.finding import Finding, more, wall_share, work_ns
 from analysis.advice.on_copies import (
     exposed_collectives,
     exposed_copies,
@@ -32,8 +32,8 @@ GRAPHS: Final = 0.1
 """A tenth of the time in graphs that are not looked into can hide the kernels that matter."""
 
 
-def advise(measured: MeasuredWindow) -> list[str]:
-    """Return one line for each finding that has a known cure; none where there is nothing to say.
+def advise(measured: MeasuredWindow) -> list[Finding]:
+    """Return what was found that has a known cure; nothing where there is nothing to say.
 
     Warm-up, and what lies outside the steps (or the phases), does not count. What takes most of the
     GPUs' wall time comes first, and last what is about the recording.
@@ -45,7 +45,7 @@ def advise(measured: MeasuredWindow) -> list[str]:
     anywhere = (unfused_optimizer, unfused_attention, recording_overhead, missing_ranges)
     rules = anywhere if measured.attribution.work.on_cpu else (*on_gpu, *anywhere)
     findings = [found for rule in rules if (found := rule(measured))]
-    return [finding.text for finding in sorted(findings, key=lambda found: -found.share)]
+    return sorted(findings, key=lambda found: -(found.share or 0))
 
 
 def opaque_graphs(measured: MeasuredWindow) -> Finding | None:
@@ -55,10 +55,14 @@ def opaque_graphs(measured: MeasuredWindow) -> Finding | None:
     time = int(work.duration_ns[is_graph & measured.work].sum())
     if time / measured.kernel_ns < GRAPHS:
         return None
+    running_ns = work_ns(measured, is_graph & measured.work)
     return Finding(
+        "opaque-graphs",
         f"{percent(time / measured.kernel_ns)} of the time is in CUDA graphs that were "
         "recorded as a whole: record with --cuda-graph-trace=node to see their kernels",
-        work_share(measured, is_graph & measured.work),
+        more(measured, "analysis.kernels"),
+        time_ns=running_ns,
+        share=wall_share(measured, running_ns),
     )
 
 
@@ -66,8 +70,8 @@ def recording_overhead(measured: MeasuredWindow) -> Finding | None:
     """Return advice on steps that recording slowed."""
     report = measured.report
     recorded, bare = step_times(report, "step_ns"), step_times(report, "unprofiled_step_ns")
-    more = slowdown(recorded, bare)
-    if more is None or more < OVERHEAD:
+    slower = slowdown(recorded, bare)
+    if slower is None or slower < OVERHEAD:
         return None
     before, after = float(np.median(bare)), float(np.median(recorded))
     less = ""
@@ -75,8 +79,10 @@ def recording_overhead(measured: MeasuredWindow) -> Finding | None:
     if report.recorder.startswith("nsys") and report.run.get("recorder") != "nsys":
         less = ", or record less (--sample=none --cpuctxsw=none)"
     return Finding(
-        f"recording slowed a step by {percent(more)}, from {duration(before)} to "
-        f"{duration(after)}: compare shares rather than times{less}"
+        "recording-overhead",
+        f"recording slowed a step by {percent(slower)}, from {duration(before)} to "
+        f"{duration(after)}: compare shares rather than times{less}",
+        more(measured, "analysis.answers"),
     )
 
 
@@ -85,8 +91,10 @@ def missing_ranges(measured: MeasuredWindow) -> Finding | None:
     attribution = measured.attribution
     if not len(attribution.ranges):
         return Finding(
+            "no-ranges",
             "no NVTX ranges in this report, so no part of the model can be told from another: "
-            "put the parts into spans (profiling.spans: span, annotate)"
+            "put the parts into spans (profiling.spans: span, annotate)",
+            more(measured, "analysis.kernels"),
         )
     inside = np.zeros(len(attribution.work), np.bool_)
     for _, slices, order in launched_by_ranges(measured.chosen):
@@ -95,6 +103,8 @@ def missing_ranges(measured: MeasuredWindow) -> Finding | None:
     if share >= ATTRIBUTED:
         return None
     return Finding(
+        "few-ranges",
         f"only {percent(share)} of the time was launched inside a range: put the other parts "
-        "of the model into spans too (profiling.spans: span, annotate)"
+        "of the model into spans too (profiling.spans: span, annotate)",
+        more(measured, "analysis.phases"),
     )

@@ -1,4 +1,4 @@
-"""A finding with a cure, and how much of the time it is about: the wall time of the GPUs."""
+"""A finding with a cure, the time that it is about, and the command that shows more of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools
 from analysis.measures import gpu_time_split
 from analysis.recorded.device_work import RANKED
+from analysis.show.called import called
 from analysis.show.render import percent
 
 if TYPE_CHECKING:
@@ -22,15 +23,53 @@ WORTH_A_LINE: Final = 0.05
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of advice, with the share of the wall time that it is about.
+    """Something found in a report, and what to do about it.
 
     Attributes:
+        id: of the rule that found it, the same in every report.
         text: what was found, and what to do.
-        share: of the wall time, that of what the line is about; 0 where it is about no time.
+        command: what to type to see more of it.
+        range: the name of the range it is about; None where it is about no one range.
+        time_ns: the time it is about, of all GPUs together; None where it is about no time.
+        share: that time as a share of the wall time of the GPUs, on a CPU of the operators' time.
+        change: what the cure would change, as ``whatif`` takes it; None where that is not known.
     """
 
+    id: str
     text: str
-    share: float = 0.0
+    command: str
+    range: str | None = None
+    time_ns: int | None = None
+    share: float | None = None
+    change: str | None = None
+
+    @property
+    def record(self) -> dict[str, str | int | float | None]:
+        """The finding as json holds it; what is not known is None."""
+        return {
+            "id": self.id,
+            "text": self.text,
+            "range": self.range,
+            "ns": self.time_ns,
+            "share": self.share,
+            "change": self.change,
+            "before_ns": None,
+            "after_ns": None,
+            "saved_ns": None,
+            "limit_then": None,
+        }
+
+
+def more(measured: MeasuredWindow, module: str, *arguments: str) -> str:
+    """Return how to ask more about the part of a report that is looked at.
+
+    Args:
+        measured: what is looked at.
+        module: of the question.
+        arguments: of the question itself.
+    """
+    asked = measured.chosen.selection.arguments
+    return called(module, str(measured.report.path), *arguments, *asked)
 
 
 def wall_share(measured: MeasuredWindow, time_ns: int) -> float:
@@ -49,26 +88,26 @@ def in_words(measured: MeasuredWindow, share: float) -> str:
     return "" if measured.attribution.work.on_cpu else f"{percent(share)} of the wall time"
 
 
-def work_share(measured: MeasuredWindow, chosen: Bools) -> float:
-    """Return the share of the wall time in which some work ran; on a CPU, of operators' time.
+def work_ns(measured: MeasuredWindow, chosen: Bools) -> int:
+    """Return the wall time in which some work ran, of all GPUs; on a CPU, the operators' time.
 
     Args:
         measured: what is looked at.
         chosen: ``(N,)`` of the work that is ranked.
     """
     if measured.attribution.work.on_cpu:
-        return wall_share(measured, int(measured.attribution.work.duration_ns[chosen].sum()))
+        return int(measured.attribution.work.duration_ns[chosen].sum())
     ranked = np.zeros(len(measured.done), np.bool_)
     ranked[: len(chosen)] = chosen
     total = 0
     for here, window in gpus_in_window(measured):
         cover = gpu_time_split.union_of_work(measured, here & ranked)
         total += gpu_time_split.covered_ns(cover, window)
-    return wall_share(measured, total)
+    return total
 
 
-def exposed_share(measured: MeasuredWindow, moved: Bools) -> float:
-    """Return the share of the wall time in which some copies ran and no kernel did.
+def exposed_ns(measured: MeasuredWindow, moved: Bools) -> int:
+    """Return the wall time in which some copies ran and no kernel did, of all GPUs.
 
     Args:
         measured: what is looked at.
@@ -80,7 +119,7 @@ def exposed_share(measured: MeasuredWindow, moved: Bools) -> float:
         both = kernels.joined(gpu_time_split.union_of_work(measured, here & moved))
         total += gpu_time_split.covered_ns(both, window)
         total -= gpu_time_split.covered_ns(kernels, window)
-    return wall_share(measured, total)
+    return total
 
 
 def gpus_in_window(measured: MeasuredWindow) -> list[tuple[Bools, list[int]]]:

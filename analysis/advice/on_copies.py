@@ -9,9 +9,10 @@ import numpy as np
 from analysis.advice.finding import (
     WORTH_A_LINE,
     Finding,
-    exposed_share,
+    exposed_ns,
     gpus_in_window,
     in_words,
+    more,
     wall_share,
 )
 from analysis.arithmetic.arrays import Bools
@@ -50,12 +51,16 @@ def synchronous_copies(measured: MeasuredWindow) -> Finding | None:
     chosen = done.synchronous & ~done.pageable & launched_in_window(measured)
     if not are_costly(measured, chosen):
         return None
-    share = exposed_share(measured, chosen)
+    alone_ns = exposed_ns(measured, chosen)
+    share = wall_share(measured, alone_ns)
     return Finding(
+        "synchronous-copies",
         f"{number_of_copies(int(chosen.sum()), 'synchronous ')} kept the host waiting for "
         f"{duration(time_in_calls(measured, chosen))}{exposed_in_words(share)}: copy "
         "asynchronously (non_blocking=True in PyTorch, cudaMemcpyAsync in CUDA)",
-        share,
+        more(measured, "analysis.copies"),
+        time_ns=alone_ns,
+        share=share,
     )
 
 
@@ -64,14 +69,18 @@ def pageable_copies(measured: MeasuredWindow) -> Finding | None:
     chosen = measured.done.pageable & launched_in_window(measured)
     if not are_costly(measured, chosen):
         return None
-    share = exposed_share(measured, chosen)
+    alone_ns = exposed_ns(measured, chosen)
+    share = wall_share(measured, alone_ns)
     return Finding(
+        "pageable-copies",
         f"{number_of_copies(int(chosen.sum()))} of pageable memory, "
         f"{bytes_and_rate(measured, chosen)}, kept the host waiting for "
         f"{duration(time_in_calls(measured, chosen))}"
         f"{exposed_in_words(share)}: pin the memory (pin_memory=True in a DataLoader, or "
         "tensor.pin_memory()) and copy with non_blocking=True",
-        share,
+        more(measured, "analysis.copies"),
+        time_ns=alone_ns,
+        share=share,
     )
 
 
@@ -79,7 +88,8 @@ def exposed_copies(measured: MeasuredWindow) -> Finding | None:
     """Return advice on copies of pinned or device memory that no kernel runs beside."""
     done = measured.done
     chosen = (done.kind == COPY) & ~done.pageable & ~done.synchronous & ran_in_window(measured)
-    share = exposed_share(measured, chosen) if chosen.any() else 0.0
+    alone_ns = exposed_ns(measured, chosen) if chosen.any() else 0
+    share = wall_share(measured, alone_ns)
     if share < WORTH_A_LINE:
         return None
     spent = np.bincount(done.name[chosen], done.duration_ns[chosen], len(done.names))
@@ -90,10 +100,13 @@ def exposed_copies(measured: MeasuredWindow) -> Finding | None:
     is_told = direction in CURES and measured.report.has(device_tables.COPY, "srcKind")
     memory = " of pinned memory" if is_told else ""
     return Finding(
-        f"copies take {duration(share * measured.wall_ns)}, {in_words(measured, share)}, with "
+        "exposed-copies",
+        f"copies take {duration(alone_ns)}, {in_words(measured, share)}, with "
         f"no kernel running beside them, most of it {direction}{memory}, "
         f"{bytes_and_rate(measured, mostly)}: {CURES.get(direction, OTHERWISE)}",
-        share,
+        more(measured, "analysis.copies"),
+        time_ns=alone_ns,
+        share=share,
     )
 
 
@@ -160,19 +173,22 @@ def time_in_calls(measured: MeasuredWindow, chosen: Bools) -> int:
 def exposed_collectives(measured: MeasuredWindow) -> Finding | None:
     """Return advice on collectives that no kernel runs beside, and on uneven ranks."""
     gpus = gpu_time_splits(measured)
-    exposed_ns = sum(gpu.communication_ns for gpu in gpus)
-    share = wall_share(measured, exposed_ns)
+    alone_ns = sum(gpu.communication_ns for gpu in gpus)
+    share = wall_share(measured, alone_ns)
     if not gpus or share < WORTH_A_LINE:
         return None
     hidden_ns = sum(gpu.overlapped_communication_ns for gpu in gpus)
-    under = hidden_ns / (hidden_ns + exposed_ns)
+    under = hidden_ns / (hidden_ns + alone_ns)
     return Finding(
-        f"collectives take {duration(exposed_ns)}, {in_words(measured, share)}, with no other "
+        "exposed-collectives",
+        f"collectives take {duration(alone_ns)}, {in_words(measured, share)}, with no other "
         f"kernel running beside them ({percent(under)} of their time is "
         "hidden under computation): begin them earlier and in smaller pieces (DDP: "
         "bucket_cap_mb; FSDP: forward_prefetch, backward_prefetch), on a stream of their own"
         f"{uneven(gpus)}",
-        share,
+        more(measured, "analysis.overlap"),
+        time_ns=alone_ns,
+        share=share,
     )
 
 

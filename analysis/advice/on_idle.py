@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import WORTH_A_LINE, Finding, wall_share
+from analysis.advice.finding import WORTH_A_LINE, Finding, more, wall_share
 from analysis.arithmetic.arrays import Bools
 from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
@@ -45,9 +45,12 @@ def synchronisation(measured: MeasuredWindow) -> Finding | None:
         return None
     where = where_mostly(measured, chosen)
     return Finding(
+        "synchronisation",
         f"the GPU was idle for {duration(lost)} ({percent(share)}) after the host had waited "
         f"for it{where}: leave .item(), .cpu() and synchronize() out of the loop",
-        share,
+        more(measured, "analysis.gaps"),
+        time_ns=lost,
+        share=share,
     )
 
 
@@ -84,10 +87,13 @@ def launch_latency(measured: MeasuredWindow) -> Finding | None:
     bound = launch_bound(measured)
     where = f"; launch-bound: {in_a_row(bound)}" if bound else where_mostly(measured, chosen)
     return Finding(
+        "launch-latency",
         f"the GPU waited {duration(lost)} ({percent(share)} of the time) for launches{where}: "
         "launch less (torch.compile, CUDA graphs with mode='reduce-overhead', fused "
         "operators) or give each launch more (a larger batch)",
-        share,
+        more(measured, "analysis.gaps"),
+        time_ns=lost,
+        share=share,
     )
 
 
@@ -100,12 +106,15 @@ def busy_host(measured: MeasuredWindow) -> Finding | None:
     if share < WORTH_A_LINE:
         return None
     return Finding(
+        "busy-host",
         f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in "
         f"{plural(int(chosen.sum()), 'gap')} of {duration(idle.RESUME_NS)} or more while the host "
         f"did something else"
         f"{where_mostly(measured, chosen)}: do that ahead or on another thread (DataLoader "
         "workers, prefetching, asynchronous saving)",
-        share,
+        more(measured, "analysis.gaps"),
+        time_ns=lost,
+        share=share,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import WORTH_A_LINE, Finding, in_words, work_share
+from analysis.advice.finding import WORTH_A_LINE, Finding, in_words, more, wall_share, work_ns
 from analysis.attention import is_fused, work_of_part
 from analysis.attribution import work_phases
 from analysis.attribution.origin import origin
@@ -38,7 +38,8 @@ def products_without_tf32(measured: MeasuredWindow) -> Finding | None:
         category(name) == GEMM and number_formats.of_kernel(name) == "fp32" for name in work.names
     ]
     chosen = measured.work & np.array(slow, np.bool_)[work.kind]
-    share = work_share(measured, chosen)
+    running_ns = work_ns(measured, chosen)
+    share = wall_share(measured, running_ns)
     if share < GEMM_SHARE:
         return None
     gain = gain_of_tf32(measured, work.names)
@@ -46,11 +47,14 @@ def products_without_tf32(measured: MeasuredWindow) -> Finding | None:
         return None
     time = int(work.duration_ns[chosen].sum())
     return Finding(
+        "products-without-tf32",
         f"matrix products in fp32 without TF32 take {duration(time)} "
         f"({percent(time / measured.kernel_ns)} of the kernels' time, "
         f"{in_words(measured, share)}): torch.set_float32_matmul_precision('high') uses TF32 "
         f"(10 bits of mantissa), {gain}",
-        share,
+        more(measured, "analysis.kernels"),
+        time_ns=running_ns,
+        share=share,
     )
 
 
@@ -79,15 +83,20 @@ def unfused_optimizer(measured: MeasuredWindow) -> Finding | None:
     chosen = phases.ranges.take(ranges)
     steps = int(measured.during(chosen.process, chosen.start_ns).sum())
     count, time = int(mine.sum()), int(attribution.work.duration_ns[mine].sum())
-    share = work_share(measured, mine)
+    running_ns = work_ns(measured, mine)
+    share = wall_share(measured, running_ns)
     if (mine & in_one).any() or count < KERNELS_A_STEP * max(steps, 1) or share < WORTH_A_LINE:
         return None
     what = "operators" if attribution.work.on_cpu else "kernels"
     return Finding(
+        "unfused-optimizer",
         f"the optimizer takes {shares_in_words(measured, time, share)} in "
         f"{count // max(steps, 1):,} {what} a step, {duration(time / count)} each: "
         "AdamW(..., fused=True) does it in a few",
-        share,
+        more(measured, "analysis.kernels", "--within", names.OPTIMIZER),
+        range=names.OPTIMIZER,
+        time_ns=running_ns,
+        share=share,
     )
 
 
@@ -111,16 +120,21 @@ def unfused_attention(measured: MeasuredWindow) -> Finding | None:
         later |= backward & measured.work
         softmax |= forward & measured.work & (part == names.SOFTMAX)
     time = int(attribution.work.duration_ns[inside].sum())
-    share = work_share(measured, inside)
+    running_ns = work_ns(measured, inside)
+    share = wall_share(measured, running_ns)
     if not softmax.any() or share < WORTH_A_LINE:
         return None
     what = "operators" if attribution.work.on_cpu else "kernels"
     with_backward = ", its backward included" if later.any() else ""
     return Finding(
+        "unfused-attention",
         f"attention takes {shares_in_words(measured, time, share)}{with_backward}, with "
         f"scores, softmax and final matmul in {what} of their own: "
         "F.scaled_dot_product_attention (FlashAttention) keeps the scores out of memory",
-        share,
+        more(measured, "analysis.attention"),
+        range=names.ATTENTION,
+        time_ns=running_ns,
+        share=share,
     )
 
 

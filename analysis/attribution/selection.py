@@ -54,6 +54,21 @@ class Selection:
         places = (self.steps, self.device, self.process)
         return set(self.exclude) <= {EXCLUDE_NOTHING} and all(place is None for place in places)
 
+    @property
+    def arguments(self) -> list[str]:
+        """The same as arguments of a command line.
+
+        >>> Selection(exclude=["data loading"], steps=(2, None)).arguments
+        ['--exclude', 'data loading', '--steps', '2:']
+        """
+        asked = [("--exclude", name) for name in self.exclude]
+        if self.steps is not None:
+            first, end = ("" if step is None else str(step) for step in self.steps)
+            asked.append(("--steps", f"{first}:{end}"))
+        places = (("--device", self.device), ("--process", self.process))
+        asked += [(option, str(number)) for option, number in places if number is not None]
+        return [word for option in asked for word in option]
+
 
 def steps_option(word: str) -> StepBounds:
     """Return the bounds of ``A:B`` from the command line, either of which may be left out."""

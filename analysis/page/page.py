@@ -24,6 +24,7 @@ from analysis.show.render import duration, percent, plural
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
+    from analysis.advice.finding import Finding
     from analysis.measures.gpu_time_split import GpuTimeSplit
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
@@ -56,19 +57,20 @@ class Page:
         lines: for people.
         tables: the answers, each of another name.
         run: what the launcher noted, all of it.
-        advice: findings with a known cure, one line each.
+        advice: findings with a known cure.
     """
 
     lines: tuple[str, ...]
     tables: tuple[Table, ...]
     run: dict[str, str]
-    advice: tuple[str, ...] = ()
+    advice: tuple[Finding, ...] = ()
 
     @property
     def about(self) -> Table:
         """The lines, the advice and what the launcher noted, as a table for a database."""
         keys = ["about"] * len(self.lines) + ["advice"] * len(self.advice) + list(self.run)
-        return Table("run", {"key": keys, "value": [*self.lines, *self.advice, *self.run.values()]})
+        texts = [finding.text for finding in self.advice]
+        return Table("run", {"key": keys, "value": [*self.lines, *texts, *self.run.values()]})
 
 
 def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:

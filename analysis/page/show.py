@@ -25,10 +25,14 @@ def as_text(made: Page, form: str) -> str:
     """Return the page in one of the formats ``table``, ``markdown`` and ``json``."""
     if form == "json":
         answers = {table.name: json.loads(render.as_json(table)) for table in made.tables}
-        made_of = {"about": made.lines, "advice": made.advice, "run": made.run, **answers}
+        advice = [finding.record for finding in made.advice]
+        made_of = {"about": made.lines, "advice": advice, "run": made.run, **answers}
         return json.dumps(made_of, indent=1, ensure_ascii=False) + "\n"
     if form == "markdown":
-        below = "".join(f"- {prose(line)}\n" for line in made.advice)
+        below = "".join(
+            f"- {prose(finding.text)} (more: {render.markdown_cell(finding.command)})\n"
+            for finding in made.advice
+        )
         return "\n".join(
             [block(made.lines), *(render.as_markdown(table) for table in made.tables), below]
         )
@@ -37,11 +41,11 @@ def as_text(made: Page, form: str) -> str:
     for table in made.tables:
         stream.write("\n")
         render.write_text(table, cli.width(), stream)
-    for line in made.advice:
+    for finding in made.advice:
         text = textwrap.fill(
-            f"advice: {render.visible(line)}", cli.width(), subsequent_indent=8 * " "
+            f"advice: {render.visible(finding.text)}", cli.width(), subsequent_indent=8 * " "
         )
-        stream.write(f"\n{text}\n")
+        stream.write(f"\n{text}\n        more: {render.visible(finding.command)}\n")
     return stream.getvalue()
 
 

@@ -7,9 +7,11 @@ import pytest
 
 from analysis import Report
 from analysis.advice.advise import advise
+from analysis.advice.finding import Finding
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Selection
 from analysis.measures.window import MeasuredWindow
+from analysis.show.called import by_name
 from tests.made.reports.build_device import PAGEABLE, Call, Copy, add_device_work
 from tests.made.reports.build_report import Graph, Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -17,10 +19,15 @@ from tests.made.tools import shared
 MS = 1_000_000
 
 
-def lines(path: Path) -> list[str]:
+def findings(path: Path) -> list[Finding]:
     """Return the advice on a report."""
     with Report(path) as report:
         return advise(MeasuredWindow(Selected.of(report, Selection())))
+
+
+def lines(path: Path) -> list[str]:
+    """Return the texts of the advice on a report."""
+    return [finding.text for finding in findings(path)]
 
 
 def one(path: Path, word: str) -> str:
@@ -298,6 +305,28 @@ def test_a_cpu_run_gets_no_advice_on_gpus(tmp_path: Path) -> None:
         "the optimizer takes 100.0 % of the operators' time in 200 operators a step, 9 ns each: "
         "AdamW(..., fused=True) does it in a few"
     ]
+
+
+def test_a_finding_has_its_time_range_and_the_command_for_more(tmp_path: Path) -> None:
+    """Three of four kernels of 10 ns are attention's, back to back: 30 of 40 ns."""
+    path = attending(tmp_path, "bmm", "softmax", "bmm", "rest")
+    (found,) = findings(path)
+    assert (found.id, found.range) == ("unfused-attention", "attention")
+    assert (found.time_ns, found.share) == (30, 0.75)
+    assert found.command == f"python -m analysis.attention {path}"
+    with by_name({"analysis.attention": "attention"}), Report(path) as report:
+        asked = Selection(exclude=["none"], device=0)
+        (found,) = advise(MeasuredWindow(Selected.of(report, asked)))
+    assert found.command == f"spanlight attention {path} --exclude none --device 0"
+
+
+def test_a_finding_about_no_time_comes_last(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite", kernels=[Kernel("a", 0, 10)], graphs=[Graph(1, 10, 100)]
+    )
+    timed, untimed = findings(path)
+    assert (timed.id, timed.time_ns, timed.share) == ("opaque-graphs", 90, 0.9)
+    assert (untimed.id, untimed.time_ns, untimed.share) == ("no-ranges", None, None)
 
 
 EXPECTED = {
