@@ -33,7 +33,7 @@ def conditions(*packages: str) -> Conditions:
         "load_average_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.release()}",
         **versions(*packages),
-        **commit(),
+        **commit(ROOT),
     }
 
 

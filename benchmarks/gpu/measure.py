@@ -30,8 +30,9 @@ import json, sys, torch
 device = sys.argv[1]
 if device.startswith("cuda") and not torch.cuda.is_available():
     sys.exit("no CUDA device is here")
+from profiling.common.host import ROOT, commit
 from profiling.common.machine import facts
-print(json.dumps(facts(device)))
+print(json.dumps(facts(device) | commit(ROOT)))
 """
 
 

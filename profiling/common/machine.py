@@ -51,7 +51,7 @@ def available_bytes(device: str) -> int:
 
 
 def facts(device: str) -> dict[str, str]:
-    """Return what a report must tell of the machine: device, clocks, versions, commit."""
+    """Return what a report must tell of the machine: device, clocks, versions."""
     import psutil
     import torch
 
@@ -68,7 +68,7 @@ def facts(device: str) -> dict[str, str]:
         known |= _cuda_facts(device)
     else:
         known["memory_bytes"] = str(psutil.virtual_memory().total)
-    return known | host.commit()
+    return known
 
 
 def _cuda_facts(device: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from analysis.show.errors import ReportError
 from analysis.show.output import ELSEWHERE, replacing
 from analysis.source.json_files import read_json
+from profiling.common import host
 from profiling.common.errors import LaunchError
 from profiling.common.machine import facts
 
@@ -26,10 +27,11 @@ def header(kind: str, command: str, device: str) -> dict[str, Any]:
         kind: of result: ``benchmark``, ``sweep``, ….
         command: as it was typed.
         device: the measurements were made on; its name, clocks where readable, the versions and
-            the commit are looked up.
+            the commit of the current folder are looked up.
     """
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    return {KIND: kind, "date": date, "command": command, "facts": facts(device)}
+    known = facts(device) | host.commit(Path.cwd())
+    return {KIND: kind, "date": date, "command": command, "facts": known}
 
 
 def check_writable(path: Path | None, overwrite: bool = True) -> None:

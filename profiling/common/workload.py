@@ -3,7 +3,7 @@
 import argparse
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
@@ -68,6 +68,11 @@ class Workload(ABC):
     ranks: Ranks | None = None
 
     @property
+    def folder(self) -> Path:
+        """The folder that the run is made in: the report tells the commit of its repository."""
+        return Path.cwd()
+
+    @property
     def steps_in_all(self) -> int:
         """How many steps are told of: two sets, each with its warm-up; 0 where nobody knows."""
         return 0
@@ -115,13 +120,6 @@ class Workload(ABC):
         Raises:
             LaunchError: the device cannot do it, or has too little memory.
         """
-
-
-def workload_type(path: str) -> type[Workload]:
-    """Return the class that ``module:class`` names."""
-    module, _, name = path.partition(":")
-    found: type[Workload] = getattr(import_module(module), name)
-    return found
 
 
 def together(flags: "Sequence[str]") -> str:

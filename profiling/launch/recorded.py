@@ -5,15 +5,16 @@ name beside it.
 """
 
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from profiling.common import host
 from profiling.common.machine import facts
-from profiling.common.workload import Workload, workload_type
+from profiling.common.named import named, path_of
+from profiling.common.workload import Workload
 from profiling.processes.notes import SendMessage, rank_folder
 from profiling.recorders.recorded_steps import RecordedProcess
-from profiling.recorders.recorder import Recorder, recorder_type, type_path
+from profiling.recorders.recorder import Recorder
 
 
 def plan(workload: Workload, recorder: Recorder, folder: Path, *, memory: bool) -> dict[str, Any]:
@@ -25,11 +26,10 @@ def plan(workload: Workload, recorder: Recorder, folder: Path, *, memory: bool) 
         folder: of the run, where ranks have one each.
         memory: whether what tensors hold is recorded too.
     """
-    kind = type(workload)
     return {
-        "workload": f"{kind.__module__}:{kind.__qualname__}",
+        "workload": path_of(type(workload)),
         "settings": workload.fields(),
-        "recorder": type_path(recorder),
+        "recorder": path_of(type(recorder)),
         "folder": str(folder.resolve()),
         "memory": memory,
     }
@@ -37,15 +37,17 @@ def plan(workload: Workload, recorder: Recorder, folder: Path, *, memory: bool) 
 
 def run(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     """Run the workload that a `plan` describes; return what it and its machine tell."""
-    workload = workload_type(arguments["workload"]).from_fields(arguments["settings"])
+    kind: type[Workload] = named(arguments["workload"])
+    workload = kind.from_fields(arguments["settings"])
+    at = host.commit(workload.folder)  # now: a script may change the folder
     folder = Path(arguments["folder"])
     process = RecordedProcess(
-        recorder=recorder_type(arguments["recorder"]),
+        recorder=named(arguments["recorder"]),
         device=workload.device,
         folder=rank_folder(folder, int(os.environ["RANK"])) if workload.ranks else folder,
         memory=arguments["memory"],
         tell=tell,
     )
-    module, _, name = workload.run.partition(":")
-    result: dict[str, Any] = getattr(import_module(module), name)(workload, process)
-    return {"facts": facts(workload.device), **result}
+    result: dict[str, Any] = named(workload.run)(workload, process)
+    known = result.get("facts") or facts(workload.device)
+    return {**result, "facts": known | at}

@@ -56,6 +56,11 @@ class ScriptRun(Workload):
             return str(arguments.script or arguments.arguments[0])
         raise UsageError("no script is named; give the script to record")
 
+    @property
+    def folder(self) -> Path:
+        """The script's."""
+        return Path(self.script).parent
+
     def describe(self) -> str:
         """Return the script as it was typed."""
         return self.typed

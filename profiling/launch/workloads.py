@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from profiling.common.errors import UsageError
-from profiling.common.workload import Workload, workload_type
+from profiling.common.named import named
+from profiling.common.workload import Workload
 
 TRAINING, LAYERS, GENERATION, SCRIPT = "training", "layers", "generation", "script"
 
@@ -64,4 +65,5 @@ def split(words: Sequence[str]) -> tuple[str, list[str]]:
 
 def load(name: str) -> type[Workload]:
     """Return the class of a workload."""
-    return workload_type(WORKLOADS[name][0])
+    found: type[Workload] = named(WORKLOADS[name][0])
+    return found

@@ -13,11 +13,11 @@ import shutil
 import sys
 import threading
 import time
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from analysis.show.interrupts import Interruptible
+from profiling.common.named import named
 from profiling.processes.failures import failure_note
 from profiling.processes.notes import (
     FAILURE_NAME,
@@ -30,12 +30,6 @@ from profiling.processes.notes import (
 )
 
 _WATCH_S: Final = 0.5
-
-
-def named(name: str) -> Any:
-    """Return what ``module:name`` names."""
-    module, _, inside = name.partition(":")
-    return getattr(import_module(module), inside)
 
 
 def main(argv: list[str]) -> int:

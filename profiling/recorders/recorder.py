@@ -7,11 +7,11 @@ where it records.
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from profiling.common.errors import LaunchError
+from profiling.common.named import named
 
 if TYPE_CHECKING:
     from profiling.spans.backends import RangeSink
@@ -111,19 +111,6 @@ class Recorder(ABC):
         raise NotImplementedError(f"{self.name} completes its reports itself")
 
 
-def recorder_type(path: str) -> type[Recorder]:
-    """Return the class that ``module:class`` names."""
-    module, _, name = path.partition(":")
-    found: type[Recorder] = getattr(import_module(module), name)
-    assert issubclass(found, Recorder), path
-    return found
-
-
-def type_path(recorder: Recorder) -> str:
-    """Return ``module:class`` of a recorder, by which another process finds its class."""
-    return f"{type(recorder).__module__}:{type(recorder).__qualname__}"
-
-
 def choose_recorder(asked: str, device: str) -> Recorder:
     """Return the recorder that is asked for, or the first that is here and suits the device.
 
@@ -135,12 +122,12 @@ def choose_recorder(asked: str, device: str) -> Recorder:
         LaunchError: it is not here, or does not work.
     """
     if asked != AUTO:
-        kind = recorder_type(RECORDERS[asked])
+        kind: type[Recorder] = named(RECORDERS[asked])
         found = kind.find()
         if found is None:
             raise LaunchError(f"{asked} was asked for and {kind.missing}")
         return found
-    for kind in map(recorder_type, RECORDERS.values()):
+    for kind in map(named, RECORDERS.values()):
         found = kind.find()
         if found is not None and kind.suits(device):
             return found

@@ -18,6 +18,7 @@ from tests.made.runs.launched import (
     rows,
     run_facts,
 )
+from tests.profiling.common.test_host import repository
 
 SCRIPT = """
 import sys
@@ -75,8 +76,20 @@ def test_a_script_with_spans(recorder: str, tmp_path: Path) -> None:
     assert "trained 2" in done.stderr
     assert "forward" in done.stdout
     assert "trained" not in done.stdout
-    assert run_facts(report)["script"] == "train.py"
+    facts = run_facts(report)
+    assert facts["script"] == "train.py"
+    assert "commit" not in facts  # it lies in no repository, whatever the current folder does
     assert any(row["name"] == "aten::addmm" and row["calls"] == 3 for row in ranking(report))
+
+
+def test_the_commit_is_that_of_the_scripts_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    script = write(folder, "import os, torch\ntorch.ones(3) + 1\nos.chdir('/')\n")
+    commit = repository(folder)
+    done = launch("--script", script, reports=tmp_path / "reports")
+    assert done.returncode == 0, done.stderr
+    assert run_facts(tmp_path / "reports" / "train.sqlite")["commit"] == commit
 
 
 @pytest.mark.slow
