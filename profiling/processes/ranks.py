@@ -4,9 +4,14 @@
 
 Each process finds the variables that torchrun sets, so `model.parallel.process_group` joins them.
 When one fails, all are ended, and one line says which and why.
+
+Whoever reaches the store that ranks meet at, or a port of theirs, can read and change what they
+compute: nothing there asks who it is. So all of it listens on this machine's loopback address only.
 """
 
+import errno
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -14,14 +19,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from profiling.common.errors import LaunchError
+from analysis.show.errors import reason
+from profiling.common.errors import LaunchError, UsageError
 from profiling.processes import running
 from profiling.processes.failures import Subject
 from profiling.processes.notes import rank_folder
 
 HOST: Final = "127.0.0.1"
+_LAST_PORT: Final = 65535
 _STORE_S: Final = 3.0
-_LOOPBACK: Final = "lo"
+_INTERFACES: Final = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""The variables that say by which interface ranks reach each other."""
 
 
 class PortTaken(LaunchError):
@@ -61,6 +69,7 @@ def run(
     Raises:
         LaunchError: a rank failed, died, or was not done in time (`NotInTime`), and all are ended.
         PortTaken: somebody else listens there.
+        UsageError: there is no such port.
     """
     with ExitStack() as stack:
         notes = folder or Path(stack.enter_context(TemporaryDirectory(prefix="ranks-")))
@@ -97,15 +106,13 @@ def _subject(rank: int) -> Subject:
 def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
     """Return the variables of a rank: torchrun's, and as many threads as are its share.
 
-    What is set already stays: OMP_NUM_THREADS, GLOO_SOCKET_IFNAME.
+    OMP_NUM_THREADS stays where it is set already. Interfaces do not: a cluster's are for its nodes.
     """
-    known = {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
-    import psutil
-
-    if _LOOPBACK in psutil.net_if_addrs():
-        # Else gloo looks this machine's name up, which need not lead anywhere.
-        known["GLOO_SOCKET_IFNAME"] = _LOOPBACK
-    return {name: os.environ.get(name, value) for name, value in known.items()} | {
+    share = str(max(1, cores() // ranks))
+    loopback = _loopback()
+    return {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share),
+        **{name: loopback for name in _INTERFACES if loopback},
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "GROUP_RANK": "0",
@@ -116,6 +123,16 @@ def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
         # The store is ours, as torchrun's is its own, so no port is free and then taken.
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }
+
+
+def _loopback() -> str | None:
+    """Return the name of the interface that leads to this machine alone."""
+    import psutil
+
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(each.address == HOST for each in addresses):
+            return name
+    return None
 
 
 def cores() -> int:
@@ -139,13 +156,24 @@ def _meeting_point(port: int) -> Iterator[int]:
     """Hold the store through which the ranks find each other; gives its port."""
     import torch.distributed as dist
 
+    other = "give another, or none to have a free one chosen"
+    if port > _LAST_PORT:
+        raise UsageError(f"there is no port {port}; {other}")
     try:
+        listening = socket.create_server((HOST, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"port {port} is taken; {other}") from None
+        raise LaunchError(f"port {port} cannot be used ({reason(error)}); {other}") from None
+    with listening:
+        # By itself the store would listen on every interface. It closes the descriptor it is given.
         store = dist.TCPStore(  # type: ignore[attr-defined]
-            HOST, port, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=_STORE_S)
+            HOST,
+            listening.getsockname()[1],
+            is_master=True,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=_STORE_S),
+            master_listen_fd=os.dup(listening.fileno()),
         )
-    except dist.DistNetworkError:
-        raise PortTaken(
-            f"port {port} is taken; give another, or none to have a free one chosen"
-        ) from None
     yield int(store.port)
     del store

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import torch.distributed as dist
 
@@ -23,6 +24,22 @@ def add(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
         all_reduce(tensor).wait()
         tell({"after": float(tensor)})
         return {"sum": float(tensor), "device": str(device), "threads": torch.get_num_threads()}
+
+
+def listening(_: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
+    """Tell where this rank and its launcher listen, once the ranks have met."""
+    with process_group("gloo", 60.0):
+        all_reduce(torch.zeros(1)).wait()
+        both = (psutil.Process(), psutil.Process().parent())
+        where = [
+            connection.laddr.ip
+            for process in both
+            if process
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        dist.barrier()
+        return {"where": where}
 
 
 def fail(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 
 from model.parallel import ParallelError, process_group
 from model.parallel.group import VARIABLES, check_gpus
-from profiling.common.errors import LaunchError
+from profiling.common.errors import LaunchError, UsageError
 from profiling.processes import ranks
 from profiling.processes.running import NotInTime
 from tests.made.runs.launched import ROOT
@@ -90,6 +90,25 @@ def test_a_port_that_is_taken_is_refused() -> None:
             ranks.run(
                 "tests.made.parallel.ranks_functions:add", 2, {}, timeout_s=TIMEOUT_S, port=port
             )
+
+
+def test_a_port_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"there is no port 65536; give another, or none"):
+        ranks.run("tests.made.parallel.ranks_functions:add", 2, {}, timeout_s=9.0, port=1 << 16)
+
+
+def test_nobody_listens_but_on_the_loopback_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As a cluster's environment may say, for ranks on several nodes.
+    others = [
+        name
+        for name, addresses in psutil.net_if_addrs().items()
+        if not any(each.address == ranks.HOST for each in addresses)
+    ]
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", others[0] if others else "eth0")
+    function = "tests.made.parallel.ranks_functions:listening"
+    for found in ranks.run(function, 2, {}, timeout_s=TIMEOUT_S):
+        assert len(found["where"]) >= 2  # a rank's own, and the store
+        assert {*found["where"]} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 def test_fewer_gpus_than_ranks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
