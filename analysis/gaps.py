@@ -6,7 +6,9 @@
 Gaps between the first and the last work of each device in each process, the longest first. `cause`
 tells what the next work waited for: `host` came late with its launch, or a `synchronisation` or a
 `copy` held it up; or it was launched in time, and took its `launch_latency`. `range` is where the
-host was meanwhile. Kernels, graph replays, copies, sets and the profiler's own overhead are busy.
+host was meanwhile, `call` the CUDA call that it was in for longest, empty where it was outside of
+CUDA for longer. Long calls of `cuLibraryLoadData` or `cudaLaunchKernel` are kernels being loaded.
+Kernels, graph replays, copies, sets and the profiler's own overhead are busy.
 In a table `start` is since the first work; `start_ns` of csv and json is since the recording began.
 """
 
@@ -28,6 +30,7 @@ from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures import idle
+from analysis.measures.host_calls import host_calls
 from analysis.recorded.work import no_device_work
 from analysis.show import cli
 from analysis.show.command import number_type
@@ -58,8 +61,8 @@ def gaps(report: Report, *, min_gap_us: float = MIN_GAP_US, **selected: Unpack[O
             `analysis.attribution.selection.Options`.
 
     Returns:
-        ``device, start_ns, duration_ns, cause, range, process``; the range is "" where the host was
-        in none.
+        ``device, start_ns, duration_ns, cause, range, call, process``; the range is "" where the
+        host was in none, the call is "" where it was outside of CUDA for longer than in any.
 
     Raises:
         ReportError: there is no GPU work, or no such range, step, device or process.
@@ -89,6 +92,7 @@ def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
             "duration_ns": shown.duration_ns,
             "cause": [idle.CAUSES[number] for number in shown.cause.tolist()],
             "range": [clean(name) for name in idle.host_ranges(shown, ranges)],
+            "call": host_calls(shown),
             "process": shown.process,
         },
         heading="\n".join((report.describe(), *heading(chosen, every, kept))),

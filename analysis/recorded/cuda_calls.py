@@ -27,6 +27,18 @@ SETS: Final = re.compile(r"cu(?:da)?Memset", re.IGNORECASE)
 ASYNC: Final = re.compile(r"async", re.IGNORECASE)
 """What CUDA's calls do, by their names."""
 
+VERSION: Final = re.compile(r"_v\d{4,}$")
+"""What nsys adds to a name: the version of CUDA that a call is of, times 1000 (3020 is 3.2)."""
+
+
+def without_version(name: str) -> str:
+    """Return the name of a call without the version that nsys adds.
+
+    >>> without_version("cudaGraphLaunch_v10000"), without_version("cuMemcpyHtoD_v2")
+    ('cudaGraphLaunch', 'cuMemcpyHtoD_v2')
+    """
+    return VERSION.sub("", name)
+
 
 @dataclass(frozen=True)
 class CudaCalls:

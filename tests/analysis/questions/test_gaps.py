@@ -43,9 +43,9 @@ def test_the_whole_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     )
     assert gaps.main([str(path), "--min-gap", "0", "--format", "csv"]) == 0
     assert capsys.readouterr().out == (
-        "device,start_ns,duration_ns,cause,range,process\n"
-        "0,100,30,host,loss,100\n"
-        "0,200,10,launch_latency,step,100\n"
+        "device,start_ns,duration_ns,cause,range,call,process\n"
+        "0,100,30,host,loss,,100\n"
+        "0,200,10,launch_latency,step,,100\n"
     )
 
 
