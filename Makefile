@@ -1,35 +1,36 @@
 # `make` lists the targets. PYTHON= chooses the interpreter (3.11 to 3.13), NSYS= the nsys program.
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := model,inference,datasets,pictures,notebook,test,dev
-# Tests run in so many processes, each file in one of them.
-WORKERS ?= logical
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile \
-	--no-loadscope-reorder
 # The pages that show what commands print, and what makes that.
 SHOWN := README.md $(wildcard docs/*.md)
 COG := $(BIN)/cog -I . -p 'from docs.shown import console, goals, module_names, speed'
 
-# What is not given is not passed on: the defaults are those of the options themselves.
-FLAGS = $(WORKLOAD) $(if $(SIZE),--size '$(SIZE)') \
-	$(if $(MODEL),--model '$(MODEL)') $(if $(RANDOM_INIT),--random-init '$(RANDOM_INIT)') \
-	$(if $(TEACHER),--teacher-model '$(TEACHER)') \
-	$(if $(TEACHER_RANDOM_INIT),--teacher-random-init '$(TEACHER_RANDOM_INIT)') \
-	$(if $(MAX_NEW_TOKENS),--max-new-tokens $(MAX_NEW_TOKENS)) \
-	$(if $(MODE),--mode $(MODE)) $(if $(BATCH),--batch $(BATCH)) \
-	$(if $(CONTEXT),--context $(CONTEXT)) $(if $(DTYPE),--dtype $(DTYPE)) \
-	$(if $(DEVICE),--device $(DEVICE)) $(if $(ATTENTION),--attention $(ATTENTION)) \
-	$(if $(AUTOCAST),--autocast $(AUTOCAST)) $(if $(filter-out 0 no false,$(TF32)),--tf32) \
-	$(if $(filter-out 0 no false,$(COMPILE)),--compile) \
-	$(if $(OPTIMIZER),--optimizer $(OPTIMIZER)) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
-	$(if $(RANKS),--ranks $(RANKS)) $(if $(STRATEGY),--strategy $(STRATEGY)) \
-	$(if $(BUCKET_MB),--bucket-mb $(BUCKET_MB)) $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
-	$(if $(STEPS),--steps $(STEPS)) $(if $(WARMUP),--warmup $(WARMUP)) \
-	$(if $(RECORDER),--recorder $(RECORDER)) $(if $(NAME),--name '$(NAME)') \
-	$(if $(filter-out 0 no false,$(MEMORY)),--memory) \
-	$(if $(REPORTS),--reports '$(REPORTS)') $(if $(filter-out 0 no false,$(OVERWRITE)),--overwrite)
+# The variables of `make profile`, and the options that they are. What is not given is not passed on:
+# the defaults are those of the options themselves.
+VALUES := WORKLOAD=workload SIZE=size MODEL=model RANDOM_INIT=random-init TEACHER=teacher-model \
+	TEACHER_RANDOM_INIT=teacher-random-init MAX_NEW_TOKENS=max-new-tokens MODE=mode BATCH=batch \
+	CONTEXT=context DTYPE=dtype DEVICE=device ATTENTION=attention AUTOCAST=autocast \
+	OPTIMIZER=optimizer CHECKPOINT=checkpoint RANKS=ranks STRATEGY=strategy BUCKET_MB=bucket-mb \
+	TIMEOUT=timeout STEPS=steps WARMUP=warmup RECORDER=recorder NAME=name REPORTS=reports
+SWITCHES := TF32=tf32 COMPILE=compile MEMORY=memory OVERWRITE=overwrite
+left = $(word 1,$(subst =, ,$1))
+right = $(word 2,$(subst =, ,$1))
+
+# What is given reaches commands through the environment, as it was typed: written into a recipe, the
+# shell would run what is in it, and so would make, for which $(...) is a variable or a function.
+GIVEN := $(foreach each,$(VALUES) $(SWITCHES),$(call left,$(each))) \
+	NSYS PYTHON WORKERS ONLY FROM BENCH SYNTHETIC RECIPE RECIPE_PYTHON
+literal = $(eval override $1 := $$(value $1))$(eval export $1)
+$(foreach each,$(GIVEN),$(if $(filter-out undefined,$(origin $(each))),$(call literal,$(each))))
+
+FLAGS = $(strip $(foreach each,$(VALUES),$(if $($(call left,$(each))),"--$(call right,$(each))=$$$(call left,$(each))")) \
+	$(foreach each,$(SWITCHES),$(if $(filter-out 0 no false,$($(call left,$(each)))),--$(call right,$(each)))))
+
+# Tests run in so many processes, each file in one of them.
+PYTEST := $(BIN)/python -m pytest --numprocesses "$${WORKERS:-logical}" --maxprocesses 8 \
+	--dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup profile test check format bench gpu docs clean
@@ -40,12 +41,14 @@ help: ## list the targets
 setup: $(READY) ## make the environment .venv
 
 $(READY): pyproject.toml constraints.txt spanlight/__init__.py
-	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] < (3, 14) or sys.exit( \
+	@"$${PYTHON:-python3}" -c 'import sys; (3, 11) <= sys.version_info[:2] < (3, 14) or sys.exit( \
 		"error: Python 3.11 to 3.13 is needed; name one: make $@ PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	"$${PYTHON:-python3}" -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
+# What a run says names options as they are given here.
+profile: export SPANLIGHT_TYPED := make
 profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH= CONTEXT= ...
 	@$(BIN)/python -m spanlight profile $(FLAGS)
 
@@ -66,16 +69,15 @@ format: $(READY) ## format the code
 	$(BIN)/ruff check --fix
 
 bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans, timing and starting: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
-	$(BIN)/python -m benchmarks.speed.analysis_speed $(BENCH)
+	set -f; $(BIN)/python -m benchmarks.speed.analysis_speed $$BENCH
 	$(BIN)/python -m benchmarks.cost.span_cost
 	$(BIN)/python -m benchmarks.cost.timing_cost
 	$(BIN)/python -m benchmarks.cost.start_cost
 
-# It needs no environment of ours: where PYTHON= names none, .venv is taken if it is there.
-GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(BIN)/python),$(PYTHON)),$(PYTHON))
-
 gpu: ## measure on a GPU what has no result yet (ONLY= NSYS= PYTHON=); FROM=gpu.tar keeps what was elsewhere
-	@$(GPU_PYTHON) -m benchmarks.gpu $(if $(ONLY),--only '$(ONLY)') $(if $(FROM),--from '$(FROM)')
+	@# It needs no environment of ours: where PYTHON= names none, .venv is taken if it is there.
+	@"$${PYTHON:-$(or $(wildcard $(BIN)/python),python3)}" -m benchmarks.gpu \
+		$${ONLY:+"--only=$$ONLY"} $${FROM:+"--from=$$FROM"}
 
 docs: $(READY) ## renew what the README and docs/ show, by running it
 	$(COG) -r $(SHOWN)

@@ -2,11 +2,13 @@
 
 A module that is a command is called ``python -m MODULE``, or by its name after ``spanlight``. The
 one command line of the toolkit says so with `by_name` around what it runs; usage lines, hints and
-what a file records as its command line ask `called`.
+what a file records as its command line ask `called`. The Makefile says so by `TYPED`: there options
+of a recording are variables, which `option` and `switch` know.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +17,9 @@ from contextvars import ContextVar
 from typing import Final
 
 from analysis.show.interrupts import PROGRAM
+
+TYPED: Final = "SPANLIGHT_TYPED"
+"""The variable of the environment that is ``make`` where a recording was asked for by make."""
 
 _TYPED: Final = re.compile(r"python -m ((?:\w+\.)*\w+)")
 _NAMES: ContextVar[Mapping[str, str] | None] = ContextVar("names of commands", default=None)
@@ -59,6 +64,34 @@ def called(module: str, *arguments: str) -> str:
     found = words(module)
     python = [] if found[0] == PROGRAM else ["python", "-m"]
     return shlex.join([*python, *found, *arguments])
+
+
+def option(flag: str, value: str = "") -> str:
+    """Return how an option of a recording is typed, with a value or without one.
+
+    >>> option("--recorder", "torch")
+    '--recorder torch'
+    """
+    if _by_make():
+        return f"{_variable(flag)}={value}"
+    return f"{flag} {value}".rstrip()
+
+
+def switch(flag: str) -> str:
+    """Return how an option of a recording that takes no value is typed.
+
+    >>> switch("--overwrite")
+    '--overwrite'
+    """
+    return f"{_variable(flag)}=1" if _by_make() else flag
+
+
+def _by_make() -> bool:
+    return os.environ.get(TYPED) == "make"
+
+
+def _variable(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_").upper()
 
 
 def command_line(module: str, argv: Sequence[str]) -> str:

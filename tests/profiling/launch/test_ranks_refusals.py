@@ -1,7 +1,6 @@
 """What of `--ranks` does not go together is refused in one line, and the rest is understood."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from profiling.common.workload import Ranks
 from profiling.launch import __main__ as launch
 from profiling.launch import options
 from profiling.training.workload import TrainingRun
-from tests.made.runs.launched import ROOT
 from tests.profiling.launch.test_ranks import CPU
 from tests.profiling.launch.test_refusals import refused
 
@@ -119,14 +117,3 @@ def test_an_earlier_set_is_in_the_way_before_any_work(
         1,
         f"error: {tmp_path / taken}: exists; choose another NAME, or set OVERWRITE=1 to replace it",
     )
-
-
-def test_make_passes_ranks_and_strategy() -> None:
-    variables = ("RANKS=2", "STRATEGY=bucketed", "BUCKET_MB=1", "TIMEOUT=60")
-    done = subprocess.run(
-        ["make", "--dry-run", "--always-make", "profile", *variables],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert "--ranks 2 --strategy bucketed --bucket-mb 1 --timeout 60" in done.stdout
