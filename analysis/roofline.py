@@ -27,7 +27,7 @@ from analysis.attribution import costs, question
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.peaks import GIGA, TERA, lookup
-from analysis.measures.mfu import mfu, run_number_format
+from analysis.measures.mfu import mfu, peak_in_use
 from analysis.measures.range_sums import range_sums
 from analysis.show import cli
 from analysis.show.command import number_type
@@ -73,11 +73,7 @@ def peak_rates(
         peak_gbs: in GB/s, likewise.
     """
     card = lookup(attribution.report.device) if not attribution.work.on_cpu else None
-    name = run_number_format(attribution.report, attribution.work)
-    rate = card.flops_per_s(name) if card else None
-    if name == "tf32" and card and rate is None:
-        # A card without tf32 does such products in fp32, whatever PyTorch allows.
-        name, rate = "fp32", card.flops_per_s("fp32")
+    name, rate = peak_in_use(attribution.report, attribution.work) if card else ("", None)
     parts = []
     if peak_tflops is None and rate is not None and card:
         parts.append(f"{scaled(rate, 'FLOP/s')} in {name}")

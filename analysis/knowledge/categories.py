@@ -3,12 +3,18 @@
 Kernels, Inductor's fused kernels and operators have a table of patterns each, since their names
 have little in common. In each the order is that of the categories and the first match counts;
 ``other`` is what is left. Matching ignores case.
+
+What a kernel does its function says, so that is asked first, then its namespaces, then its template
+arguments; its parameters' types (``cudnn::reduced_divisor``) say nothing about it. Only where a
+function runs whatever it is given (`WRAPPERS`) do the template arguments come before it.
 """
 
 import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Final
+
+from analysis.knowledge.kernel_names import parts
 
 CATEGORIES: Final = (
     "collective",
@@ -38,43 +44,72 @@ def operator_pattern(*words: str) -> str:
 
 KERNEL_PATTERNS: Final = {
     "collective": (
-        r"nccl|nvshmem|gloo|\bc10d::|multimem|cross_device_reduce"
+        r"nccl|nvshmem|gloo|\bc10d::|multimem|cross_device_reduce|mscclkernel|userbuffers"
         r"|(?<![a-z])(?:all_?reduce|all_?gather|reduce_?scatter|all_?to_?all)"
     ),
-    # FlashAttention's own preparations (`prepare_varlen_num_blocks`) are in its namespace.
-    "attention": r"flash|fmha|(?<![a-z])mha_|sdpa|scaled_dot_product|attention|attn",
-    # Not `convert`. `fprop`, `dgrad` and `wgrad` are cuDNN's forward and two backward passes.
-    "convolution": r"(?<![a-z])conv(?!ert)|implicit_gemm|fprop|dgrad|wgrad|winograd|im2col|col2im",
-    # `multi_tensor_apply` runs every `_foreach_` operator; `_foreach_copy_` is FSDP's, and a copy.
+    # FlashAttention's own preparations (`prepare_varlen_num_blocks`) are in its namespace; all that
+    # FlashInfer does is in its own. vLLM's `reshape_and_cache_flash` writes to the cache.
+    "attention": (
+        r"(?<!cache_)flash(?!infer)|fmha|(?<![a-z])mha_|sdpa|scaled_dot_product|attention|attn"
+        r"|kvcachekernel|mergestates"
+    ),
+    # Not `convert`. `fprop`, `dgrad` and `wgrad` are cuDNN's forward and two backward passes. Its
+    # kernels for tensor cores are called like cuBLAS's, with `cudnn` for `gemm`; those by Fourier
+    # transform `fft2d` and `DSE::…_fft`, with `gcgemm` between. `gtc` is MIOpen's implicit GEMM.
+    "convolution": (
+        r"(?<![a-z])conv(?!ert)|miopen\w*conv|implicit_gemm|fprop|dgrad|wgrad|winograd|im2col|col2im"
+        r"|(?<![a-z])[hsdi]\d*cudnn(?![a-z])|gcgemm|(?<![a-z])fft2d_|(?<![a-z])dse::|flip_filter"
+        r"|(?<![a-z])compute\w*offsets?kernel|cudnn::cnn::|igemm_(?:fwd|bwd|wrw)_gtc"
+    ),
     "optimizer": (
-        r"adam|adagrad|rmsprop|sgd|(?<![a-z])lamb_|(?:multi_tensor_apply|foreach)(?!.*\bcopy\w*<)"
+        r"adam|adagrad|rmsprop|(?<![a-z])sgd|sgdfunctor|(?<![a-z])lamb_|multi_tensor_apply|foreach"
     ),
     "softmax": r"soft_?max",
     # `GammaBeta` and `RowwiseMoments` are PyTorch's layer norm, backward and forward.
     "normalization": (
         r"(?:layer|rms|batch|group|instance|weight)_?norm|gammabeta|rowwisemoments"
-        r"|(?<![a-z])(?:bn|ln)_(?:fw|bw)|welford"
+        r"|(?<![a-z])(?:bn|ln)_(?:fw|bw)|welford|cucomputegradinput"
     ),
     # `weight[ids]` is an `index_elementwise_kernel` or a `vectorized_gather_kernel`.
     "embedding": (
-        r"embedding|index_?select|indexing_backward|index_elementwise|index_put|indexfunc"
-        r"|vectorized_gather"
+        r"(?<!rotary)(?<!rotary_)embedding|index_?select|indexing_backward|index_elementwise"
+        r"|index_put|indexfunc|vectorized_gather"
     ),
-    # nvjet is cuBLAS on Hopper; XXT and ba_plus_cAA are Muon's matrix products, in Triton.
-    # A cuBLAS dot product names `cublasGemv` among its template arguments.
+    # nvjet is cuBLAS on Hopper, Cijk rocBLAS and hipBLASLt; XXT and ba_plus_cAA are Muon's matrix
+    # products, in Triton. cuBLAS's dot product is a `dot_kernel` and a `reduce_1Block_kernel`.
     "gemm": (
-        r"gemm|gemv|nvjet|cublas|cutlass|split_?k|matmul|(?<![a-z])b?mm(?![a-z])|tensorop|xmma"
+        r"gemm|gemv|nvjet|(?<![a-z])cijk_|cublas|cutlass|split_?k|matmul|(?<![a-z])b?mm(?![a-z])"
+        r"|tensorop|xmma|fused_moe_kernel|(?<![a-z])dot_kernel|reduce_1block"
         r"|^xxt_kernel|^ba_plus_caa_kernel"
     ),
-    "reduction": r"reduc(?:e|tion)(?!add)|scan(?:_|kernel|\b)|cumsum|cumprod|argmax|argmin",
+    # `ReduceAdd` is what PyTorch's scatter does, `reduced_divisor` a parameter of cuDNN's.
+    "reduction": (
+        r"reduc(?:e(?!d_)|tion)(?!add)|(?<![a-z])scan(?:_|kernel|\b)|devicescan|cumsum|cumprod|argmax"
+        r"|argmin|nll_?loss|cross_?entropy"
+    ),
     # A fill is a memset; `masked_fill` reads a mask and is elementwise.
-    "copy": r"copy(?!sign)|memcpy|memset|(?<!masked_)fill|nchwto|nhwcto|transpose|cast_kernel",
+    "copy": (
+        r"copy(?!sign)|memcpy|memset|(?<!masked_)fill|nchwto|nhwcto|transpose|cast_kernel"
+        r"|reshape_and_cache|concat_and_cache"
+    ),
     "elementwise": (
         r"elementwise|pointwise|vectorized_|unrolled_|cupy_|axpy|triu|tril|arange|dropout|gelu|silu"
-        r"|swiglu|rotary|rope|distribution|random|curand|bernoulli"
+        r"|swiglu|rotary|rope|distribution|random|curand|bernoulli|act_and_mul|scalepackedtensor"
     ),
 }
-"""GPU kernels, by their demangled names."""
+"""GPU kernels, by the parts of their names."""
+
+WRAPPERS: Final = re.compile(
+    r"(?:^|::)(?:"
+    r"(?!index_|_scatter)\w*elementwise(?:_grid_stride)?_kernel(?:_manual_unroll|_with_index)?"
+    r"|multi_tensor_apply_kernel"
+    r"|(?:cutlass\w*|ck_tile)::(?:kernel2?|device_kernel|kentry)"
+    r"|xmma_cudnn::gemm::kernel|_kernel_agent|static_kernel"
+    r")$",
+    re.IGNORECASE,
+)
+"""Functions that run what their template arguments say: PyTorch's loops, the entries of CUTLASS,
+Composable Kernel and Thrust."""
 
 FUSED_KERNEL_PATTERNS: Final = {
     "optimizer": r"addcdiv|foreach|adam",
@@ -150,7 +185,8 @@ def compiled_patterns(kind: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
 def category(name: str) -> str:
     """Return the category of a GPU kernel, a fused kernel of Inductor's, or an ATen operator.
 
-    The first pattern that matches counts, in the order of `CATEGORIES`.
+    The first pattern that matches counts, in the order of `CATEGORIES`; of a kernel the first part
+    of its name that matches any.
 
     Returns:
         One of `CATEGORIES`; ``other`` if nothing matches.
@@ -161,13 +197,20 @@ def category(name: str) -> str:
     ('embedding', 'other')
     """
     if name.startswith("aten::"):
-        kind = "operator"
-    else:
-        kind = "fused" if FUSED_KERNEL.match(name) else "kernel"
-    for label, pattern in compiled_patterns(kind):
-        if pattern.search(name):
-            return label
-    return OTHER
+        return first_match("operator", name)
+    if FUSED_KERNEL.match(name):
+        return first_match("fused", name)
+    kernel = parts(name)
+    texts = [kernel.base, kernel.function, kernel.arguments]
+    if WRAPPERS.search(kernel.function):
+        texts.insert(0, kernel.arguments)
+    return next((label for text in texts if (label := first_match("kernel", text)) != OTHER), OTHER)
+
+
+def first_match(kind: str, text: str) -> str:
+    """Return the category whose pattern is the first to match a name or a part of one."""
+    matches = (label for label, pattern in compiled_patterns(kind) if pattern.search(text))
+    return next(matches, OTHER)
 
 
 def categories(names: Iterable[str]) -> list[str]:

@@ -22,8 +22,16 @@ GEMM: Final = "gemm"
 ON_CPU: Final = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 """Of the operators of category gemm, those that multiply; the others contain them."""
 
-SPLIT: Final = re.compile(r"split_?k.*reduce", re.IGNORECASE)
-"""Kernels that add up the parts of one product: cuBLAS' splitKreduce_kernel."""
+PART: Final = re.compile(
+    r"split_?k_?reduce|reduce_?split_?k|reduce_1block|epilogue::impl::globalkernel"
+    r"|cijk_(?!a[a-z]+_b)",
+    re.IGNORECASE,
+)
+"""Kernels that end a product which another one did: they add up its parts, or do its epilogue.
+
+cuBLAS's `splitKreduce_kernel`, the second half of its dot product, CUTLASS's `ReduceSplitK`, and
+those of Tensile without operands in their name, `Cijk_SB_…_PostGSU8`.
+"""
 
 LINEARS: Final = 7
 """Of a block: q, k, v and the output projection, and three of a gated feed-forward."""
@@ -95,7 +103,7 @@ def count_products(work: Work) -> int:
     return sum(
         int(count)
         for name, label, count in zip(work.names, work.categories, counts.tolist(), strict=True)
-        if label == GEMM and not SPLIT.search(name) and not wraps_another(name)
+        if label == GEMM and not PART.search(name) and not wraps_another(name)
     )
 
 

@@ -91,8 +91,7 @@ def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
     if flops is None or not len(times) or float(np.median(times)) <= 0:
         return None
     if peak_flops_per_s is None:
-        card = lookup(report.device)
-        peak_flops_per_s = card.flops_per_s(run_number_format(report)) if card else None
+        peak_flops_per_s = peak_in_use(report)[1]
     return Mfu(flops, times, not use_bare, peak_flops_per_s)
 
 
@@ -121,19 +120,35 @@ def gemm_times(work: Work) -> dict[str, int]:
     return times
 
 
+def peak_in_use(report: Report, work: Work | None = None) -> tuple[str, float | None]:
+    """Return the number format of a run and the peak FLOP/s of its GPU in it, None if not known.
+
+    Args:
+        report: what was recorded.
+        work: its kernels; without them only what was noted counts.
+    """
+    card, name = lookup(report.device), run_number_format(report, work)
+    rate = card.flops_per_s(name) if card else None
+    if name == "tf32" and card and rate is None:
+        # A card without tf32 does such products in fp32, whatever PyTorch allows.
+        return "fp32", card.flops_per_s("fp32")
+    return name, rate
+
+
 def run_number_format(report: Report, work: Work | None = None) -> str:
     """Return the number format of a run, as the launcher noted it or its kernels' names tell.
 
-    float32 is tf32 where PyTorch was allowed to use that.
+    float32 is tf32 where PyTorch was allowed to use that; autocast counts before the weights' type.
 
     Args:
         report: what was recorded.
         work: its kernels; without them only what was noted counts.
 
     Returns:
-        One of `analysis.knowledge.peaks.FORMATS`, or "" where it is not known.
+        A format as `analysis.knowledge.number_formats` calls it, or "" where it is not known.
     """
-    noted = OF_DTYPE.get(report.run.get("dtype", ""), "")
+    cast = OF_DTYPE.get(report.run.get("autocast", ""), "")
+    noted = cast or OF_DTYPE.get(report.run.get("dtype", ""), "")
     if noted == "fp32" and report.run.get("tf32") == "true":
         return "tf32"
     if noted or work is None or work.on_cpu:

@@ -162,6 +162,13 @@ def test_waiting_for_the_gpu_is_named_with_the_range(tmp_path: Path) -> None:
         ("", "sm80_xmma_gemm_f32f32_f32f32_f32_tn_n_ffma", "which this GPU has"),
         ("", "volta_sgemm_128x64_tn", ""),
         ("NVIDIA A100-SXM4-40GB", "sm80_xmma_gemm_f32f32_tf32f32_f32_tn", ""),
+        # Its operands are half and its sum float: it runs on the tensor cores.
+        (
+            "NVIDIA A100-SXM4-40GB",
+            "void cutlass::Kernel<cutlass::gemm::kernel::Gemm<cutlass::gemm::threadblock::"
+            "MmaMultistage<cutlass::gemm::GemmShape<128, 128, 32>, cutlass::half_t, float> > >()",
+            "",
+        ),
     ],
 )
 def test_products_in_fp32_get_a_line_where_tf32_is_faster(

@@ -88,6 +88,25 @@ def test_the_products_of_one_forward_are_counted_and_split_ones_once(tmp_path: P
     )
 
 
+def test_what_ends_a_product_on_another_vendors_gpu_is_none_of_its_own(tmp_path: Path) -> None:
+    names = [
+        "Cijk_Alik_Bljk_BBS_BH_Bias_HA_S_SAV_UserArgs_MT256x256x64_MI16x16x1",
+        "Cijk_Alik_Bljk_BBS_BH_MT64x64x32_GSU8",
+        "Cijk_B_PostGSU8_VW2",
+        "void dot_kernel<float, 128, 0, cublasDotParams<float> >(cublasDotParams<float>)",
+        "void reduce_1Block_kernel<float, 128, 7, float>(float const*, float)",
+    ]
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("forward", 0, 100)],
+        kernels=[
+            Kernel(name, 100 + 10 * place, 110 + 10 * place, launch=10 * place)
+            for place, name in enumerate(names)
+        ],
+    )
+    assert told(path)["d"].endswith("One forward launches 3 GEMM calls.")
+
+
 def test_what_limits_the_softmax_is_told_only_as_far_as_it_is_known(
     report: Path, tmp_path: Path
 ) -> None:

@@ -112,6 +112,9 @@ def test_peaks_that_are_given_win(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "; 1.000 TFLOP/s, as given\n" in said
 
 
+HALVES = "void gemmSN_TN_kernel_half<__half, __half, __half, 128, 16>(cublasGemmParams<float>)"
+
+
 @pytest.mark.parametrize(
     ("dtype", "tf32", "kernel", "tflops"),
     [
@@ -121,6 +124,9 @@ def test_peaks_that_are_given_win(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("", "", "ampere_sgemm_128x64_tn", 19.5),
         ("", "", "cutlass_80_tensorop_s1688gemm_128x128_nn", 156),
         ("", "", "ampere_bf16_s16816gemm_bf16_128x64", 312),
+        ("", "", HALVES, 312),
+        ("", "", "Cijk_Alik_Bljk_SB_MT64x64x8_SE_K1", 19.5),
+        ("", "", "ampere_int8_i16832gemm_int8_256x128_ldg16_nt", None),
         ("", "", "unheard_of", None),
     ],
 )
@@ -261,6 +267,26 @@ def test_mfu_is_of_the_steps_that_were_not_recorded(tmp_path: Path) -> None:
     recorded = utilization(tmp_path, unprofiled_step_ns="[]")
     assert recorded is not None
     assert recorded[:2] == (108_000, 100)
+
+
+@pytest.mark.parametrize(
+    ("device", "noted", "tflops"),
+    [
+        (A100, {"dtype": "float32", "tf32": "false", "autocast": "bfloat16"}, 312),
+        (A100, {"dtype": "float32", "tf32": "true", "autocast": "none"}, 156),
+        ("Tesla V100-SXM2-16GB", {"dtype": "float32", "tf32": "true"}, 15.7),
+    ],
+)
+def test_mfu_and_the_ranges_are_held_against_one_peak(
+    tmp_path: Path, device: str, noted: dict[str, str], tflops: float
+) -> None:
+    run = {"device_name": device, **noted}
+    found = utilization(tmp_path, **run)
+    assert found is not None
+    assert found[2] == pytest.approx(108_000 / 80e-9 / (tflops * 1e12))
+    (tmp_path / "r.sqlite").unlink()
+    share = rows(a_step(tmp_path, run))["ffn"]["peak_share"]
+    assert share == pytest.approx(6000 / 30e-9 / (tflops * 1e12))
 
 
 def test_without_a_peak_there_is_the_rate_and_without_a_model_nothing(tmp_path: Path) -> None:
