@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import Finding, more, wall_share, work_ns
+from analysis.advice.finding import Cure, Finding, more, wall_share, work_ns
 from analysis.advice.on_copies import (
     exposed_collectives,
     exposed_copies,
     pageable_copies,
     synchronous_copies,
 )
-from analysis.advice.on_idle import busy_host, launch_latency, synchronisation
+from analysis.advice.on_idle import busy_host, kernel_loading, launch_latency, synchronisation
 from analysis.advice.on_model import products_without_tf32, unfused_attention, unfused_optimizer
 from analysis.measures.range_sums import launched_by_ranges
 from analysis.measures.step_times import slowdown, step_times
@@ -28,6 +28,11 @@ OVERHEAD: Final = 0.1
 ATTRIBUTED: Final = 0.5
 """With less than half of the time inside ranges, most answers are about the lesser half."""
 
+MARK: Final = Cure(
+    "{} of the model into spans (profiling.spans: span, annotate)",
+    "ranges around {} of the program (nvtxRangePush and nvtxRangePop, or nvtx.annotate in Python)",
+)
+
 GRAPHS: Final = 0.1
 """A tenth of the time in graphs that are not looked into can hide the kernels that matter."""
 
@@ -40,7 +45,8 @@ def advise(measured: MeasuredWindow) -> list[Finding]:
     """
     on_gpu = (
         *(exposed_copies, synchronous_copies, pageable_copies, exposed_collectives),
-        *(synchronisation, launch_latency, busy_host, opaque_graphs, products_without_tf32),
+        *(synchronisation, kernel_loading, launch_latency, busy_host),
+        *(opaque_graphs, products_without_tf32),
     )
     anywhere = (unfused_optimizer, unfused_attention, recording_overhead, missing_ranges)
     rules = anywhere if measured.attribution.work.on_cpu else (*on_gpu, *anywhere)
@@ -92,8 +98,8 @@ def missing_ranges(measured: MeasuredWindow) -> Finding | None:
     if not len(attribution.ranges):
         return Finding(
             "no-ranges",
-            "no NVTX ranges in this report, so no part of the model can be told from another: "
-            "put the parts into spans (profiling.spans: span, annotate)",
+            "no NVTX ranges in this report, so no part of the program can be told from another: "
+            f"put {MARK.of(measured).format('the parts')}",
             more(measured, "analysis.kernels"),
         )
     inside = np.zeros(len(attribution.work), np.bool_)
@@ -104,7 +110,7 @@ def missing_ranges(measured: MeasuredWindow) -> Finding | None:
         return None
     return Finding(
         "few-ranges",
-        f"only {percent(share)} of the time was launched inside a range: put the other parts "
-        "of the model into spans too (profiling.spans: span, annotate)",
+        f"only {percent(share)} of the time was launched inside a range: "
+        f"put {MARK.of(measured).format('the other parts')}",
         more(measured, "analysis.phases"),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools
 from analysis.measures import gpu_time_split
 from analysis.recorded.device_work import RANKED
+from analysis.recorded.framework import uses_pytorch
 from analysis.show.called import called
 from analysis.show.render import percent
 
@@ -58,6 +59,22 @@ class Finding:
             "saved_ns": None,
             "limit_then": None,
         }
+
+
+class Cure(NamedTuple):
+    """What to do about a finding, in the words of what the program is written with.
+
+    Attributes:
+        pytorch: in those of PyTorch.
+        otherwise: in those of CUDA, where the report does not show PyTorch.
+    """
+
+    pytorch: str
+    otherwise: str
+
+    def of(self, measured: MeasuredWindow) -> str:
+        """Return the words for the program that was recorded."""
+        return self.pytorch if uses_pytorch(measured.report) else self.otherwise
 
 
 def more(measured: MeasuredWindow, module: str, *arguments: str) -> str:

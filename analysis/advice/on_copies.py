@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from analysis.advice.blocking_copies import copies_that_block, gaps_of, held, large
 from analysis.advice.finding import (
     WORTH_A_LINE,
+    Cure,
     Finding,
     exposed_ns,
     gpus_in_window,
@@ -16,8 +18,6 @@ from analysis.advice.finding import (
     wall_share,
 )
 from analysis.arithmetic.arrays import Bools
-from analysis.arithmetic.union import IntervalUnion
-from analysis.measures import idle
 from analysis.measures.gpu_time_split import gpu_time_splits
 from analysis.recorded.device_work import COPY
 from analysis.show.render import duration, percent, scaled
@@ -29,6 +29,25 @@ if TYPE_CHECKING:
 
 COPY_SHARE: Final = 0.01
 """Copies get a line sooner: a step needs next to none, and the cure is one word."""
+
+TOLD: Final = 0.1
+"""Of the time in the calls of copies: what was spent waiting for kernels is told from here on."""
+
+COPY_LATER: Final = Cure(
+    "copy asynchronously (non_blocking=True)",
+    "copy asynchronously (cudaMemcpyAsync)",
+)
+PIN: Final = Cure(
+    "pin the memory (pin_memory=True in a DataLoader, or tensor.pin_memory()) and copy with "
+    "non_blocking=True",
+    "pin the memory (cudaHostAlloc, or cudaHostRegister for what is there already) and copy with "
+    "cudaMemcpyAsync",
+)
+OVERLAP: Final = Cure(
+    "begin them earlier and in smaller pieces (DDP: bucket_cap_mb; FSDP: forward_prefetch, "
+    "backward_prefetch), on a stream of their own",
+    "begin them earlier and in smaller pieces, on a stream of their own",
+)
 
 TO_DEVICE: Final = "Host-to-Device"
 TO_HOST: Final = "Device-to-Host"
@@ -47,41 +66,74 @@ UNEVEN: Final = 0.02
 
 def synchronous_copies(measured: MeasuredWindow) -> Finding | None:
     """Return advice on copies that are synchronous by the names of their calls."""
-    done = measured.done
-    chosen = done.synchronous & ~done.pageable & launched_in_window(measured)
-    if not are_costly(measured, chosen):
+    chosen = copies_that_block(measured) & large(measured) & ~measured.done.pageable
+    cost = cost_of(measured, chosen)
+    if cost is None:
         return None
-    alone_ns = exposed_ns(measured, chosen)
-    share = wall_share(measured, alone_ns)
     return Finding(
         "synchronous-copies",
-        f"{number_of_copies(int(chosen.sum()), 'synchronous ')} kept the host waiting for "
-        f"{duration(time_in_calls(measured, chosen))}{exposed_in_words(share)}: copy "
-        "asynchronously (non_blocking=True in PyTorch, cudaMemcpyAsync in CUDA)",
+        f"{number_of_copies(int(chosen.sum()), 'synchronous ')}, "
+        f"{bytes_and_rate(measured, chosen)}, {cost.words}: {COPY_LATER.of(measured)}",
         more(measured, "analysis.copies"),
-        time_ns=alone_ns,
-        share=share,
+        time_ns=cost.time_ns,
+        share=wall_share(measured, cost.time_ns),
     )
 
 
 def pageable_copies(measured: MeasuredWindow) -> Finding | None:
     """Return advice on copies of pageable memory, which are synchronous under any name."""
-    chosen = measured.done.pageable & launched_in_window(measured)
-    if not are_costly(measured, chosen):
+    chosen = copies_that_block(measured) & large(measured) & measured.done.pageable
+    cost = cost_of(measured, chosen)
+    if cost is None:
         return None
-    alone_ns = exposed_ns(measured, chosen)
-    share = wall_share(measured, alone_ns)
     return Finding(
         "pageable-copies",
         f"{number_of_copies(int(chosen.sum()))} of pageable memory, "
-        f"{bytes_and_rate(measured, chosen)}, kept the host waiting for "
-        f"{duration(time_in_calls(measured, chosen))}"
-        f"{exposed_in_words(share)}: pin the memory (pin_memory=True in a DataLoader, or "
-        "tensor.pin_memory()) and copy with non_blocking=True",
+        f"{bytes_and_rate(measured, chosen)}, {cost.words}: {PIN.of(measured)}",
         more(measured, "analysis.copies"),
-        time_ns=alone_ns,
-        share=share,
+        time_ns=cost.time_ns,
+        share=wall_share(measured, cost.time_ns),
     )
+
+
+class Cost(NamedTuple):
+    """What copies cost that keep the host.
+
+    Attributes:
+        words: that follow the copies.
+        time_ns: the wall time, of all GPUs, in which they or idle time for them were alone.
+    """
+
+    words: str
+    time_ns: int
+
+
+def cost_of(measured: MeasuredWindow, chosen: Bools) -> Cost | None:
+    """Return what some copies, ``(M,)``, cost that would not if they kept nobody waiting.
+
+    That is the time in which they ran beside no kernel, and in which a GPU was idle because the
+    host was in them: not the time in which the host waited in them for the kernels before.
+
+    Returns:
+        None where that is too little for advice.
+    """
+    alone_ns = exposed_ns(measured, chosen)
+    idle_ns = int(measured.idle.duration_ns[gaps_of(measured, chosen)].sum())
+    if wall_share(measured, alone_ns + idle_ns) < COPY_SHARE:
+        return None
+    host = held(measured, chosen)
+    words = f"kept the host waiting for {duration(host.copying_ns)}"
+    if host.waiting_ns >= TOLD * (host.copying_ns + host.waiting_ns):
+        words += f" ({duration(host.waiting_ns)} more it waited for the kernels before them)"
+    shares = [
+        f"{what} {percent(wall_share(measured, time))} of the wall time{rest}"
+        for what, time, rest in (
+            ("took", alone_ns, " with no kernel running beside them"),
+            ("left the GPU idle for another", idle_ns, ""),
+        )
+        if wall_share(measured, time) >= COPY_SHARE
+    ]
+    return Cost(", and ".join([words, *shares]), alone_ns + idle_ns)
 
 
 def exposed_copies(measured: MeasuredWindow) -> Finding | None:
@@ -119,12 +171,6 @@ def ran_in_window(measured: MeasuredWindow) -> Bools:
     return result
 
 
-def launched_in_window(measured: MeasuredWindow) -> Bools:
-    """Return ``(M,)`` which device work was launched during the window of its process."""
-    done = measured.done
-    return measured.during(done.process, done.launch_ns)
-
-
 def number_of_copies(count: int, kind: str = "") -> str:
     """Return the number of copies in words.
 
@@ -141,35 +187,6 @@ def bytes_and_rate(measured: MeasuredWindow, chosen: Bools) -> str:
     return f"{scaled(moved, 'B')} at {scaled(moved / max(took, 1) * 1e9, 'B/s')}"
 
 
-def exposed_in_words(share: float) -> str:
-    """Return in words the share of the wall time in copies alone, where it is large."""
-    if share < COPY_SHARE:
-        return ""
-    return f", and took {percent(share)} of the wall time with no kernel running beside them"
-
-
-def are_costly(measured: MeasuredWindow, chosen: Bools) -> bool:
-    """Return whether the chosen copies, ``(M,)``, and idle time for copies, are worth advice."""
-    found = measured.idle
-    waits = measured.gaps & (found.cause == idle.COPY)
-    took = int(measured.done.duration_ns[chosen].sum()) + int(found.duration_ns[waits].sum())
-    return bool(chosen.any()) and took / measured.wall_ns >= COPY_SHARE
-
-
-def time_in_calls(measured: MeasuredWindow, chosen: Bools) -> int:
-    """Return how long, in ns, the host was in the calls of the chosen copies, ``(M,)``.
-
-    Of each thread what overlaps counts once; threads are added up.
-    """
-    calls, call = measured.done.calls, measured.done.call[chosen]
-    call = call[call >= 0]
-    total = 0
-    for thread in np.unique(calls.thread[call]):
-        mine = call[calls.thread[call] == thread]
-        total += IntervalUnion.of(calls.start_ns[mine], calls.end_ns[mine]).busy_ns
-    return total
-
-
 def exposed_collectives(measured: MeasuredWindow) -> Finding | None:
     """Return advice on collectives that no kernel runs beside, and on uneven ranks."""
     gpus = gpu_time_splits(measured)
@@ -183,9 +200,7 @@ def exposed_collectives(measured: MeasuredWindow) -> Finding | None:
         "exposed-collectives",
         f"collectives take {duration(alone_ns)}, {in_words(measured, share)}, with no other "
         f"kernel running beside them ({percent(under)} of their time is "
-        "hidden under computation): begin them earlier and in smaller pieces (DDP: "
-        "bucket_cap_mb; FSDP: forward_prefetch, backward_prefetch), on a stream of their own"
-        f"{uneven(gpus)}",
+        f"hidden under computation): {OVERLAP.of(measured)}{uneven(gpus)}",
         more(measured, "analysis.overlap"),
         time_ns=alone_ns,
         share=share,

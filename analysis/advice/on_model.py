@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import WORTH_A_LINE, Finding, in_words, more, wall_share, work_ns
+from analysis.advice.finding import WORTH_A_LINE, Cure, Finding, in_words, more, wall_share, work_ns
 from analysis.attention import is_fused, work_of_part
 from analysis.attribution import work_phases
 from analysis.attribution.origin import origin
@@ -26,6 +26,23 @@ GEMM_SHARE: Final = 0.1
 
 KERNELS_A_STEP: Final = 100
 """A fused optimizer launches a few kernels for hundreds of parameters, a foreach one some tens."""
+
+CPU_OPTIMIZER: Final = 0.1
+"""On a CPU a fused optimizer still computes the same: it gains a part of its time, and less than
+that of a small share is not seen."""
+
+USE_TF32: Final = Cure(
+    "torch.set_float32_matmul_precision('high') uses TF32",
+    "cublasSetMathMode(…, CUBLAS_TF32_TENSOR_OP_MATH) uses TF32",
+)
+FUSE_OPTIMIZER: Final = Cure(
+    "AdamW(..., fused=True) does it in a few",
+    "update all parameters in a few kernels",
+)
+FUSE_ATTENTION: Final = Cure(
+    "F.scaled_dot_product_attention (FlashAttention)",
+    "one fused kernel (FlashAttention)",
+)
 
 TF32_GPU: Final = re.compile(r"ampere|hopper|blackwell|sm_?(?:[89]\d|1\d\d)|cutlass_[89]\d")
 """Kernels that were built for GPUs with TF32."""
@@ -50,8 +67,7 @@ def products_without_tf32(measured: MeasuredWindow) -> Finding | None:
         "products-without-tf32",
         f"matrix products in fp32 without TF32 take {duration(time)} "
         f"({percent(time / measured.kernel_ns)} of the kernels' time, "
-        f"{in_words(measured, share)}): torch.set_float32_matmul_precision('high') uses TF32 "
-        f"(10 bits of mantissa), {gain}",
+        f"{in_words(measured, share)}): {USE_TF32.of(measured)} (10 bits of mantissa), {gain}",
         more(measured, "analysis.kernels"),
         time_ns=running_ns,
         share=share,
@@ -85,14 +101,15 @@ def unfused_optimizer(measured: MeasuredWindow) -> Finding | None:
     count, time = int(mine.sum()), int(attribution.work.duration_ns[mine].sum())
     running_ns = work_ns(measured, mine)
     share = wall_share(measured, running_ns)
-    if (mine & in_one).any() or count < KERNELS_A_STEP * max(steps, 1) or share < WORTH_A_LINE:
+    least = CPU_OPTIMIZER if attribution.work.on_cpu else WORTH_A_LINE
+    if (mine & in_one).any() or count < KERNELS_A_STEP * max(steps, 1) or share < least:
         return None
     what = "operators" if attribution.work.on_cpu else "kernels"
     return Finding(
         "unfused-optimizer",
         f"the optimizer takes {shares_in_words(measured, time, share)} in "
         f"{count // max(steps, 1):,} {what} a step, {duration(time / count)} each: "
-        "AdamW(..., fused=True) does it in a few",
+        f"{FUSE_OPTIMIZER.of(measured)}",
         more(measured, "analysis.kernels", "--within", names.OPTIMIZER),
         range=names.OPTIMIZER,
         time_ns=running_ns,
@@ -130,7 +147,7 @@ def unfused_attention(measured: MeasuredWindow) -> Finding | None:
         "unfused-attention",
         f"attention takes {shares_in_words(measured, time, share)}{with_backward}, with "
         f"scores, softmax and final matmul in {what} of their own: "
-        "F.scaled_dot_product_attention (FlashAttention) keeps the scores out of memory",
+        f"{FUSE_ATTENTION.of(measured)} keeps the scores out of memory",
         more(measured, "analysis.attention"),
         range=names.ATTENTION,
         time_ns=running_ns,

@@ -16,7 +16,7 @@ from analysis.arithmetic.containment import Intervals, distinct, innermost_of_an
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import IntervalUnion
-from analysis.measures.idle import SLOW_CALL_NS
+from analysis.measures.idle import DEVICE_BITS, SLOW_CALL_NS
 from analysis.recorded.cuda_calls import without_version
 from analysis.recorded.device_work import KERNEL
 from analysis.source import tables
@@ -168,9 +168,12 @@ def loading_calls(done: DeviceWork) -> Bools:
         return np.empty(0, np.bool_)
     result = calls.like(LOADS)
     launched = np.flatnonzero((done.kind == KERNEL) & (done.call != NONE))
-    launched = launched[np.argsort(calls.start_ns[done.call[launched]], kind="stable")]
-    used = np.stack([column[launched] for column in (done.process, done.device, done.name)])
-    first = launched[np.unique(used, axis=1, return_index=True)[1]]
-    call = done.call[first]
-    result[call[calls.end_ns[call] - calls.start_ns[call] > SLOW_CALL_NS]] = True
+    call = done.call[launched]
+    slow = calls.end_ns[call] - calls.start_ns[call] > SLOW_CALL_NS
+    if slow.any():
+        place = tables.compact(done.process[launched] << DEVICE_BITS | done.device[launched] + 1)[1]
+        kernel = place * len(done.names) + done.name[launched]
+        first = np.full(int(kernel.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(first, kernel, calls.start_ns[call])
+        result[call[slow & (calls.start_ns[call] == first[kernel])]] = True
     return result

@@ -129,6 +129,15 @@ def known_strings(report: OpenReport, ids: Iterable[int]) -> dict[int, str]:
     return found
 
 
+def has_string(report: OpenReport, globs: Iterable[str]) -> bool:
+    """Return whether any string of a report fits one of some patterns, which hold no quote."""
+    if not report.has("StringIds", "value"):
+        return False
+    fits = " OR ".join(f"value GLOB '{glob}'" for glob in globs)
+    found = report.columns(f"SELECT 1 AS there FROM StringIds WHERE {fits} LIMIT 1")
+    return len(found["there"]) > 0
+
+
 def named(report: OpenReport, ids: Int64) -> tuple[list[str], Int64]:
     """Return the distinct names of these string ids, and for each id its name's position.
 

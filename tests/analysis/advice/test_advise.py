@@ -57,9 +57,11 @@ def test_a_run_that_lacks_nothing_gets_no_line(tmp_path: Path) -> None:
 def test_synchronous_copies_are_named_with_the_time_they_took(tmp_path: Path) -> None:
     copy = Copy(10 * MS, 20 * MS, 10**7, call="cudaMemcpy", launch=9 * MS, done=21 * MS)
     path = add_device_work(busy(tmp_path, "a"), copies=[copy])
-    assert one(path, "synchronous copy").startswith(
-        "1 synchronous copy kept the host waiting for 12.00 ms, and took 50.0 % of the wall time "
-        "with no kernel running beside them: copy asynchronously"
+    # Of the call's 12 ms the first it waited for the kernel.
+    assert one(path, "synchronous copy") == (
+        "1 synchronous copy, 10.00 MB at 1.000 GB/s, kept the host waiting for 11.00 ms, and took "
+        "50.0 % of the wall time with no kernel running beside them: copy asynchronously "
+        "(cudaMemcpyAsync)"
     )
 
 
@@ -67,7 +69,7 @@ def test_pageable_memory_is_named_with_its_rate(tmp_path: Path) -> None:
     copy = Copy(10 * MS, 20 * MS, 10**7, source=PAGEABLE, launch=9 * MS, done=21 * MS)
     path = add_device_work(busy(tmp_path, "a"), copies=[copy])
     assert one(path, "pageable").startswith(
-        "1 copy of pageable memory, 10.00 MB at 1.000 GB/s, kept the host waiting for 12.00 ms, "
+        "1 copy of pageable memory, 10.00 MB at 1.000 GB/s, kept the host waiting for 11.00 ms, "
         "and took 50.0 % of the wall time with no kernel running beside them: pin the memory"
     )
 
@@ -95,7 +97,7 @@ def apart(tmp_path: Path, gap_ns: int, count: int, ranges: Iterable[Range] = ())
 def test_a_gpu_that_waits_for_launches_is_launch_bound(tmp_path: Path) -> None:
     line = one(apart(tmp_path, 10_000, 100), "for launches")
     assert line.startswith("the GPU waited 990.0 µs (49.7 % of the time) for launches, most of it")
-    assert "in step: launch less (torch.compile" in line
+    assert "in step: launch less (fused kernels, CUDA graphs) or" in line
 
 
 def test_the_launch_bound_ranges_are_named(tmp_path: Path) -> None:
@@ -148,8 +150,8 @@ def test_waiting_for_the_gpu_is_named_with_the_range(tmp_path: Path) -> None:
     )
     add_device_work(path, calls=[Call("cudaStreamSynchronize_v3020", 50, 110)])
     assert one(path, "had waited").startswith(
-        "the GPU was idle for 100 ns (33.3 %) after the host had waited for it, most of it in "
-        "logging: leave .item(), .cpu() and synchronize() out of the loop"
+        "the GPU was idle for 100 ns (33.3 %) after the host had waited for it in "
+        "cudaStreamSynchronize, most of it in logging: leave such waits out of the loop"
     )
 
 
@@ -194,7 +196,7 @@ def stepping(tmp_path: Path, name: str, count: int) -> Path:
 def test_an_optimizer_of_many_small_kernels_is_not_fused(tmp_path: Path) -> None:
     assert one(stepping(tmp_path, "vectorized_elementwise", 100), "optimizer") == (
         "the optimizer takes 100.0 % of the kernels' time (100.0 % of the wall time) in 100 "
-        "kernels a step, 10 ns each: AdamW(..., fused=True) does it in a few"
+        "kernels a step, 10 ns each: update all parameters in a few kernels"
     )
 
 
@@ -222,7 +224,7 @@ def attending(tmp_path: Path, *names: str) -> Path:
 def test_attention_in_kernels_of_its_own_is_not_fused(tmp_path: Path) -> None:
     assert one(attending(tmp_path, "bmm", "softmax", "bmm", "rest"), "attention").startswith(
         "attention takes 75.0 % of the kernels' time (75.0 % of the wall time), with scores, "
-        "softmax and final matmul in kernels of their own: F.scaled_dot_product_attention"
+        "softmax and final matmul in kernels of their own: one fused kernel (FlashAttention)"
     )
     (tmp_path / "r.sqlite").unlink()
     assert one(attending(tmp_path, "flash_fwd_kernel", "softmax", "bmm"), "attention") == ""
@@ -280,7 +282,7 @@ def test_a_profiler_that_slows_steps_is_named(
 def test_missing_ranges_are_named(tmp_path: Path) -> None:
     kernels = [Kernel("a", 0, 100, launch=5), Kernel("b", 100, 400, launch=50)]
     path = make_report(tmp_path / "r.sqlite", kernels=kernels)
-    assert one(path, "no NVTX ranges").endswith("(profiling.spans: span, annotate)")
+    assert "(nvtxRangePush and nvtxRangePop, or" in one(path, "no NVTX ranges")
     path.unlink()
     make_report(path, kernels=kernels, ranges=[Range("ffn", 0, 10)])
     assert one(path, "only").startswith("only 25.0 % of the time was launched inside a range")
@@ -341,9 +343,9 @@ EXPECTED = {
     "forward-2.7b-a100": ["without TF32", "attention takes"],
     "fsdp-2xh100-after": ["collectives take 33.74 ms, 5.6 %"],
     "fsdp-2xh100-before": [],
-    "mpi-saxpy-2022.2": ["something else", "pageable memory"],
+    "mpi-saxpy-2022.2": ["72.9 % of it in no range and 27.1 % in MPI_Recv", "pageable memory"],
     "no-meta-2021": ["something else", "pageable memory", "no NVTX ranges"],
-    "registered-strings-cupy": ["something else"],
+    "registered-strings-cupy": ["spread over 44 ranges, the most in IO 190 (4.1 %): do that"],
     "sliced-2xh100": [
         "97.0 % of the wall time, with no kernel running beside them, most of it Host"
     ],

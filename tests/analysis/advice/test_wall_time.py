@@ -74,8 +74,7 @@ def test_collectives_under_no_other_kernel_are_named_with_what_is_hidden(tmp_pat
     assert talking(tmp_path, 10 * MS) == (
         "collectives take 10.00 ms, 10.0 % of the wall time, with no other kernel running beside "
         "them (50.0 % of their time is hidden under computation): begin them earlier and in "
-        "smaller pieces (DDP: bucket_cap_mb; FSDP: forward_prefetch, backward_prefetch), on a "
-        "stream of their own"
+        "smaller pieces, on a stream of their own"
     )
     assert talking(tmp_path, 4 * MS) == ""
     assert "comes last" not in talking(tmp_path, 10 * MS, 9 * MS)
