@@ -16,6 +16,7 @@ from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.vocabulary import canonical, clean
 from analysis.measures.memory_changes import MemoryChanges, memory_changes
 from analysis.recorded.work import check_known
+from analysis.show.called import option, switch
 from analysis.show.errors import ReportError
 from analysis.show.render import binary, duration
 from analysis.show.table import Table
@@ -176,7 +177,9 @@ def holders(memory: Memory) -> Table:
         if not each.has_blocks:
             problem = "samples of memory do not tell who holds it"
             raise ReportError(
-                memory.attribution.report.path, problem, "record it with RECORDER=torch MEMORY=1"
+                memory.attribution.report.path,
+                problem,
+                f"record it with {option('--recorder', 'torch')} {switch('--memory')}",
             )
         rows += _held(memory, each)
     fields = ("device", "outer", "phase", "range", "blocks", "held_bytes", "largest_bytes")

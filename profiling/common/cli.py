@@ -5,6 +5,7 @@ Their parser, how they are called and how they end is what all commands share.
 
 import argparse
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from analysis.show.command import count_or_zero as count_or_zero
 from analysis.show.command import failed as failed
 from analysis.show.command import positive as positive
 from analysis.show.command import run as run
-from analysis.show.errors import first_line
+from analysis.show.errors import first_line, one_line
 from profiling.common.errors import OutOfMemory
 
 if TYPE_CHECKING:
@@ -158,6 +159,15 @@ def memory_advice(remedy: str = "use a smaller model or batch") -> Iterator[None
         said = first_line(error)
         detail = f" ({said})" if said else ""
         raise OutOfMemory(f"out of memory{detail}; {remedy}") from error
+
+
+def typed(path: Path) -> str:
+    """Return a path in letters as a person would type it here, quoted where a shell wants it.
+
+    >>> typed(Path.cwd() / "my reports" / "small.sqlite")
+    "'my reports/small.sqlite'"
+    """
+    return one_line(shlex.quote(str(relative_to_here(path))))
 
 
 def relative_to_here(path: Path) -> Path:

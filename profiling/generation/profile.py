@@ -22,8 +22,9 @@ from profiling.generation.record import Prompt, content, ms
 from profiling.generation.recorded_generation import record_once
 from profiling.generation.run import Generator
 from profiling.generation.workload import GenerationSettings
-from profiling.recorders.report_files import publish_all, scratch_folder
+from profiling.recorders.report_files import publish_all
 from profiling.recorders.run_notes import RunNotes
+from profiling.recorders.scratch import scratch_folder
 from profiling.recorders.torch_recorder import TRACE_NAME, EmbeddedRecorder
 
 _TIMES: Final = "_timing_data"

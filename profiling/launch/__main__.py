@@ -16,21 +16,23 @@ there is no page: `python -m profiling.complete NAME.qdstrm` makes both where th
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from analysis.show.called import called
 from profiling.common import cli
 from profiling.common.cli import relative_to_here
 from profiling.common.progress import steps_bar
-from profiling.launch import options
-from profiling.launch.plan import Launch, is_finished, report_of
+from profiling.launch import naming, options
+from profiling.launch.plan import Launch, is_finished
 from profiling.launch.script import ScriptRun
 from profiling.processes import running
 from profiling.processes.failures import Subject
 from profiling.processes.notes import Message, rank_folder
 from profiling.processes.starting import ended_by_signals, show_page
-from profiling.recorders.report_files import scratch_folder
+from profiling.recorders.scratch import named_folder
 
 FUNCTION = "profiling.launch.recorded:run"
 
@@ -47,7 +49,12 @@ def record(launch: Launch) -> list[Path]:
     """
     from profiling.launch import report  # here and below: what needs torch, once words are read
 
-    with scratch_folder(launch.reports) as folder:
+    def choose(going_on: Collection[str]) -> str:
+        return naming.named(launch, going_on).name
+
+    with named_folder(launch.reports, choose) as (folder, name):
+        launch = replace(launch, name=name)
+        announce(launch)
         with steps_bar(launch.workload.steps_in_all) as bar:
 
             def on_told(rank: int, told: Message) -> None:
@@ -95,9 +102,11 @@ def _run(launch: Launch, folder: Path, on_told: running.OnTold) -> list[dict[str
 
 def announce(launch: Launch) -> None:
     """Say on stderr what is recorded, how, and every default."""
-    where = ", ".join(str(relative_to_here(report_of(stem))) for stem in launch.stems)
     how = launch.recorder.describe(launch.device)
-    print(f"recording {launch.workload.describe()}\nwith {how}, into {where}", file=sys.stderr)
+    print(
+        f"recording {launch.workload.describe()}\nwith {how}, into {launch.places()}",
+        file=sys.stderr,
+    )
     if isinstance(launch.workload, ScriptRun):
         for limit in launch.recorder.limits(memory=launch.memory):
             print(f"note: {limit}", file=sys.stderr)
@@ -105,10 +114,17 @@ def announce(launch: Launch) -> None:
 
 def show(launch: Launch, made: list[Path]) -> int:
     """Print the page of the reports, or how they are made where there are none yet."""
-    if all(map(is_finished, made)):
-        return show_page(made)
-    print(launch.recorder.how_to_complete(made), file=sys.stderr)
-    return 0
+    if not all(map(is_finished, made)):
+        print(launch.recorder.how_to_complete(made), file=sys.stderr)
+        return 0
+    status = show_page(made)
+    if not status and (before := naming.earlier_alike(launch, made[0])):
+        both = (str(relative_to_here(path)) for path in (before, made[0]))
+        print(
+            f"to compare it with the run before: {called('analysis.compare', *both)}",
+            file=sys.stderr,
+        )
+    return status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,7 +134,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> int:
         name, arguments = options.parse(given, __doc__)
         launch = options.prepare(name, arguments, cli.command_line(options.MODULE, given))
-        announce(launch)
         with ended_by_signals():
             made = record(launch)
         return show(launch, made)

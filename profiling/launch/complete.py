@@ -15,8 +15,7 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +26,7 @@ from profiling.processes.starting import ended_by_signals, show_page
 from profiling.recorders import importer, report_files
 from profiling.recorders.nsys import Nsys
 from profiling.recorders.run_notes import MISSING, NSYS, RunNotes, notes_path
+from profiling.recorders.scratch import scratch_folder
 
 MODULE: Final = "profiling.complete"
 STREAM: Final = ".qdstrm"
@@ -36,7 +36,8 @@ LACKS: Final = (
     "what the run was, its step times, the FLOPs and bytes of ranges beside their payloads, its "
     "memory, and the check that all ranges arrived: {} was not beside the recording"
 )
-_ELSEWHERE: Final = "give another folder with --reports, or --overwrite to replace it"
+_OTHER_FOLDER: Final = "give another folder with --reports"
+_REPLACE: Final = f"{_OTHER_FOLDER}, or --overwrite to replace it"
 
 
 def find_nsys() -> Nsys:
@@ -96,19 +97,18 @@ def complete(recording: Path, reports: Path, nsys: Nsys, overwrite: bool) -> Pat
     made = {".sqlite": stem.with_name(f"{stem.name}.sqlite")}
     if is_stream or reports.resolve() != recording.resolve().parent:
         made = {REPORT: stem.with_name(stem.name + REPORT)} | made
-    with _options_of_ours():
-        report_files.check_free(*made.values(), overwrite=overwrite)
-        notes = RunNotes.read(recording)
-        with report_files.scratch_folder(reports) as folder:
-            copy = folder / f"recording{recording.suffix}"
-            shutil.copyfile(recording, copy)
-            if is_stream:
-                _import(copy, copy.with_suffix(REPORT), nsys, recording, notes)
-            report = copy.with_suffix(".sqlite")
-            _export(copy.with_suffix(REPORT), report, nsys, recording)
-            (notes or notes_of_a_bare_recording(recording)).add(report)
-            names = {copy.with_suffix(suffix): path for suffix, path in made.items()}
-            report_files.publish_all(names, overwrite=overwrite)
+    report_files.check_free(*made.values(), overwrite=overwrite, remedy=_REPLACE)
+    notes = RunNotes.read(recording)
+    with scratch_folder(reports, _OTHER_FOLDER) as folder:
+        copy = folder / f"recording{recording.suffix}"
+        shutil.copyfile(recording, copy)
+        if is_stream:
+            _import(copy, copy.with_suffix(REPORT), nsys, recording, notes)
+        report = copy.with_suffix(".sqlite")
+        _export(copy.with_suffix(REPORT), report, nsys, recording)
+        (notes or notes_of_a_bare_recording(recording)).add(report)
+        names = {copy.with_suffix(suffix): path for suffix, path in made.items()}
+        report_files.publish_all(names, overwrite=overwrite, remedy=_REPLACE)
     return made[".sqlite"]
 
 
@@ -156,16 +156,6 @@ def notes_of_a_bare_recording(recording: Path) -> RunNotes:
     version = importer.recorded_by(recording)
     facts = {"recorder": NSYS, NSYS: version or "unknown", MISSING: LACKS.format(path.name)}
     return RunNotes(facts=facts, costs=[], pushed={})
-
-
-@contextmanager
-def _options_of_ours() -> Iterator[None]:
-    """Let what is said of a folder name the options of this command."""
-    try:
-        yield
-    except LaunchError as error:
-        said = str(error).replace(report_files.ELSEWHERE, _ELSEWHERE)
-        raise LaunchError(said.replace("REPORTS=", "--reports")) from None
 
 
 def in_order_of_rank(reports: Sequence[Path]) -> list[Path]:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from analysis.show.errors import reason
 from profiling.common import machine
 from profiling.common.cli import Parser
-from profiling.common.errors import LaunchError, UsageError
+from profiling.common.errors import UsageError
 from profiling.common.workload import Workload
 from profiling.launch import workloads
-from profiling.launch.plan import Launch
+from profiling.launch.plan import Launch, earlier
 from profiling.launch.workloads import OF_A_SCRIPT, SCRIPT, TRAINING, WORKLOADS
 from profiling.recorders.recorder import AUTO, RECORDERS, choose_recorder
 from profiling.recorders.report_files import REPORTS, check_free
@@ -40,7 +39,11 @@ def parser(name: str, doc: str | None) -> Parser:
         default=AUTO,
         help="auto: nsys where it is installed and the device is CUDA, else torch (default: auto)",
     )
-    how.add_argument("--name", help="of the report (default: the size, or the script's name)")
+    how.add_argument(
+        "--name",
+        help="of the report (default: the size, or the script's name; with a number where it is "
+        "taken)",
+    )
     how.add_argument(
         "--reports", type=Path, default=REPORTS, help=f"folder (default: {REPORTS.name})"
     )
@@ -104,21 +107,21 @@ def prepare(name: str, arguments: argparse.Namespace, command: str) -> Launch:
     """
     kind = workloads.load(name)
     called = report_name(kind, arguments)
+    own = arguments.name is not None
+    if own and not arguments.overwrite:
+        of_ranks = getattr(arguments, "ranks", None) is not None
+        check_free(*earlier(arguments.reports, called, of_ranks=of_ranks), overwrite=False)
     workload = kind.read(arguments, machine.choose_device(arguments.device))
     launch = Launch(
         workload=workload,
         recorder=choose_recorder(arguments.recorder, workload.device),
         name=called,
+        base=None if own or arguments.overwrite else called,
         reports=arguments.reports,
         command=command,
         overwrite=arguments.overwrite,
         memory=getattr(arguments, "memory", False),
     )
-    try:
-        earlier = launch.earlier()
-    except OSError as error:
-        raise LaunchError(f"{launch.reports}: cannot be read ({reason(error)})") from None
-    check_free(*earlier, overwrite=launch.overwrite)
     workload.check()
     return launch
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from analysis.show.errors import one_line
 from profiling.common.errors import LaunchError
+from profiling.launch import naming
 from profiling.launch.plan import Launch, is_finished
 from profiling.names import recordable
 from profiling.processes.notes import rank_folder, read_note
 from profiling.recorders import memory_samples
-from profiling.recorders.report_files import check_free, files_of, publish_all
+from profiling.recorders.report_files import Taken, check_free, files_of, publish_all
 from profiling.recorders.run_notes import RunNotes
 from profiling.spans.backward import MOST_NODES
 
@@ -29,9 +30,8 @@ def make(launch: Launch, folder: Path, results: list[dict[str, Any]]) -> list[Pa
     Raises:
         LaunchError: a report cannot be made, or cannot be kept.
     """
-    names: dict[Path, Path] = {}
     reports = []
-    for rank, (result, stem) in enumerate(zip(results, launch.stems, strict=True)):
+    for rank, result in enumerate(results):
         own = rank_folder(folder, rank) if launch.workload.ranks else folder
         warn(result)
         made = launch.recorder.report(own, result["pushed"])
@@ -40,16 +40,28 @@ def make(launch: Launch, folder: Path, results: list[dict[str, Any]]) -> list[Pa
             told.add(made)
         else:
             told.keep(made)
-        names |= destinations(made, stem)
-        reports.append(names[made])
-    # One may have come meanwhile; those of an earlier recording that had more files go last.
+        reports.append(made)
+    while True:
+        try:
+            return _keep(launch, reports)
+        except Taken:  # one has come meanwhile, of somebody who asked nobody
+            launch = naming.named(launch)
+            print(f"note: kept in {launch.places()}: a report has come meanwhile", file=sys.stderr)
+
+
+def _keep(launch: Launch, made: list[Path]) -> list[Path]:
+    """Give the reports of a launch their names; return them."""
+    names: dict[Path, Path] = {}
+    for path, stem in zip(made, launch.stems, strict=True):
+        names |= destinations(path, stem)
+    # Those of an earlier recording that had more files go last.
     earlier = launch.earlier()
     check_free(*earlier, overwrite=launch.overwrite)
     publish_all(names, overwrite=launch.overwrite)
     for path in earlier:
         if path not in names.values():
             path.unlink(missing_ok=True)
-    return reports
+    return [names[path] for path in made]
 
 
 def destinations(made: Path, stem: Path) -> dict[Path, Path]:

@@ -1,13 +1,14 @@
 """Somebody's script as a workload: run as ``python SCRIPT ARGS`` would, recorded throughout."""
 
 import argparse
+import re
 import runpy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from profiling.common.cli import Adder
 from profiling.common.errors import LaunchError, UsageError
@@ -15,6 +16,9 @@ from profiling.common.workload import Workload
 
 if TYPE_CHECKING:
     from profiling.recorders.recorded_steps import RecordedProcess
+
+NAMELESS: Final = "script"
+"""What a report is called whose script's name has no letter or digit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +75,10 @@ class ScriptRun(Workload):
 
     @classmethod
     def report_name(cls, arguments: argparse.Namespace) -> str:
-        """Return the script's name without its suffix."""
-        return Path(cls._typed(arguments)).stem
+        """Return the script's name without its suffix, as a report can be called."""
+        return (
+            re.sub(r"^\W+|[^\w.+-]+", "-", Path(cls._typed(arguments)).stem).lstrip("-") or NAMELESS
+        )
 
 
 def run(asked: ScriptRun, process: "RecordedProcess") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from analysis.show.called import option
 from profiling.common.errors import LaunchError
 
 FIRST_UNHEARD_NVTX: Final = (0, 2, 12)
@@ -139,7 +140,7 @@ def check_ranges_arrived(report: Path, pushed: dict[str, int], version: str, nvt
             "install nvtx==0.2.11"
         )
     else:
-        cure = f"first missing: {next(iter(missing))}; use RECORDER=torch"
+        cure = f"first missing: {next(iter(missing))}; use {option('--recorder', 'torch')}"
     raise LaunchError(f"nsys {version} recorded {total - lost} of {total} ranges: {cure}")
 
 

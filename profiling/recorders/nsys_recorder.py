@@ -11,9 +11,9 @@ from unittest.mock import patch
 
 import torch
 
-from analysis.show.called import called
+from analysis.show.called import called, option
 from analysis.show.errors import one_line
-from profiling.common.cli import relative_to_here
+from profiling.common.cli import relative_to_here, typed
 from profiling.common.errors import LaunchError
 from profiling.recorders.memory_samples import SampledSink, leave_samples, sampler
 from profiling.recorders.nsys import Nsys
@@ -28,9 +28,6 @@ class NsysRecorder(Recorder):
     """NVIDIA Nsight Systems, as `Nsys` finds it."""
 
     name: ClassVar[str] = "nsys"
-    missing: ClassVar[str] = (
-        "is not on the PATH; install Nsight Systems, name it with NSYS=, or use RECORDER=torch"
-    )
     talks: ClassVar[bool] = True
 
     nsys: Nsys
@@ -45,6 +42,12 @@ class NsysRecorder(Recorder):
     def suits(cls, device: str) -> bool:
         """Return whether the device is a GPU: of CPU operators nsys knows nothing by itself."""
         return device.startswith("cuda")
+
+    @classmethod
+    def missing(cls) -> str:
+        """Return how it is found, and what does without."""
+        other = option("--recorder", "torch")
+        return f"is not on the PATH; install Nsight Systems, name it with NSYS=, or use {other}"
 
     def describe(self, device: str) -> str:
         """Return the program and its version."""
@@ -81,7 +84,9 @@ class NsysRecorder(Recorder):
         if not made.exists():
             if stream.exists():
                 return stream
-            raise LaunchError(f"nsys {self.nsys.version} left no recording; use RECORDER=torch")
+            raise LaunchError(
+                f"nsys {self.nsys.version} left no recording; use {option('--recorder', 'torch')}"
+            )
         try:
             self.nsys.export(made, made.with_suffix(".sqlite"))
         except LaunchError as error:
@@ -93,10 +98,11 @@ class NsysRecorder(Recorder):
     def how_to_complete(self, recordings: list[Path]) -> str:
         """Name `profiling.complete`, for a machine that has the whole nsys."""
         files = [str(relative_to_here(path)) for path in recordings]
+        kept = ", ".join(map(typed, recordings))
         alone = recordings[0].suffix == ".qdstrm"
         why = "has no importer here" if alone else "could not export it here"
         return (
-            f"note: recorded, and kept in {', '.join(files)}; no report and no page yet: nsys "
+            f"note: recorded, and kept in {kept}; no report and no page yet: nsys "
             f"{self.nsys.version} {why}. Where the whole nsys {self.nsys.version} is: "
             f"{called('profiling.complete', *files)}"
         )

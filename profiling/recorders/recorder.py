@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
+from analysis.show.called import option
 from profiling.common.errors import LaunchError
 from profiling.common.named import named
 
@@ -34,12 +35,10 @@ class Recorder(ABC):
 
     Attributes:
         name: in `RECORDERS`, and in the report.
-        missing: what to do where it was asked for and is not here.
         talks: whether it is a process around that of the run, which says things of its own.
     """
 
     name: ClassVar[str]
-    missing: ClassVar[str] = ""
     talks: ClassVar[bool] = False
 
     @classmethod
@@ -50,6 +49,11 @@ class Recorder(ABC):
         Raises:
             LaunchError: it is here and does not work.
         """
+
+    @classmethod
+    def missing(cls) -> str:
+        """Return what is wrong where it was asked for and is not here, and what to do."""
+        return "is not here"
 
     @classmethod
     def suits(cls, device: str) -> bool:
@@ -125,10 +129,12 @@ def choose_recorder(asked: str, device: str) -> Recorder:
         kind: type[Recorder] = named(RECORDERS[asked])
         found = kind.find()
         if found is None:
-            raise LaunchError(f"{asked} was asked for and {kind.missing}")
+            raise LaunchError(f"{asked} was asked for and {kind.missing()}")
         return found
     for kind in map(named, RECORDERS.values()):
         found = kind.find()
         if found is not None and kind.suits(device):
             return found
-    raise LaunchError("no recorder is here; install torch, or name one with RECORDER=")
+    raise LaunchError(
+        f"no recorder is here; install torch, or name one with {option('--recorder')}"
+    )

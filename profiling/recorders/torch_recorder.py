@@ -12,6 +12,7 @@ import torch
 from torch._C._profiler import _ExperimentalConfig
 from torch.autograd import profiler as autograd_profiler
 
+from analysis.show.called import option
 from analysis.source.trace.convert import TraceError, convert
 from profiling.common.errors import LaunchError
 from profiling.names import recordable
@@ -93,6 +94,7 @@ class EmbeddedRecorder(Recorder):
 def _refuse(*_: Any, **__: Any) -> None:
     """Stand in for a profiler of the script's own: a second one ends the process (torch 2.13)."""
     raise LaunchError(
-        "the script profiles itself, and PyTorch cannot do so twice at once; use RECORDER=nsys, "
-        "take its profiler out, or give the trace it writes to python -m analysis"
+        "the script profiles itself, and PyTorch cannot do so twice at once; use "
+        f"{option('--recorder', 'nsys')}, take its profiler out, or give the trace it writes to "
+        "python -m analysis"
     )

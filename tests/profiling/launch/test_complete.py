@@ -156,9 +156,9 @@ def test_an_unfinished_recording_is_in_the_way_of_the_next(
     half: tuple[str, Path], recording: Path, tmp_path: Path
 ) -> None:
     before = files(tmp_path)
-    done = launch(*TINY, reports=tmp_path)
+    done = launch(*TINY, "--name", "tiny", reports=tmp_path)
     assert done.returncode == 1
-    assert f"{recording}: exists; choose another NAME, or set OVERWRITE=1" in done.stderr
+    assert f"{recording}: exists; choose another --name, or give --overwrite" in done.stderr
     assert files(tmp_path) == before
     done = launch(*TINY, "--overwrite", reports=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -151,10 +151,10 @@ def test_the_page_follows_on_stdout_and_the_settings_on_stderr(made: Recording) 
 
 def test_a_report_is_not_written_over_unless_asked(made: Recording) -> None:
     before = made.report.read_bytes()
-    done = launch_process(*TINY, reports=made.report.parent)
+    done = launch_process(*TINY, "--name", "tiny", reports=made.report.parent)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"error: {made.report}: exists; choose another NAME, or set OVERWRITE=1 to replace it\n"
+        f"error: {made.report}: exists; choose another --name, or give --overwrite to replace it\n"
     )
     assert made.report.read_bytes() == before
 

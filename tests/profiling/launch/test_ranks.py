@@ -234,9 +234,9 @@ def test_reports_get_their_names_together_or_not_at_all(
 def test_one_that_came_meanwhile_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = replace(prepared(tmp_path), recorder=Word())
+    asked = replace(prepared(tmp_path, "--name", "tiny"), recorder=Word())
     (tmp_path / "tiny.rank1.sqlite").write_bytes(b"of somebody")
-    with pytest.raises(LaunchError, match=r"tiny.rank1.sqlite: exists; choose another NAME"):
+    with pytest.raises(LaunchError, match=r"tiny.rank1.sqlite: exists; choose another --name"):
         made_up(asked, monkeypatch, whole=True)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.rank1.sqlite"]
     assert (tmp_path / "tiny.rank1.sqlite").read_bytes() == b"of somebody"

@@ -112,8 +112,9 @@ def test_an_earlier_set_is_in_the_way_before_any_work(
 ) -> None:
     monkeypatch.setattr(launch, "record", lambda _: pytest.fail("work was done"))
     (tmp_path / taken).write_bytes(b"earlier")
-    status, line = refused(capsys, tmp_path, *CPU, "--ranks", "2")
+    status, line = refused(capsys, tmp_path, *CPU, "--ranks", "2", "--name", "tiny")
     assert (status, line) == (
         1,
-        f"error: {tmp_path / taken}: exists; choose another NAME, or set OVERWRITE=1 to replace it",
+        f"error: {tmp_path / taken}: exists; choose another --name, or give --overwrite to "
+        "replace it",
     )

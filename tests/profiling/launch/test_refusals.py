@@ -130,7 +130,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "file").write_text("")
     status, line = refused(capsys, tmp_path, *TINY, "--reports", str(tmp_path / "file" / "inside"))
     assert status == 1
-    assert "inside: cannot be written to (Not a directory); give another with REPORTS=" in line
+    assert "inside: cannot be written to (Not a directory); give another with --reports" in line
 
 
 def test_a_disk_without_room_is_said_before_the_run(
@@ -244,9 +244,9 @@ def test_a_report_that_appears_during_the_run_is_kept(tmp_path: Path) -> None:
         tmp_path,
         f"import torch; torch.ones(1); open({str(reports / 'script.sqlite')!r}, 'w').write('mine')",
     )
-    done = launched("--script", racing, reports=reports)
+    done = launched("--script", racing, "--name", "script", reports=reports)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "script.sqlite: exists; choose another NAME" in done.stderr
+    assert "script.sqlite: exists; choose another --name" in done.stderr
     assert [path.name for path in reports.iterdir()] == ["script.sqlite"]
     assert (reports / "script.sqlite").read_text() == "mine"
 
@@ -276,5 +276,5 @@ def test_ranges_that_do_not_arrive_are_missed(tmp_path: Path) -> None:
         LaunchError, match=r"0 of 4 ranges: .* nvtx 0\.2\.12; install nvtx==0\.2\.11"
     ):
         check_ranges_arrived(silent, {"step": 3, "forward": 1}, "2023.4", "0.2.12")
-    with pytest.raises(LaunchError, match=r"first missing: step; use RECORDER=torch"):
+    with pytest.raises(LaunchError, match=r"first missing: step; use --recorder torch"):
         check_ranges_arrived(silent, {"step": 3}, "2023.4", "0.2.11")
