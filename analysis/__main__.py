@@ -21,6 +21,7 @@ from analysis.page.show import as_text, in_database
 from analysis.show import cli
 from analysis.show.command import ESCAPED
 from analysis.show.output import add_to_database, replacing
+from analysis.show.sheet import WIDTH_WITHOUT_TERMINAL, Sheet, sheet_of
 from analysis.source.report import Report
 
 
@@ -36,13 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         made = page(report, args.top or TOP, **selection.options_of(args))
     if args.format == "sqlite":
         tables = [in_database(table, args.table) for table in (made.about, *made.tables)]
+        no_room: tuple[str, ...] = ()
         add_to_database(tables, Path(args.output), Path(args.report), options=args.asked)
     elif args.output is not None:
         with replacing(Path(args.output), Path(args.report)) as draft:
-            draft.write_text(as_text(made, args.format), encoding="utf-8", errors=ESCAPED)
+            text, no_room = as_text(made, args.format, Sheet(WIDTH_WITHOUT_TERMINAL))
+            draft.write_text(text, encoding="utf-8", errors=ESCAPED)
     else:
-        sys.stdout.write(as_text(made, args.format))
-    cli.print_notes(*(note for table in made.tables for note in table.notes))
+        text, no_room = as_text(made, args.format, sheet_of(sys.stdout))
+        sys.stdout.write(text)
+    notes = (note for table in made.tables for note in table.notes)
+    cli.print_notes(*notes, *cli.no_room_notes(no_room, "json"))
     return 0
 
 

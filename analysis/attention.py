@@ -169,6 +169,7 @@ def parts_table(
         heading=heading(attribution, there),
         hidden=("source",),
         droppable=("bytes", "flops_per_s"),
+        spare=("calls", "share", "backward_ns"),
     )
 
 

@@ -69,6 +69,7 @@ def copies(report: Report, **selected: Unpack[Options]) -> Table:
         heading="\n".join((report.describe(), heading(done, kept))),
         counted=counted_lines(chosen, moves),
         notes=unknown_calls(done, kept),
+        spare=("bytes_per_s",),
     )
     order = np.lexsort((-found.calls, -found.total_ns))
     return table.take(order[found.calls[order] > 0])

@@ -113,6 +113,7 @@ def rank(
         notes=work.notes,
         hidden=("source", "std_ns", *(("category",) if by == "category" else ())),
         droppable=("median_ns", "min_ns", "max_ns"),
+        spare=("mean_ns", "category"),
     )
     alphabet = np.argsort(np.argsort(np.array(names, dtype=object), kind="stable"))
     keys = [alphabet, found.calls, -found.total_ns]

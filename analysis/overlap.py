@@ -106,6 +106,7 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
         counted=tuple(dict.fromkeys(line for each in chosen for line in each.heading_lines)),
         notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
         hidden=_constant(seen),
+        spare=("span_ns", "compute_ns", "calls", "waiting_ns", "total_ns"),
     )
 
 

@@ -178,6 +178,7 @@ def rooflines(
         ),
         hidden=("source",),
         droppable=("instances", "roof_share", "idle_share", "bytes"),
+        spare=("bound", "intensity", "flops"),
     )
     kernel_ns, flops = (
         total(group, of[counts], len(labels)) for of in (sums.kernel_ns, sums.flops)

@@ -34,13 +34,14 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return cells as a table with columns as wide as they need to be, by `analysis.show`."""
     # Here: a process that measures the memory of others must be small until it has done so.
     from analysis.show.render import write_text
+    from analysis.show.sheet import Sheet
     from analysis.show.table import Column, Table
 
     columns: dict[str, Column] = {
         name: [row[place] for row in rows] for place, name in enumerate(header)
     }
     stream = io.StringIO()
-    write_text(Table("lines", columns), WIDEST, stream)
+    write_text(Table("lines", columns), Sheet(WIDEST), stream)
     return stream.getvalue().rstrip("\n")
 
 

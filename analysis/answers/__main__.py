@@ -20,7 +20,7 @@ from analysis.answers.answers import answers, joined_answers, paragraphs
 from analysis.answers.material import read_benchmark
 from analysis.attribution import selection
 from analysis.show import cli
-from analysis.show.render import visible
+from analysis.show.sheet import sheet_of
 from analysis.source.report import Report
 
 
@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found.append(answers(report, benchmark, **selection.options_of(args)))
     table = joined_answers(found)
     if args.format == "table" and args.output is None:
-        sys.stdout.write("".join(f"{visible(line)}\n" for line in table.counted))
-        sys.stdout.write(paragraphs(table))
+        sys.stdout.write(paragraphs(table, sheet_of(sys.stdout)))
         cli.print_notes(*table.notes)
     else:
         cli.write_answer(table, args)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Unpack, cast
 
@@ -15,8 +14,9 @@ from analysis.answers.material import Benchmark, Material, one_forward, shares
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.short_names import distinct_short_names
 from analysis.measures.gemm_calls import GEMM
-from analysis.show import cli, render
-from analysis.show.render import digits, duration, percent, scaled, visible
+from analysis.show import render
+from analysis.show.render import digits, duration, percent, scaled
+from analysis.show.sheet import Sheet, folded, visible
 from analysis.show.table import Column, Table
 from profiling import names
 
@@ -287,12 +287,13 @@ def joined_answers(tables: Sequence[Table]) -> Table:
     return Table("answers", columns, notes=tuple(notes), counted=tuple(lines))
 
 
-def paragraphs(table: Table) -> str:
+def paragraphs(table: Table, sheet: Sheet) -> str:
     """Return answers as text, one paragraph each, under a line for each report."""
+    above = [part for line in table.counted for part in sheet.lines(line, "  ")]
     lines: list[str] = []
     for row in table.rows():
         if row["question"] == next(iter(QUESTIONS)):
-            lines += [*([""] if lines else []), visible(str(row["report"]))]
+            lines += [*([""] if lines else []), *sheet.lines(str(row["report"]), "  ")]
         text = f"({row['question']}) {row['answer']}"
-        lines += ["", textwrap.fill(text, cli.width(), subsequent_indent="    ")]
-    return "\n".join(lines) + "\n"
+        lines += ["", *folded(text, sheet.width, "    ")]
+    return "\n".join([*above, *lines]) + "\n"

@@ -10,7 +10,7 @@ from analysis.arithmetic.arrays import Bools
 from analysis.knowledge.vocabulary import ALIASES, canonical, matching
 from analysis.recorded.ranges import outermost
 from analysis.show.errors import ReportError
-from analysis.show.render import cut
+from analysis.show.sheet import cut
 from profiling import names
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import numpy as np
 from analysis.compare.checks import SIDES
 from analysis.compare.rows import GONE, NEW
 from analysis.compare.sides import BUSY, WALL
-from analysis.show.render import cut, duration, plural, visible
+from analysis.show.render import duration, plural
+from analysis.show.sheet import cut, visible
 from analysis.show.table import Table
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from analysis.arithmetic.arrays import Float64
 from analysis.generation.records import Generation, Records
 from analysis.generation.tables import PARTS, step_growth
 from analysis.show.pictures import draw_each
-from analysis.show.render import visible
+from analysis.show.sheet import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,6 +19,7 @@ from analysis.measures.gpu_time_split import gpu_time_splits, idle_by_phase, spl
 from analysis.measures.mfu import mfu
 from analysis.measures.step_times import FEWEST, TRIMMED, slowdown, step_times
 from analysis.measures.window import MeasuredWindow
+from analysis.page.verdict import ONLY_RANGES, recorded_steps, verdict
 from analysis.recorded.work import has_work
 from analysis.show.render import duration, percent, plural
 from analysis.show.table import Table
@@ -54,27 +55,34 @@ class Page:
     """The page about a report: lines about the run, tables, and advice.
 
     Attributes:
-        lines: for people.
+        verdict: how long a step takes, and what most of it went to.
+        advice: findings with a known cure; None where nothing was looked for.
+        lines: on the run, and how far to trust the rest; for people.
         tables: the answers, each of another name.
         run: what the launcher noted, all of it.
-        advice: findings with a known cure.
     """
 
+    verdict: str
+    advice: tuple[Finding, ...] | None
     lines: tuple[str, ...]
     tables: tuple[Table, ...]
     run: dict[str, str]
-    advice: tuple[Finding, ...] = ()
 
     @property
     def about(self) -> Table:
-        """The lines, the advice and what the launcher noted, as a table for a database."""
-        keys = ["about"] * len(self.lines) + ["advice"] * len(self.advice) + list(self.run)
-        texts = [finding.text for finding in self.advice]
-        return Table("run", {"key": keys, "value": [*self.lines, *texts, *self.run.values()]})
+        """The lines, verdict, advice and what the launcher noted, as a table for a database."""
+        said = [
+            *(("about", line) for line in self.lines),
+            ("verdict", self.verdict),
+            *(("advice", finding.text) for finding in self.advice or ()),
+            *self.run.items(),
+        ]
+        keys, values = (list(column) for column in zip(*said, strict=True))
+        return Table("run", {"key": keys, "value": values})
 
 
 def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
-    """Return the page: the run, how far to trust it, phases, categories, work, attention, advice.
+    """Return the page: verdict, advice, the run, how far to trust it, phases, work, attention.
 
     Args:
         report: what was recorded.
@@ -90,17 +98,17 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     if not len(attribution.work) and not has_work(report):
         if not len(attribution.ranges):
             Attribution.of(report)  # which says that there is nothing
-        lines.append("no GPU kernels and no CPU operators in this report: only its ranges")
         lines += [*chosen.heading_lines, *step_lines(chosen)]
         ranges = attribution.ranges.take(chosen.ranges)
-        return Page(tuple(lines), (open_ranges(ranges),), report.run)
+        return Page(ONLY_RANGES, None, tuple(lines), (open_ranges(ranges),), report.run)
     measured = MeasuredWindow(chosen)
     lines += trust_lines(measured)
     work = chosen.counted_work
-    answers = [phases.overview(chosen)]
+    by_phase = phases.overview(chosen)
+    by_category = kernels.rank(report, work, by="category")
+    answers = [by_phase]
     if len(work):
         what = "CPU operators, by self time" if work.on_cpu else "kernels"
-        by_category = kernels.rank(report, work, by="category")
         by_name = kernels.rank(report, work)
         rest = f" (of {len(by_name)})" if len(by_name) > top else ""
         answers += [
@@ -115,7 +123,8 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     answers.append(attention.attention_parts(chosen))
     text = tuple(answer for answer in answers if answer is not None)
     advice = tuple(advise(measured)) if len(work) else ()
-    return Page(tuple(lines), text, report.run, advice)
+    said = verdict(measured, by_phase, by_category)
+    return Page(said, advice, tuple(lines), text, report.run)
 
 
 def marked_as_of_everything(chosen: Selected, notes: tuple[str, ...]) -> tuple[str, ...]:
@@ -244,21 +253,15 @@ def gpu_name(split: GpuTimeSplit, *, several: bool) -> str:
 def step_lines(chosen: Selected) -> list[str]:
     """Return lines on the spread of the steps' times, recorded beside not recorded.
 
-    Recorded steps are the step ranges in the file, as long as they were open on the host; where
-    there is none, what the launcher noted of the run, unless only a part of that is in the file.
-
     Args:
         chosen: the part of a report that counts.
     """
     report, known = chosen.attribution.report, chosen.steps
     noted, bare = (step_times(report, key) for key in ("step_ns", "unprofiled_step_ns"))
     cut = bool(report.run.get(TRIMMED))
-    lines = []
-    if known is not None:
-        lines = [f"step, recorded: {spread(known.wall_ns.astype(np.float64))}"]
-        lines += [f"steps: {note}" for note in known.notes]
-    elif len(noted) and not cut:
-        lines = [f"step, recorded: {spread(noted)}"]
+    times = recorded_steps(chosen)
+    lines = [f"step, recorded: {spread(times)}"] if len(times) else []
+    lines += [f"steps: {note}" for note in known.notes] if known is not None else []
     if len(bare):
         whole = ", in the run it was cut from" if cut else ""
         line = f"step, not recorded{whole}: {spread(bare)}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from analysis.page.page import Page
-from analysis.show import cli, render
+from analysis.page.verdict import NOTHING_TO_DO
+from analysis.show import render
+from analysis.show.sheet import BOLD, CYAN, GREEN, Sheet, command_lines, folded, visible
 from analysis.show.table import Table
 
 SHARED: Final = (
@@ -21,32 +22,70 @@ SHARED: Final = (
 """What commands call their tables, which have other columns or more rows than the page's."""
 
 
-def as_text(made: Page, form: str) -> str:
-    """Return the page in one of the formats ``table``, ``markdown`` and ``json``."""
+def as_text(made: Page, form: str, sheet: Sheet) -> tuple[str, tuple[str, ...]]:
+    """Return the page in one of the formats ``table``, ``markdown`` and ``json``.
+
+    Args:
+        made: the page.
+        form: the format.
+        sheet: what a table must fit.
+
+    Returns:
+        The page, and the titles of the columns that there was no room for.
+    """
     if form == "json":
-        answers = {table.name: json.loads(render.as_json(table)) for table in made.tables}
-        advice = [finding.record for finding in made.advice]
-        made_of = {"about": made.lines, "advice": advice, "run": made.run, **answers}
-        return json.dumps(made_of, indent=1, ensure_ascii=False) + "\n"
+        return as_json(made), ()
     if form == "markdown":
-        below = "".join(
-            f"- {prose(finding.text)} (more: {render.markdown_cell(finding.command)})\n"
-            for finding in made.advice
-        )
-        return "\n".join(
-            [block(made.lines), *(render.as_markdown(table) for table in made.tables), below]
-        )
+        tables = (render.as_markdown(table) for table in made.tables)
+        return "\n".join([*above_in_markdown(made), block(made.lines), *tables]), ()
     stream = io.StringIO()
-    stream.write("".join(f"{render.visible(line)}\n" for line in made.lines))
+    for line in [*above(made, sheet), "", *in_lines(made.lines, sheet)]:
+        stream.write(f"{line}\n")
+    no_room: list[str] = []
     for table in made.tables:
         stream.write("\n")
-        render.write_text(table, cli.width(), stream)
-    for finding in made.advice:
-        text = textwrap.fill(
-            f"advice: {render.visible(finding.text)}", cli.width(), subsequent_indent=8 * " "
-        )
-        stream.write(f"\n{text}\n        more: {render.visible(finding.command)}\n")
-    return stream.getvalue()
+        no_room += render.write_text(table, sheet, stream)
+    return stream.getvalue(), tuple(no_room)
+
+
+def as_json(made: Page) -> str:
+    """Return the page as a json object."""
+    answers = {table.name: json.loads(render.as_json(table)) for table in made.tables}
+    advice = [finding.record for finding in made.advice or ()]
+    kept = {"verdict": made.verdict, "advice": advice, "about": made.lines, "run": made.run}
+    return json.dumps(kept | answers, indent=1, ensure_ascii=False) + "\n"
+
+
+def above(made: Page, sheet: Sheet) -> list[str]:
+    """Return the lines of the verdict and the advice, each with the command that shows more."""
+    lines = [sheet.style(line, BOLD) for line in folded(made.verdict, sheet.width)]
+    if made.advice == ():
+        lines += [sheet.style(line, GREEN) for line in folded(NOTHING_TO_DO, sheet.width)]
+    for number, finding in enumerate(made.advice or (), 1):
+        mark = f"{number}. "
+        indent = " " * len(mark)
+        first, *rest = folded(mark + finding.text, sheet.width, indent)
+        lines += [sheet.style(mark, BOLD) + first.removeprefix(mark), *rest]
+        command = command_lines(f"{indent}more: ", finding.command, sheet)
+        lines += [sheet.style(line, CYAN) for line in command]
+    return lines
+
+
+def above_in_markdown(made: Page) -> list[str]:
+    """Return the verdict and the advice in markdown."""
+    lines = [f"**{prose(made.verdict)}**\n"]
+    if made.advice == ():
+        lines.append(f"{prose(NOTHING_TO_DO)}\n")
+    advice = "".join(
+        f"{number}. {prose(finding.text)} (more: {render.markdown_cell(finding.command)})\n"
+        for number, finding in enumerate(made.advice or (), 1)
+    )
+    return [*lines, advice] if advice else lines
+
+
+def in_lines(lines: Sequence[str], sheet: Sheet) -> list[str]:
+    """Return lines as a sheet has them."""
+    return [part for line in lines for part in sheet.lines(line, "  ")]
 
 
 def in_database(table: Table, prefix: str | None) -> Table:
@@ -71,7 +110,7 @@ def block(lines: Sequence[str]) -> str:
     a ``` in a name
     ````
     """
-    text = "\n".join(render.visible(line) for line in lines)
+    text = "\n".join(visible(line) for line in lines)
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}\n"
@@ -83,4 +122,4 @@ def prose(line: str) -> str:
     >>> print(prose("most of it in `a_b` and <c>: .item() costs 5 %"))
     most of it in \`a\_b\` and \<c\>: .item() costs 5 %
     """
-    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", render.visible(line))
+    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", visible(line))

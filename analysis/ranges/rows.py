@@ -134,6 +134,7 @@ def table_of_ranges(attribution: Attribution, columns: dict[str, Column], **more
         heading=attribution.report.describe(),
         hidden=unseen if any(more["domain"]) else (*unseen, "domain"),
         droppable=("self_ns", "wall_ns", "gpu_ops"),
+        spare=("domain", "span_ns", "backward_ns", "flops"),
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +14,7 @@ from analysis.show import render
 from analysis.show.command import ESCAPED, Parser, count
 from analysis.show.command import run as run  # of every command that imports this
 from analysis.show.output import add_to_database, replacing
+from analysis.show.sheet import sheet_of, visible
 from analysis.show.table import Table
 
 FORMATS: Final = ("table", "csv", "json", "markdown", "sqlite")
@@ -27,7 +26,6 @@ REPORTS: Final = ("report", "before", "after")
 
 READS: Final = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace"
 TOP_OF_A_TABLE: Final = 20
-WIDTH_WITHOUT_TERMINAL: Final = 100
 
 
 GIVEN: Final = "_given"
@@ -131,6 +129,8 @@ def write_tables(
 ) -> None:
     """Write tables in the format and to the file that the arguments ask for; several for people.
 
+    A note says which columns there was no room for.
+
     Raises:
         ReportError: the output cannot be written, or is a report that was read.
     """
@@ -143,10 +143,12 @@ def write_tables(
             replacing(Path(args.output), *read) as draft,
             draft.open("w", encoding="utf-8", errors=ESCAPED, newline="") as stream,
         ):
-            write_one_under_another(shown, args.format, stream, as_csv)
+            no_room = write_one_under_another(shown, args.format, stream, as_csv)
+        print_notes(*no_room_notes(no_room))
     else:
-        write_one_under_another(shown, args.format, sys.stdout, as_csv)
+        no_room = write_one_under_another(shown, args.format, sys.stdout, as_csv)
         sys.stdout.flush()
+        print_notes(*no_room_notes(no_room))
 
 
 def report_paths(args: argparse.Namespace) -> list[Path]:
@@ -156,39 +158,46 @@ def report_paths(args: argparse.Namespace) -> list[Path]:
 
 
 def print_notes(*notes: str) -> None:
-    """Print notes on stderr, a line each."""
-    for note in notes:
-        print(f"note: {render.visible(note)}", file=sys.stderr)
+    """Print notes on stderr, a line each; in a terminal they are broken between words."""
+    sheet = sheet_of(sys.stderr)
+    for note in dict.fromkeys(notes):
+        print(*sheet.lines(f"note: {note}", 6 * " "), sep="\n", file=sys.stderr)
 
 
 def write_one_under_another(
     tables: Sequence[Table], form: str, stream: TextIO, as_csv: Callable[[Table], str]
-) -> None:
-    """Write tables to a stream, one under another."""
+) -> list[str]:
+    """Write tables to a stream, one under another; return titles of columns without room."""
+    no_room: list[str] = []
     for place, table in enumerate(tables):
         stream.write("\n" if place else "")
-        write_table(table, form, stream, as_csv)
+        no_room += write_table(table, form, stream, as_csv)
+    return no_room
+
+
+def no_room_notes(titles: Sequence[str], form: str = "csv") -> tuple[str, ...]:
+    """Return notes on columns that tables for people had no room for, and where they are."""
+    named = ", ".join(dict.fromkeys(titles))
+    return (f"no room for {named}: a wider terminal or --format {form} has it all",) * bool(named)
 
 
 def write_table(
     table: Table, form: str, stream: TextIO, as_csv: Callable[[Table], str] = render.as_csv
-) -> None:
-    """Write a table to a stream in one of `FORMATS` but sqlite."""
+) -> tuple[str, ...]:
+    """Write a table to a stream in one of `FORMATS` but sqlite.
+
+    Returns:
+        The titles of the columns that there was no room for.
+    """
     if form == "table":
-        plain = not stream.isatty() or bool(os.environ.get("NO_COLOR"))
-        render.write_text(table, width(), stream, plain=plain)
-        return
+        return render.write_text(table, sheet_of(stream), stream)
     made = {"csv": as_csv, "json": render.as_json, "markdown": render.as_markdown}[form]
     lines = made(table)
     if stream.isatty():
         # Values are kept as they are in a file, but a terminal would obey what is in a name.
-        lines = "".join(render.visible(line) + "\n" for line in lines.split("\n")[:-1])
+        lines = "".join(visible(line) + "\n" for line in lines.split("\n")[:-1])
     stream.write(lines)
-
-
-def width() -> int:
-    """Return how many columns a table may take: COLUMNS, else the terminal's."""
-    return shutil.get_terminal_size((WIDTH_WITHOUT_TERMINAL, 24)).columns
+    return ()
 
 
 class GivenOnce(argparse.Action):

@@ -40,6 +40,60 @@ class ParserMade(Exception):
         self.parser = parser
 
 
+LONG_CHOICES: Final = 20
+"""Of a usage line, in columns: longer lists of choices would not fit beside a command's name."""
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help whose description stands as it was written; in a terminal all of it fits the width."""
+
+    _of_usage = False
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Return the help of an option in lines; in a terminal they break at blanks alone."""
+        if not sys.stdout.isatty():
+            return super()._split_lines(text, width)
+        from analysis.show.sheet import folded
+
+        return folded(" ".join(text.split()), width)
+
+    def _format_usage(self, *given: Any) -> str:
+        """Return the usage; in a terminal a long list of choices stands below it alone."""
+        self._of_usage = sys.stdout.isatty()
+        try:
+            return super()._format_usage(*given)
+        finally:
+            self._of_usage = False
+
+    def _metavar_formatter(
+        self, action: argparse.Action, default_metavar: str
+    ) -> Callable[[int], tuple[str, ...]]:
+        """Return what names the values of an option."""
+        made = super()._metavar_formatter(action, default_metavar)
+        if not self._of_usage or action.choices is None or len(made(1)[0]) <= LONG_CHOICES:
+            return made
+        return lambda count: (default_metavar,) * count
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Return the description: what is indented are examples, whose lines stay lines."""
+        if not sys.stdout.isatty():
+            return super()._fill_text(text, width, indent)
+        from analysis.show.sheet import Sheet, command_lines, folded
+
+        lines: list[str] = []
+        for paragraph in text.split("\n\n"):
+            written = paragraph.split("\n")
+            if any(line.startswith(" ") for line in written):
+                for line in written:
+                    words = line.lstrip()
+                    blank = line[: len(line) - len(words)]
+                    lines += command_lines(blank, words, Sheet(width, folds=True))
+            else:
+                lines += folded(" ".join(written), width)
+            lines.append("")
+        return "\n".join(indent + line for line in lines[:-1])
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose help is the module's docstring, and whose errors are one line.
 
@@ -54,7 +108,7 @@ class Parser(argparse.ArgumentParser):
             **{
                 "prog": called(module),
                 "description": as_called((doc or "").strip()),
-                "formatter_class": argparse.RawDescriptionHelpFormatter,
+                "formatter_class": HelpFormatter,
                 "allow_abbrev": False,
                 **options,
             }
@@ -172,7 +226,12 @@ _OF_WRITING: Final = {
 
 def failed(message: str, status: int = CommandError.status) -> int:
     """Print one line on stderr and return the exit status."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    lines = [f"error: {one_line(message)}"]
+    if sys.stderr.isatty():
+        from analysis.show.sheet import sheet_of
+
+        lines = sheet_of(sys.stderr).lines(lines[0], 7 * " ")
+    print(*lines, sep="\n", file=sys.stderr)
     return status
 
 

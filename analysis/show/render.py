@@ -12,20 +12,19 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from analysis.knowledge.short_names import distinct_short_names, numbered
-from analysis.show.errors import one_line
+from analysis.show.sheet import COMFORTABLE_NAME, Sheet, cut, folded, visible, widest
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
 
 NARROWEST_NAME: Final = 12
-COMFORTABLE_NAME: Final = 40
+READABLE_NAME: Final = 20
 GAP: Final = 2
-ELLIPSIS: Final = "…"
 NAME: Final = "name"
 """The column of kernel names, of which a table for people shows the short ones."""
 
@@ -129,24 +128,21 @@ def column_title(column: str) -> str:
     return column.replace("_", " ")
 
 
-visible: Final = one_line
-"""The same of a name in a table: what does not print, a terminal might obey."""
+def titles_of(table: Table) -> dict[str, str]:
+    """Return the title of each column of a table that people see.
 
-
-def cut(name: str, width: int) -> str:
-    """Return text of at most ``width`` columns, shortened in the middle.
-
-    >>> cut("ampere_sgemm_128x64_nn", 11)
-    'amper…64_nn'
+    Where CPU operators stand in for kernels, which its column ``source`` says, the titles do too.
     """
-    from rich.cells import cell_len, set_cell_size
+    on_cpu = "operator" in table.columns.get("source", ())
+    return {
+        column: OF_OPERATORS[column] if on_cpu and column in OF_OPERATORS else column_title(column)
+        for column in table.columns
+        if column not in table.hidden
+    }
 
-    if cell_len(name) <= width:
-        return name
-    room = max(width - 1, 0)
-    front = set_cell_size(name[: room + 1], room - room // 2)
-    back = set_cell_size(name[: -room - 1 : -1], room // 2)[::-1]
-    return front + ELLIPSIS + back
+
+OF_OPERATORS: Final = {"kernel_ns": "operators", "gpu_ops": "calls"}
+"""Titles where operators take the kernels' place."""
 
 
 def cut_apart(names: Sequence[str], width: int) -> list[str]:
@@ -161,45 +157,52 @@ def cut_apart(names: Sequence[str], width: int) -> list[str]:
     return [cut(name, width - len(mark)) + mark for name, mark in marks]
 
 
-def write_text(table: Table, width: int, stream: TextIO, *, plain: bool = True) -> None:
+def write_text(table: Table, sheet: Sheet, stream: TextIO) -> tuple[str, ...]:
     """Write a table for a person to read.
 
     Args:
         table: what to write.
-        width: of the terminal, in columns.
+        sheet: what it must fit.
         stream: where to.
-        plain: without bold type; for files, pipes and NO_COLOR.
+
+    Returns:
+        The titles of the columns that there was no room for.
     """
     from rich.console import Console
-    from rich.text import Text
 
     console = Console(
         file=stream,
-        width=width,
+        width=sheet.width,
         no_color=True,
         highlight=False,
         markup=False,
         emoji=False,
-        force_terminal=not plain,
+        force_terminal=sheet.styled,
         legacy_windows=False,
+        _environ={},  # the sheet says it all, whatever TERM and COLUMNS do
     )
-    seen = [column for column in table.columns if column not in table.hidden]
-    cells = {column: [value_text(column, row[column]) for row in table.rows()] for column in seen}
+    titles = titles_of(table)
+    cells = {column: [value_text(column, row[column]) for row in table.rows()] for column in titles}
     if NAME in cells:
         cells[NAME] = distinct_short_names(cells[NAME])
-    words = {column for column in seen if isinstance(table.columns[column], list)}
-    console.width = fit_columns(cells, words, table.droppable, width)
+    words = {column for column in titles if isinstance(table.columns[column], list)}
+    shown, console.width = fit_columns(cells, titles, words, table, sheet)
+    for line in table.caption.split("\n") if table.caption else ():
+        stream.write("".join(f"{part}\n" for part in sheet.lines(line, "  ")))
     if table.caption:
-        console.print(Text("\n".join(map(visible, table.caption.split("\n")))), soft_wrap=True)
-        console.print()
-    console.print(grid(cells, words, header_style="" if plain else "bold"))
+        stream.write("\n")
+    console.print(grid(cells, shown, words, header_style="bold" if sheet.styled else ""))
+    return tuple(title for column, title in titles.items() if column not in cells)
 
 
-def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Grid:
+def grid(
+    cells: dict[str, list[str]], titles: Mapping[str, str], words: set[str], header_style: str
+) -> Grid:
     """Return the table that `rich` draws of cells which fit its width.
 
     Args:
         cells: what is shown in each column.
+        titles: of the columns, perhaps of several lines.
         words: the columns that hold text; the others are aligned on the right.
         header_style: of the titles, in the words of `rich`.
     """
@@ -211,7 +214,7 @@ def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Gri
     drawn = Grid(
         *(
             Column(
-                Text(column_title(column)),
+                Text(titles[column]),
                 justify="left" if column in words else "right",
                 no_wrap=True,
                 overflow="crop",
@@ -230,40 +233,61 @@ def grid(cells: dict[str, list[str]], words: set[str], header_style: str) -> Gri
 
 
 def fit_columns(
-    cells: dict[str, list[str]], words: set[str], droppable: Sequence[str], width: int
-) -> int:
-    """Make cells fit a width: leave out droppable columns, then shorten the widest column of words.
+    cells: dict[str, list[str]],
+    titles: Mapping[str, str],
+    words: set[str],
+    table: Table,
+    sheet: Sheet,
+) -> tuple[dict[str, str], int]:
+    """Make cells fit a sheet: fold titles, leave out columns, then shorten the longest names.
 
     Args:
         cells: what is shown in each column; changed in place.
+        titles: of the columns.
         words: the columns that hold text.
-        droppable: columns that can be missed, the first to go first.
-        width: how wide the table may be.
+        table: says which columns can be missed.
+        sheet: what the table must fit.
 
     Returns:
-        How wide it is allowed to be: lines rather become too long than numbers wrong.
+        The titles as they are shown, and how wide the table may be: where a line stays a line, it
+        rather becomes too long than a number wrong.
     """
-    from rich.cells import cell_len
+    shown = dict(titles)
+    widths = {column: widest(titles[column], *cells[column]) for column in cells}
+    comfortable = min(COMFORTABLE_NAME, sheet.width // 2) if sheet.folds else COMFORTABLE_NAME
 
-    widths = {
-        column: max(map(cell_len, [column_title(column), *cells[column]])) for column in cells
-    }
-    widest = max(sorted(words - set(droppable)), key=widths.__getitem__, default="")
-    enough = min(widths.get(widest, 0), COMFORTABLE_NAME)
+    def needed(longest: int) -> int:
+        taken = (
+            min(width, max(longest, title_width(column))) if column in words else width
+            for column, width in widths.items()
+        )
+        return sum(taken) + GAP * (len(widths) - 1)
 
-    def room() -> int:
-        others = sum(taken for column, taken in widths.items() if column != widest)
-        return width - others - GAP * (len(widths) - 1)
+    def title_width(column: str) -> int:
+        return widest(*shown[column].split("\n"))
 
-    for column in droppable:
-        if column in widths and room() < enough:
-            del widths[column], cells[column]
-    space = room()
-    if not widest:
-        return width - min(space, 0)
-    kept = max(space, NARROWEST_NAME)
-    cells[widest] = cut_apart(cells[widest], kept)
-    return width + kept - space
+    def leave_out(columns: Iterable[str], longest: int) -> None:
+        for column in columns:
+            if column in cells and needed(longest) > sheet.width:
+                del widths[column], cells[column]
+
+    if sheet.folds and needed(comfortable) > sheet.width:
+        for column, values in cells.items():
+            room = max(widest(*values), widest(*titles[column].split(" ")))
+            shown[column] = "\n".join(folded(titles[column], room))
+            widths[column] = max(title_width(column), widest(*values))
+    leave_out(table.droppable, comfortable)
+    if sheet.folds:
+        first = [column for column in cells if column in words] or list(cells)
+        others = [column for column in reversed(cells) if column not in first[:1]]
+        leave_out(table.spare, READABLE_NAME)
+        leave_out(others, NARROWEST_NAME)
+    longest = max((widths[column] for column in words & widths.keys()), default=0)
+    while longest > NARROWEST_NAME and needed(longest) > sheet.width:
+        longest -= 1
+    for column in words & widths.keys():
+        cells[column] = cut_apart(cells[column], max(longest, title_width(column)))
+    return shown, max(sheet.width, needed(longest))
 
 
 def as_csv(table: Table) -> str:
@@ -298,14 +322,16 @@ def as_json(table: Table) -> str:
 
 def as_markdown(table: Table) -> str:
     """Return a table as GitHub's markdown, in human units and with full names."""
-    seen = [column for column in table.columns if column not in table.hidden]
-    words = [isinstance(table.columns[column], list) for column in seen]
+    titles = titles_of(table)
+    words = [isinstance(table.columns[column], list) for column in titles]
     lines = [
-        "| " + " | ".join(column_title(column) for column in seen) + " |",
+        "| " + " | ".join(titles.values()) + " |",
         "| " + " | ".join("---" if word else "--:" for word in words) + " |",
     ]
     lines += [
-        "| " + " | ".join(markdown_cell(value_text(column, row[column])) for column in seen) + " |"
+        "| "
+        + " | ".join(markdown_cell(value_text(column, row[column])) for column in titles)
+        + " |"
         for row in table.rows()
     ]
     above = [f"{markdown_cell(visible(line))}\n" for line in table.caption.split("\n") if line]

@@ -71,7 +71,8 @@ class Table:
             no heading, they are notes.
         notes: lines for stderr: what was left out, and why.
         hidden: columns that the human table leaves out.
-        droppable: columns that it leaves out where the terminal is narrow, the first to go first.
+        droppable: columns that it leaves out where long names have no room, the first to go first.
+        spare: columns that go besides, in a terminal where names could not be read, in order.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Table:
     hidden: tuple[str, ...] = ()
     droppable: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
 
     @property
     def caption(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from analysis.show.errors import ReportError
-from analysis.show.render import visible
+from analysis.show.sheet import visible
 from analysis.source import memory_limit, report_metadata, tables
 from analysis.source.database import Columns, Database
 from analysis.source.opening import opened

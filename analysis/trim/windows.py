@@ -21,7 +21,7 @@ from analysis.knowledge.vocabulary import matching
 from analysis.recorded.work import NO_WORK
 from analysis.show.called import called
 from analysis.show.errors import ReportError
-from analysis.show.render import visible
+from analysis.show.sheet import visible
 from profiling import names
 
 if TYPE_CHECKING:

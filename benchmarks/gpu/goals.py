@@ -12,6 +12,7 @@ import numpy as np
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
 from analysis.show.render import as_csv, as_json, as_markdown, digits, write_text
+from analysis.show.sheet import Sheet
 from analysis.show.table import Table
 from benchmarks.gpu import figures
 from benchmarks.gpu.measure import MACHINE
@@ -92,7 +93,7 @@ def show(folder: Path, every: Iterable[Run], runs: Iterable[Run]) -> None:
             draft.write_text(text(table(found, above)), encoding="utf-8")
     shown = {run.name for run in runs}
     wanted = table([each for each in found if each["run"] in shown], above)
-    write_text(wanted, WIDEST, sys.stdout)
+    write_text(wanted, Sheet(WIDEST), sys.stdout)
 
 
 def section(results: Path) -> str:

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from analysis.show.cli import print_notes
-from analysis.show.render import visible
+from analysis.show.sheet import visible
 from profiling.common.cli import check_outputs, command_line, memory_advice, run, write
 from profiling.common.machine import device_name
 from profiling.common.progress import steps_bar

@@ -10,6 +10,7 @@ from analysis import Report, kernels
 from analysis.__main__ import main
 from analysis.answers import __main__ as answers
 from analysis.page.page import page
+from analysis.page.verdict import NOTHING_TO_DO
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
 from tests.made.tools.shared import ROOT
@@ -57,8 +58,9 @@ def test_json_holds_every_table(report: Path, capsys: pytest.CaptureFixture[str]
     assert main([str(report), "--format", "json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert list(made) == [
-        "about",
+        "verdict",
         "advice",
+        "about",
         "run",
         "phases",
         "categories",
@@ -194,8 +196,12 @@ def test_markdown_has_its_lines_in_one_block_and_advice_as_text(
     )
     assert main([str(path), "--format", "markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["```text", "a_b`<i>.sqlite · nsys 2023.4.4"]
+    begin = lines.index("```text")
+    assert lines[begin + 1] == "a_b`<i>.sqlite · nsys 2023.4.4"
     assert lines.index("```") < lines.index("Categories of kernels")
+    assert lines[0].startswith("**A step takes 110 ns (median of 2, 100 ns to 120 ns): GPU busy")
+    assert lines[2].startswith("1. no NVTX ranges in this report")
+    assert begin > 2
     assert not any(line.startswith("- `") for line in lines)
 
 
@@ -213,7 +219,8 @@ def test_a_number_that_counts_nothing_real_is_left_out(value: str, tmp_path: Pat
 def test_a_report_with_ranges_only_shows_them() -> None:
     with Report(shared.report("nvtx-only-2022.4")) as report:
         made = page(report)
-    assert "no GPU kernels and no CPU operators" in made.lines[-1]
+    assert "no GPU kernels and no CPU operators" in made.verdict
+    assert made.advice is None
     assert [table.name for table in made.tables] == ["ranges"]
 
 
@@ -221,3 +228,49 @@ def test_a_report_with_ranges_only_shows_them() -> None:
 def test_every_real_report_has_a_page(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(shared.report(name))]) == 0
     assert "Top kernels" in capsys.readouterr().out
+
+
+def test_the_first_five_lines_say_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([str(ROOT / "nsys_reports" / "sample.sqlite")]) == 0
+    first = "\n".join(capsys.readouterr().out.splitlines()[:5])
+    assert first.startswith("A step takes 514.3 ms (median of 2, 465.0 ms to 563.6 ms)")
+    assert "gemm 49.1 %, optimizer 43.3 %" in first
+    assert "AdamW(..., fused=True)" in first
+    assert "more: python -m analysis.kernels" in first
+
+
+def test_the_verdict_says_where_the_host_was_while_the_gpu_was_idle(tmp_path: Path) -> None:
+    """Of 100 ns the GPU works 50 and waits 50: 40 in the optimizer, 10 in forward."""
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("step", 0, 100),
+            Range("step", 100, 110),
+            Range("forward", 0, 50),
+            Range("optimizer", 50, 100),
+        ],
+        kernels=[
+            Kernel("sgemm", 0, 40, launch=0),
+            Kernel("adam", 90, 100, launch=50),
+        ],
+    )
+    with Report(path) as report:
+        assert page(report).verdict == (
+            "A step takes 55 ns (median of 2, 10 ns to 100 ns): GPU busy 50.0 %, idle 50.0 % "
+            "(80.0 % of it with the host in optimizer); kernels' time: gemm 80.0 %, forward 80.0 %."
+        )
+
+
+def test_a_page_without_advice_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", 0, 100), Range("forward", 0, 90)],
+        kernels=[Kernel("gemm_fp16_tensorop", 10, 100, launch=5)],
+    )
+    assert main([str(path)]) == 0
+    assert NOTHING_TO_DO in capsys.readouterr().out.splitlines()[:3]
+    assert main([str(path), "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.splitlines()[2] == NOTHING_TO_DO

@@ -9,6 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from analysis.show import render
+from analysis.show.sheet import Sheet
 from analysis.show.table import Column, Table
 
 HOSTILE = [
@@ -34,7 +35,7 @@ def table(names: list[str], **options: str) -> Table:
 def as_text(made: Table, width: int = 60) -> list[str]:
     """Return the lines of the human table."""
     stream = io.StringIO()
-    render.write_text(made, width, stream)
+    render.write_text(made, Sheet(width), stream)
     return stream.getvalue().splitlines()
 
 
