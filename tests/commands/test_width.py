@@ -85,9 +85,20 @@ def test_every_answer_fits_a_terminal(
     path = SAMPLE if report == "sample" else shared.report(report)
     monkeypatch.chdir(path.parent)
     given = [path.name] * (2 if command is compare else 1)
-    name = command.__name__.split(".")[1]  # type: ignore[attr-defined]  # a module
-    for more in ([], *MORE.get(name, [])):
-        check_fits(command.main, [*given, *more], monkeypatch)  # type: ignore[attr-defined]
+    check_fits(command.main, given, monkeypatch)  # type: ignore[attr-defined]  # a module
+
+
+@pytest.mark.parametrize("report", ["sample", "fsdp-2xh100-after"])
+@pytest.mark.parametrize(
+    ("name", "more"), [(name, more) for name, each in MORE.items() for more in each]
+)
+def test_what_else_a_command_shows_fits_a_terminal(
+    name: str, more: list[str], report: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = SAMPLE if report == "sample" else shared.report(report)
+    monkeypatch.chdir(path.parent)
+    main = command_module(COMMANDS[name].module).main
+    check_fits(main, [path.name, *more], monkeypatch)
 
 
 def test_two_reports_compared_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
