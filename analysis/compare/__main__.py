@@ -15,6 +15,11 @@ of means, to a nanosecond a row). A range has what it launched on its own thread
 launched for it on another (`analysis.ranges` shows the first alone). `call_ratio` is that of the
 mean time of one call. --top is for each kind.
 
+The first line is the verdict: slower, faster, same (the whole 95 % interval within 1 %), no
+difference shown, not judged, or other shapes and other work, where the times differ as the work
+does. json is an object with `verdict`, `gate` (passed, failed, not judged, null where none is asked
+for), `reason` and the `rows`. From a doubling on a change is said in times, 18.6×.
+
 A difference is called noise where steps differ as much among themselves (Welch's test at 5 %, each
 total by itself, the names of any other kind judged together); with fewer than two steps it is not
 judged. Two runs may differ by more than their steps do, through clocks and temperature: repeat what
@@ -31,17 +36,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from analysis.attribution import selection
 from analysis.attribution.selection import Selection
-from analysis.compare.compare import comparison
+from analysis.compare.compare import Comparison, comparison
 from analysis.compare.gate import gate, unjudged_slowdowns
 from analysis.compare.rows import SORTS
-from analysis.compare.show import only_kind, sections
+from analysis.compare.show import Row, only_kind, sections
 from analysis.compare.sides import KINDS
+from analysis.compare.verdict import NOT_JUDGED, OTHER_WORK
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
@@ -49,6 +55,8 @@ from analysis.show.table import Table, joined_columns
 from analysis.source.report import Report
 
 GATE_FAILED: Final = 3
+PASSED: Final = "passed"
+FAILED: Final = "failed"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     selection.add_options(parser)
     args = cli.parse(parser, argv)
     with Report(args.before) as before, Report(args.after) as after:
-        whole, work, queued_ns = comparison(
+        found = comparison(
             before,
             after,
             Selection(**selection.options_of(args)),
@@ -80,20 +88,50 @@ def main(argv: Sequence[str] | None = None) -> int:
             gated=args.fail_over is not None,
             sort=args.sort,
         )
-    write_rows(whole, args)
-    if work and not work.alike and args.format != "table":
-        cli.print_notes(f"{work}: see call_ratio, not the times")
-    if args.fail_over is None:
-        return 0
-    if work and not work.alike and not args.force:
-        remedy = "record a range called step around each step, or give --force"
-        raise ReportError(args.after, f"cannot be judged without steps: {work}", remedy)
-    totals = {str(row["name"]): row for row in only_kind(whole, "total").rows()}
-    problem = gate(totals, args.fail_over, (args.before, args.after), queued_ns)
-    cli.print_notes(*unjudged_slowdowns(totals, args.fail_over))
+    totals = {str(row["name"]): row for row in only_kind(found.table, "total").rows()}
+    problem, refusal = None, None
+    try:
+        problem = gate_problem(found, totals, args)
+    except ReportError as error:
+        refusal = error
+    state = {None: None, "": PASSED}.get(problem, FAILED) if refusal is None else NOT_JUDGED
+    gate_reason = refusal.problem if refusal is not None else problem
+    reasons = [found.verdict.reason, gate_reason]
+    if gate_reason and found.verdict.reason in gate_reason:
+        del reasons[0]
+    said = {
+        "verdict": found.verdict.word,
+        "gate": state,
+        "reason": "; ".join(filter(None, reasons)),
+    }
+    write_rows(replace(found.table, whole=said), args)
+    if args.format not in cli.WITH_HEADING and found.verdict.word != OTHER_WORK:
+        cli.print_notes(str(found.verdict))
+    if found.work and not found.work.alike and args.format != "table":
+        cli.print_notes(f"{found.work}: see call_ratio, not the times")
+    if refusal is not None:
+        raise refusal
+    if args.fail_over is not None:
+        cli.print_notes(*unjudged_slowdowns(totals, args.fail_over))
     if problem:
         print(problem, file=sys.stderr)
     return GATE_FAILED if problem else 0
+
+
+def gate_problem(
+    found: Comparison, totals: Mapping[str, Row], args: argparse.Namespace
+) -> str | None:
+    """Return why AFTER fails the gate, "" if it passes, None if none is asked for.
+
+    Raises:
+        ReportError: it cannot be judged.
+    """
+    if args.fail_over is None:
+        return None
+    if found.work and not found.work.alike and not args.force:
+        remedy = "record a range called step around each step, or give --force"
+        raise ReportError(args.after, f"cannot be judged without steps: {found.work}", remedy)
+    return gate(totals, args.fail_over, (args.before, args.after), found.queued_ns)
 
 
 def write_rows(whole: Table, args: argparse.Namespace) -> None:

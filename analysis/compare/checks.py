@@ -7,14 +7,17 @@ kernels that both recordings have tell how much was done.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from analysis.compare.sides import kernel_name
 from analysis.show.errors import ReportError
+from analysis.show.render import percent
 from analysis.source import tables
+from analysis.source.device_tables import kernel_grids
 from analysis.source.report_metadata import PARTS, SHAPE
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ SIDES: Final = ("before", "after")
 MODE: Final = "mode"
 
 SETTINGS: Final = (
-    *(*SHAPE, "attention", "tf32"),
+    *(*SHAPE, "attention", "tf32", "autocast", "compile", "optimizer", "checkpoint"),
     *("recorder", "torch", "threads", "world_size", "script"),
 )
 """What it notes that makes the step's time another: worth a word, no refusal without a gate."""
@@ -35,6 +38,9 @@ FORCE: Final = "--force compares them all the same"
 
 LIKE: Final = 0.01
 """By how much the work of two recordings may differ and still pass for the same."""
+
+MOST: Final = 0.5
+"""The share of the time of the kernels that both reports have, from which on their grids decide."""
 
 SAME_TIME: Final = 0.05
 """By how much two windows may differ and still be of one length."""
@@ -77,7 +83,7 @@ def check_comparable(
     if all(modes) and modes[0] != modes[1]:
         grave.append(f"mode is {modes[0]} before, {modes[1]} after")
     if gated and not force:
-        grave += differing_settings(both, (*SHAPE, "world_size"))
+        grave += [*differing_shapes(both), *differing_settings(both, ("world_size",))]
     if grave and not force:
         raise ReportError(path, f"not comparable: {', '.join(grave)}", FORCE)
     return (*grave, *noted_differences(both), *lines)
@@ -111,6 +117,49 @@ def differing_settings(both: ReportPair, keys: Iterable[str]) -> list[str]:
         if before and after and before != after and not ("size" in lines and key in PARTS):
             lines[key] = f"{key.replace('_', ' ')} differs: {before} before, {after} after"
     return list(lines.values())
+
+
+def differing_shapes(both: ReportPair) -> list[str]:
+    """Return lines on the shapes of two runs' work where these differ.
+
+    As both runs noted them; where they did not, by the grids that kernels were launched with.
+    """
+    if all(any(report.run.get(key) for key in SHAPE) for report in both.reports):
+        return differing_settings(both, SHAPE)
+    return differing_grids(both)
+
+
+def differing_grids(both: ReportPair) -> list[str]:
+    """Return a line where most of what both reports ran was launched on grids of its own in each.
+
+    One kernel may be tuned anew and so have other grids; that most have is the work's doing.
+    """
+    if both.sides[0].on_cpu:
+        return []
+    grids = [launch_grids(report) for report in both.reports]
+    series = both.sides[0].series["kernel"]
+    spent = dict(zip(series.names, series.time_ns.sum(1).tolist(), strict=True))
+    shared = [name for name in spent if grids[0].get(name) and grids[1].get(name)]
+    apart = [name for name in shared if not grids[0][name] & grids[1][name]]
+    share = sum(spent[name] for name in apart) / max(sum(spent[name] for name in shared), 1)
+    if len(apart) < 2 or share <= MOST:
+        return []
+    return [
+        f"kernels of the same name ran on other grids ({len(apart):,} of {len(shared):,}, "
+        f"{percent(share)} of their time)"
+    ]
+
+
+def launch_grids(report: Report) -> dict[str, set[tuple[int, ...]]]:
+    """Return the grids that kernels were launched with, by the names they are compared under."""
+    rows = kernel_grids(report)
+    known = tables.strings(report, rows["name_id"].tolist())
+    grids = zip(*(rows[axis].tolist() for axis in ("x", "y", "z")), strict=True)
+    found: dict[str, set[tuple[int, ...]]] = {}
+    for number, grid in zip(rows["name_id"].tolist(), grids, strict=True):
+        if tables.MISSING not in grid and number in known:
+            found.setdefault(kernel_name(known[number]), set()).add(grid)
+    return found
 
 
 def noted_differences(both: ReportPair) -> list[str]:
@@ -173,9 +222,9 @@ def shared_work(before: Side, after: Side) -> SharedWork | None:
     )
 
 
-def work_line(work: SharedWork | None) -> list[str]:
-    """Return a line on the work of two reports, where it is not alike."""
-    if work is None or work.alike:
+def work_line(work: SharedWork | None, shapes: Sequence[str]) -> list[str]:
+    """Return a line on the work of two reports, where it is not alike; of one shape, if any."""
+    if work is None or work.alike or shapes:
         return []
     change = f"{(work.per_call - 1) * 100:+.1f} %"
     return [f"work     {work}; a call took {change}: see call ratio, not the totals"]

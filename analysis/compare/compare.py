@@ -13,12 +13,14 @@ from analysis.compare.checks import (
     ReportPair,
     SharedWork,
     check_comparable,
+    differing_shapes,
     shared_work,
     work_line,
 )
 from analysis.compare.rows import order, rows
 from analysis.compare.show import HIDDEN, TOTALS, heading, idle_line, only_kind, total_line
 from analysis.compare.sides import Side, side
+from analysis.compare.verdict import Verdict, lone_totals, verdict
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
@@ -61,12 +63,14 @@ class Comparison(NamedTuple):
 
     Attributes:
         table: the answer.
+        verdict: what it found.
         work: how the work differs where there are no steps.
         queued_ns: before and after, the mean time a step that the GPUs would have been busy, had no
             two kernels of one stream run at the same time.
     """
 
     table: Table
+    verdict: Verdict
     work: SharedWork | None
     queued_ns: tuple[float, float]
 
@@ -101,7 +105,9 @@ def comparison(
         place = stepped.index(True)
         sides[place] = side(reports[place], asked, whole=True)
         notes.append(f"no step ranges {SIDES[1 - place]}: whole reports are compared")
-    notes += check_comparable(ReportPair(reports, (sides[0], sides[1])), force=force, gated=gated)
+    both = ReportPair(reports, (sides[0], sides[1]))
+    notes += check_comparable(both, force=force, gated=gated)
+    shapes = differing_shapes(both)
     for word, each in zip(SIDES, sides, strict=True):
         notes += [f"{word}: {note}" for note in each.notes]
     notes += unjudged_lines(sides)
@@ -111,15 +117,25 @@ def comparison(
     totals = sorted(
         only_kind(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"]))
     )
-    lines = heading(reports, sides, excluded=not all(each.warmup_counts for each in sides))
     work = shared_work(*sides)
-    lines += [*map(total_line, totals), *idle_line(sides), *work_line(work)]
+    found = verdict({str(row["name"]): row for row in totals}, shapes, work)
+    lines = [
+        str(found),
+        *heading(reports, sides, excluded=not all(each.warmup_counts for each in sides)),
+    ]
+    lines += [*map(total_line, totals), *idle_line(sides), *work_line(work, shapes)]
     counted = [
         f"{word}: {line}" for word, each in zip(SIDES, sides, strict=True) for line in each.counted
     ]
-    table = replace(table, heading="\n".join(lines), counted=tuple(counted))
+    table = replace(
+        table,
+        heading="\n".join(lines),
+        counted=tuple(counted),
+        notes=(*table.notes, *lone_totals(table)),
+        whole={"verdict": found.word, "reason": found.reason},
+    )
     queued = [float(each.contents.queued_ns.mean()) for each in sides]
-    return Comparison(table, work, (queued[0], queued[1]))
+    return Comparison(table, found, work, (queued[0], queued[1]))
 
 
 def unjudged_lines(sides: Sequence[Side]) -> list[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64, Int64, coded, quotient
-from analysis.arithmetic.noise import LEVEL, changed, judge
+from analysis.arithmetic.noise import LEVEL, Judgement, changed, judge
+from analysis.compare.checks import LIKE
 from analysis.compare.sides import KINDS, Series
 from analysis.show.table import Table, joined_columns
 
@@ -65,7 +66,7 @@ def rows_of_kind(kind: str, before: Side, after: Side) -> dict[str, Column]:
         "ratio": quotient(*(totals[side] / counts[side] for side in (1, 0))),
         "calls_before": often[0],
         "calls_after": often[1],
-        "status": statuses(exact, called, judged.p, alone=kind == "total"),
+        "status": statuses(exact, totals[0], called, judged, alone=kind == "total"),
         "call_ratio": quotient(*(totals[side] / np.maximum(called[side], 1) for side in (1, 0))),
         "p": judged.p,
         "ratio_low": judged.low,
@@ -95,29 +96,41 @@ def per_step(total: Int64, count: int) -> Int64 | Float64:
 
 
 def statuses(
-    delta_ns: Int64 | Float64, called: list[Int64], p: Float64, *, alone: bool = False
+    delta_ns: Int64 | Float64,
+    before_ns: Int64,
+    called: list[Int64],
+    judged: Judgement,
+    *,
+    alone: bool = False,
 ) -> list[str]:
     """Return for each name whether it became faster, slower, new or gone, or differs by noise.
 
+    The same is what cannot differ by more than `LIKE`: the whole interval lies within. Without an
+    interval it is what took as long, to the nanosecond.
+
     Args:
         delta_ns: ``(K,)``.
+        before_ns: ``(K,)`` the time before, in all steps.
         called: ``(K,)`` calls before and after, in all steps.
-        p: ``(K,)`` of `analysis.arithmetic.noise.judge`.
+        judged: how they differ.
         alone: judge each by itself, so that the word is that of its interval: totals are few, and
             each is looked at for its own sake.
     """
     both = (called[0] > 0) & (called[1] > 0)
-    judged = np.where(both, p, np.nan)
-    beyond = judged <= LEVEL if alone else changed(judged)
+    p = np.where(both, judged.p, np.nan)
+    beyond = p <= LEVEL if alone else changed(p)
+    within = (judged.low >= 1 - LIKE) & (judged.high <= 1 + LIKE)
+    unjudged = np.isnan(judged.p)
     conditions = [
         (called[0] == 0) & (called[1] > 0),
         (called[1] == 0) & (called[0] > 0),
-        delta_ns == 0,
-        np.isnan(p),
+        (delta_ns == 0) & (unjudged | (before_ns == 0)),
+        unjudged,
+        ~beyond & within,
         ~beyond,
         delta_ns < 0,
     ]
-    found = np.select(conditions, [NEW, GONE, SAME, UNJUDGED, NOISE, FASTER], SLOWER)
+    found = np.select(conditions, [NEW, GONE, SAME, UNJUDGED, SAME, NOISE, FASTER], SLOWER)
     words: list[str] = found.tolist()
     return words
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.compare.checks import SIDES
-from analysis.compare.rows import GONE, NEW
+from analysis.compare.rows import GONE, NEW, NOISE
 from analysis.compare.sides import BUSY, WALL
 from analysis.show.render import duration, plural
 from analysis.show.sheet import cut, visible
@@ -27,6 +27,9 @@ FIRST: Final = 5
 
 SHORT: Final = 88
 """How wide they may be."""
+
+TIMES: Final = 2
+"""From which ratio on a change is said in times: 18.6× is read at once, +1763 % is not."""
 
 TITLES: Final = {
     "phase": "Phases, by the time of what they launched",
@@ -61,11 +64,16 @@ def total_line(row: Row) -> str:
     """Return one line on a total: before, after, change, and whether it is beyond noise."""
     name, before, after = row["name"], float(row["before_ns"]), float(row["after_ns"])
     change = relative_change(float(row["ratio"]))
-    low, high = float(row["ratio_low"]), float(row["ratio_high"])
-    if not math.isnan(low):
-        change += f" ({relative_change(low)} to {relative_change(high)})"
     times = f"{duration(before):>8} -> {duration(after):>8}"
-    return f"{name:8} {times}  {change}, {row['status']}"
+    if row["status"] == NOISE:
+        return f"{name:8} {times}  {change}, no difference shown{interval(row)}"
+    return f"{name:8} {times}  {change}{interval(row)}, {row['status']}"
+
+
+def interval(row: Row) -> str:
+    """Return the interval of a row's ratio in words, in brackets; "" where it is not known."""
+    low, high = float(row["ratio_low"]), float(row["ratio_high"])
+    return "" if math.isnan(low) else f" ({relative_change(low)} to {relative_change(high)})"
 
 
 def idle_line(sides: Sequence[Side]) -> list[str]:
@@ -79,12 +87,18 @@ def idle_line(sides: Sequence[Side]) -> list[str]:
 
 
 def relative_change(ratio: float) -> str:
-    """Return a ratio as a change in percent.
+    """Return a ratio as a change in percent, from a doubling on as so many times.
 
     >>> relative_change(1.1), relative_change(0.987), relative_change(float("nan"))
     ('+10.0 %', '-1.3 %', 'no ratio')
+    >>> relative_change(1.999), relative_change(2), relative_change(18.63), relative_change(1256.3)
+    ('+99.9 %', '2.00×', '18.6×', '1,256×')
     """
-    return "no ratio" if math.isnan(ratio) else f"{(ratio - 1) * 100:+.1f} %"
+    if math.isnan(ratio):
+        return "no ratio"
+    if ratio >= TIMES:
+        return f"{ratio:,.{max(0, 3 - len(str(int(ratio))))}f}×"
+    return f"{(ratio - 1) * 100:+.1f} %"
 
 
 def only_kind(table: Table, kind: str | None) -> Table:

@@ -48,6 +48,9 @@ HASH: Final = re.compile(r"(## Call CompiledFxGraph) \w+ (##)")
 
 UNNAMED: Final = "[unnamed]"
 
+FEW: Final = 3
+"""How many recorded names a cell holds: thousands are more than Python's csv reads in one."""
+
 
 def kernel_name(name: str) -> str:
     """Return a kernel's name without what changes between compilations.
@@ -85,7 +88,7 @@ def group_names(
 
     Returns:
         ``(M,)`` names, ascending; ``(K,)`` positions among them, 0 for names that do not count; and
-        ``(M,)`` the recorded names of each, joined.
+        ``(M,)`` the recorded names of each, joined, of many the first few and their number.
     """
     found: dict[str, list[str]] = {}
     for place in np.unique(used).tolist():
@@ -93,7 +96,19 @@ def group_names(
     made = sorted(found)
     position = {each: number for number, name in enumerate(made) for each in found[name]}
     places = np.array([position.get(name, 0) for name in recorded], np.int64)
-    return made, places, [" + ".join(sorted(found[name])) for name in made]
+    return made, places, [joined_names(found[name]) for name in made]
+
+
+def joined_names(names: Sequence[str]) -> str:
+    """Return names in one text: all, or of many the first few and how many they are.
+
+    >>> joined_names(["b_1", "b_0"]), joined_names([f"b_{place}" for place in range(9)])
+    ('b_0 + b_1', '9 names: b_0 + b_1 + b_2 + …')
+    """
+    first = sorted(names)
+    if len(first) <= FEW:
+        return " + ".join(first)
+    return f"{len(first):,} names: {' + '.join(first[:FEW])} + …"
 
 
 KINDS: Final = ("total", "phase", "category", "range", "kernel", "operator")

@@ -305,7 +305,10 @@ def as_csv(table: Table) -> str:
 
 
 def as_json(table: Table) -> str:
-    """Return a table as a json array of objects, one a line; a missing number (NaN) is null."""
+    """Return a table as a json array of objects, one a line; a missing number (NaN) is null.
+
+    Of an answer that says something as a whole the array is ``rows`` of an object that says it.
+    """
     lines = [
         json.dumps(
             {
@@ -317,7 +320,14 @@ def as_json(table: Table) -> str:
         )
         for row in table.rows()
     ]
-    return "[" + ",\n ".join(lines) + "]\n"
+    rows = "[" + ",\n ".join(lines) + "]"
+    if not table.whole:
+        return rows + "\n"
+    facts = [
+        f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+        for key, value in table.whole.items()
+    ]
+    return "{" + ",\n ".join([*facts, f'"rows":\n {rows}']) + "}\n"
 
 
 def as_markdown(table: Table) -> str:

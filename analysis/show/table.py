@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -73,6 +73,7 @@ class Table:
         hidden: columns that the human table leaves out.
         droppable: columns that it leaves out where long names have no room, the first to go first.
         spare: columns that go besides, in a terminal where names could not be read, in order.
+        whole: what json says of the answer as a whole, by name; the rows are then ``rows`` beside.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Table:
     droppable: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
+    whole: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:

@@ -126,6 +126,18 @@ def kernel_durations(report: Report) -> Columns:
     )
 
 
+def kernel_grids(report: Report) -> Columns:
+    """Return ``name_id, x, y, z``: with what grids the kernels of each name were launched."""
+    fields = {
+        "name_id": tables.first(report, tables.KERNEL, *_NAME),
+        **{axis: tables.first(report, tables.KERNEL, f"grid{axis.upper()}") for axis in "xyz"},
+    }
+    if not report.has(tables.KERNEL):
+        return {name: np.empty(0, np.int64) for name in fields}
+    listed = ", ".join(f"{text} AS {name}" for name, text in fields.items())
+    return report.columns(f"SELECT DISTINCT {listed} FROM {tables.KERNEL}")
+
+
 def calls(report: Report) -> Columns:
     """Return the CUDA calls of the host: ``start_ns``, ``end_ns`` and `CALLED`."""
     if not report.has(tables.RUNTIME, "globalTid", "correlationId"):

@@ -89,12 +89,13 @@ def test_the_whole_table(before: Path, after: Path, capsys: pytest.CaptureFixtur
     assert compare.main([str(before), str(after), "--kind", "kernel"]) == 0
     said = capsys.readouterr()
     assert [line.rstrip() for line in said.out.splitlines()] == [
+        "verdict: no difference shown: busy 82 ns -> 92 ns, +12.2 % (-4.1 % to +33.7 %)",
         "before: before.sqlite · nsys 2023.4.4 · 2 steps",
         "after:  after.sqlite · nsys 2023.4.4 · 2 steps",
         "per step, warm-up left out",
-        "busy        82 ns ->    92 ns  +12.2 % (-4.1 % to +33.7 %), noise",
+        "busy        82 ns ->    92 ns  +12.2 %, no difference shown (-4.1 % to +33.7 %)",
         "wall     1.000 µs -> 1.000 µs  +0.0 % (+0.0 % to +0.0 %), same",
-        "kernel      82 ns ->    92 ns  +12.2 % (-4.1 % to +33.7 %), noise",
+        "kernel      82 ns ->    92 ns  +12.2 %, no difference shown (-4.1 % to +33.7 %)",
         "idle       91.8 % ->   90.8 %  of the wall time of the GPU",
         "",
         "Kernels: 1 in both, 1 new, 1 gone",
@@ -122,7 +123,10 @@ def test_rows_of_a_kind_add_up_to_the_total(before: Path, after: Path) -> None:
 
 def test_a_report_compared_with_itself_shows_no_difference(before: Path) -> None:
     table = compared(before, before)
-    assert set(table.columns["status"]) == {"same"}
+    kernels = of_kind(table, "kernel").values()
+    # Steps of 60 and 62 ns cannot show that a difference is under 1 %; walls of 1 µs each can.
+    assert {row["status"] for row in kernels} == {"noise"}
+    assert of_kind(table, "total")["wall"]["status"] == "same"
     assert {row["delta_ns"] for row in table.rows()} == {0}
     assert {row["ratio"] for row in table.rows()} == {1}
 
@@ -143,7 +147,7 @@ def test_with_one_step_noise_is_not_judged(
     two = run_of(tmp_path / "two.sqlite", [("a", 12)], [("a", 14)])
     assert compare.main([str(one), str(two), "--format", "json", "--kind", "kernel"]) == 0
     said = capsys.readouterr()
-    (row,) = json.loads(said.out)
+    (row,) = json.loads(said.out)["rows"]
     assert (row["before_ns"], row["after_ns"], row["status"], row["p"]) == (
         10,
         13.0,
@@ -261,3 +265,219 @@ def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "gone: a\\x1b[31m|[bold]\\n'; DROP TABLE x --" in said
     assert "\x1b" not in said
     assert math.isnan(float(of_kind(compared(path, other), "kernel")["plain"]["ratio"]))
+
+
+def heading_of(before: Path, after: Path) -> list[str]:
+    return compared(before, after).heading.split("\n")
+
+
+def test_other_shapes_are_said_to_be_other_shapes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = [[("sgemm", 60)], [("sgemm", 62)]]
+    longer = [[("sgemm", 900)], [("sgemm", 910)]]
+    one = run_of(tmp_path / "one.sqlite", *steps, size="small", context="16")
+    two = run_of(tmp_path / "two.sqlite", *longer, size="small", context="256")
+    assert heading_of(one, two)[0] == (
+        "verdict: other shapes: context differs: 16 before, 256 after; "
+        "times differ as the work does"
+    )
+    assert heading_of(one, one)[0].startswith("verdict: no difference shown: busy 61 ns -> 61 ns,")
+    assert compare.main([str(one), str(two), "--format", "json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["verdict"], answer["gate"]) == ("other shapes", None)
+    assert answer["reason"].startswith("context differs: 16 before, 256 after")
+
+
+def with_grids(path: Path, grids: dict[str, list[int]]) -> Path:
+    """Give the launches of each kernel grids of so many blocks, in turn."""
+    with closing(sqlite3.connect(path)) as connection:
+        for axis in "XYZ":
+            connection.execute(
+                f"ALTER TABLE CUPTI_ACTIVITY_KIND_KERNEL ADD COLUMN grid{axis} INTEGER DEFAULT 1"
+            )
+        for name, blocks in grids.items():
+            rows = connection.execute(
+                "SELECT k.rowid FROM CUPTI_ACTIVITY_KIND_KERNEL k JOIN StringIds s "
+                "ON s.id = k.demangledName WHERE s.value = ?",
+                (name,),
+            ).fetchall()
+            for place, (number,) in enumerate(rows):
+                connection.execute(
+                    "UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET gridX = ? WHERE rowid = ?",
+                    (blocks[place % len(blocks)], number),
+                )
+        connection.commit()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ({"a": [4], "b": [8], "c": [1]}, {"a": [64], "b": [128], "c": [1]}, "other shapes"),
+        # One kernel may have been tuned anew.
+        ({"a": [4], "b": [8], "c": [1]}, {"a": [64], "b": [8], "c": [1]}, "other work"),
+        # The window was cut elsewhere, and the same shapes come in another mixture.
+        ({"a": [4, 16], "b": [8, 32]}, {"a": [16], "b": [32]}, "other work"),
+        # Half of the time says nothing.
+        ({"a": [4], "b": [8], "c": [1]}, {"a": [64], "c": [1], "b": [8]}, "other work"),
+    ],
+)
+def test_without_notes_on_the_run_grids_tell_other_shapes(
+    before: dict[str, list[int]], after: dict[str, list[int]], word: str, tmp_path: Path
+) -> None:
+    calls = [("a", 30), ("b", 40), ("c", 20)]
+    paths = []
+    for place, (grids, extra) in enumerate(((before, 0), (after, 2))):
+        kernels = [
+            Kernel(name, 100 * at, 100 * at + time)
+            for at, (name, time) in enumerate(calls * 2 + calls[:extra])
+        ]
+        paths.append(with_grids(make_report(tmp_path / f"{place}.sqlite", kernels=kernels), grids))
+    heading = compared(*paths).heading
+    assert heading.startswith(f"verdict: {word}: ")
+    assert ("of the same work was done" in heading) == (word == "other work")
+
+
+def test_same_is_what_cannot_differ_by_more_than_one_percent(tmp_path: Path) -> None:
+    steady = [[("gemm", 10_000 + place)] for place in (0, 2, 4, 6)]
+    nearly = [[("gemm", 10_001 + place)] for place in (6, 4, 2, 0)]
+    unsteady = [[("gemm", 10_000 + place)] for place in (0, 900, 1800, 2700)]
+    one, two, three = (
+        run_of(tmp_path / f"{place}.sqlite", *steps)
+        for place, steps in enumerate((steady, nearly, unsteady))
+    )
+    assert of_kind(compared(one, two), "kernel")["gemm"]["status"] == "same"
+    assert heading_of(one, two)[0].startswith("verdict: same: busy 10.00 µs -> 10.00 µs, +0.0 % (")
+    itself = of_kind(compared(three, three), "kernel")["gemm"]
+    assert (itself["status"], itself["delta_ns"]) == ("noise", 0)
+    (line,) = (line for line in heading_of(three, three) if line.startswith("kernel "))
+    assert "+0.0 %, no difference shown (-" in line
+
+
+def test_a_doubling_is_said_in_times(tmp_path: Path) -> None:
+    one, two = (
+        run_of(tmp_path / f"{time}.sqlite", [("gemm", time)], [("gemm", time + 1)])
+        for time in (10, 200)
+    )
+    (line,) = (line for line in heading_of(one, two) if line.startswith("kernel "))
+    assert "19.1×" in line
+    (back,) = (line for line in heading_of(two, one) if line.startswith("kernel "))
+    assert "-94.8 %" in back
+
+
+def test_a_total_that_changed_where_no_name_did_is_explained(tmp_path: Path) -> None:
+    names = [f"k{place}" for place in range(30)]
+    jitter = (0, 9, 3, 6, 1, 8)
+
+    def steps(more: int) -> list[list[tuple[str, int]]]:
+        return [
+            [
+                (
+                    name,
+                    50
+                    + more
+                    + (
+                        jitter[(step + place) % 6]
+                        if place % 2
+                        else 9 - jitter[(step + place - 1) % 6]
+                    ),
+                )
+                for place, name in enumerate(names)
+            ]
+            for step in range(6)
+        ]
+
+    one, two = (
+        make_report(
+            tmp_path / f"{more}.sqlite",
+            ranges=[Range("step", at * 9000, at * 9000 + 9000) for at in range(6)],
+            kernels=[
+                Kernel(
+                    name,
+                    at * 9000 + 100 * place,
+                    at * 9000 + 100 * place + time,
+                    launch=at * 9000 + place,
+                )
+                for at, step in enumerate(steps(more))
+                for place, (name, time) in enumerate(step)
+            ],
+        )
+        for more in (0, 1)
+    )
+    table = compared(one, two)
+    assert {row["status"] for row in of_kind(table, "kernel").values()} == {"noise"}
+    assert of_kind(table, "total")["kernel"]["status"] == "slower"
+    assert any(
+        note.startswith("busy is slower and kernel is slower, and none of 30 kernels by itself: ")
+        for note in table.notes
+    )
+
+
+def test_a_longer_wall_alone_is_explained_by_the_time_without_work(tmp_path: Path) -> None:
+    one, two = (
+        make_report(
+            tmp_path / f"{wall}.sqlite",
+            ranges=[Range("step", at * 1000, at * 1000 + wall) for at in range(3)],
+            kernels=[
+                Kernel("k", at * 1000 + 5, at * 1000 + 15, launch=at * 1000 + 1) for at in range(3)
+            ],
+        )
+        for wall in (500, 900)
+    )
+    assert (
+        "wall is slower, and none of 1 kernel: what differs is the time in which no kernel ran"
+        in compared(one, two).notes
+    )
+
+
+def test_thousands_of_recorded_names_are_a_count_and_the_first_few(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kernels = [
+        Kernel(f"triton_poi_fused_add_{place}", 10 * place, 10 * place + 5) for place in range(6000)
+    ]
+    path = make_report(tmp_path / "r.sqlite", kernels=kernels)
+    assert compare.main([str(path), str(path), "--format", "csv", "--kind", "kernel"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["recorded_before"] == (
+        "6,000 names: triton_poi_fused_add_0 + triton_poi_fused_add_1 + triton_poi_fused_add_10 + …"
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "gate", "status"), [(None, None, 0), ("50", "passed", 0), ("5", "failed", 3)]
+)
+def test_json_says_the_verdict_the_gate_and_the_reason(
+    limit: str | None,
+    gate: str | None,
+    status: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one, two = (
+        run_of(tmp_path / f"{time}.sqlite", *[[("gemm", time + place)] for place in range(3)])
+        for time in (50, 70)
+    )
+    options = ["--fail-over", limit] if limit else []
+    assert compare.main([str(one), str(two), "--format", "json", *options]) == status
+    answer = json.loads(capsys.readouterr().out)
+    assert list(answer) == ["verdict", "gate", "reason", "rows"]
+    assert (answer["verdict"], answer["gate"]) == ("slower", gate)
+    assert answer["reason"].startswith("busy 51 ns -> 71 ns, +39.2 % (")
+    assert ("gate failed: busy time" in answer["reason"]) == (gate == "failed")
+    assert answer["rows"][0]["kind"] == "total"
+
+
+def test_json_says_of_a_gate_that_cannot_be_judged_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = make_report(tmp_path / "1.sqlite", kernels=[Kernel("a", 0, 10)])
+    two = make_report(tmp_path / "2.sqlite", kernels=[Kernel("a", 0, 10), Kernel("a", 20, 30)])
+    arguments = [str(one), str(two), "--format", "json", "--fail-over", "5"]
+    assert cli.run(lambda: compare.main(arguments)) == 1
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert (answer["verdict"], answer["gate"]) == ("other work", "not judged")
+    assert "cannot be judged without steps: 100.0 % more of the same work" in answer["reason"]
+    assert said.err.splitlines()[-1].startswith("error: ")

@@ -281,7 +281,7 @@ def test_a_gate_that_fails_on_noise_says_that_it_may_be_chance(
     status, said = compared(capsys, one, two, "--fail-over", "5")
     assert status == 3
     assert said.splitlines()[-1] == (
-        "gate failed: busy time 500 ns -> 1.000 µs, +100.0 %, more than the 5 % allowed; the steps "
+        "gate failed: busy time 500 ns -> 1.000 µs, 2.00×, more than the 5 % allowed; the steps "
         "differ among themselves by so much that it may be chance: record more"
     )
 
@@ -293,4 +293,4 @@ def test_a_longer_step_of_an_idler_gpu_passes_with_a_word(
     two = steps_of(tmp_path / "two.sqlite", 100, 100, wall_ns=20_000)
     status, said = compared(capsys, one, two, "--fail-over", "5")
     assert status == 0
-    assert "note: wall time is +100.0 % and is not judged, the GPU was busy +0.0 %" in said
+    assert "note: wall time is 2.00× and is not judged, the GPU was busy +0.0 %" in said
