@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis import attention, kernels
 from analysis.answers.material import Benchmark, Material, one_forward, shares
+from analysis.arithmetic.arrays import Int64
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.short_names import distinct_short_names
 from analysis.measures.gemm_calls import GEMM
@@ -37,28 +38,46 @@ LOW_INTENSITY: Final = 5.0
 
 def times(material: Material) -> str:
     """Answer (a): forward and backward on the host and the device, beside the benchmark."""
-    lines = []
+    lines, of_warmup = [], []
     for phase in (names.FORWARD, names.BACKWARD):
-        walls = material.walls_ns(phase)
+        walls, launched = material.times_ns(phase)
         if not len(walls):
+            if material.is_of_warmup(phase):
+                of_warmup.append(sentence(f"{phase} ran in the warm-up only, which is left out"))
             continue
-        per_step = int(material.in_phase(phase).duration_ns.sum()) / len(walls)
+        middle = " (median)" if len(walls) > 1 else ""
         line = (
             f"{phase} was open on the host for {spread(walls.tolist())} and launched "
-            f"{duration(per_step)} of {material.noun} time each"
+            f"{duration(float(np.median(launched)))} of {material.noun} time each{middle}"
         )
-        measured = material.benchmark.get(f"{phase}_ns")
-        if measured:
-            ratio = float(np.median(walls)) / statistics.median(measured)
-            line += (
-                f"; the benchmark measured {spread(measured)} without a profiler, "
-                f"so the range is {ratio:.2f} times that"
-            )
-        lines.append(sentence(line))
+        lines.append(sentence(line + beside_benchmark(material, phase, walls)))
     if not lines:
         what = "This report" if material.is_whole else "The part that counts"
-        return f"{what} has no forward or backward range, so it cannot tell."
+        lacking = f"{what} has no forward or backward range, so it cannot tell."
+        return " ".join([lacking, *of_warmup])
+    lines += of_warmup
+    if material.benchmark and (other := material.other_settings):
+        lines.append(f"The benchmark was of another run ({other}): its times do not compare.")
     return " ".join(lines)
+
+
+def beside_benchmark(material: Material, phase: str, walls_ns: Int64) -> str:
+    """Return in words what the benchmark measured of a phase, "" without one.
+
+    Args:
+        material: of the answers.
+        phase: forward or backward.
+        walls_ns: ``(F,)`` how long the report's were open, at least one.
+    """
+    known = material.benchmark
+    measured = known.get("forward_ns") if phase == names.FORWARD else known.get("backward_ns")
+    if not measured:
+        return ""
+    text = f"; the benchmark measured {spread(measured)} without a profiler"
+    if material.other_settings:
+        return text
+    ratio = float(np.median(walls_ns)) / statistics.median(measured)
+    return f"{text}, so the range is {ratio:.2f} times that"
 
 
 def top(material: Material) -> str:
@@ -74,8 +93,9 @@ def top(material: Material) -> str:
     ).rows()[0]
     called = short_names([most, often, whole])
     text = (
-        f"in {where} the {material.noun} with most time is {called[0]}: {duration(total(most))} "
-        f"in all, {percent(float(most['share']))} of it, {calls_a_pass(most, count)}. "
+        f"in {where} the {material.noun} with most time is {called[0]}: "
+        f"{duration(total(most) / count)} {'on average' if count > 1 else 'in all'}, "
+        f"{percent(float(most['share']))} of it, {calls_a_pass(most, count)}. "
         f"Called most often is {called[1]}, {calls_a_pass(often, count)}"
     )
     backward = material.in_phase(names.BACKWARD)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
+
+import numpy as np
 
 from analysis import kernels
 from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
 from analysis.attribution import work_phases
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Selection
@@ -24,8 +28,26 @@ if TYPE_CHECKING:
     from analysis.source.report import Report
 
 
-Benchmark = dict[str, list[float]]
-"""``forward_ns`` and ``backward_ns``, or one of them: one time a step."""
+class Benchmark(TypedDict, total=False):
+    """What a benchmark measured.
+
+    Attributes:
+        forward_ns: of forward passes, one time a step.
+        backward_ns: of backward passes.
+        settings: what was run, as `Report.run` tells it of a report.
+    """
+
+    forward_ns: list[float]
+    backward_ns: list[float]
+    settings: dict[str, str]
+
+
+SHAPE: Final = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size")
+COMPARED: Final = (
+    *("size", *SHAPE, "batch", "context", "dtype", "autocast", "tf32", "attention", "compile"),
+    *("checkpoint", "device_name"),
+)
+"""What a benchmark and a report must have in common for their times to compare."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +68,8 @@ class Material:
     def of(cls, report: Report, benchmark: Benchmark, asked: Selection) -> Material:
         """Return the material of a report."""
         chosen = Selected.of(report, asked)
-        return cls(chosen, work_phases.phases_of_work(chosen.attribution), benchmark)
+        phases = work_phases.phases_of_work(chosen.attribution, warmup_counts=chosen.warmup_counts)
+        return cls(chosen, phases, benchmark)
 
     @property
     def attribution(self) -> Attribution:
@@ -64,9 +87,40 @@ class Material:
         return self.chosen.selection.is_plain and not self.chosen.leaves_warmup_out
 
     def walls_ns(self, phase: str) -> Int64:
-        """Return how long each instance of a phase was open on the host."""
-        ranges = self.attribution.ranges
-        return ranges.wall_ns[ranges.called(phase) & self.chosen.ranges]
+        """Return ``(F,)`` how long each instance of a phase was open on the host."""
+        return self.times_ns(phase)[0]
+
+    def times_ns(self, phase: str) -> tuple[Int64, Int64]:
+        """Return for each instance of a phase that counts how long it was open, and its work took.
+
+        Returns:
+            ``(F,)`` times on the host, and ``(F,)`` sums of the work that was launched in each.
+        """
+        phases, work = self.phases, self.attribution.work
+        if phase not in phases.labels:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        chosen = phases.label == phases.labels.index(phase)
+        chosen &= self.chosen.ranges[phases.taken]
+        place, _ = work_phases.ranges_around(self.attribution.launches, phases.ranges)
+        placed = self.kept & (place != NONE)
+        taken = sums(place[placed], work.duration_ns[placed], len(phases.ranges))
+        return phases.ranges.wall_ns[chosen], taken[chosen]
+
+    def is_of_warmup(self, phase: str) -> bool:
+        """Whether a phase ran in the warm-up, which is left out, and at no other time."""
+        left_out = self.chosen.leaves_warmup_out
+        return left_out and phase in work_phases.phases_of_warmup(self.attribution)
+
+    @property
+    def other_settings(self) -> str:
+        """In words what the benchmark ran otherwise than the report; "" where that is not known."""
+        theirs, ours = self.benchmark.get("settings", {}), self.attribution.report.run
+        differ = [
+            key for key in COMPARED if key in theirs and key in ours and theirs[key] != ours[key]
+        ]
+        if "size" in differ:
+            differ = [key for key in differ if key not in SHAPE]
+        return "; ".join(f"{key} {theirs[key]} instead of {ours[key]}" for key in differ)
 
     def in_phase(self, phase: str) -> Work:
         """Return the work of a phase; of none where there is no such phase."""
@@ -108,7 +162,7 @@ def shares(material: Material, work: Work) -> dict[str, float]:
 
 
 def read_benchmark(path: str) -> Benchmark:
-    """Return the step times of a benchmark's JSON.
+    """Return the step times of a benchmark's JSON, and what it ran, where it says so.
 
     Raises:
         ReportError: it cannot be read, or has no such times.
@@ -129,4 +183,24 @@ def read_benchmark(path: str) -> Benchmark:
             raise ReportError(path, f"{' and '.join(keys)} must be lists of times in ns", remedy)
     if not found:
         raise ReportError(path, f"has neither {' nor '.join(keys)}", remedy)
-    return found
+    return cast(Benchmark, {**found, "settings": settings_of(known)})
+
+
+def settings_of(known: dict[str, Any]) -> dict[str, str]:
+    """Return the settings that a benchmark's JSON holds, each as a report notes it.
+
+    >>> settings_of({"settings": {"batch": 4, "autocast": None, "config": {"d_model": 64}}})
+    {'batch': '4', 'autocast': 'none', 'd_model': '64'}
+    """
+    parts = [known.get("settings"), known.get("facts")]
+    fields = {
+        name: value for part in parts if isinstance(part, dict) for name, value in part.items()
+    }
+    shape = fields.get("config")
+    fields |= shape if isinstance(shape, dict) else {}
+    words = {None: "none", True: "true", False: "false"}
+    return {
+        name: words[value] if value is None or isinstance(value, bool) else str(value)
+        for name, value in fields.items()
+        if name in COMPARED
+    }

@@ -141,6 +141,36 @@ def steps_of_report(
     )
 
 
+def warmup_steps(attribution: Attribution) -> int:
+    """Return how many steps the warm-up of a report is, of the process with most.
+
+    A warm-up range is as many steps as it holds, else as forward passes, else one. Of warm-up
+    ranges inside one another the inner ones count.
+    """
+    ranges = attribution.ranges
+    warm = np.flatnonzero(ranges.called(names.WARMUP))
+    inside = [
+        disjoint_ranges(ranges, np.flatnonzero(ranges.called(name)))
+        for name in (names.STEP, names.FORWARD)
+    ]
+    most = 0
+    for process in np.unique(ranges.process[warm]).tolist():
+        mine = warm[ranges.process[warm] == process]
+        begun = ranges.start_ns[mine]
+        count = 0
+        for row in mine.tolist():
+            low, high = int(ranges.start_ns[row]), int(ranges.end_ns[row])
+            holds_another = ((low < begun) & (begun < high)).any()
+            held = (
+                int(((low <= starts) & (starts < high)).sum())
+                for rows in inside
+                for starts in (ranges.start_ns[rows[ranges.process[rows] == process]],)
+            )
+            count += 0 if holds_another else next((number for number in held if number), 1)
+        most = max(most, count)
+    return most
+
+
 def selected_steps(
     path: Path,
     known: Steps | None,

@@ -90,6 +90,8 @@ def phases_of_work(attribution: Attribution, *, warmup_counts: bool = False) -> 
         warmup_counts: whether warm-up ranges can stand in for phases, where there are none.
     """
     taken, notes = phase_ranges(attribution, warmup_counts=warmup_counts)
+    if not warmup_counts and (rare := phases_of_warmup(attribution)):
+        notes = (*notes, f"{' and '.join(rare)} ran in the warm-up only, which is left out")
     chosen = attribution.ranges.take(taken)
     place, by_caller = ranges_around(attribution.all_launches, chosen)
     in_none = (place == NONE) | by_caller
@@ -118,6 +120,13 @@ def phase_ranges(
     if (stepping & counts).any():
         return stepping, (ONLY_STEPS,)
     return outermost(ranges) & counts, (NO_PHASES,)
+
+
+def phases_of_warmup(attribution: Attribution) -> list[str]:
+    """Return the phases that ran in the warm-up and at no other time, in the order they run."""
+    ranges, warm = attribution.ranges, attribution.ranges_in_warmup
+    found = [(phase, ranges.called(phase)) for phase in names.PHASES]
+    return [phase for phase, chosen in found if chosen.any() and not (chosen & ~warm).any()]
 
 
 def ordered_labels(

@@ -14,6 +14,7 @@ from analysis.arithmetic.statistics import sums
 from analysis.attribution.launches import Attribution
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
+from analysis.attribution.steps import warmup_steps
 from analysis.gaps import causes_lines
 from analysis.measures.gpu_time_split import gpu_time_splits, idle_by_phase, splits_outside_window
 from analysis.measures.mfu import mfu
@@ -210,7 +211,7 @@ def trust_lines(measured: MeasuredWindow) -> list[str]:
     if chosen.leaves_warmup_out:
         left_out = int(work.duration_ns[attribution.work_in_warmup].sum())
         lines.append(
-            f"warm-up left out below: {plural(len(attribution.warmup), 'step')}, "
+            f"warm-up left out below: {plural(warmup_steps(attribution), 'step')}, "
             f"{duration(left_out)}, {percent(left_out / max(total, 1))} of the work"
         )
     lines += chosen.other_lines

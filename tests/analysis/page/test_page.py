@@ -176,6 +176,37 @@ def test_warm_up_can_be_included(report: Path, capsys: pytest.CaptureFixture[str
     assert not any("warm-up" in line for line in made["about"])
 
 
+@pytest.mark.parametrize(
+    ("ranges", "says"),
+    [
+        ([Range("warmup", 10 * at, 10 * at + 9) for at in range(5)], "5 steps"),
+        (
+            [Range("warmup", 0, 50), *(Range("step", 10 * n, 10 * n + 9) for n in range(5))],
+            "5 steps",
+        ),
+        (
+            [Range("warmup", 0, 50), *(Range("forward", 10 * n, 10 * n + 3) for n in range(5))],
+            "5 steps",
+        ),
+        (
+            [Range("warm-up", 0, 50), *(Range("warmup", 10 * n, 10 * n + 9) for n in range(5))],
+            "5 steps",
+        ),
+        ([Range("warmup", 0, 9, process=process) for process in (100, 200)], "1 step"),
+    ],
+)
+def test_the_steps_of_the_warm_up_are_counted(
+    ranges: list[Range], says: str, tmp_path: Path
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[*ranges, Range("step", 60, 90)],
+        kernels=[Kernel("k", 5, 9, launch=1), Kernel("k", 70, 80, launch=61)],
+    )
+    with Report(path) as report:
+        assert any(f"warm-up left out below: {says}, 4 ns" in line for line in page(report).lines)
+
+
 def test_answers_include_warm_up_where_they_are_told_to(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

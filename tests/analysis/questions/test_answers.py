@@ -8,6 +8,7 @@ import pytest
 from analysis import Report
 from analysis.answers.__main__ import main
 from analysis.answers.answers import answers
+from analysis.answers.material import Benchmark
 from tests.made.reports.build_device import add_device_work
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
@@ -36,7 +37,7 @@ def report(tmp_path: Path) -> Path:
     )
 
 
-def told(path: Path, benchmark: dict[str, list[float]] | None = None) -> dict[str, str]:
+def told(path: Path, benchmark: Benchmark | None = None) -> dict[str, str]:
     with Report(path) as report:
         return {
             str(row["question"]): str(row["answer"]) for row in answers(report, benchmark).rows()
@@ -157,6 +158,92 @@ def test_the_benchmark_stands_beside_the_ranges(report: Path) -> None:
     said = told(report, {"forward_ns": [40, 50, 60]})["a"]
     assert "the benchmark measured 50 ns (median of 3, 40 ns to 60 ns) without a profiler" in said
     assert "1.20 times that" in said
+
+
+def test_host_and_kernel_times_are_both_medians_of_the_same_steps(tmp_path: Path) -> None:
+    """Three forwards of 100, 110 and 900 ns, with 90, 100 and 800 ns of kernels; and a warm-up."""
+    opened = ((0, 5000, 4000), (10_000, 100, 90), (20_000, 110, 100), (30_000, 900, 800))
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("warmup", 0, 6000),
+            *(Range("forward", start, start + wall) for start, wall, _ in opened),
+        ],
+        kernels=[Kernel("mm", at + 5, at + 5 + time, launch=at + 5) for at, _, time in opened],
+    )
+    assert told(path)["a"] == (
+        "Forward was open on the host for 110 ns (median of 3, 100 ns to 900 ns) and launched "
+        "100 ns of kernel time each (median)."
+    )
+    # Of one forward, not of all three: 990 ns.
+    assert "is mm: 330 ns on average, 100.0 % of it, 1 call." in told(path)["b"]
+
+
+def test_a_phase_of_the_warm_up_alone_is_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("warmup", 0, 300),
+            *(Range(name, at, at + 100) for at, name in ((0, "forward"), (100, "backward"))),
+            Range("optimizer", 200, 300),
+            Range("step", 400, 500),
+            Range("forward", 400, 500),
+        ],
+        kernels=[Kernel("mm", at, at + 50, launch=at + 1) for at in (0, 100, 200, 400)],
+    )
+    assert told(path)["a"].endswith("Backward ran in the warm-up only, which is left out.")
+    said = "backward and optimizer ran in the warm-up only, which is left out\n"
+    assert main([str(path)]) == 0
+    assert said in capsys.readouterr().err
+    assert main([str(path), "--exclude", "none"]) == 0
+    assert "warm-up only" not in "".join(capsys.readouterr())
+
+
+BENCHMARKED = {"size": "small", "batch": "4", "context": "512", "device_name": "A100", "torch": "2"}
+"""What a report notes of its run."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, "so the range is 1.20 times that."),
+        ({"batch": "4", "context": "512"}, "so the range is 1.20 times that."),
+        ({"batch": "4", "context": "128"}, "(context 128 instead of 512): its times do not"),
+        ({"size": "tiny", "d_model": "64", "batch": "1"}, "(size tiny instead of small; batch 1 "),
+        ({"device_name": "H100"}, "(device_name H100 instead of A100): its times do not compare."),
+    ],
+)
+def test_a_benchmark_of_another_run_is_said_to_be(
+    settings: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("forward", 0, 60)],
+        kernels=[Kernel("mm", 0, 10, launch=1)],
+        run=BENCHMARKED | {"d_model": "768"},
+    )
+    said = told(path, {"forward_ns": [50], "settings": settings})["a"]
+    assert says in said
+    assert ("times that" in said) == ("compare" not in said)
+
+
+def test_the_settings_of_a_benchmarks_file_are_read(
+    report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_report(
+        tmp_path / "run.sqlite",
+        ranges=[Range("forward", 0, 60)],
+        kernels=[Kernel("mm", 0, 10, launch=1)],
+        run={"num_layers": "2", "batch": "1", "autocast": "none", "compile": "false"},
+    )
+    settings = {"config": {"num_layers": 2}, "batch": 8, "autocast": None, "compile": True}
+    known = {"forward_ns": [50], "settings": settings, "facts": {"device_name": "A100"}}
+    (tmp_path / "b.json").write_text(json.dumps(known))
+    assert main([str(other), "--benchmark", str(tmp_path / "b.json"), "--format", "json"]) == 0
+    said = json.loads(capsys.readouterr().out)[0]["answer"]
+    assert "run (batch 8 instead of 1; compile true instead of false): its" in said
 
 
 @pytest.mark.parametrize(
