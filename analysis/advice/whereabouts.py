@@ -14,7 +14,8 @@ from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
 from analysis.knowledge.vocabulary import canonical
 from analysis.measures import idle
-from analysis.show.render import COMFORTABLE_NAME, cut, percent, plural
+from analysis.show.render import percent, plural
+from analysis.show.sheet import in_prose
 from profiling import names
 
 if TYPE_CHECKING:
@@ -70,14 +71,14 @@ def whereabouts(measured: MeasuredWindow, chosen: Bools) -> Whereabouts:
     ordered = without_repeats(measured, lost)
     if nowhere >= MOST or not ordered:
         first = lost[ordered[0]] / total if ordered else 0.0
-        beside = f" and {percent(first)} in {short(ordered[0])}" if first >= WORTH_A_LINE else ""
+        beside = f" and {percent(first)} in {in_prose(ordered[0])}" if first >= WORTH_A_LINE else ""
         return Whereabouts(f", {in_none}{beside}", None)
     rest = f", {in_none}" if nowhere >= WORTH_A_WORD else ""
     kept = fewest(ordered, lost, MOST * total)
     if kept:
         one = kept[0] if len(kept) == 1 else None
         return Whereabouts(f", most of it in {in_a_row(kept)}{rest}", one)
-    most = f"{short(ordered[0])} ({percent(lost[ordered[0]] / total)})"
+    most = f"{in_prose(ordered[0])} ({percent(lost[ordered[0]] / total)})"
     spread = f", spread over {plural(len(lost), 'range')}, the most in {most}"
     return Whereabouts(spread + rest, None)
 
@@ -94,18 +95,13 @@ def fewest(ordered: Sequence[str], lost: dict[str, int], enough_ns: float) -> li
     return []
 
 
-def short(name: str) -> str:
-    """Return a name as a sentence holds it: a long one, which is mostly data, cut in the middle."""
-    return cut(name, COMFORTABLE_NAME)
-
-
 def in_a_row(labels: Sequence[str]) -> str:
     """Return names as an enumeration.
 
     >>> in_a_row(["a"]), in_a_row(["a", "b", "c"])
     ('a', 'a, b and c')
     """
-    *others, last = map(short, labels)
+    *others, last = map(in_prose, labels)
     return " and ".join(part for part in (", ".join(others), last) if part)
 
 
