@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Float64, Int64, quotient
+from analysis.arithmetic.containment import Intervals, innermost_of_any
+from analysis.arithmetic.intervals import NONE, parents
 from analysis.attribution import costs, question, work_phases
 from analysis.attribution.launches import Attribution, launched_inside, launched_totals
 from analysis.attribution.origin import Origin, origin
@@ -47,7 +49,7 @@ PARTS: Final = (*names.ATTENTION_PARTS, names.FUSED_ATTENTION)
 
 NO_FLOPS: Final = "FLOPs are not known: the ranges carry no payload (record with profiling.spans)"
 BY_KERNEL: Final = (
-    "no range around attention's parts: the kernels of fused attention are known by their names, "
+    "no range around attention's parts: the {}s of fused attention are known by their names, "
     f"their FLOPs are not (put them into a span {names.FUSED_ATTENTION}, see profiling.spans)"
 )
 NO_SOFTMAX: Final = (
@@ -186,18 +188,41 @@ def fused_kernels(attribution: Attribution, kept: Bools, whole_ns: int) -> Table
     if not fused.any():
         return None
     late = fused & is_backward_kernel(work)
+    calls, forward = calls_and_work(work, fused & ~late, kept)
+    _, backward = calls_and_work(work, late, kept)
     unknown = np.full(1, np.nan)
     table = parts_table(
         attribution,
         [names.FUSED_ATTENTION],
-        calls=[int((fused & ~late).sum())],
-        kernel_ns=np.array([work.duration_ns[fused & ~late].sum()], np.int64),
+        calls=[int(calls.sum())],
+        kernel_ns=np.array([work.duration_ns[forward].sum()], np.int64),
         flops=unknown,
         moved=unknown,
-        backward_ns=np.array([work.duration_ns[late].sum()], np.int64),
+        backward_ns=np.array([work.duration_ns[backward & ~forward].sum()], np.int64),
         whole_ns=whole_ns,
     )
-    return replace(table, notes=(BY_KERNEL, NO_SOFTMAX))
+    return replace(table, notes=(BY_KERNEL.format(work.source), NO_SOFTMAX))
+
+
+def calls_and_work(work: Work, chosen: Bools, kept: Bools) -> tuple[Bools, Bools]:
+    """Return which work is a call of its own, and which is the work of those calls.
+
+    A kernel is both. Of operators that contain one another only the outermost is a call, and all
+    inside it is its work: ``aten::scaled_dot_product_attention`` itself does next to nothing.
+
+    Args:
+        work: ``N`` calls.
+        chosen: ``(N,)`` which of it is asked for.
+        kept: ``(N,)`` which of it counts.
+    """
+    if work.calls is None or not chosen.any():
+        return chosen, chosen
+    spans = Intervals(work.calls.thread, work.calls.start_ns, work.calls.end_ns)
+    wanted = spans.take(np.flatnonzero(chosen))
+    outermost_calls = np.zeros_like(chosen)
+    outermost_calls[chosen] = parents(wanted.start_ns, wanted.end_ns, wanted.thread) == NONE
+    around = innermost_of_any(spans.take(np.flatnonzero(outermost_calls)), spans)
+    return outermost_calls, (around != NONE) & kept
 
 
 def outermost_of_part(ranges: Ranges, chosen: Bools) -> Bools:

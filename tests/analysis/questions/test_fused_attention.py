@@ -6,7 +6,7 @@ import pytest
 
 from analysis import Report, attention, phases, roofline
 from analysis.answers.answers import answers
-from tests.made.reports.build_report import Kernel, Range, make_report
+from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 
 
 @pytest.fixture
@@ -90,3 +90,50 @@ def test_other_spellings_are_known(tmp_path: Path) -> None:
         table = attention.attention(opened)
     assert table.columns["part"] == ["softmax", "fused_attention"]
     assert list(table.columns["time_ratio"]) == [1.0, 2.0]
+
+
+def test_on_a_cpu_a_call_counts_once_with_all_that_is_inside(tmp_path: Path) -> None:
+    def call(start: int) -> list[Operator]:
+        return [
+            Operator("aten::scaled_dot_product_attention", start, start + 100, 4),
+            Operator(
+                "aten::_scaled_dot_product_flash_attention_for_cpu", start + 2, start + 98, 80
+            ),
+            Operator("aten::empty", start + 10, start + 26, 16),
+        ]
+
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", 0, 900)],
+        operators=[
+            *call(0),
+            *call(200),
+            Operator("aten::mm", 300, 340, 40),
+            Operator("aten::_scaled_dot_product_flash_attention_for_cpu_backward", 400, 700, 250),
+            Operator("aten::zeros", 410, 460, 50),
+        ],
+    )
+    with Report(path) as opened:
+        table = attention.attention(opened)
+        (row,) = table.rows()
+        assert (row["part"], row["calls"], row["source"]) == ("fused_attention", 2, "operator")
+        assert (row["kernel_ns"], row["backward_ns"]) == (200, 300)
+        assert row["share"] == pytest.approx(500 / 540)
+        assert table.notes[0].startswith(
+            "no range around attention's parts: the operators of fused"
+        )
+
+
+def test_on_a_cpu_attention_that_is_no_one_kernel_has_its_products_in_it(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        operators=[
+            Operator("aten::scaled_dot_product_attention", 0, 100, 10),
+            Operator("aten::_scaled_dot_product_attention_math", 5, 95, 20),
+            Operator("aten::bmm", 10, 50, 40),
+            Operator("aten::_softmax", 60, 90, 30),
+        ],
+    )
+    with Report(path) as opened:
+        (row,) = attention.attention(opened).rows()
+    assert (row["calls"], row["kernel_ns"], row["share"]) == (1, 100, 1.0)
