@@ -42,3 +42,11 @@ def opened(path: Path) -> Any:
 
 def code_cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_that_shows_something_has_a_caption_right_above(path: Path) -> None:
+    """The first cell opens the report, and the last closes it: nothing to explain."""
+    _, *cells, _ = opened(path).cells
+    kinds = [cell.cell_type for cell in cells]
+    assert kinds == [*("code", "markdown") * (len(cells) // 2), "code"]
