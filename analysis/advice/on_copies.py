@@ -117,6 +117,8 @@ def cost_of(measured: MeasuredWindow, chosen: Bools) -> Cost | None:
     Returns:
         None where that is too little for advice.
     """
+    if not chosen.any():
+        return None
     alone_ns = exposed_ns(measured, chosen)
     idle_ns = int(measured.idle.duration_ns[gaps_of(measured, chosen)].sum())
     if wall_share(measured, alone_ns + idle_ns) < COPY_SHARE:
