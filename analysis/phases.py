@@ -3,11 +3,13 @@
     python -m analysis.phases report.sqlite
 
 Forward, backward and optimizer by the ranges around the launches; what the engine of autograd
-launches on its own thread counts where the main thread waits for it. `other` was launched outside
-any phase (where there are steps: in one, but in no phase of it), `outside steps` in no step either;
-`all` is the whole. `share` is of the phase. Where a report has no phase range, the steps stand in,
-or else the outermost ranges, those with the most kernel time first: csv and json have all of them,
-a table the first ten, and the rest together. Warm-up is left out; `--exclude none` includes it.
+launches on its own thread counts where the main thread waits for it. Where no range is called so,
+they are inferred from what PyTorch records by itself (autograd's nodes, Optimizer.step), and the
+answer says so. `other` was launched outside any phase (where there are steps: in one, but in no
+phase of it), `outside steps` in no step either; `all` is the whole. `share` is of the phase. Where
+nothing tells phases, the steps stand in, or else the outermost ranges, those with the most kernel
+time first: csv and json have all of them, a table the first ten, and the rest together. Warm-up is
+left out; `--exclude none` includes it.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
         selected: what counts: see `analysis.attribution.selection.Options`.
 
     Returns:
-        ``phase, category, calls, kernel_ns, share, source``; the share is of the phase's time.
+        ``phase, category, calls, kernel_ns, share, source, inferred``; the share is of the phase's
+        time, ``inferred`` is 1 where no range of the report marks the phase.
 
     Raises:
         ReportError: there are neither kernels nor operators, or no such range, step, device or
@@ -79,11 +82,12 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
             "kernel_ns": time[row, column],
             "share": time[row, column] / of_phase[row],
             "source": [attribution.work.source] * len(row),
+            "inferred": phases.inferred_labels(phase_labels)[row],
         },
         heading="\n".join((report.describe(), _heading(attribution, phases, kept))),
         counted=chosen.heading_lines,
         notes=notes_on(phases, attribution.work.duration_ns, kept),
-        hidden=("source",),
+        hidden=("source", "inferred"),
     )
 
 
@@ -123,7 +127,7 @@ def notes_on(phases: WorkPhases, duration_ns: Int64, kept: Bools) -> tuple[str, 
 def _heading(attribution: Attribution, phases: WorkPhases, kept: Bools) -> str:
     what = "CPU operators' self time" if attribution.work.on_cpu else "kernel time"
     helped = int((phases.by_caller & kept).sum())
-    line = f"Phases by {what}"
+    line = f"Phases{', inferred,' if phases.inferred else ''} by {what}"
     return f"{line}; {helped:,} launches placed by the thread that waited" if helped else line
 
 
@@ -134,11 +138,11 @@ def overview(chosen: Selected) -> Table | None:
         chosen: the part of a report that counts.
 
     Returns:
-        ``phase, instances, wall_ns, kernel_ns, share, gemm_share``: ``wall_ns`` counts what is open
-        on two threads, or inside its like, once; the share is of all kernel time, ``gemm_share`` is
-        GEMM's of the phase's. Where there are steps, `other` is what they launched outside any
-        phase, and what was launched before, between and after them is `outside steps`. None without
-        any range.
+        ``phase, instances, wall_ns, kernel_ns, share, gemm_share, source, inferred``: ``wall_ns``
+        counts what is open on two threads, or inside its like, once; the share is of all kernel
+        time, ``gemm_share`` is GEMM's of the phase's. Where there are steps, `other` is what they
+        launched outside any phase, and what was launched before, between and after them is
+        `outside steps`. None without any range.
     """
     attribution, kept = chosen.attribution, chosen.work
     if not len(attribution.ranges):
@@ -150,6 +154,7 @@ def overview(chosen: Selected) -> Table | None:
     gemm = attribution.work.in_category("gemm")
     time = attribution.work.duration_ns
     kernel = sums(phase[kept], time[kept], len(labels))
+    what = "Phases, inferred" if phases.inferred else "Phases"
     in_gemm = sums(phase[kept & gemm], time[kept & gemm], len(labels))
     table = Table(
         name="phases",
@@ -161,10 +166,11 @@ def overview(chosen: Selected) -> Table | None:
             "share": kernel / max(int(kernel.sum()), 1),
             "gemm_share": in_gemm / np.maximum(kernel, 1),
             "source": [attribution.work.source] * len(kernel),
+            "inferred": phases.inferred_labels(labels),
         },
-        heading="Phases: time open on the host, and what they launched",
+        heading=f"{what}: time open on the host, and what they launched",
         notes=notes_on(phases, time, kept),
-        hidden=("source",),
+        hidden=("source", "inferred"),
     )
     return table.take(np.flatnonzero((kernel > 0) | (opened > 0)))
 
@@ -215,15 +221,15 @@ def coverage(report: Report, **selected: Unpack[Options]) -> Table:
 
     Returns:
         ``relation, calls, kernel_ns, share``: ``own`` is launched inside a range of the launching
-        thread; else ``caller`` while a range of another thread of the process was open; else
-        ``origin`` serves the backward pass of a known operator; ``no_launch`` has no recorded
-        launch, ``unplaced`` is launched outside all that. The calls add up to all there are, the
-        shares (of time) to 1.
+        thread, one that was recorded; else ``caller`` while a range of another thread of the
+        process was open; else ``origin`` serves the backward pass of a known operator;
+        ``no_launch`` has no recorded launch, ``unplaced`` is launched outside all that. The calls
+        add up to all there are, the shares (of time) to 1.
     """
     chosen = Selected.of(report, Selection(**selected))
     attribution, kept = chosen.attribution, chosen.work
     known = attribution.launches.known
-    place, caller = work_phases.ranges_around(attribution.launches, attribution.ranges)
+    place, caller = work_phases.ranges_around(attribution.launches, attribution.recorded)
     own = (place != NONE) & ~caller
     from_forward = ~own & ~caller & origin(attribution).known
     placed = own | caller | from_forward

@@ -15,6 +15,13 @@ DURATION_BITS: Final = 40
 """Room for a duration beside its group's number in 64 bits: 2**40 ns are 18.3 minutes."""
 
 
+SCORE_OF_DEVIATION: Final = 0.6745
+"""Of a normal distribution the median distance from the median is so many standard deviations."""
+
+FARTHEST: Final = 3.5
+"""The modified z-score from which a value is an outlier."""
+
+
 @dataclass(frozen=True)
 class Statistics:
     """Statistics of durations, an entry a group; a group without a call is all zero."""
@@ -91,3 +98,23 @@ def sums(group: Int64, values: Int64, groups: int) -> Int64:
 def deviation(values: Float64) -> float:
     """Return the sample's deviation (n - 1) of one group of values; 0.0 for one value."""
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+
+
+def is_high_outlier(value: float, others: Float64, *, at_least: float) -> bool:
+    """Return whether a value lies above others by far more than they lie apart.
+
+    Its modified z-score, by the median of the others and the median of their distances from it,
+    must be over 3.5: B. Iglewicz and D. Hoaglin, "How to Detect and Handle Outliers" (1993).
+
+    Args:
+        value: the one that is asked about.
+        others: ``(N,)`` at least one, that value not among them.
+        at_least: how many times their median it must be besides, as others may be all alike.
+
+    >>> steps = np.array([100.0, 104.0, 99.0])
+    >>> [is_high_outlier(first, steps, at_least=1.5) for first in (104.0, 149.0, 160.0)]
+    [False, False, True]
+    """
+    middle = float(np.median(others))
+    apart = float(np.median(np.abs(others - middle)))
+    return SCORE_OF_DEVIATION * (value - middle) > FARTHEST * apart and value >= at_least * middle

@@ -20,7 +20,7 @@ from analysis.arithmetic.containment import Intervals, Slices, contained, innerm
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import ordered, parents
 from analysis.arithmetic.union import IntervalUnion
-from analysis.recorded import ranges as nvtx
+from analysis.attribution.inferred import Marked
 from analysis.recorded.device_work import DeviceWork, device_work
 from analysis.recorded.work import NO_WORK, Work, has_device_work, has_work, ranked_work
 from analysis.source import tables
@@ -85,8 +85,14 @@ class Attribution:
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The NVTX ranges of the host, ``R`` of them."""
-        return nvtx.load(self.report)
+        """The NVTX ranges of the host, ``R`` of them, with those that are inferred."""
+        return Marked.of(self.report).ranges
+
+    @cached_property
+    def recorded(self) -> Ranges:
+        """The ranges that were recorded, none that is inferred."""
+        ranges = self.ranges
+        return ranges.take(~ranges.inferred) if ranges.inferred.any() else ranges
 
     @cached_property
     def parents(self) -> Int64:
@@ -151,8 +157,8 @@ class Attribution:
 
     @cached_property
     def placed(self) -> Bools:
-        """``(N,)`` which work has at least one range around its launch."""
-        return launched_inside(self.ranges, self.launches)
+        """``(N,)`` which work has at least one recorded range around its launch."""
+        return launched_inside(self.recorded, self.launches)
 
 
 def _of_work(report: Report) -> Attribution:

@@ -28,6 +28,7 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Launches
+from analysis.knowledge.vocabulary import EVALUATE
 from analysis.source import tables
 from analysis.source.operator_tables import operator_nodes
 from profiling import names
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from analysis.recorded.ranges import Ranges
 
 
-EVALUATE: Final = "autograd::engine::evaluate_function: "
 _SEQUENCE: Final = re.compile(r", seq = (\d+)")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.attribution import named_ranges, steps, work_phases
+from analysis.attribution.inferred import STEP_GLOBS, Marked
 from analysis.attribution.launches import Attribution, during_ranges
 from analysis.attribution.selection import EXCLUDE_NOTHING, Selection
 from analysis.recorded.work import check_known, ranked_work_quickly
@@ -294,10 +295,19 @@ class Selected:
         if self._chosen_steps is not None and not (warm & self._in_steps).any():
             return ()  # few steps have a warm-up inside
         what = "left out" if self.leaves_warmup_out else "included"
+        what += self.why_warmup
         if not self._told_ns.any():
             return (f"warm-up: {what}",)
         time, share = self._time_and_share(warm, self._in_steps)
         return (f"{time}, {share}, was warm-up: {what}",)
+
+    @property
+    def why_warmup(self) -> str:
+        """In words why the first step is warm-up, where the report marks none; else ""."""
+        slower = Marked.of(self.attribution.report).slower
+        if not slower:
+            return ""
+        return f" (inferred: the first step took {slower:.1f} times the others' median)"
 
     @property
     def place_lines(self) -> tuple[str, ...]:
@@ -372,12 +382,15 @@ def selected_work(
         ReportError: there is no such range, step, device or process, or no work at all.
     """
     plain = within_range is None and asked.is_plain
-    if plain and not tables.has_range(report, named_ranges.WARMUP_NAMES):
+    if plain and not tables.has_range(report, named_ranges.WARMUP_NAMES, STEP_GLOBS):
         return ranked_work_quickly(report), ()
     chosen = Selected.of(report, asked)
     kept = chosen.work
+    lines: tuple[str, ...] = ()
     if within_range is not None:
         attribution = chosen.attribution
         wanted = named_ranges.ranges_named(report.path, attribution.ranges, within_range)
         kept = kept & work_phases.work_inside(attribution, wanted)[: len(kept)]
-    return chosen.attribution.work.take(kept), chosen.heading_lines
+        if attribution.ranges.inferred[wanted].any():
+            lines = (f"{within_range} is inferred: no range marks it",)
+    return chosen.attribution.work.take(kept), (*lines, *chosen.heading_lines)

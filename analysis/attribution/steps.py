@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
+from analysis.attribution.inferred import STEPS_NOTE
 from analysis.show.errors import ReportError
 from profiling import names
 
@@ -122,6 +123,8 @@ def steps_of_report(
         bare = warm[~ranges_holding(ranges, warm, rows)]
         rows = disjoint_ranges(ranges, np.concatenate([rows, bare]))
     notes = []
+    if ranges.inferred[rows].any():
+        notes.append(STEPS_NOTE)
     if overlapping:
         notes.append(f"{overlapping:,} step ranges began inside another; the outer ones count")
     processes, begins, counts = np.unique(

@@ -17,10 +17,8 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
-from analysis.attribution.launches import (
-    during_ranges,
-    range_intervals,
-)
+from analysis.attribution.inferred import Marked
+from analysis.attribution.launches import during_ranges, range_intervals
 from analysis.knowledge.vocabulary import canonical
 from analysis.recorded.ranges import outermost
 from profiling import names
@@ -48,7 +46,7 @@ class WorkPhases:
             phase open.
         ranges: the ranges that were taken as phases, ``R`` of them.
         taken: which of all ranges of the report those are.
-        notes: where other ranges stand in for phases, which.
+        notes: where other ranges stand in for phases, which; what of the phases is inferred.
         label: ``(R,)`` the phase of each of the ranges, a position in ``labels``.
         rest: the position of the phase that holds several ranges' names, where `folded` made one.
     """
@@ -62,6 +60,20 @@ class WorkPhases:
     notes: tuple[str, ...]
     label: Int64
     rest: int | None = None
+
+    @property
+    def are_phases(self) -> bool:
+        """Whether these are phases, marked or inferred, and no ranges that stand in for them."""
+        return bool(self.labels[:-1]) and set(self.labels[:-1]) <= set(names.PHASES)
+
+    @property
+    def inferred(self) -> bool:
+        """Whether the phases are inferred: no range of the report marks them."""
+        return self.are_phases and bool(self.ranges.inferred.any())
+
+    def inferred_labels(self, labels: list[str]) -> Int64:
+        """Return 1 for each of some names of phases that is inferred, else 0, ``(L,)``."""
+        return np.array([self.inferred and name in names.PHASES for name in labels], np.int64)
 
     def folded(self, most: int = MOST_LISTED) -> WorkPhases:
         """Return these phases with one, ``(N more ranges)``, in place of all but the first of many.
@@ -107,14 +119,14 @@ def phases_of_work(attribution: Attribution, *, warmup_counts: bool = False) -> 
 def phase_ranges(
     attribution: Attribution, *, warmup_counts: bool = False
 ) -> tuple[Bools, tuple[str, ...]]:
-    """Return which ranges are phases, or which stand in for them with a note on it.
+    """Return which ranges are phases, or which stand in for them; notes on what is not marked.
 
     Steps go before outermost ranges: those may be of autograd's thread, which works for a step.
     """
     ranges = attribution.ranges
     chosen = ranges.where(lambda name: name in names.PHASES)
     if chosen.any():
-        return chosen, ()
+        return chosen, Marked.of(attribution.report).notes
     stepping = ranges.called(names.STEP)
     counts = np.ones(len(ranges), np.bool_) if warmup_counts else ~attribution.ranges_in_warmup
     if (stepping & counts).any():

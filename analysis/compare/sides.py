@@ -117,6 +117,7 @@ KINDS: Final = ("total", "phase", "category", "range", "kernel", "operator")
 BUSY: Final = "busy"
 WALL: Final = "wall"
 NO_RANGE: Final = "[no range]"
+INFERRED_PHASES: Final = "its phases are inferred, no range marks them"
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def side(report: Report, asked: Selection, *, whole: bool = False) -> Side:
         work.source: series_of_kernels(attribution, contents),
     }
     # Where a report has no phase, outermost ranges stand in; they are among the ranges already.
-    has_phases = not phases.notes and len(phases.labels) > 1
+    has_phases = phases.are_phases
     if has_phases:
         series["phase"] = series_of_work(attribution, contents, phases.labels, phases.phase)
     if len(attribution.ranges):
@@ -219,7 +220,12 @@ def side(report: Report, asked: Selection, *, whole: bool = False) -> Side:
         contents=contents,
         series=series,
         has_phases=has_phases,
-        notes=(*work.notes, *contents.notes, *note_on_wall(chosen)),
+        notes=(
+            *work.notes,
+            *((INFERRED_PHASES,) if phases.inferred else ()),
+            *contents.notes,
+            *note_on_wall(chosen),
+        ),
         counted=chosen.heading_lines,
         warmup_counts=chosen.warmup_counts,
         excluded=chosen.excluded_names,

@@ -51,6 +51,21 @@ _NUMBERED: Final = re.compile(r", (?:op_id|seq|sizes|input_op_ids) = .*")
 _PROFILER_STEP: Final = re.compile(r"(ProfilerStep)#\d+")
 """What ``torch.profiler.profile.step`` calls the range around each step."""
 
+EVALUATE: Final = "autograd::engine::evaluate_function: "
+"""What autograd's engine puts before the name of a node while it runs it."""
+
+ENGINE_THREAD: Final = re.compile(r"pt_autograd_\d+")
+"""What autograd's engine calls its threads, one a device."""
+
+_OPTIMIZER_CALL: Final = re.compile(r"Optimizer\.(step|zero_grad)#")
+"""What ``torch.optim.Optimizer`` calls the ranges around ``step`` and ``zero_grad``."""
+
+_OF_PYTORCH: Final = re.compile(
+    r"aten::|autograd::|c10d?::|nccl:|ProfilerStep#|Optimizer\.|enumerate\(DataLoader\)"
+    r"|Torch-Compiled Region|TorchDynamo|## Call CompiledFxGraph|PyTorch Profiler"
+)
+"""How names begin of ranges that PyTorch opens by itself, whoever wrote the script."""
+
 
 def clean(name: str) -> str:
     """Return the name of a range without the number that differs from call to call.
@@ -63,6 +78,26 @@ def clean(name: str) -> str:
     if step := _PROFILER_STEP.fullmatch(name):
         return step[1]
     return _NUMBERED.sub("", name) if ", " in name else name
+
+
+def is_profiler_step(name: str) -> bool:
+    """Return whether a range is a step of PyTorch's profiler."""
+    return _PROFILER_STEP.fullmatch(name) is not None
+
+
+def optimizer_call(name: str) -> str:
+    """Return which method of an optimizer PyTorch opened a range around, or "".
+
+    >>> optimizer_call("Optimizer.step#AdamW.step"), optimizer_call("optimizer step")
+    ('step', '')
+    """
+    found = _OPTIMIZER_CALL.match(name)
+    return found[1] if found else ""
+
+
+def is_of_pytorch(name: str) -> bool:
+    """Return whether PyTorch opens a range of this name by itself."""
+    return _OF_PYTORCH.match(name) is not None
 
 
 @lru_cache(maxsize=1 << 17)  # asked of every name of a report, several times

@@ -213,6 +213,7 @@ def trust_lines(measured: MeasuredWindow) -> list[str]:
         lines.append(
             f"warm-up left out below: {plural(warmup_steps(attribution), 'step')}, "
             f"{duration(left_out)}, {percent(left_out / max(total, 1))} of the work"
+            f"{chosen.why_warmup}"
         )
     lines += chosen.other_lines
     used = mfu(report)

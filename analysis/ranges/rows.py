@@ -26,27 +26,33 @@ if TYPE_CHECKING:
     from analysis.measures.range_times import RangeTimes
     from analysis.recorded.ranges import Ranges
 
-STYLES: Final = ("PushPop", "StartEnd")
+STYLES: Final = ("PushPop", "StartEnd", "inferred")
+"""How a range was opened; one that is inferred was not."""
+
+
+def styles(ranges: Ranges) -> Int64:
+    """Return ``(R,)`` the style of each range, a position in `STYLES`."""
+    return np.where(ranges.inferred, 2, ranges.start_end.astype(np.int64))
 
 
 def rows_by_name(attribution: Attribution, times: RangeTimes, kept: Bools) -> Table:
     """Return one row per name, style and domain, the longest span first."""
     ranges = attribution.ranges
     texts, domains, label = labels(ranges)
-    group = label * 2 + ranges.start_end
+    group = label * len(STYLES) + styles(ranges)
     rows = np.flatnonzero(kept)
     outer = outermost(ranges, label)
-    columns = totals(attribution, times, group, rows, outer, 2 * len(texts))
+    columns = totals(attribution, times, group, rows, outer, len(STYLES) * len(texts))
     used = np.flatnonzero(columns["instances"])
     order = used[np.lexsort((used, -columns["wall_ns"][used], -columns["span_ns"][used]))]
     return table_of_ranges(
         attribution,
         {
-            "range": [texts[place // 2] for place in order.tolist()],
-            "style": [STYLES[place % 2] for place in order.tolist()],
+            "range": [texts[place // len(STYLES)] for place in order.tolist()],
+            "style": [STYLES[place % len(STYLES)] for place in order.tolist()],
             **{key: column[order] for key, column in columns.items()},
         },
-        domain=[domains[place // 2] for place in order.tolist()],
+        domain=[domains[place // len(STYLES)] for place in order.tolist()],
     )
 
 
@@ -104,7 +110,7 @@ def rows_by_instance(attribution: Attribution, times: RangeTimes, rows: Int64) -
         attribution,
         {
             "range": [ranges.names[number] for number in ranges.name[rows].tolist()],
-            "style": [STYLES[int(late)] for late in ranges.start_end[rows].tolist()],
+            "style": [STYLES[place] for place in styles(ranges)[rows].tolist()],
             "instances": np.ones(len(rows), np.int64),
             "wall_ns": ranges.wall_ns[rows],
             "span_ns": times.span_ns[rows],
@@ -139,10 +145,24 @@ def table_of_ranges(attribution: Attribution, columns: dict[str, Column], **more
 
 
 def notes_on_ranges(chosen: Selected) -> tuple[str, ...]:
-    """Return notes on work launched by other threads, and on ranges left open."""
-    unclosed = chosen.attribution.ranges.unclosed
+    """Return notes on ranges that are inferred or left open, and on work of other threads."""
+    ranges = chosen.attribution.ranges
+    unclosed = ranges.unclosed
     left = (f"{unclosed:,} ranges were never closed: they end with the last",)
-    return (*note_on_other_threads(chosen), *(left if unclosed else ()))
+    return (
+        *note_on_inferred(ranges),
+        *note_on_other_threads(chosen),
+        *(left if unclosed else ()),
+    )
+
+
+def note_on_inferred(ranges: Ranges) -> tuple[str, ...]:
+    """Return a note on which ranges were not recorded; in csv and json their style says so."""
+    inferred = ranges.take(ranges.inferred)
+    known = [
+        name for name in (*names.PHASES, names.STEP, names.WARMUP) if inferred.called(name).any()
+    ]
+    return (f"inferred, not recorded: {', '.join(known)}",) if known else ()
 
 
 def note_on_other_threads(chosen: Selected) -> tuple[str, ...]:

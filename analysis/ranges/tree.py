@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
-from analysis.ranges.rows import STYLES, labels, table_of_ranges, totals
+from analysis.ranges.rows import STYLES, labels, styles, table_of_ranges, totals
 from analysis.show.render import duration
 from analysis.show.table import Table
 
@@ -60,7 +60,7 @@ def rows_by_place(
         above = texts[parent_path[place]] + "/" if parent_path[place] != NONE else ""
         texts.append(above + names[own[place]])
     style = np.zeros(count, np.int64)
-    style[path] = ranges.start_end
+    style[path] = styles(ranges)
     answer = table_of_ranges(
         attribution,
         {

@@ -37,6 +37,7 @@ class Ranges:
         domains: the names of the NVTX domains, the first "" for the one without a name.
         domain: ``(N,)`` the position of each range's domain.
         unclosed: how many were never closed.
+        inferred: ``(N,)`` which were not recorded but follow from what was.
     """
 
     names: list[str]
@@ -51,6 +52,7 @@ class Ranges:
     domains: list[str]
     domain: Int64
     unclosed: int
+    inferred: Bools
 
     def __len__(self) -> int:
         return len(self.name)
@@ -72,7 +74,7 @@ class Ranges:
         """Return some of the ranges."""
         fields = (
             *("name", "start_ns", "end_ns", "thread", "process", "payload"),
-            *("start_end", "elsewhere", "domain"),
+            *("start_end", "elsewhere", "domain", "inferred"),
         )
         return replace(self, **{field: getattr(self, field)[kept] for field in fields})
 
@@ -101,7 +103,7 @@ def load(report: Report) -> Ranges:
 def _read(report: Report) -> Ranges:
     if not has_ranges(report):
         none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
-        return Ranges([], none, none, none, none, none, none, no, no, [""], none, 0)
+        return Ranges([], none, none, none, none, none, none, no, no, [""], none, 0, no)
     condition = "".join(
         f" AND NOT (coalesce(domainId, -1) = {domain} AND "
         f"{tables.process_of(report, tables.NVTX, 'globalTid')} = {process})"
@@ -137,6 +139,7 @@ def _read(report: Report) -> Ranges:
         domains=domains,
         domain=domain[order],
         unclosed=int(unclosed.sum()),
+        inferred=np.zeros(len(name), np.bool_),
     )
 
 

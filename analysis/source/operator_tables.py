@@ -69,8 +69,9 @@ def operator_rows(report: Report) -> Columns:
     """Return the rows of `OPERATOR`, read once: CPU operators, and autograd's nodes among them.
 
     Returns:
-        ``start_ns, end_ns, self_ns, name_id, thread, process, number``; the last is autograd's
-        sequence number, MISSING where there is none. Empty where there is no such table.
+        ``start_ns, end_ns, self_ns, name_id, thread, process, number, forward_thread``; the number
+        is autograd's sequence number, the last the profiler's number of the thread that made the
+        node that is run; MISSING where there is none. Empty where there is no such table.
     """
     return report.once(_operator_rows)
 
@@ -78,11 +79,13 @@ def operator_rows(report: Report) -> Columns:
 def _operator_rows(report: Report) -> Columns:
     if is_empty(report, OPERATOR):
         fields = ("start_ns", "end_ns", "self_ns", "name_id", "thread", "process", "number")
-        return dict.fromkeys(fields, np.empty(0, np.int64))
+        return dict.fromkeys((*fields, "forward_thread"), np.empty(0, np.int64))
     return report.columns(
         "SELECT start_ns, end_ns, self_ns, name_id, global_tid AS thread, "
         f"{process_of(report, OPERATOR, 'global_tid')} AS process, "
-        f"{first(report, OPERATOR, 'sequence')} AS number FROM {OPERATOR} ORDER BY rowid",
+        f"{first(report, OPERATOR, 'sequence')} AS number, "
+        f"{first(report, OPERATOR, 'forward_thread')} AS forward_thread "
+        f"FROM {OPERATOR} ORDER BY rowid",
         count(report, OPERATOR),
     )
 
@@ -91,9 +94,11 @@ def operator_nodes(report: Report) -> Columns:
     """Return every row of `OPERATOR`, autograd's nodes too, with its autograd number.
 
     Returns:
-        ``start_ns, end_ns, thread, number, name``; the number is MISSING where there is none.
+        ``start_ns, end_ns, thread, number, forward_thread, name``; of the numbers each is MISSING
+        where there is none, and the forward thread is 0 too where nothing runs backward.
     """
     rows = operator_rows(report)
     names_, place = named(report, rows["name_id"])
-    nodes = {field: rows[field] for field in ("start_ns", "end_ns", "thread", "number")}
+    fields = ("start_ns", "end_ns", "thread", "number", "forward_thread")
+    nodes = {field: rows[field] for field in fields}
     return {**nodes, "name": np.array(names_, object)[place]}

@@ -8,6 +8,7 @@ the recording. Numbers that are missing are `MISSING`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -57,6 +58,19 @@ def is_empty(report: OpenReport, table: str) -> bool:
     return not report.has(table) or not len(
         report.columns(f"SELECT 1 AS there FROM {table} LIMIT 1")["there"]
     )
+
+
+def named_threads(report: OpenReport, wanted: re.Pattern[str]) -> Int64:
+    """Return the global ids of threads that ever had a name that matches as a whole."""
+    if not report.has("ThreadNames", "nameId", "globalTid"):
+        return np.empty(0, np.int64)
+    rows = report.columns(
+        f"SELECT {first(report, 'ThreadNames', 'nameId')} AS name_id, "
+        f"{first(report, 'ThreadNames', 'globalTid')} AS thread FROM ThreadNames"
+    )
+    known = strings(report, np.unique(rows["name_id"]).tolist())
+    fits = [wanted.fullmatch(known[number]) is not None for number in rows["name_id"].tolist()]
+    return np.unique(rows["thread"][np.array(fits, np.bool_)])
 
 
 def range_bytes(report: OpenReport) -> dict[tuple[str, int], int]:
@@ -185,14 +199,25 @@ def texts_of(report: OpenReport, events: Columns) -> Array:
     return texts
 
 
-def has_range(report: OpenReport, wanted: Iterable[str]) -> bool:
-    """Return whether an NVTX event has one of these names, without reading them all."""
+def has_range(report: OpenReport, wanted: Iterable[str], like: Iterable[str] = ()) -> bool:
+    """Return whether an NVTX event has one of these names, without reading them all.
+
+    Args:
+        report: where to look.
+        wanted: names.
+        like: globs of further ones.
+    """
     if not report.has(NVTX, "eventType"):
         return False
     listed = ", ".join("'" + name.replace("'", "''") + "'" for name in wanted)
-    tests = [f"text IN ({listed})"] if report.has(NVTX, "text") else []
+
+    def test(column: str) -> str:
+        globs = (f"{column} GLOB '{glob}'" for glob in like)
+        return " OR ".join((f"{column} IN ({listed})", *globs))
+
+    tests = [test("text")] if report.has(NVTX, "text") else []
     if report.has(NVTX, "textId") and report.has("StringIds", "id", "value"):
-        ids = report.columns(f"SELECT id FROM StringIds WHERE value IN ({listed})")["id"]
+        ids = report.columns(f"SELECT id FROM StringIds WHERE {test('value')}")["id"]
         tests += [f"textId IN ({', '.join(map(str, ids.tolist()))})"] if len(ids) else []
     if not tests:
         return False

@@ -7,7 +7,8 @@ import pytest
 
 from analysis import Report
 from analysis.attribution.launches import Attribution, launched_inside
-from analysis.attribution.origin import EVALUATE, Origin, origin
+from analysis.attribution.origin import Origin, origin
+from analysis.knowledge.vocabulary import EVALUATE
 from analysis.source import tables
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared

@@ -95,6 +95,7 @@ class Operator:
     thread: int = THREAD
     process: int = PROCESS
     sequence: int | None = None
+    forward_thread: int | None = None
 
 
 DDL: Final = {
@@ -129,6 +130,7 @@ DDL: Final = {
         "endGlobalTid INTEGER, textId INTEGER, domainId INTEGER, uint64Value INTEGER, "
         "int64Value INTEGER"
     ),
+    "ThreadNames": "nameId INTEGER NOT NULL, priority INTEGER, globalTid INTEGER",
     "TOOLKIT_OPERATOR": (
         "start_ns INTEGER, end_ns INTEGER, self_ns INTEGER, name_id INTEGER, global_tid INTEGER, "
         "sequence INTEGER, forward_thread INTEGER"
@@ -235,6 +237,7 @@ def make_report(
     ranges: Iterable[Range] = (),
     operators: Iterable[Operator] = (),
     gpus: Iterable[str] = (),
+    threads: Mapping[int, str] | None = None,
     run: Mapping[str, str] | None = None,
     product: str = "NVIDIA Nsight Systems",
 ) -> Path:
@@ -256,7 +259,10 @@ def make_report(
         tid = global_id(operator.process, operator.thread)
         times = (operator.start, operator.end, operator.self_ns)
         text = builder.string(operator.name)
-        builder.add("TOOLKIT_OPERATOR", *times, text, tid, operator.sequence, None)
+        node = (operator.sequence, operator.forward_thread)
+        builder.add("TOOLKIT_OPERATOR", *times, text, tid, *node)
+    for thread, name in (threads or {}).items():
+        builder.add("ThreadNames", builder.string(name), 0, global_id(PROCESS, thread))
     for number, name in enumerate(gpus):
         builder.add("TARGET_INFO_GPU", number, name, 80 << 30, number)
     for key, value in (run or {}).items():
