@@ -1,15 +1,20 @@
 """Somebody's script as a workload: run as ``python SCRIPT ARGS`` would, recorded throughout."""
 
 import argparse
+import atexit
+import os
 import re
 import runpy
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 
+from analysis.show.errors import CommandError
 from profiling.common.cli import Adder
 from profiling.common.errors import LaunchError, UsageError
 from profiling.common.workload import Workload
@@ -89,12 +94,64 @@ def run(asked: ScriptRun, process: "RecordedProcess") -> dict[str, Any]:
     sys.argv = [asked.typed, *asked.arguments]
     sys.path.insert(0, str(script.parent))
     with process.record() as ranges, forgotten("analysis"):
-        try:
-            runpy.run_path(str(script), run_name="__main__")
-        except SystemExit as stop:
-            if stop.code not in (None, 0):
-                raise
+        run_as_main(script)
     return range_facts(ranges)
+
+
+def run_as_main(script: Path) -> None:
+    """Run a script as ``python SCRIPT`` would; what it raises is shown as there, and raised again.
+
+    A process that the script has forked, and that comes to the end of it, ends here: the recording
+    around it is its parent's.
+    """
+    process = os.getpid()
+    raised: BaseException | None = None
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except BaseException as error:
+        raised = error
+    if os.getpid() != process:
+        _end_as_python_does(raised)
+    if raised is None or (isinstance(raised, SystemExit) and raised.code in (None, 0)):
+        return
+    # Ours say in one line what to do; an interruption and an exit are no errors of the script.
+    if isinstance(raised, Exception) and not isinstance(raised, CommandError):
+        _show(raised)
+    raise raised
+
+
+def _show(error: BaseException) -> None:
+    """Print an error of a script as Python does, or the script's own hook, without our calls."""
+    whole = trace = error.__traceback__
+    while trace and trace.tb_frame.f_globals.get("__name__") in (__name__, runpy.__name__):
+        trace = trace.tb_next
+    try:
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+    finally:
+        error.__traceback__ = whole
+        sys.stderr.flush()
+
+
+def _end_as_python_does(raised: BaseException | None) -> NoReturn:
+    """End this process with the status that a script has which runs alone and raises this."""
+    status = 0
+    try:
+        if isinstance(raised, SystemExit):
+            status = raised.code if isinstance(raised.code, int) else int(raised.code is not None)
+            if status and not isinstance(raised.code, int):
+                print(raised.code, file=sys.stderr)
+        elif raised:
+            status = 1
+            _show(raised)
+        threading._shutdown()  # type: ignore[attr-defined]  # its own threads are waited for
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if isinstance(raised, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        os._exit(status & 0xFF)
 
 
 @contextmanager

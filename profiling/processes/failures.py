@@ -90,6 +90,11 @@ def failure_note(error: BaseException) -> dict[str, Any]:
         "ours": isinstance(error, CommandError)
         or (kind.__module__, kind.__name__) == _PARALLEL_ERROR,
         "message": first_line(error),
-        "place": f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "",
+        "place": _place(frames[-1]) if frames else "",
         "out_of_memory": is_out_of_memory(error) or isinstance(error, OutOfMemory),
     }
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    """Return file and line; nothing of what is no file, such as Python's own reader of scripts."""
+    return "" if frame.filename.startswith("<") else f"{Path(frame.filename).name}:{frame.lineno}"

@@ -1,5 +1,7 @@
 """Somebody's own training script is recorded as it is, with its ranges."""
 
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -275,8 +277,115 @@ def test_what_is_typed_in_another_order_is_told_so(words: list[str], said: str) 
 
 
 def test_an_error_of_a_script_that_is_called_as_one_of_ours_is_its_own(tmp_path: Path) -> None:
-    said = failed("class UsageError(Exception): pass\nraise UsageError('mine')\n", tmp_path)
+    script = write(tmp_path, "class UsageError(Exception): pass\nraise UsageError('mine')\n")
+    *_, said = beside_python(script, tmp_path)
     assert said.startswith("error: the run failed with UsageError: mine (train.py:")
+
+
+def beside_python(script: Path, folder: Path, *words: str, status: int = 1) -> list[str]:
+    """Run a script alone and recorded; return what only the recording says on stderr."""
+    alone = subprocess.run(
+        [sys.executable, str(script)], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    done = launch_process("--script", script, *words, reports=folder / "reports", cwd=folder)
+    assert done.returncode == status, done.stderr
+    assert alone.stderr in done.stderr
+    more = done.stderr.replace(alone.stderr, "", 1)
+    assert "Traceback" not in more
+    return more.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            """
+            def fail():
+                raise ValueError("boom\\nsecond line")
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                fail()
+            """,
+            "the run failed with ValueError: boom (train.py:3)",
+        ),
+        ("def f(:", "the run failed with SyntaxError: invalid syntax (train.py, line 1)"),
+        ("raise KeyError", "the run failed with KeyError (train.py:1)"),
+        ("import sys; sys.exit(3)", "the run ended with exit status 3"),
+        ("import sys; sys.exit('no data')", "the run ended with exit status 1"),
+        (
+            "import sys; sys.excepthook = lambda *_: print('mine', file=sys.stderr); 1 / 0",
+            "the run failed with Z",
+        ),
+    ],
+)
+def test_what_a_script_raises_is_shown_as_python_does_and_then_our_line(
+    text: str, line: str, tmp_path: Path
+) -> None:
+    *_, said = beside_python(write(tmp_path, text), tmp_path)
+    assert said.startswith(f"error: {line}"), said
+    assert not (tmp_path / "reports").exists()
+
+
+FORKS = """
+    import atexit, multiprocessing, os, sys, threading, time
+    import torch
+    from torch.utils.data import DataLoader
+    from profiling.spans import span
+
+    main = os.getpid()
+    atexit.register(lambda: print("at exit", os.getpid() == main, file=sys.stderr))
+
+    def child(how):
+        with span("child"):
+            torch.ones(3) * 2
+        if how == "raises":
+            raise ValueError(how)
+        if how == "exits":
+            sys.exit(5)
+        if how == "says":
+            sys.exit("a word")
+        if how == "exits at once":
+            os._exit(6)
+        if how == "is interrupted":
+            raise KeyboardInterrupt
+        if how == "starts a thread":
+            late = lambda: (time.sleep(0.2), print("late", file=sys.stderr))
+            threading.Thread(target=late).start()
+
+    for how in ("raises", "exits", "says", "exits at once", "is interrupted", "starts a thread"):
+        if not (made := os.fork()):
+            child(how)
+            break
+        status = os.waitstatus_to_exitcode(os.waitpid(made, 0)[1])
+        print(how, status, file=sys.stderr)
+        with span("step"):
+            torch.ones(3) + 1
+    else:
+        fork = multiprocessing.get_context("fork")
+        process = fork.Process(target=child, args=["exits"])
+        process.start()
+        process.join()
+        print("process", process.exitcode, file=sys.stderr)
+        data = list(torch.arange(8.0))
+        loader = DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context="fork")
+        print("loaded", sum(float(each.sum()) for each in loader), file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recorder", ["torch", "nsys"])
+def test_what_a_script_forks_ends_as_it_would_alone(
+    recorder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if recorder == "nsys":
+        monkeypatch.setenv("NSYS", find_nsys())
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    script = write(tmp_path, FORKS)
+    beside_python(script, tmp_path, "--recorder", recorder, status=0)
+    found = payloads(tmp_path / "reports" / "train.sqlite")
+    assert len(found["step"]) == 6
+    assert recorder == "nsys" or "child" not in found
 
 
 def test_an_argument_that_is_no_utf_8_is_kept_as_escapes(tmp_path: Path) -> None:
