@@ -88,8 +88,23 @@ def streams(report: Report, **selected: Unpack[Options]) -> Table:
         columns={name: np.array(column, np.int64) for name, column in columns.items()},
         heading="\n".join((report.describe(), *heading(known))),
         counted=chosen.heading_lines,
+        notes=nothing_at_once(known, sum(overlap for _, _, overlap in pairs)),
         hidden=("process_a", "process_b") if told_apart else (),
     )
+
+
+def nothing_at_once(known: Sequence[Stream], overlap_ns: int) -> tuple[str, ...]:
+    """Return a line where no two streams ran at the same time.
+
+    Args:
+        known: the streams that did anything.
+        overlap_ns: of all pairs of them.
+    """
+    if len(known) == 1:
+        return (f"one stream did everything (GPU {known[0].device}): there is no pair",)
+    if not overlap_ns:
+        return (f"nothing ran at the same time on any two of {len(known):,} streams",)
+    return ()
 
 
 def streams_of(chosen: Selected) -> list[Stream]:

@@ -13,8 +13,9 @@ counts for busy, kernel and backward, so that nothing counts twice. `analysis.ph
 and `analysis.compare` also count what another thread launched while a phase or a step was open.
 
 Where the report marks warm-up it is left out, and the heading says how much that was; with
-`--exclude none` it is in, and the figures are NVIDIA's. In a table the tree has the places with the
-most time, where they stand; csv and json have all of it.
+`--exclude none` it is in, and the figures are NVIDIA's. In a tree the places with the most kernel
+time come first, each followed by those inside it; a table has those with the most and indents them,
+csv and json have all, with `depth` and `path` in place of the indentation.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 
 from analysis.attribution import selection
 from analysis.ranges.summary import summary
+from analysis.ranges.tree import indented
 from analysis.show import cli
 from analysis.show.command import count
 from analysis.show.table import Table
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def table_asked_for(report: Report, args: argparse.Namespace) -> Table:
     """Return the table that the arguments ask for; a tree that a person reads is cut."""
     for_reading = args.tree and args.format == "table"
-    return summary(
+    answer = summary(
         report,
         tree=args.tree,
         instances=args.instances,
@@ -61,6 +63,7 @@ def table_asked_for(report: Report, args: argparse.Namespace) -> Table:
         most=args.top or (cli.TOP_OF_A_TABLE if for_reading else None),
         **selection.options_of(args),
     )
+    return indented(answer) if args.tree and args.format in cli.WITH_HEADING else answer
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -139,9 +140,23 @@ def table_of_ranges(attribution: Attribution, columns: dict[str, Column], **more
         columns={**columns, "source": [source] * len(columns["range"]), **more},
         heading=attribution.report.describe(),
         hidden=unseen if any(more["domain"]) else (*unseen, "domain"),
-        droppable=("self_ns", "wall_ns", "gpu_ops"),
-        spare=("domain", "span_ns", "backward_ns", "flops"),
+        droppable=lesser_columns(columns),
     )
+
+
+def lesser_columns(columns: Mapping[str, Column]) -> tuple[str, ...]:
+    """Return the columns that a narrow table leaves out before it cuts a name, in that order.
+
+    The name, how often and the time stay; what is known of no range goes first.
+    """
+    unknown = [name for name in ("flops", "backward_ns") if not known_anywhere(columns[name])]
+    others = ("self_ns", "wall_ns", "gpu_ops", "domain", "span_ns", "busy_ns")
+    return (*dict.fromkeys((*unknown, *others, "backward_ns", "flops")),)
+
+
+def known_anywhere(column: Column) -> bool:
+    """Return whether any value of a column of numbers is known."""
+    return any(value == value for value in np.asarray(column).tolist())  # only NaN differs
 
 
 def notes_on_ranges(chosen: Selected) -> tuple[str, ...]:

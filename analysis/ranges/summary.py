@@ -40,8 +40,9 @@ def summary(
 
     Args:
         report: what was recorded.
-        tree: one row per place in the tree of ranges, in the order they first open, with ``depth``
-            and ``path`` as further columns; else one row per name, style and domain.
+        tree: one row per place in the tree of ranges, those with the most kernel time first, each
+            followed by those inside it, with ``depth`` and ``path`` as further columns; else one
+            row per name, style and domain.
         instances: one row per range, in the order they open, with ``start_ns`` and ``thread`` as
             further columns.
         depth: how many levels the tree has; None for all.
@@ -74,6 +75,6 @@ def summary(
     lines: tuple[str, ...] = ()
     if not times.gpu_ops.any() and not len(attribution.work):
         lines = (NO_WORK,)
-        table = replace(table, hidden=(*table.hidden, *OF_WORK))
+        table = replace(table, hidden=(*table.hidden, *OF_WORK), droppable=())
     table = replace(table, notes=(*lines, *notes_on_ranges(chosen), *table.notes))
     return replace(table, counted=chosen.heading_lines)

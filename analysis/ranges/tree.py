@@ -32,6 +32,9 @@ def rows_by_place(
 ) -> Table:
     """Return one row per place in the tree: the names from the outermost range down.
 
+    Of the places inside one place those with the most kernel time come first, and among equals
+    those that were open for longest.
+
     Args:
         attribution: the ranges and the work.
         times: of each range.
@@ -49,12 +52,14 @@ def rows_by_place(
     columns = totals(attribution, times, path, rows, outer, count)
     first = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(first, path[rows], ranges.start_ns[rows])
+    ranking = np.empty(count, np.int64)
+    ranking[np.lexsort((first, -columns["wall_ns"], -columns["kernel_ns"]))] = np.arange(count)
     own = np.zeros(count, np.int64)
     own[path] = label
     used = columns["instances"] > 0
     shallow = used & (depth < (levels or count))
     wanted = weightiest(columns, depth, shallow, most)
-    order = depth_first(parent_path, first, wanted)
+    order = depth_first(parent_path, ranking, wanted)
     texts: list[str] = []
     for place in range(count):
         above = texts[parent_path[place]] + "/" if parent_path[place] != NONE else ""
@@ -64,7 +69,7 @@ def rows_by_place(
     answer = table_of_ranges(
         attribution,
         {
-            "range": [INDENT * int(depth[place]) + names[own[place]] for place in order],
+            "range": [names[own[place]] for place in order],
             "style": [STYLES[style[place]] for place in order],
             **{key: column[order] for key, column in columns.items()},
         },
@@ -144,10 +149,20 @@ def places_in_tree(parent: Int64, label: Int64) -> tuple[Int64, Int64, Int64]:
     return path, np.concatenate(above), np.concatenate(depths)
 
 
-def depth_first(parent: Int64, first_ns: Int64, used: Bools) -> list[int]:
-    """Return the used places of the tree, each before those inside it, the earliest first."""
+def indented(table: Table) -> Table:
+    """Return a tree with its names indented by their depth, for people to read."""
+    columns = dict(table.columns)
+    columns["range"] = [
+        INDENT * depth + name
+        for depth, name in zip(np.asarray(columns["depth"]).tolist(), columns["range"], strict=True)
+    ]
+    return replace(table, columns=columns)
+
+
+def depth_first(parent: Int64, ranking: Int64, used: Bools) -> list[int]:
+    """Return the used places of the tree, each before those inside it, by ascending rank."""
     inside: dict[int, list[int]] = {}
-    for place in sorted(range(len(parent)), key=lambda one: -int(first_ns[one])):
+    for place in sorted(range(len(parent)), key=lambda one: -int(ranking[one])):
         inside.setdefault(int(parent[place]), []).append(place)
     order, waiting = [], list(inside.get(NONE, []))
     while waiting:

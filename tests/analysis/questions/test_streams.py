@@ -76,6 +76,19 @@ def test_one_stream_has_no_pair_and_a_cpu_none_at_all(tmp_path: Path) -> None:
         pairs(cpu)
 
 
+def test_where_nothing_ran_at_the_same_time_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart = Kernel("b", 20, 30, stream=9)
+    for kernels, word in (
+        ([Kernel("a", 0, 10)], "one stream did everything (GPU 0): there is no pair"),
+        ([Kernel("a", 0, 10), apart], "nothing ran at the same time on any two of 2 streams"),
+    ):
+        path = make_report(tmp_path / f"{len(kernels)}.sqlite", kernels=kernels)
+        assert streams.main([str(path)]) == 0
+        assert capsys.readouterr().err == f"note: {word}\n"
+
+
 some_kernels = st.lists(
     st.tuples(st.integers(0, 30), st.integers(1, 9), st.integers(0, 3), st.integers(0, 1)),
     min_size=1,

@@ -55,18 +55,18 @@ def test_the_csv_has_its_columns_and_no_value_for_what_is_not_known(
     )
 
 
-def test_the_tree_nests_by_position_in_the_order_they_open(
+def test_the_tree_nests_by_position_what_took_most_first(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = rows(trained, tree=True, exclude=["none"])
     assert [row["range"] for row in table] == [
-        *("warmup", "  forward", "    softmax"),
-        *("step", "  forward", "    softmax"),
+        *("step", "forward", "softmax"),
+        *("warmup", "forward", "softmax"),
     ]
     assert [row["depth"] for row in table] == [0, 1, 2, 0, 1, 2]
-    assert table[-1]["path"] == "step/forward/softmax"
-    assert [row["instances"] for row in table] == [1, 1, 1, 2, 2, 2]
-    assert [row["kernel_ns"] for row in table] == [17, 12, 2, 34, 24, 4]
+    assert table[2]["path"] == "step/forward/softmax"
+    assert [row["instances"] for row in table] == [2, 2, 2, 1, 1, 1]
+    assert [row["kernel_ns"] for row in table] == [34, 24, 4, 17, 12, 2]
     assert ranges.main([str(trained), "--tree"]) == 0
     assert "\n    softmax" in capsys.readouterr().out
 

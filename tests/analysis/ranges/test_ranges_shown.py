@@ -1,5 +1,8 @@
 """What is shown of ranges: notes, the tree for people, gaps in columns, one device or process."""
 
+import csv
+import io
+import json
 from pathlib import Path
 
 import pytest
@@ -126,7 +129,7 @@ def test_the_tree_for_people_has_the_steps_and_what_took_most(
 
 
 def test_a_tree_cut_to_what_took_most_keeps_what_is_around_it(tmp_path: Path) -> None:
-    """In the order of their positions; and a range that kept the host busy counts as well."""
+    """A range that kept the host busy counts as well."""
     idle = [Range(f"small{place}", place, place + 1) for place in range(30)]
     path = make_report(
         tmp_path / "r.sqlite",
@@ -140,8 +143,65 @@ def test_a_tree_cut_to_what_took_most_keeps_what_is_around_it(tmp_path: Path) ->
         kernels=[Kernel("k", 1000, 1900, launch=125), Kernel("s", 2000, 2001, launch=5)],
     )
     cut = rows(path, tree=True, most=4)
-    assert [row["range"] for row in cut] == ["loop", "  a", "    b", "  wait"]
-    assert [row["path"] for row in rows(path, tree=True, depth=1)][-1] == "loop"
+    assert [(row["depth"], row["range"]) for row in cut] == [
+        *((0, "loop"), (1, "a"), (2, "b"), (1, "wait")),
+    ]
+    assert next(row["path"] for row in rows(path, tree=True, depth=1)) == "loop"
+
+
+def test_places_are_sorted_by_the_time_that_is_shown(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("early", 0, 90),
+            *(Range("short", 10, 20), Range("long", 30, 40)),
+            Range("late", 100, 200),
+            *(Range("host only", 110, 115), Range("host longer", 120, 140)),
+        ],
+        kernels=[
+            Kernel("k", 1000, 1005, launch=11),
+            Kernel("k", 1010, 1030, launch=31),
+            Kernel("k", 1040, 1140, launch=150),
+        ],
+    )
+    assert [row["path"] for row in rows(path, tree=True)] == [
+        *("late", "late/host longer", "late/host only"),
+        *("early", "early/long", "early/short"),
+    ]
+
+
+def test_only_people_see_indentation(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for form in ("json", "csv"):
+        assert ranges.main([str(trained), "--tree", "--format", form]) == 0
+        said = capsys.readouterr().out
+        table = json.loads(said) if form == "json" else list(csv.DictReader(io.StringIO(said)))
+        assert [(int(row["depth"]), row["range"], row["path"]) for row in table] == [
+            *((0, "step", "step"), (1, "forward", "step/forward")),
+            (2, "softmax", "step/forward/softmax"),
+        ]
+    assert ranges.main([str(trained), "--tree", "--format", "markdown"]) == 0
+    assert "|   forward |" in capsys.readouterr().out
+
+
+def test_at_80_columns_lesser_columns_go_before_a_name_is_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a_name_of_thirty_six_letters_in_all_"
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", 0, 900_000_000), Range(name, 10, 800_000_000, payload=10**10)],
+        kernels=[Kernel("k", 10**9, 2 * 10**9, launch=20)],
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    for shape in (["--tree"], [], ["--instances"]):
+        assert ranges.main([str(path), *shape]) == 0
+        said = capsys.readouterr()
+        assert f"{name} " in said.out
+        assert max(map(len, said.out.splitlines())) <= 80
+        assert "FLOPs" in said.out
+        assert "kernel" in said.out
+        for word in ("wall", "self", "gpu ops"):
+            assert word in said.err  # which are not shown
 
 
 def test_depth_goes_with_the_tree(trained: Path) -> None:
