@@ -135,7 +135,8 @@ def cost_of(measured: MeasuredWindow, chosen: Bools) -> Cost | None:
         )
         if wall_share(measured, time) >= COPY_SHARE
     ]
-    return Cost(", and ".join([words, *shares]), alone_ns + idle_ns)
+    *first, last = [words, *shares]
+    return Cost(", and ".join([", ".join(first), last] if first else [last]), alone_ns + idle_ns)
 
 
 def exposed_copies(measured: MeasuredWindow) -> Finding | None:

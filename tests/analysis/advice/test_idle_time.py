@@ -146,8 +146,10 @@ def test_only_the_idle_time_of_the_chosen_copies_counts(tmp_path: Path) -> None:
     assert found is not None
     # The 40 ms from 20 to 60 but for the 100 ns in which the other copy ran.
     assert found.time_ns == 50 * MS - 100
-    assert "took 10.1 % of the wall time with no kernel running beside them, and left the GPU " in (
-        found.text
+    assert found.text == (
+        "1 synchronous copy, 100.0 MB at 10.00 GB/s, kept the host waiting for 48.00 ms, took "
+        "10.1 % of the wall time with no kernel running beside them, and left the GPU idle for "
+        "another 40.4 % of the wall time: copy asynchronously (cudaMemcpyAsync)"
     )
 
 
