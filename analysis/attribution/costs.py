@@ -42,7 +42,10 @@ def range_flops(attribution: Attribution, softmax_flops: int = SOFTMAX_FLOPS) ->
     softmax = ranges.called(names.SOFTMAX) & (ranges.payload != tables.MISSING)
     numbers = by_name_and_payload(ranges, attribution.report.once(tables.range_elements))
     known = softmax & (numbers != tables.MISSING)
-    result = np.where(known, softmax_flops * numbers, ranges.payload)
+    # A payload of another's may be any 64 bits.
+    countable = (ranges.payload >= 0) & (ranges.payload <= tables.MOST_COST)
+    recorded = np.where(countable, ranges.payload, tables.MISSING)
+    result = np.where(known, softmax_flops * numbers, recorded)
     return result, int((softmax & ~known).sum())
 
 

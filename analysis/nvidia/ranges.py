@@ -19,6 +19,7 @@ from analysis.show.errors import ReportError
 from analysis.show.table import Column, Table
 from analysis.source import device_tables, tables
 from analysis.source.database import both
+from analysis.source.times import check_sum
 
 if TYPE_CHECKING:
     from analysis.arithmetic.statistics import Statistics
@@ -70,8 +71,9 @@ def nvtx_sum(report: Report, *, push_pop_only: bool = False) -> Table:
     if push_pop_only:
         found = found.take(~found.start_end)
     last = read.last_instant(report)
-    unclosed = found.end_ns == tables.MISSING
-    duration = np.where(unclosed, last, found.end_ns) - found.start_ns
+    end = np.where(found.end_ns == tables.MISSING, last, found.end_ns)
+    check_sum(report, tables.NVTX, found.start_ns, end)
+    duration = end - found.start_ns
     style = np.zeros(len(found), np.int64) if push_pop_only else found.start_end.astype(np.int64)
     kind, group = tables.compact((found.name - NONE) * 2 + style)
     stats = nvidia_statistics(group, duration, len(kind))

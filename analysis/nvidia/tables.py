@@ -18,6 +18,7 @@ from analysis.show.errors import ReportError
 from analysis.source import tables
 from analysis.source.device_tables import COPY, SET
 from analysis.source.nvtx_tables import RangeRows, range_rows
+from analysis.source.times import check_sum
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns
@@ -35,11 +36,22 @@ NAME_COLUMNS: Final = {"": "demangledName", "base": "shortName", "mangled": "man
 def work(report: Report, table: str) -> Columns:
     """Return ``start_ns, end_ns, correlation, process`` of kernels, copies or sets."""
     report.require(table, "start", "end", "correlationId", "globalPid", remedy=ERAS)
-    return report.columns(
+    rows = report.columns(
         'SELECT start AS start_ns, "end" AS end_ns, coalesce(correlationId, -1) AS correlation, '
         f"coalesce(globalPid, -1) AS process FROM {table}",
         tables.count(report, table),
     )
+    return times(report, table, rows)
+
+
+def times(report: Report, table: str, rows: Columns) -> Columns:
+    """Return rows with ``start_ns`` and ``end_ns`` as they are: backwards too, as nsys counts them.
+
+    Raises:
+        ReportError: they add up to years; nsys fails, or prints what has no digit right.
+    """
+    check_sum(report, table, rows["start_ns"], rows["end_ns"])
+    return rows
 
 
 def kernel_columns(report: Report, naming: str, **wanted: str) -> Columns:
@@ -57,11 +69,12 @@ def kernel_columns(report: Report, naming: str, **wanted: str) -> Columns:
         tables.KERNEL, "start", "end", column, "demangledName", *wanted.values(), remedy=ERAS
     )
     more = "".join(f", coalesce({theirs}, -1) AS {ours}" for ours, theirs in wanted.items())
-    return report.columns(
+    rows = report.columns(
         f'SELECT start AS start_ns, "end" AS end_ns, '
         f"coalesce({column}, demangledName, -1) AS name_id{more} FROM {tables.KERNEL}",
         tables.count(report, tables.KERNEL),
     )
+    return times(report, tables.KERNEL, rows)
 
 
 def calls(report: Report, *, named: bool = False) -> Columns:
@@ -72,21 +85,24 @@ def calls(report: Report, *, named: bool = False) -> Columns:
     fields = ("start", "end", "globalTid", "correlationId", *(("nameId",) if named else ()))
     report.require(tables.RUNTIME, *fields, remedy=ERAS)
     name = ", coalesce(nameId, -1) AS name_id" if named else ""
-    return report.columns(
+    rows = report.columns(
         'SELECT start AS start_ns, "end" AS end_ns, coalesce(globalTid, -1) AS thread, '
         f"coalesce(correlationId, -1) AS correlation{name} FROM {tables.RUNTIME}",
         tables.count(report, tables.RUNTIME),
     )
+    return times(report, tables.RUNTIME, rows)
 
 
 def call_times(report: Report) -> Columns:
     """Return ``name_id, duration_ns`` of the CUDA calls."""
     report.require(tables.RUNTIME, "start", "end", "nameId", remedy=ERAS)
-    return report.columns(
-        f'SELECT coalesce(nameId, -1) AS name_id, "end" - start AS duration_ns '
+    rows = report.columns(
+        f'SELECT coalesce(nameId, -1) AS name_id, start AS start_ns, "end" AS end_ns '
         f"FROM {tables.RUNTIME}",
         tables.count(report, tables.RUNTIME),
     )
+    times(report, tables.RUNTIME, rows)
+    return {"name_id": rows["name_id"], "duration_ns": rows["end_ns"] - rows["start_ns"]}
 
 
 def names_of(report: Report, ids: Int64) -> tuple[list[str], Int64]:
@@ -104,6 +120,9 @@ def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
     Args:
         report: where to look.
         value: SQL for what is wanted of each.
+
+    Raises:
+        ReportError: the values add up to more than can be reckoned with.
     """
     labels: list[str] = []
     kinds, values = [], []
@@ -112,7 +131,8 @@ def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
         report.require(OPERATIONS, "id", "label", remedy="export it with an nsys of 2021 or newer")
         known = report.columns(
             f"SELECT id, cast('[CUDA memcpy ' || coalesce(label, '') || ']' AS blob) AS label "
-            f"FROM {OPERATIONS} ORDER BY id"
+            f"FROM {OPERATIONS} ORDER BY id",
+            text=("label",),
         )
         labels = known["label"].tolist()
         rows = report.columns(
@@ -131,7 +151,9 @@ def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
         rows = report.columns(f"SELECT {value} AS value FROM {SET}")
         kinds.append(np.full(len(rows["value"]), len(labels)))
         values.append(rows["value"])
-    return [*labels, "[CUDA memset]"], np.concatenate(kinds), np.concatenate(values)
+    found = np.concatenate(values)
+    check_sum(report, COPY, np.zeros_like(found), found)
+    return [*labels, "[CUDA memset]"], np.concatenate(kinds), found
 
 
 @dataclass(frozen=True)
@@ -151,7 +173,8 @@ def domains(report: Report) -> list[Domain]:
         f"SELECT domainId AS number, coalesce(globalTid, -1) AS thread, (text IS NULL) AS unnamed, "
         f"cast(coalesce(text, '') AS blob) AS text, min(start) AS first FROM {tables.NVTX} "
         f"WHERE eventType = {tables.DOMAIN_CREATE} AND domainId IS NOT NULL "
-        f"GROUP BY domainId, globalTid"
+        f"GROUP BY domainId, globalTid",
+        text=("text",),
     )
     fields = (rows[name].tolist() for name in ("number", "thread", "unnamed", "text"))
     return [
@@ -188,8 +211,8 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> RangeR
     if not any(domain.name is not None for domain in made) and len(
         {(domain.number, domain.process) for domain in made}
     ) == len(made):
-        return range_rows(report)
-    found = range_rows(report, domain="coalesce(domainId, -1)")
+        return checked_ranges(report, range_rows(report))
+    found = checked_ranges(report, range_rows(report, domain="coalesce(domainId, -1)"))
     process = process_of(found.thread)
     rows, codes = [], []
     names = [*found.names]
@@ -212,6 +235,14 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> RangeR
         raise ReportError(report.path, "two threads made one NVTX domain", NSYS_FAILS)
     order = np.argsort(row, kind="stable")
     return renamed(found.take(row[order]), names, code[order])
+
+
+def checked_ranges(report: Report, found: RangeRows) -> RangeRows:
+    """Return ranges as they are, if their times can be added up: see `times`."""
+    unclosed = found.end_ns == tables.MISSING
+    last = max(int(found.end_ns.max(initial=0)), int(found.start_ns.max(initial=0)))
+    check_sum(report, tables.NVTX, found.start_ns, np.where(unclosed, last, found.end_ns))
+    return found
 
 
 def renamed(found: RangeRows, names: list[str], code: Int64) -> RangeRows:

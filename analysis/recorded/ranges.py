@@ -15,6 +15,7 @@ from analysis.knowledge.vocabulary import canonical
 from analysis.source import tables
 from analysis.source.nvtx_tables import RangeRows, domain_rows, has_ranges, range_rows
 from analysis.source.operator_tables import operator_domains
+from analysis.source.times import sensible
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
@@ -113,6 +114,9 @@ def _read(report: Report) -> Ranges:
     known = domain_names(report)
     more = {"domain": "coalesce(domainId, -1)"} if known else {}
     found = range_rows(report, condition, payload=payload, **more)
+    rows = {"start_ns": found.start_ns, "end_ns": found.end_ns, "row": np.arange(len(found))}
+    good = sensible(report, tables.NVTX, rows, unclosed=True)["row"]
+    found = found if len(good) == len(found) else found.take(good)
     domains, domain = domains_of(found, known)
     unclosed = found.end_ns == tables.MISSING
     end = found.end_ns

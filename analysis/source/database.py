@@ -2,7 +2,9 @@
 
 ADBC decides a column's type from its first batch. So a query written for `columns` wraps numbers
 that may be NULL in ``coalesce(x, -1)`` and text in ``cast(coalesce(x, '') as blob)``: blobs also
-keep bytes that are not UTF-8, which real reports hold.
+keep bytes that are not UTF-8, which real reports hold. Any cell of SQLite can hold anything,
+whatever its column is declared to be: what is not said to be text must be whole numbers, and that
+is looked at here for all.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -35,6 +37,17 @@ BYTES_HELD: Final = 1000
 
 NUMBERED: Final = "record without numbers in the names of ranges, or use a machine with more memory"
 
+KINDS: Final = {
+    "text": "text",
+    "blob": "bytes",
+    "real": "a number with a fraction, or out of range",
+    "null": "nothing (NULL)",
+}
+"""What a cell holds, by the name that SQLite's ``typeof`` has for it."""
+
+MISMATCH: Final = re.compile(r"Type mismatch in column (\d+)")
+"""What the driver says of a cell that is not of the kind that the first ones were."""
+
 NO_MEMORY: Final = "out of memory"
 """What SQLite says where it gets none."""
 
@@ -50,15 +63,20 @@ class Database:
     Args:
         uri: SQLite URI, as `analysis.source.opening.opened` yields it.
         path: what the user gave; every error names it.
+        before_connecting: called before every connection but the first; it raises where the file
+            is no longer what the others read.
 
     Attributes:
         memory_bytes: how much memory there is, where the report may need more than that.
         relieve: what then keeps to it, called after each batch.
     """
 
-    def __init__(self, uri: str, path: Path) -> None:
+    def __init__(
+        self, uri: str, path: Path, before_connecting: Callable[[], None] = lambda: None
+    ) -> None:
         self.uri = uri
         self.path = path
+        self._before_connecting = before_connecting
         # `adbc_driver_sqlite.connect` is the low-level way in; the package's `dbapi` module would
         # import pandas, and with it half a second.
         with self._failures():
@@ -82,44 +100,46 @@ class Database:
     def _connection(self) -> Any:
         """Return this thread's connection: one serves a single thread at a time."""
         if not hasattr(self._own, "connection"):
+            if self._connections:
+                self._before_connecting()
             self._own.connection = adbc.AdbcConnection(self._database)
             self._connections.append(self._own.connection)
         return self._own.connection
 
-    def columns(self, sql: str, rows: int = 0) -> Columns:
+    def columns(self, sql: str, rows: int = 0, text: Collection[str] = ()) -> Columns:
         """Return the columns of a query.
 
         Args:
             sql: a query whose numbers are never NULL and whose text is a blob (see the module).
             rows: how many rows to expect, for the progress bar; 0 if unknown.
+            text: which columns are text.
 
         Returns:
-            For each column an array: int64, float64, or objects of type str.
+            For each column an array: int64, or for text objects of type str.
 
         Raises:
-            ReportError: the file is damaged, or closed.
-            ValueError: a column holds NULL.
+            ReportError: the file is damaged, or closed, or a number is none.
         """
-        table = self._table(sql, rows)
-        return {name: column.array(name) for name, column in table.items()}
+        return {name: column.array() for name, column in self._table(sql, rows, text).items()}
 
     def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Return the distinct texts of a query's only column, and for each row its text's position.
 
         Many rows with few texts need no object for each row; see `columns` for the rest.
         """
-        (column,) = self._table(sql, rows).values()
+        (column,) = self._table(sql, rows, text=None).values()
         return column.coded()
 
     def columns_with_text(
         self, sql: str, text: str, rows: int = 0
     ) -> tuple[Columns, tuple[list[str], npt.NDArray[np.int64]]]:
         """Return the columns of a query, and of them one of text in codes: see `coded`."""
-        table = self._table(sql, rows)
+        table = self._table(sql, rows, (text,))
         coded = table.pop(text).coded()
-        return {name: column.array(name) for name, column in table.items()}, coded
+        return {name: column.array() for name, column in table.items()}, coded
 
-    def _table(self, sql: str, rows: int) -> dict[str, Collector]:
+    def _table(self, sql: str, rows: int, text: Collection[str] | None) -> dict[str, Collector]:
+        """Return the columns of a query; ``text`` names those that are text, None all."""
         if self._closed:
             raise ReportError(self.path, "this report is closed", "open it again: Report(path)")
         with self._failures(), adbc.AdbcStatement(self._connection()) as statement:
@@ -127,20 +147,53 @@ class Database:
             statement.set_sql_query(sql)
             stream, _ = statement.execute_query()
             with pa.RecordBatchReader.from_stream(stream) as reader:
-                schema = reader.schema
-                collectors = [Collector(field.type, rows) for field in schema]
+                collectors = {
+                    field.name: Collector(rows, is_text=text is None or field.name in text)
+                    for field in reader.schema
+                }
                 # Batch by batch, so that Ctrl-C is heard, a long read can show how far it is, and
                 # the memory of one batch serves for the next.
-                with self._bar() as bar:
-                    for number, batch in enumerate(reader):
-                        if number:  # what comes in one batch is there at once
-                            bar(number * BATCH_ROWS, rows)
-                        for collector, column in zip(collectors, batch.columns, strict=True):
-                            collector.add(column)
-                            self.check_held(len(collector.texts), "different names", NUMBERED)
-                        if self.relieve is not None:
-                            self.relieve()  # arrays of a known length fill up unnoticed
-                return dict(zip(schema.names, collectors, strict=True))
+                try:
+                    with self._bar() as bar:
+                        for number, batch in enumerate(reader):
+                            if number:  # what comes in one batch is there at once
+                                bar(number * BATCH_ROWS, rows)
+                            self._add(batch, collectors, sql)
+                except OSError as error:
+                    place = MISMATCH.search(str(error))
+                    if place is None:
+                        raise
+                    raise self._not_whole(sql, list(collectors)[int(place[1])]) from None
+                return collectors
+
+    def _add(self, batch: pa.RecordBatch, collectors: dict[str, Collector], sql: str) -> None:
+        """Add the rows of one batch of a query to its columns."""
+        for name, column in zip(collectors, batch.columns, strict=True):
+            if not collectors[name].add(column):
+                raise self._not_whole(sql, name)
+            self.check_held(len(collectors[name].texts), "different names", NUMBERED)
+        if self.relieve is not None:
+            self.relieve()  # arrays of a known length fill up unnoticed
+
+    def _not_whole(self, sql: str, name: str) -> ReportError:
+        """Return the error of a column of a query that holds something but whole numbers."""
+        selected = expression(sql, name)
+        place, what = name, "something that is no whole number"
+        for table in re.findall(r'\bFROM "?(\w+)', sql):
+            fields = f"SELECT cast(name AS blob) AS name FROM pragma_table_info('{table}')"
+            there = self.columns(fields, text=("name",))["name"].tolist()
+            for field in (word for word in re.findall(r"\w+", selected) if word in there):
+                accepted = "'integer', 'null'" if "coalesce" in selected else "'integer'"
+                found = self.columns(
+                    f'SELECT cast(typeof("{field}") AS blob) AS kind FROM "{table}" '
+                    f'WHERE typeof("{field}") NOT IN ({accepted}) LIMIT 1',
+                    text=("kind",),
+                )["kind"].tolist()
+                if found:
+                    problem = f"{field} of {table} holds {KINDS[found[0]]}, not a whole number"
+                    return ReportError(self.path, problem, "export or copy it again")
+                place, what = f"{field} of {table}", "numbers too large to reckon with"
+        return ReportError(self.path, f"{place} holds {what}", "export or copy it again")
 
     @contextmanager
     def _bar(self) -> Iterator[Bar]:
@@ -193,6 +246,23 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
         return other.result(), mine
 
 
+def expression(sql: str, name: str) -> str:
+    """Return what a query selects under a name; all of the query where that is not found.
+
+    >>> expression('SELECT start AS a, coalesce("end", -1) AS b FROM t', "b").strip()
+    'coalesce("end", -1)'
+    """
+    named = re.search(rf"\bAS {re.escape(name)}\b", sql)
+    if named is None:
+        return sql
+    depth = 0
+    for place in range(named.start() - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(sql[place], 0)
+        if sql[place] == "," and not depth:
+            return sql[place + 1 : named.start()]
+    return sql[: named.start()]
+
+
 def reason_of(error: Exception) -> str:
     r"""Return SQLite's own words out of a driver's error.
 
@@ -206,52 +276,46 @@ def reason_of(error: Exception) -> str:
 
 
 class Collector:
-    """One column of a query, batch after batch: numbers, or for text the number of each text.
+    """One column of a query, batch after batch: whole numbers, or for text the number of each text.
 
     The rows are copied into one array as they come, so that a batch can go before the next is read.
     The buffers are read as they are: pyarrow's own ``to_numpy`` imports pandas first.
 
     Args:
-        kind: the column's type.
         rows: how many to expect at most; 0 if unknown.
+        is_text: whether the column is text.
 
     Attributes:
         texts: the distinct texts so far, and their numbers.
     """
 
-    def __init__(self, kind: pa.DataType, rows: int) -> None:
-        self.nulls = self.count = 0
-        self._numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-        self._dtype = np.dtype(kind.to_pandas_dtype() if self._numeric else np.int64)
-        self._numbers: Array = np.empty(rows, self._dtype)
+    def __init__(self, rows: int, *, is_text: bool) -> None:
+        self.count = 0
+        self._is_text = is_text
+        self._numbers = np.empty(rows, np.int64)
         self.texts: dict[str, int] = {}
 
-    def add(self, chunk: pa.Array) -> None:
-        """Add the rows of one batch."""
-        self.nulls += chunk.null_count
+    def add(self, chunk: pa.Array) -> bool:
+        """Add the rows of one batch; return whether they are what the column is to hold."""
+        if chunk.null_count or not (self._is_text or pa.types.is_int64(chunk.type)):
+            return False
         begin, self.count = self.count, self.count + len(chunk)
         if self.count > len(self._numbers):
-            larger = np.empty(max(self.count, 2 * len(self._numbers)), self._dtype)
+            larger = np.empty(max(self.count, 2 * len(self._numbers)), np.int64)
             larger[:begin] = self._numbers[:begin]
             self._numbers = larger
-        if not self.nulls:
-            part = numbers(chunk, self._dtype) if self._numeric else codes(chunk, self.texts)
-            self._numbers[begin : self.count] = part
+        read = codes(chunk, self.texts) if self._is_text else numbers(chunk, np.dtype(np.int64))
+        self._numbers[begin : self.count] = read
+        return True
 
     def coded(self) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Return the distinct texts, and ``(N,)`` positions among them."""
         return list(self.texts), self._numbers[: self.count]
 
-    def array(self, name: str) -> Array:
-        """Return the column, ``(N,)``; text becomes str objects, one for each distinct text.
-
-        Raises:
-            ValueError: it holds NULLs.
-        """
-        if self.nulls:
-            raise ValueError(f"column {name} holds {self.nulls} NULLs; coalesce them in the SQL")
+    def array(self) -> Array:
+        """Return the column, ``(N,)``; text becomes str objects, one for each distinct text."""
         rows = self._numbers[: self.count]
-        return rows if self._numeric else objects(list(self.texts))[rows]
+        return objects(list(self.texts))[rows] if self._is_text else rows
 
 
 def codes(chunk: pa.Array, place: dict[str, int]) -> Array:

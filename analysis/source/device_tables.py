@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.source import tables
+from analysis.source.times import check_sum, sensible
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns
@@ -94,8 +95,8 @@ def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> C
         fields: our name for a column, and nsys's names, the first that is there counts.
 
     Returns:
-        Each as int64, ``(N,)``; empty where there is no such table. A column that the table has not
-        is `tables.MISSING` throughout, and takes no memory.
+        Each as int64, ``(N,)``, of the rows whose times make sense; empty where there is no such
+        table. A column that it has not is `tables.MISSING` throughout, and takes no memory.
     """
     if not report.has(table, "start", "end"):
         return {name: np.empty(0, np.int64) for name in ("start_ns", "end_ns", *fields)}
@@ -106,24 +107,25 @@ def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> C
         f'SELECT start AS start_ns, coalesce("end", start) AS end_ns{listed} FROM {table}',
         tables.count(report, table),
     )
+    rows = sensible(report, table, rows)
     lacking = np.broadcast_to(np.int64(tables.MISSING), len(rows["start_ns"]))
     return {**rows, **{name: lacking for name in fields if name not in there}}
 
 
 def device_events(report: Report, table: str) -> Columns:
     """Return the rows of one of `OF_DEVICES`: ``start_ns``, ``end_ns`` and its `COLUMNS`."""
-    return events(report, table, COLUMNS[table])
+    rows = events(report, table, COLUMNS[table])
+    if "bytes" in rows:
+        check_sum(report, table, np.zeros_like(rows["bytes"]), rows["bytes"])
+    return rows
 
 
 def kernel_durations(report: Report) -> Columns:
     """Return ``name_id, duration_ns`` of every kernel: what ranking all of them takes."""
     if not report.has(tables.KERNEL, "start", "end"):
         return {name: np.empty(0, np.int64) for name in ("name_id", "duration_ns")}
-    return report.columns(
-        f"SELECT {tables.first(report, tables.KERNEL, *_NAME)} AS name_id, "
-        f'coalesce("end", start) - start AS duration_ns FROM {tables.KERNEL}',
-        tables.count(report, tables.KERNEL),
-    )
+    rows = events(report, tables.KERNEL, {"name_id": _NAME})
+    return {"name_id": rows["name_id"], "duration_ns": rows["end_ns"] - rows["start_ns"]}
 
 
 def kernel_grids(report: Report) -> Columns:
@@ -156,7 +158,8 @@ def copy_kinds(report: Report) -> dict[int, str]:
     table = "ENUM_CUDA_MEMCPY_OPER"
     if report.has(table, "id", "label"):
         found = report.columns(
-            f"SELECT id, cast(label AS blob) AS label FROM {table} WHERE label IS NOT NULL"
+            f"SELECT id, cast(label AS blob) AS label FROM {table} WHERE label IS NOT NULL",
+            text=("label",),
         )
         known.update(zip(found["id"].tolist(), found["label"].tolist(), strict=True))
     return known

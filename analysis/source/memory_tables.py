@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from analysis.arithmetic.sensible_times import make_sense
 from analysis.source import tables
+from analysis.source.times import kept
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns
@@ -13,6 +17,9 @@ if TYPE_CHECKING:
 ALLOCATOR: Final = "TOOLKIT_MEMORY"
 NSYS_EVENTS: Final = "CUDA_GPU_MEMORY_USAGE_EVENTS"
 OF_RANGES: Final = "TOOLKIT_RANGE_MEMORY"
+
+MOST_BYTES: Final = 1 << 50
+"""A pebibyte: no machine has so much, and thousands of them still add up exactly."""
 
 HOST: Final = -1
 """The device of memory of the machine itself."""
@@ -27,13 +34,14 @@ def allocator_changes(report: Report) -> Columns:
     Returns:
         ``time_ns, device, thread, process, address, delta, allocated, peak``, in bytes.
     """
-    return report.columns(
+    rows = report.columns(
         "SELECT time_ns, device, coalesce(global_tid, -1) AS thread, "
         f"{tables.process_of(report, ALLOCATOR, 'global_tid')} AS process, "
         "coalesce(address, -1) AS address, delta_bytes AS delta, allocated_bytes AS allocated, "
         f"peak_bytes AS peak FROM {ALLOCATOR} ORDER BY time_ns, rowid",
         tables.count(report, ALLOCATOR),
     )
+    return sensible_memory(report, ALLOCATOR, rows, "delta", "allocated", "peak")
 
 
 def nsys_changes(report: Report) -> Columns:
@@ -43,20 +51,33 @@ def nsys_changes(report: Report) -> Columns:
         ``time_ns, global_pid, process, device, address, delta, correlation``, in bytes.
     """
     host = ", ".join(map(str, _HOST_KINDS))
-    return report.columns(
+    rows = report.columns(
         "SELECT start AS time_ns, coalesce(globalPid, -1) AS global_pid, "
         f"{tables.process_of(report, NSYS_EVENTS, 'globalPid')} AS process, "
         f"CASE WHEN memKind IN ({host}) THEN {HOST} ELSE deviceId END AS device, address, "
-        f"CASE memoryOperationType WHEN 0 THEN bytes ELSE -bytes END AS delta, "
+        "bytes AS delta, coalesce(memoryOperationType, 1) AS operation, "
         f"{tables.first(report, NSYS_EVENTS, 'correlationId')} AS correlation "
         f"FROM {NSYS_EVENTS} ORDER BY start, rowid",
         tables.count(report, NSYS_EVENTS),
     )
+    rows = sensible_memory(report, NSYS_EVENTS, rows, "delta")
+    rows["delta"] = np.where(rows.pop("operation") == 0, rows["delta"], -rows["delta"])
+    return rows
+
+
+def sensible_memory(report: Report, table: str, rows: Columns, *bytes_: str) -> Columns:
+    """Return the rows whose time and numbers of bytes make sense; the report counts the others."""
+    good = make_sense(rows["time_ns"], rows["time_ns"])
+    for name in bytes_:
+        good &= (rows[name] >= -MOST_BYTES) & (rows[name] <= MOST_BYTES)
+    return kept(report, table, rows, good)
 
 
 def range_memory(report: Report, *numbers: str) -> Columns:
     """Return ``range`` and some columns of bytes of what ranges keep for the backward pass."""
     listed = ", ".join(f"coalesce({name}, -1) AS {name}" for name in numbers)
     return report.columns(
-        f"SELECT cast(name AS blob) AS range, {listed} FROM {OF_RANGES} ORDER BY rowid"
+        f"SELECT cast(coalesce(name, '') AS blob) AS range, {listed} FROM {OF_RANGES} "
+        "ORDER BY rowid",
+        text=("range",),
     )

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64, coded
+from analysis.arithmetic.global_ids import process_of
 from analysis.source import tables
-from analysis.source.tables import DOMAIN_CREATE, NVTX, name_sql, process_of
+from analysis.source.tables import DOMAIN_CREATE, NVTX, first, name_sql
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns
@@ -86,11 +87,13 @@ def _domain_rows(report: Report) -> Columns:
         none = dict.fromkeys(fields, np.empty(0, np.int64))
         return {**none, "text": np.empty(0, object)}
     name_id, text = name_sql(report)
-    return report.columns(
-        f"SELECT domainId AS domain, {process_of(report, NVTX, 'globalTid')} AS process, "
+    rows = report.columns(
+        f"SELECT domainId AS domain, {first(report, NVTX, 'globalTid')} AS thread, "
         f"coalesce(start, 0) AS start_ns, {name_id} AS name_id, {text} AS text FROM {NVTX} "
-        f"WHERE eventType = {DOMAIN_CREATE} AND domainId IS NOT NULL"
+        f"WHERE eventType = {DOMAIN_CREATE} AND domainId IS NOT NULL",
+        text=("text",),
     )
+    return {"process": process_of(rows.pop("thread")), **rows}
 
 
 def range_rows(report: Report, condition: str = "", **more: str) -> RangeRows:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import numpy as np
     import numpy.typing as npt
@@ -24,8 +24,11 @@ class OpenReport(Protocol):
     def has(self, table: str, *columns: str) -> bool:
         """Return whether there is such a table, with these columns (it may still be empty)."""
 
-    def columns(self, sql: str, rows: int = 0) -> Columns:
+    def columns(self, sql: str, rows: int = 0, text: Collection[str] = ()) -> Columns:
         """Return the columns of a query as arrays; see `Database.columns`."""
+
+    def leave_out(self, rows_of: str, count: int) -> None:
+        """Note that some rows do not count; see `analysis.source.report.Report.left_out`."""
 
     def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Return a column of text in codes; see `analysis.source.database.Database.coded`."""

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from analysis.show.errors import ReportError, reason
 from analysis.show.output import NSYS_MAGIC, SQLITE_MAGIC
@@ -22,13 +22,47 @@ SQLITE_HEADER_BYTES: Final = 100
 GZIP_MAGIC: Final = b"\x1f\x8b"
 LFS_MAGIC: Final = b"version https://git-lfs"
 
+WHILE_READ: Final = "ask again once whoever writes it has finished"
 EXPORT_HINT: Final = "nsys export --type=sqlite --output=report.sqlite"
 NOT_A_REPORT: Final = f"give an nsys export ({EXPORT_HINT} REPORT.nsys-rep) or a PyTorch trace"
 
 
+class FileState(NamedTuple):
+    """What tells one content of a file from another: which file it is, its size and its times."""
+
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return the state of a file now.
+
+        Raises:
+            ReportError: it is gone.
+        """
+        try:
+            found = path.stat()
+        except OSError:
+            raise ReportError(path, "went away while it was read", WHILE_READ) from None
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def check(self, path: Path) -> None:
+        """Refuse a file that is not what it was: half of an answer would be of each.
+
+        Raises:
+            ReportError: it changed, or is gone.
+        """
+        if self.of(path) != self:
+            raise ReportError(path, "changed while it was read", WHILE_READ)
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[str]:
-    """Yield the SQLite URI under which ``path`` can be read; temporary files go when it ends.
+def opened(path: Path) -> Iterator[tuple[str, FileState]]:
+    """Yield the SQLite URI under which ``path`` can be read, and the file's state before that.
+
+    Temporary files go when it ends.
 
     The file itself is read with ``immutable=1``: SQLite then makes no ``-wal`` or ``-shm`` beside
     it and takes no lock. That mode does not see a write-ahead log, so where there is one, a
@@ -41,9 +75,10 @@ def opened(path: Path) -> Iterator[str]:
         ReportError: it is no report and cannot be made one.
     """
     kind = recognise(path)
+    state = FileState.of(path)
     if kind == "sqlite" and not has_journal(path):
         check_size(path)
-        yield f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        yield f"{path.resolve().as_uri()}?mode=ro&immutable=1", state
         return
     with tempfile.TemporaryDirectory(prefix="report-") as folder:
         copy = Path(folder) / "report.sqlite"
@@ -53,7 +88,7 @@ def opened(path: Path) -> Iterator[str]:
             export(path, copy)
         else:
             convert(path, copy)
-        yield f"{copy.as_uri()}?mode=rw"
+        yield f"{copy.as_uri()}?mode=rw", state
 
 
 def recognise(path: Path) -> str:

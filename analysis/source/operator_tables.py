@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.arithmetic import global_ids
 from analysis.source.nvtx_tables import domain_rows
 from analysis.source.tables import (
     NVTX,
@@ -23,6 +24,7 @@ from analysis.source.tables import (
     process_of,
     texts_of,
 )
+from analysis.source.times import kept, sensible
 from profiling import names
 
 if TYPE_CHECKING:
@@ -56,13 +58,15 @@ def operator_ranges(report: Report) -> Columns:
         empty = np.empty(0, np.int64)
         fields = ("start_ns", "end_ns", "thread", "process", "name_id")
         return {**dict.fromkeys(fields, empty), "text": np.empty(0, object)}
-    return report.columns(
+    rows = report.columns(
         f'SELECT start AS start_ns, coalesce("end", -1) AS end_ns, globalTid AS thread, '
-        f"{process_of(report, NVTX, 'globalTid')} AS process, "
         f"{name_id} AS name_id, {text} AS text FROM {NVTX} "
         f"WHERE eventType = {PUSH_POP} AND ({inside}) ORDER BY rowid",
         count(report, NVTX),
+        text=("text",),
     )
+    rows["process"] = global_ids.process_of(rows["thread"])
+    return sensible(report, f"{NVTX} (operators)", rows, unclosed=True)
 
 
 def operator_rows(report: Report) -> Columns:
@@ -80,14 +84,17 @@ def _operator_rows(report: Report) -> Columns:
     if is_empty(report, OPERATOR):
         fields = ("start_ns", "end_ns", "self_ns", "name_id", "thread", "process", "number")
         return dict.fromkeys((*fields, "forward_thread"), np.empty(0, np.int64))
-    return report.columns(
+    rows = report.columns(
         "SELECT start_ns, end_ns, self_ns, name_id, global_tid AS thread, "
-        f"{process_of(report, OPERATOR, 'global_tid')} AS process, "
         f"{first(report, OPERATOR, 'sequence')} AS number, "
         f"{first(report, OPERATOR, 'forward_thread')} AS forward_thread "
         f"FROM {OPERATOR} ORDER BY rowid",
         count(report, OPERATOR),
     )
+    rows["process"] = global_ids.process_of(rows["thread"])
+    rows = sensible(report, OPERATOR, rows)
+    inside = (rows["self_ns"] >= 0) & (rows["self_ns"] <= rows["end_ns"] - rows["start_ns"])
+    return kept(report, f"{OPERATOR} (self times)", rows, inside)
 
 
 def operator_nodes(report: Report) -> Columns:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
+from analysis.show.cli import print_notes
 from analysis.show.errors import ReportError
+from analysis.show.render import plural
 from analysis.show.sheet import visible
 from analysis.source import memory_limit, report_metadata, tables
 from analysis.source.database import Columns, Database
@@ -31,6 +33,11 @@ class Report:
         path: a SQLite export of any nsys since 2020; an ``.nsys-rep`` or a PyTorch trace is
             converted into a temporary file, which goes when the report is closed.
 
+    Attributes:
+        path: as it was given.
+        left_out: how many rows do not count because their times make no sense, by the table; filled
+            as tables are read, and told on stderr at the end of a ``with``.
+
     Raises:
         ReportError: it is none of these, or damaged.
     """
@@ -39,9 +46,11 @@ class Report:
         if not os.fspath(path):  # which pathlib takes for the folder that one is in
             raise ReportError("''", "an empty name, not a report", "give the path of a report")
         self.path = Path(path)
+        self.left_out: dict[str, int] = {}
         self._kept: dict[object, object] = {}
         with ExitStack() as stack:
-            self.database = Database(stack.enter_context(opened(self.path)), self.path)
+            uri, self._state = stack.enter_context(opened(self.path))
+            self.database = Database(uri, self.path, self.check_unchanged)
             stack.callback(self.database.close)
             self.schema = report_metadata.schema(self.database)
             if not report_metadata.is_report(self.schema):
@@ -58,6 +67,28 @@ class Report:
         self.close()
         if lacking:
             raise lacking from None
+        if error is None or isinstance(error, ReportError):
+            self.check_unchanged()
+        if error is None:
+            self.tell_left_out()
+
+    def check_unchanged(self) -> None:
+        """Refuse to answer of a file that was written while it was read.
+
+        Raises:
+            ReportError: it is another file now, or another content.
+        """
+        self._state.check(self.path)
+
+    def tell_left_out(self) -> None:
+        """Say on stderr which rows do not count."""
+        print_notes(
+            *(
+                f"{plural(count, 'row')} of {table} in {self.path.name} left out: the end lies "
+                "before the start, or times are impossibly far away"
+                for table, count in self.left_out.items()
+            )
+        )
 
     def close(self) -> None:
         """Close the file and remove the temporary copy, if there is one."""
@@ -75,13 +106,17 @@ class Report:
             if not self.has(table, column):
                 raise ReportError(self.path, f"{table} has no column {column}", remedy)
 
-    def columns(self, sql: str, rows: int = 0) -> Columns:
+    def columns(self, sql: str, rows: int = 0, text: Collection[str] = ()) -> Columns:
         """Return the columns of a query as arrays; see `Database.columns`."""
-        return self.database.columns(sql, rows)
+        return self.database.columns(sql, rows, text)
 
     def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Return a column of text in codes; see `analysis.source.database.Database.coded`."""
         return self.database.coded(sql, rows)
+
+    def leave_out(self, rows_of: str, count: int) -> None:
+        """Note in ``left_out`` that some rows of a table do not count."""
+        self.left_out[rows_of] = count
 
     def once(self, make: Callable[[Report], T]) -> T:
         """Return what a function makes of this report, made when first asked for and then kept.

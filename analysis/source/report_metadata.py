@@ -46,7 +46,8 @@ def schema(database: Database) -> Schema:
     found = database.columns(
         "SELECT cast(m.name AS blob) AS name, cast(p.name AS blob) AS field "
         "FROM sqlite_master m, pragma_table_info(m.name) p "
-        "WHERE m.type IN ('table', 'view') ORDER BY m.name, p.cid"
+        "WHERE m.type IN ('table', 'view') ORDER BY m.name, p.cid",
+        text=("name", "field"),
     )
     columns: dict[str, tuple[str, ...]] = {}
     for table, field in zip(found["name"], found["field"], strict=True):
@@ -87,7 +88,8 @@ def pairs(report: OpenReport, table: str, key: str) -> dict[str, str]:
     """Return a table of names and values as a dictionary, where NULL values are empty."""
     found = report.columns(
         f"SELECT cast({key} AS blob) AS key, cast(coalesce(value, '') AS blob) AS value "
-        f"FROM {table} WHERE {key} IS NOT NULL"
+        f"FROM {table} WHERE {key} IS NOT NULL",
+        text=("key", "value"),
     )
     return dict(zip(found["key"].tolist(), found["value"].tolist(), strict=True))
 
@@ -113,7 +115,8 @@ def gpus(report: OpenReport) -> list[Gpu]:
         ]
         found = report.columns(
             f"SELECT cast(coalesce(name, '') AS blob) AS name, {', '.join(fields)} "
-            f"FROM {table} ORDER BY ordinal, name"
+            f"FROM {table} ORDER BY ordinal, name",
+            text=("name",),
         )
         return [Gpu(**row) for row in rows(found)]
     return []

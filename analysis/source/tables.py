@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis.arithmetic import global_ids
 from analysis.arithmetic.arrays import Int64, coded
 from analysis.source.database import NUMBERED
 
@@ -36,6 +37,9 @@ PUSH_POP: Final = 59
 START_END: Final = 60
 DOMAIN_CREATE: Final = 75
 """`NVTX_EVENTS.eventType` (its names are in ENUM_NSYS_EVENT_TYPE of newer exports)."""
+
+MOST_COST: Final = 1 << 56
+"""FLOPs, bytes or elements of one range: more is no such figure, and sums of it would be none."""
 
 IDS_A_QUERY: Final = 5000
 
@@ -88,10 +92,11 @@ def _costs(report: OpenReport, what: str) -> dict[tuple[str, int], int]:
         return {}
     found = report.columns(
         f"SELECT cast(name AS blob) AS name, flops, {what} AS cost FROM {RANGE_COST} "
-        f"WHERE flops IS NOT NULL AND {what} IS NOT NULL"
+        f"WHERE name IS NOT NULL AND flops IS NOT NULL AND {what} IS NOT NULL",
+        text=("name",),
     )
-    name, flops, cost = (column.tolist() for column in found.values())
-    return dict(zip(zip(name, flops, strict=True), cost, strict=True))
+    rows = zip(*(column.tolist() for column in found.values()), strict=True)
+    return {(name, flops): cost for name, flops, cost in rows if 0 <= cost <= MOST_COST}
 
 
 def process_of(report: OpenReport, table: str, column: str = "globalPid") -> str:
@@ -108,7 +113,10 @@ def devices(report: OpenReport) -> list[int]:
 
 def processes(report: OpenReport) -> list[int]:
     """Return the ids of the processes that launched kernels or graphs, ascending."""
-    return distinct(report, {table: process_of(report, table) for table in (KERNEL, GRAPH)})
+    found = distinct(
+        report, {table: first(report, table, "globalPid") for table in (KERNEL, GRAPH)}
+    )
+    return sorted({global_ids.process_of(number) for number in found})
 
 
 def distinct(report: OpenReport, wanted: Mapping[str, str]) -> list[int]:
@@ -137,7 +145,8 @@ def known_strings(report: OpenReport, ids: Iterable[int]) -> dict[int, str]:
         listed = ", ".join(map(str, wanted[begin : begin + IDS_A_QUERY]))
         part = report.columns(
             "SELECT id, cast(coalesce(value, '') AS blob) AS value "
-            f"FROM StringIds WHERE id IN ({listed})"
+            f"FROM StringIds WHERE id IN ({listed})",
+            text=("value",),
         )
         found.update(zip(part["id"].tolist(), part["value"].tolist(), strict=True))
     return found

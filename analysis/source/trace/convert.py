@@ -18,8 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from analysis.show.command import Parser, failed
+from analysis.show.errors import one_line
 from analysis.show.interrupts import STATUS as INTERRUPTED
 from analysis.show.progress import Bar
 from analysis.source.trace import schema as report_schema
@@ -27,6 +29,9 @@ from analysis.source.trace.description import run_rows
 from analysis.source.trace.events import Staging
 from analysis.source.trace.report import write_report
 from analysis.source.trace.source import Progress, TraceError, TraceSource
+
+MOST_NAMED: Final = 40
+"""How many kinds of events that were left out are named."""
 
 __all__ = ["TraceError", "TraceSummary", "convert", "main"]
 
@@ -153,8 +158,13 @@ def _say(source: Path, summary: TraceSummary) -> None:
     converted = ", ".join(f"{table} {count}" for table, count in summary.converted.items())
     print(f"{source.name}: converted {converted}", file=sys.stderr)
     if summary.left_out:
-        left = ", ".join(f"{name} {count}" for name, count in summary.left_out.items())
-        print(f"{source.name}: left out {left}", file=sys.stderr)
+        left = ", ".join(
+            f"{one_line(name)} {count}"
+            for name, count in list(summary.left_out.items())[:MOST_NAMED]
+        )
+        more = len(summary.left_out) - MOST_NAMED
+        left += f", and {more:,} more kinds: see left_out in TOOLKIT_RUN" if more > 0 else ""
+        print(f"{one_line(source.name)}: left out {left}", file=sys.stderr)
     if summary.renumbered:
         print(
             f"{source.name}: {len(summary.renumbered)} threads have new numbers, "

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from analysis.source.trace import schema
+from analysis.source.trace import fields, schema
 from analysis.source.trace.events import Staging
 from analysis.source.trace.payloads import insert_costs
 
@@ -81,7 +81,7 @@ def run_rows(
     rows["left_out"] = json.dumps(dict(staging.left_out.most_common()))
     if staging.renumbered:
         rows["renumbered_threads"] = json.dumps(staging.renumbered)
-    return [(key, str(value)) for key, value in rows.items()]
+    return [(key, fields.text(value)) for key, value in rows.items()]
 
 
 def _insert_thread_names(connection: sqlite3.Connection, staging: Staging) -> None:
@@ -90,7 +90,7 @@ def _insert_thread_names(connection: sqlite3.Connection, staging: Staging) -> No
     for key, thread in staging.threads.items():
         names = [_thread_name(name, key[1]) for name in staging.thread_names.get(key, ())]
         if not names and f"{key[0]} {key[1]}" in staging.renumbered:
-            names = [f"thread {key[1]}"]
+            names = [fields.text(f"thread {key[1]}")]
         if names:
             telling = next((name for name in names if name != "python"), names[0])
             rows.append((staging.name_id(telling), None, thread))
@@ -101,8 +101,7 @@ def _insert_thread_names(connection: sqlite3.Connection, staging: Staging) -> No
 def _thread_name(name: str, thread: object) -> str:
     """Return ``pt_autograd_0`` for ``thread 155 (pt_autograd_0)``."""
     prefix = f"thread {thread} ("
-    name = name[len(prefix) : -1] if name.startswith(prefix) and name.endswith(")") else name
-    return name.encode("utf-8", "replace").decode("utf-8")
+    return name[len(prefix) : -1] if name.startswith(prefix) and name.endswith(")") else name
 
 
 def _insert_gpus(connection: sqlite3.Connection, devices: object) -> None:
@@ -117,8 +116,13 @@ def _insert_gpus(connection: sqlite3.Connection, devices: object) -> None:
     marks = ", ".join("?" * len(GPU_FIELDS))
     connection.executemany(
         f"INSERT INTO TARGET_INFO_GPU (vmId, {', '.join(GPU_FIELDS)}) VALUES (0, {marks})",
-        [[device.get(field) for field in GPU_FIELDS.values()] for device in rows],
+        [[_cell(device.get(field)) for field in GPU_FIELDS.values()] for device in rows],
     )
+
+
+def _cell(value: object) -> str | int | None:
+    """Return a property of a device as SQLite takes it: text, a whole number, or nothing."""
+    return fields.text(value) if isinstance(value, str) else fields.integer(value)
 
 
 def _version() -> str:

@@ -7,7 +7,7 @@ first event, the process that launched a kernel, the order of operators in a thr
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeGuard
 
 from analysis.arithmetic.global_ids import ID_BITS, ID_MASK
 from analysis.source.trace import fields
@@ -157,8 +157,8 @@ class Staging:
             return
         if about == "thread_name":
             key = fields.hashable(process), fields.hashable(event.get("tid"))
-            self.thread_names[key].append(str(args.get("name")))
-        elif about == "process_labels" and args.get("labels") == "CPU" and isinstance(process, int):
+            self.thread_names[key].append(fields.text(args.get("name")))
+        elif about == "process_labels" and args.get("labels") == "CPU" and is_process(process):
             self.processes.append(process)
 
     def _kernel(self, event: Event, args: Event) -> Row:
@@ -213,7 +213,8 @@ class Staging:
         return (*fields.span(event), self._thread(event), event_class, correlation, name)
 
     def _annotation(self, event: Event, args: Event) -> Row:
-        return (*fields.span(event), self._thread(event), str(event.get("tid")), fields.name(event))
+        native_thread = fields.text(event.get("tid"))
+        return (*fields.span(event), self._thread(event), native_thread, fields.name(event))
 
     def _operator(self, event: Event, args: Event) -> Row:
         name = fields.name(event)
@@ -255,7 +256,7 @@ class Staging:
         known = self._threads.get(key)
         if known is not None:
             return known
-        if not isinstance(process, int) or not 0 <= process < 1 << ID_BITS:
+        if not is_process(process):
             raise Unusable("no process")
         if not isinstance(thread, int) or not 0 <= thread < LARGEST_NATIVE:
             number = RENUMBERED_FROM - len(self.renumbered)
@@ -275,3 +276,8 @@ class Staging:
     def threads(self) -> Mapping[tuple[object, object], int]:
         """The global id of each thread that events were recorded on, by process and thread."""
         return self._threads
+
+
+def is_process(value: object) -> TypeGuard[int]:
+    """Return whether a value of a trace is a process id that a global id has room for."""
+    return isinstance(value, int) and 0 <= value < 1 << ID_BITS

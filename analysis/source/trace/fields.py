@@ -5,8 +5,10 @@ Fields come and go between versions of PyTorch: each reader says what stands in 
 
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final, overload
+
+from analysis.arithmetic.sensible_times import FARTHEST_NS, LONGEST_NS
 
 Event = Mapping[str, object]
 Row = tuple[object, ...]
@@ -27,6 +29,13 @@ CLOSING: Final = ">)}]"
 UNNAMED: Final = "(anonymous namespace)"
 
 
+MOST_DIGITS: Final = 19
+"""Of a time in microseconds before the point: what has more is no time, and slow to write out."""
+
+EARLIEST_NS: Final = -LONGEST_NS
+"""Of an event, from the trace's base: an earlier one would put the others impossibly far away."""
+
+
 class Unusable(Exception):
     """An event lacks something that its row needs; the message says what."""
 
@@ -45,9 +54,12 @@ def nanoseconds(microseconds: object) -> int:
     try:
         if fraction.isdecimal() and len(fraction) <= 3:
             return int(whole + fraction.ljust(3, "0"))
-        return int((Decimal(microseconds) * 1000).to_integral_value())
-    except (ValueError, OverflowError, InvalidOperation) as error:
-        raise Unusable("no times") from error
+        exact = Decimal(microseconds)
+        if exact.adjusted() < MOST_DIGITS:  # 1e900000 takes seconds to be written out
+            return int((exact * 1000).to_integral_value())
+    except (ValueError, ArithmeticError):
+        pass
+    raise Unusable("no times")
 
 
 def span(event: Event) -> tuple[int, int]:
@@ -55,7 +67,7 @@ def span(event: Event) -> tuple[int, int]:
     start, duration = nanoseconds(event.get("ts")), nanoseconds(event.get("dur"))
     if duration < 0:
         raise Unusable("negative duration")
-    if not -(1 << 62) < start < 1 << 62 or duration >= 1 << 62:
+    if not EARLIEST_NS <= start <= FARTHEST_NS or duration > LONGEST_NS:
         raise Unusable("no times")
     return start, start + duration
 
@@ -63,7 +75,7 @@ def span(event: Event) -> tuple[int, int]:
 def instant(event: Event) -> int:
     """Return the time of an event without duration, in nanoseconds from the trace's own base."""
     at = nanoseconds(event.get("ts"))
-    if not -(1 << 62) < at < 1 << 62:
+    if not EARLIEST_NS <= at <= FARTHEST_NS:
         raise Unusable("no times")
     return at
 
@@ -85,11 +97,17 @@ def gpu_place(event: Event, args: Event) -> tuple[int, int, int, int | None, int
 
 
 def name(event: Event) -> str:
-    """Return the event's name, as text that SQLite takes: half a surrogate pair is none."""
-    text = event.get("name")
-    if not isinstance(text, str):
+    """Return the event's name."""
+    found = event.get("name")
+    if not isinstance(found, str):
         raise Unusable("no name")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return text(found)
+
+
+def text(value: object) -> str:
+    """Return a value as text that SQLite takes: half a surrogate pair is none."""
+    found = str(value)
+    return found if found.isascii() else found.encode("utf-8", "replace").decode("utf-8")
 
 
 def base_name(name: str) -> str:

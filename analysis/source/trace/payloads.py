@@ -8,10 +8,14 @@ name gets the k-th entry.
 import json
 import sqlite3
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from typing import Final
 
-from analysis.source.trace import schema
+from analysis.source.trace import fields, schema
 from analysis.source.trace.source import TraceError
+
+PAYLOADS: Final = "toolkit_payloads"
+"""Where the launcher stores the list in the trace's metadata."""
 
 COLUMNS = 'start, "end", eventType, text, globalTid, domainId, int64Value'
 
@@ -73,16 +77,19 @@ def insert_costs(connection: sqlite3.Connection, costs: object) -> None:
     schema.insert(
         connection,
         "TOOLKIT_RANGE_COST",
-        [(row[0], *(_whole(number, "toolkit_costs") for number in row[1:])) for row in rows],
+        [
+            (fields.text(row[0]), *(_whole(number, "toolkit_costs") for number in row[1:]))
+            for row in rows
+        ],
     )
 
 
 def _entries(
     connection: sqlite3.Connection, payloads: object, unpaired: dict[str, int] | None
 ) -> Iterator[tuple[str, str, int, int | None]]:
-    threads = _decoded(payloads, "toolkit_payloads")
+    threads = _decoded(payloads, PAYLOADS)
     if not isinstance(threads, dict):
-        raise _unreadable("toolkit_payloads")
+        raise _unreadable(PAYLOADS)
     recorded: dict[tuple[str, str], int] = {
         (thread, text): count
         for thread, text, count in connection.execute(
@@ -91,11 +98,11 @@ def _entries(
     }
     for thread, names in threads.items():
         if not isinstance(names, dict):
-            raise _unreadable("toolkit_payloads")
+            raise _unreadable(PAYLOADS)
         for name, values in names.items():
             if not isinstance(values, list):
-                raise _unreadable("toolkit_payloads")
-            found = recorded.get((thread, name), 0)
+                raise _unreadable(PAYLOADS)
+            found = recorded.get((fields.text(thread), fields.text(name)), 0)
             if found != len(values):
                 what = f"thread {thread} has {found} annotations called {name!r} but "
                 what += f"{len(values)} payloads"
@@ -104,7 +111,7 @@ def _entries(
                 unpaired[what] = len(values)
                 continue
             for place, value in enumerate(values):
-                yield thread, name, place, _whole(value, "toolkit_payloads")
+                yield fields.text(thread), fields.text(name), place, _whole(value, PAYLOADS)
 
 
 def _decoded(value: object, key: str) -> object:
@@ -124,8 +131,10 @@ def _whole(value: object, key: str) -> int | None:
         return None
     try:
         number = Decimal(value) if isinstance(value, int | str) else Decimal("NaN")
+        if number.adjusted() > fields.MOST_DIGITS:  # 1e900000 takes seconds to be written out
+            raise _unreadable(key)
         whole = int(number)
-    except (InvalidOperation, ValueError, OverflowError) as error:
+    except (ValueError, ArithmeticError) as error:
         raise _unreadable(key) from error
     if whole != number or not -(1 << 63) <= whole < 1 << 63:
         raise _unreadable(key)

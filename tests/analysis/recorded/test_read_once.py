@@ -26,8 +26,8 @@ def rows_read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
     read = Database._table
 
-    def counting(self: Database, sql: str, rows: int) -> dict[str, Any]:
-        columns = read(self, sql, rows)
+    def counting(self: Database, sql: str, rows: int, text: Any) -> dict[str, Any]:
+        columns = read(self, sql, rows, text)
         (table,) = re.findall(r'\bFROM "?(\w+)', sql)[:1]
         # One row says whether there are any, or how many: that is not reading the table.
         if not re.search(r"\bLIMIT 1\b|\bcount\(|\bmax\(|\bDISTINCT\b", sql):
