@@ -1,9 +1,13 @@
 """The assignment's two answers about a sweep, with its figures: how long, how steady; warm-up."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
+from analysis.arithmetic.noise import FEWEST, fieller_interval, student_quantile
 from analysis.show.render import digits, plural
 from profiling import names
 from profiling.sweep.store import SweepRow
@@ -71,6 +75,9 @@ def _warmup(groups: Sequence[Sequence[SweepRow]], device: str) -> list[str]:
     if not groups:
         return ["Every configuration was measured with one warm-up only; give --warmups 0,1,2,5."]
     lines = [line for group in groups for line in _compared(group)]
+    colder = [(row, group[-1]) for group in groups for row in group[:-1]]
+    if not any(_times_longer(row, warm)[0] > 1 for row, warm in colder):
+        return [*lines, "No first step was shown to be slower, so there is nothing to explain."]
     return [*lines, f"Why: {ON_GPU if device.startswith('cuda') else ON_CPU}."]
 
 
@@ -92,11 +99,41 @@ def _compared(ordered: Sequence[SweepRow]) -> list[str]:
         lines.append(
             f"{name(row)}, {warmup}: the first timed step took "
             f"{digits(first)} ms, {first / middle:.1f} times the median of a warm one "
-            f"({digits(middle)} ms){later}; the mean is "
+            f"({digits(middle)} ms), {_verdict(row, best)}{later}; the mean is "
             f"{digits(statistic(row, 'total', 'mean'))} ± {digits(statistic(row, 'total', 'std'))} "
             f"ms against {digits(mean)} ± {digits(std)} with {best.settings.warmup}."
         )
     return lines
+
+
+def _verdict(row: SweepRow, warm: SweepRow) -> str:
+    """Return whether the first timed step of a row took longer than a warm one, in words."""
+    low, high = _times_longer(row, warm)
+    if low > 1:
+        return "slower than warm steps differ among themselves"
+    if high < 1:
+        return "faster than warm steps differ among themselves"
+    if math.isnan(low):
+        return "which is too noisy to tell"
+    return f"which is too noisy to tell ({low:.1f} to {high:.1f} times their mean)"
+
+
+def _times_longer(row: SweepRow, warm: SweepRow) -> tuple[float, float]:
+    """Return how many times as long as a warm step the first of a row took, at least and at most.
+
+    The first step is one, so it is taken to vary as a single warm step does, their mean as a mean:
+    the interval leaves out 1 where no warm step would be expected to be like it. Both ends are NaN
+    where that cannot be told.
+    """
+    times = np.array(_times(warm), np.float64)
+    if len(times) < FEWEST:
+        return math.nan, math.nan
+    first, mean, variance = (
+        np.array([value], np.float64) for value in (_times(row)[0], times.mean(), times.var(ddof=1))
+    )
+    quantile = student_quantile(np.array([len(times) - 1.0]))
+    low, high = fieller_interval((mean, first), (variance / len(times), variance), quantile)
+    return float(low[0]), float(high[0])
 
 
 def _times(row: SweepRow) -> list[int]:

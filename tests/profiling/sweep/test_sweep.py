@@ -222,9 +222,46 @@ def test_explanation_has_the_figures_of_the_run(
     assert "forward 4.000 ± 2.000 ms (50.0%), backward 16.00 ± 8.000 ms (50.0%)" in out
     assert "backward is 4.00 times forward" in out
     assert "no warm-up: the first timed step took 10.00 ms, 0.5 times the median" in out
-    assert "Why: a cold step pays" in out
+    assert "Why: " not in out
     assert start("--sizes", "tiny", "--device", "cpu", "--explain") == 0
     assert "give --warmups 0,1,2,5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cold", "warm", "said"),
+    [
+        ([30, 11, 10, 12], [10, 11, 10, 12], "slower than warm steps differ among themselves"),
+        ([5, 11, 10, 12], [10, 11, 10, 12], "faster than warm steps differ among themselves"),
+        ([13, 11, 10, 12], [10, 11, 10, 12], "too noisy to tell (0.9 to 1.6 times their mean)"),
+        ([30, 11, 10, 12], [10, 40, 1, 12], "too noisy to tell;"),
+        ([30], [10], "too noisy to tell;"),
+    ],
+)
+def test_only_a_cold_step_that_was_slower_is_explained(
+    cold: list[int],
+    warm: list[int],
+    said: str,
+    fake: Fake,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def measured(_: str, spec: dict[str, Any], **__: Any) -> dict[str, Any]:
+        times = warm if spec["settings"]["warmup"] else cold
+        total = [time * 1_000_000 for time in times]
+        parts = {"forward": total, "backward": total, "total": total}
+        spreads = {
+            part: {name: getattr(Spread.of_values(values), name) for name in Spread.__slots__}
+            for part, values in parts.items()
+        }
+        return {**{f"{part}_ns": total for part in parts}, "statistics": spreads}
+
+    monkeypatch.setattr(isolated, "run", measured)
+    given = ["--sizes", "tiny", "--device", "cpu", "--warmups", "0,5"]
+    assert start(*given, "--num-steps", str(len(cold)), "--explain") == 0
+    out = capsys.readouterr().out
+    assert said in out.replace(", the others", ";").replace("; the mean", ";")
+    assert ("Why: a cold step pays" in out) == (said.startswith("slower"))
+    assert ("nothing to explain" in out) == (not said.startswith("slower"))
 
 
 def test_pictures(fake: Fake, tmp_path: Path) -> None:
