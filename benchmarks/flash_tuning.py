@@ -70,8 +70,8 @@ def cells(row: Result) -> dict[str, Any]:
         **(cut or dict.fromkeys(Tiling.__slots__, math.nan)),
         "shipped": "yes" if shipped else "",
         "median_ns": median,
-        "p20_ns": low,
-        "p80_ns": high,
+        "p10_ns": low,
+        "p90_ns": high,
         "flops_per_s": row["flops"] / seconds if seconds > 0 else math.nan,
         "launched_ratio": row.get("launched_flops", math.nan) / row["flops"],
         "error": row.get("error", math.nan),
@@ -84,7 +84,7 @@ def table(rows: Iterable[Result], shapes: Sequence[Shape], device: str) -> Table
 
     Returns:
         ``batch, heads, width, length, part, implementation, queries, keys, warps, stages,
-        registers, shipped, median_ns, p20_ns, p80_ns, flops_per_s, launched_ratio, error,
+        registers, shipped, median_ns, p10_ns, p90_ns, flops_per_s, launched_ratio, error,
         outcome``.
     """
     order, parts = [asdict(shape) for shape in shapes], [*PASSES, *PRODUCTS]
@@ -99,7 +99,7 @@ def table(rows: Iterable[Result], shapes: Sequence[Shape], device: str) -> Table
         KIND,
         columns_of(made, object),
         heading=f"Tilings of causal attention on {device_name(device)}",
-        droppable=("p20_ns", "p80_ns", "error", "shipped"),
+        droppable=("p10_ns", "p90_ns", "error", "shipped"),
     )
 
 

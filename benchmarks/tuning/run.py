@@ -177,7 +177,7 @@ def measure(trial: Trial, milliseconds: int) -> dict[str, Any]:
     """Check a trial, and time it.
 
     Returns:
-        ``outcome``; ``time_ns``, the median, 20th and 80th percentile; ``error``, see
+        ``outcome``; ``time_ns``, the median, 10th and 90th percentile; ``error``, see
         `Problem.error`; ``message`` where there is no time.
     """
     made = problem(trial.shape)

@@ -42,7 +42,7 @@ from profiling.common.cli import (
 from profiling.common.machine import choose_device, device_name
 from profiling.common.measuring import Measurement, Result
 from profiling.common.options import add_options, chosen, combinations, listed
-from profiling.common.spread import Spread
+from profiling.common.spread import MEDIAN, Spread
 from profiling.processes import isolated
 from profiling.processes.attempts import FAILED, OK, attempt
 
@@ -50,12 +50,19 @@ MODULE: Final = "profiling.attention_benchmark"
 RUN: Final = "profiling.attention.attention_benchmark_run"
 """What measures a row, in a process of its own."""
 
+ROW: Final = ("implementation", "width", "length", "batch", "dtype")
+MEMORY: Final = ("memory_bytes", "saved_bytes", "computed_bytes")
+"""Of a row; `memory_bytes` is what is held before a backward pass."""
+
 COLUMNS: Final = (
-    *("implementation", "width", "length", "batch", "dtype", "forward_mean_ns", "forward_std_ns"),
-    *("memory_bytes", "saved_bytes", "computed_bytes", "backward_mean_ns", "backward_std_ns"),
+    *(*ROW, "forward_mean_ns", "forward_std_ns", *MEMORY, "backward_mean_ns", "backward_std_ns"),
     "outcome",
+    *(f"{part}_{figure}" for part in (FORWARD, BACKWARD) for figure in MEDIAN),
 )
-"""The table's; `memory_bytes` is what is held before a backward pass."""
+"""The table's, a row for both passes: the last are the medians, 10th and 90th percentiles."""
+
+FOR_PEOPLE: Final = (*ROW, "part", *MEDIAN, *MEMORY, "outcome")
+"""The table's that a person reads, a row a pass: so the spread has room in 80 columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +107,26 @@ def measure_row(row: AttentionRow, limit_bytes: int | None) -> Result:
     return attempt(measured).result(asdict(row), str(row))
 
 
-def table(results: Sequence[Result], device: str) -> Table:
-    """Return the benchmark's table, a row of `COLUMNS` for each result; what is missing is NaN."""
+def table(results: Sequence[Result], device: str, *, for_people: bool = False) -> Table:
+    """Return the benchmark's table; what is missing is NaN.
+
+    Args:
+        results: of the rows.
+        device: they were measured on.
+        for_people: a row of `FOR_PEOPLE` for each pass, else one of `COLUMNS` for each result.
+    """
     made = [_cells(result) for result in results]
     common = {key: made[0][key] for key in ("batch", "dtype")} if made else {}
     said = ", ".join(f"{key} {value}" for key, value in common.items())
     steps = results[0]["steps"] if results else 0
     return Table(
         "attention_benchmark",
-        columns_of(made, object, COLUMNS),
+        columns_of(_passes(made), object, FOR_PEOPLE)
+        if for_people
+        else columns_of(made, object, COLUMNS),
         heading=f"Attention on {device_name(device)}: {said}, one head, {steps} passes each",
-        hidden=tuple(common),
-        droppable=("backward_std_ns", "forward_std_ns"),
+        hidden=(*common, *(() if any(each["outcome"] != OK for each in made) else ("outcome",))),
+        spare=("computed_bytes", "saved_bytes", "memory_bytes"),
     )
 
 
@@ -119,8 +134,24 @@ def _cells(result: Result) -> dict[str, Any]:
     cells = dict(result)
     for part in (FORWARD, BACKWARD):
         if f"{part}_ns" in result:
-            cells |= Spread.of_values(result[f"{part}_ns"]).cells("mean", "std", of=part)
+            times = result[f"{part}_ns"]
+            cells |= Spread.of_values(times).cells("mean", "std", of=part)
+            names = (f"{part}_{figure}" for figure in MEDIAN)
+            cells |= zip(names, Spread.quantiles(times), strict=True)
     return cells
+
+
+def _passes(made: Sequence[Result]) -> list[Result]:
+    """Return a row for each pass of a row for both."""
+    return [
+        {
+            **cells,
+            "part": part,
+            **{figure: cells.get(f"{part}_{figure}") for figure in MEDIAN},
+        }
+        for cells in made
+        for part in (FORWARD, BACKWARD)
+    ]
 
 
 @memory_advice("use shorter --lengths")
@@ -135,7 +166,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command=command_line(MODULE, given),
         device=device,
         arguments=arguments,
-        tables=lambda results: [table(results, device)],
+        tables=lambda results: [
+            table(results, device, for_people=arguments.format in {"table", "markdown"})
+        ],
         draw=draw_attention_benchmark,
     )
     every = rows(arguments, device)

@@ -48,6 +48,7 @@ from profiling.common.cli import (
 from profiling.common.machine import choose_device, device_name
 from profiling.common.measuring import Measurement, Result
 from profiling.common.options import ByDevice, add_options, chosen, combinations, listed
+from profiling.common.spread import MEDIAN
 from profiling.processes.attempts import OOM
 
 MODULE: Final = "profiling.flash_benchmark"
@@ -57,10 +58,10 @@ DONE: Final = "done"
 UNSUPPORTED: Final = "unsupported"
 
 COLUMNS: Final = (
-    *("implementation", "dtype", "width", "length", "part", "median_ns", "p20_ns", "p80_ns"),
+    *("implementation", "dtype", "width", "length", "part", *MEDIAN),
     *("flops_per_s", "memory_bytes", "outcome"),
 )
-"""The table's; the times are the median, and the 20th and 80th percentile."""
+"""The table's; the times are the median, and the 10th and 90th percentile."""
 
 ON_A_GPU: Final = ("eager", COMPILED, "sdpa", SDPA_FLASH, "flash")
 
@@ -139,20 +140,33 @@ def table(results: Sequence[Result], device: str) -> Table:
     What is missing is NaN.
     """
     first = results[0] if results else {"batch": 0, "heads": 0}
-    shape = f"batch {first['batch']}, {first['heads']} heads, causal"
+    alike = [name for name in ("dtype", "width") if len({each[name] for each in results}) == 1]
+    shape = ", ".join(
+        [
+            f"batch {first['batch']}",
+            f"{first['heads']} heads",
+            *(f"{name} {first[name]}" for name in alike),
+            "causal",
+        ]
+    )
+    said = {
+        "memory_bytes": any(each.get("memory_bytes") is not None for each in results),
+        "outcome": any(each["outcome"] != DONE for each in results),
+    }
     return Table(
         KIND,
         columns_of(
             [cells(result, part) for result in results for part in PRODUCTS], object, COLUMNS
         ),
         heading=f"Attention on {device_name(device)}: {shape}",
-        droppable=("p20_ns", "p80_ns"),
+        hidden=(*alike, *(name for name, something in said.items() if not something)),
+        spare=("flops_per_s",),
     )
 
 
 def cells(result: Result, part: str) -> dict[str, Any]:
     """Return the cells of one part of a result, by column."""
-    times = dict(zip(("median_ns", "p20_ns", "p80_ns"), result.get(part, ()), strict=False))
+    times = dict(zip(MEDIAN, result.get(part, ()), strict=False))
     rate = flops_per_s(result, part) if part in result else None
     return {**result, "part": part, **times, "flops_per_s": rate}
 

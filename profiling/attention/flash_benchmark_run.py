@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from timeit import default_timer
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -28,9 +27,9 @@ from profiling.attention.rows import (
     Unsupported,
 )
 from profiling.common.machine import available_bytes
+from profiling.common.spread import QUANTILES, Spread
 from profiling.common.timing import synchronize, to_ns
 
-QUANTILES: Final = (0.5, 0.2, 0.8)
 FEWEST: Final = 3
 """Repetitions on a CPU, however long they take."""
 
@@ -41,7 +40,7 @@ def measure(row: FlashRow) -> dict[str, Any]:
     """Time one causal attention, and measure its peak of memory.
 
     Returns:
-        For each of ``forward``, ``backward`` and ``both`` the median, 20th and 80th percentile of
+        For each of ``forward``, ``backward`` and ``both`` the median, 10th and 90th percentile of
         its time in nanoseconds; ``memory_bytes``, the peak of a forward and a backward pass with
         their inputs on a GPU, else None; of our kernels ``tilings``, as `tuning.described_choices`
         has them.
@@ -168,7 +167,7 @@ def peak_bytes(both: Callable[[], None], inputs: list[Tensor], device: str) -> i
 
 
 def timed_ns(part: Callable[[], object], row: FlashRow, inputs: list[Tensor]) -> list[int]:
-    """Return the median, 20th and 80th percentile of a call's time.
+    """Return the median, 10th and 90th percentile of a call's time.
 
     On a GPU ``triton.testing.do_bench`` times with events, its second-level cache emptied before
     each call; on a CPU the clock does, warm.
@@ -186,7 +185,7 @@ def timed_ns(part: Callable[[], object], row: FlashRow, inputs: list[Tensor]) ->
             )
         return [to_ns(milliseconds / 1e3) for milliseconds in found]
     times = list(_clocked(part, row.warmup_ms / 1e3, row.repeat_ms / 1e3, inputs))
-    return [round(value) for value in np.quantile(times, QUANTILES)]
+    return [round(value) for value in Spread.quantiles(times)]
 
 
 def _clocked(

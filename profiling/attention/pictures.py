@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.show.pictures import picture
 from profiling.attention.rows import PRODUCTS, flops_per_s
+from profiling.common.spread import Spread
 from profiling.processes.attempts import OK
 
 if TYPE_CHECKING:
@@ -21,10 +21,23 @@ TERA: Final = 1e12
 _LINE_STYLES: Final = ("-", "--", ":", "-.")
 """One for each implementation; a width has the same colour in all of them."""
 
-_PANELS: Final[dict[str, Callable[[Result], float]]] = {
-    "forward, ms": lambda result: fmean(result["forward_ns"]) / 1e6,
-    "backward, ms": lambda result: fmean(result["backward_ns"]) / 1e6,
-    "memory before backward, MiB": lambda result: float(result["memory_bytes"]) / 2**20,
+Figures = tuple[float, float, float]
+"""A median, and the ends of its spread; all three the same where there is none."""
+
+
+def _milliseconds(times_ns: Sequence[float]) -> Figures:
+    middle, low, high = (time / 1e6 for time in Spread.quantiles(times_ns))
+    return middle, low, high
+
+
+def _mebibytes(size: int) -> Figures:
+    return size / 2**20, size / 2**20, size / 2**20
+
+
+_PANELS: Final[dict[str, Callable[[Result], Figures]]] = {
+    "forward, ms": lambda result: _milliseconds(result["forward_ns"]),
+    "backward, ms": lambda result: _milliseconds(result["backward_ns"]),
+    "memory before backward, MiB": lambda result: _mebibytes(result["memory_bytes"]),
 }
 
 
@@ -42,7 +55,7 @@ def draw_flash_benchmark(results: Sequence[Result], folder: Path) -> list[Path]:
         with picture(files[-1]) as figure:
             for axes, part in zip(figure.subplots(1, len(PRODUCTS)), PRODUCTS, strict=True):
                 for (name,), line in _grouped(timed, "implementation").items():
-                    rates = {each["length"]: flops_per_s(each, part) / TERA for each in line}
+                    rates = {each["length"]: _rates(each, part) for each in line}
                     _plot(axes, rates, label=name)
                 axes.set(xlabel="length", title=f"{part}, TFLOP/s", xscale="log")
                 axes.set_ylim(bottom=0)
@@ -86,6 +99,19 @@ def _grouped(results: Sequence[Result], *names: str) -> dict[tuple[Any, ...], li
     return groups
 
 
-def _plot(axes: Axes, by_length: dict[int, float], **how: Any) -> None:
+def _rates(result: Result, part: str) -> Figures:
+    """Return the rate of a part at its median time, and at the times four fifths lie between."""
+    middle, low, high = (
+        flops_per_s({**result, part: [time]}, part) / TERA for time in result[part]
+    )
+    return middle, high, low  # the longer it took, the lower the rate
+
+
+def _plot(axes: Axes, by_length: dict[int, Figures], **how: Any) -> None:
+    """Draw medians by length with bars from the 10th to the 90th percentile."""
     lengths = sorted(by_length)
-    axes.plot(lengths, [by_length[length] for length in lengths], marker="o", **how)
+    figures = [by_length[length] for length in lengths]
+    middles = [middle for middle, _, _ in figures]
+    below = [middle - low for middle, low, _ in figures]
+    above = [high - middle for middle, _, high in figures]
+    axes.errorbar(lengths, middles, yerr=(below, above), marker="o", capsize=2, **how)

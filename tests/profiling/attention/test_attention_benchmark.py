@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from analysis.show import render
+from analysis.show.sheet import Sheet
 from profiling.attention import attention_benchmark
 from profiling.attention.attention_benchmark_run import HOOKS, computed_bytes, measure
 from profiling.attention.rows import COMPILED, AttentionRow
@@ -88,6 +90,26 @@ def test_compiled_attention_keeps_what_the_compiler_wants() -> None:
     assert found["saved_bytes"] > 0
 
 
+def test_a_median_has_its_spread_beside_it() -> None:
+    measured = {
+        **asdict(ROW),
+        "forward_ns": [40_000_000, 10_000_000, 30_000_000, 20_000_000, 50_000_000],
+        "backward_ns": [100_000_000] * 5,
+        **dict.fromkeys(("memory_bytes", "saved_bytes", "computed_bytes"), 100 << 10),
+        "outcome": "ok",
+    }
+    (row,) = attention_benchmark.table([measured], "cpu").rows()
+    wanted = {"median": 30_000_000, "p10": 14_000_000, "p90": 46_000_000}
+    assert {name: row[f"forward_{name}_ns"] for name in wanted} == wanted
+    assert (row["forward_mean_ns"], row["backward_p90_ns"]) == (30_000_000, 100_000_000)
+    stream = io.StringIO()
+    shown = attention_benchmark.table([measured], "cpu", for_people=True)
+    render.write_text(shown, Sheet(80, folds=True), stream)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "forward   30.00 ms  14.00 ms  46.00 ms  100.0 KiB" in lines[-2]
+
+
 @pytest.mark.slow
 def test_a_row_that_cannot_fit_reads_oom_and_the_others_are_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -123,7 +145,12 @@ def test_a_row_beyond_its_limit_ends_alone(capsys: pytest.CaptureFixture[str]) -
     assert command(*arguments, "--limit", "200") == 0
     said = capsys.readouterr()
     rows = [line.split() for line in said.out.splitlines() if line.startswith("eager")]
-    assert [(row[2], row[-1]) for row in rows] == [("16", "ok"), ("4,096", "OOM")]
+    assert [(row[2], row[3], row[-1]) for row in rows] == [
+        ("16", "forward", "ok"),
+        ("16", "backward", "ok"),
+        ("4,096", "forward", "OOM"),
+        ("4,096", "backward", "OOM"),
+    ]
 
 
 @pytest.mark.parametrize(

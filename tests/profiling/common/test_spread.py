@@ -47,3 +47,9 @@ def test_of_nothing_there_is_nothing_to_say() -> None:
 
 def test_a_share_of_a_mean_of_zero_is_zero() -> None:
     assert Spread.of_values([0, 0]).relative_std == 0.0
+
+
+@given(TIMES)
+def test_its_quantiles_are_those_of_numpy(times: list[int]) -> None:
+    expected = np.quantile(np.array(times, np.float64), [0.5, 0.1, 0.9])
+    assert Spread.quantiles(times) == pytest.approx(expected, rel=1e-9, abs=1e-3)
