@@ -51,6 +51,7 @@ from analysis.compare.verdict import NOT_JUDGED, OTHER_WORK
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
+from analysis.show.sheet import say
 from analysis.show.table import Table, joined_columns
 from analysis.source.report import Report
 
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.fail_over is not None:
         cli.print_notes(*unjudged_slowdowns(totals, args.fail_over))
     if problem:
-        print(problem, file=sys.stderr)
+        say(problem)
     return GATE_FAILED if problem else 0
 
 

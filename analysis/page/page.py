@@ -37,6 +37,7 @@ TOP: Final = 10
 MOST_DIGITS: Final = 18
 
 RUN_KEYS: Final = (
+    ("workload", "model", "base_model", "teacher_model", "projector", "max_new_tokens"),
     ("size", "num_layers", "d_model", "d_ff", "num_heads", "vocab_size", "parameters"),
     ("mode", "batch", "context", "dtype", "attention", "steps", "warmup", "script"),
     ("recorder", "torch", "nvtx", "nsys", "cuda", "driver", "commit", "date"),

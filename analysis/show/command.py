@@ -21,6 +21,7 @@ from analysis.show.called import as_called, called
 from analysis.show.errors import CommandError, NotInstalled, one_line
 from analysis.show.interrupts import STATUS as INTERRUPTED
 from analysis.show.interrupts import Interruptible
+from analysis.show.sheet import Sheet, command_lines, folded, say
 
 N = TypeVar("N", int, float)
 
@@ -53,8 +54,6 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         """Return the help of an option in lines; in a terminal they break at blanks alone."""
         if not sys.stdout.isatty():
             return super()._split_lines(text, width)
-        from analysis.show.sheet import folded
-
         return folded(" ".join(text.split()), width)
 
     def _format_usage(self, *given: Any) -> str:
@@ -78,16 +77,18 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         """Return the description: what is indented are examples, whose lines stay lines."""
         if not sys.stdout.isatty():
             return super()._fill_text(text, width, indent)
-        from analysis.show.sheet import Sheet, command_lines, folded
-
         lines: list[str] = []
         for paragraph in text.split("\n\n"):
             written = paragraph.split("\n")
             if any(line.startswith(" ") for line in written):
                 for line in written:
-                    words = line.lstrip()
-                    blank = line[: len(line) - len(words)]
-                    lines += command_lines(blank, words, Sheet(width, folds=True))
+                    # A blank column sets apart what a command does.
+                    first = line[: line.rfind("  ") + 2] if "  " in line else ""
+                    if first.isspace():
+                        what = line.removeprefix(first)
+                        lines += command_lines(first, what, Sheet(width, folds=True))
+                    else:
+                        lines += folded(line, width, " " * len(first))
             else:
                 lines += folded(" ".join(written), width)
             lines.append("")
@@ -122,7 +123,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line."""
-        self.exit(WRONG_USAGE, f"error: {one_line(message)}; see {self.prog} --help\n")
+        self.exit(failed(f"{message}; see {self.prog} --help", WRONG_USAGE))
 
 
 def parser_of(main: Callable[[Sequence[str]], int], *words: str) -> argparse.ArgumentParser:
@@ -226,12 +227,7 @@ _OF_WRITING: Final = {
 
 def failed(message: str, status: int = CommandError.status) -> int:
     """Print one line on stderr and return the exit status."""
-    lines = [f"error: {one_line(message)}"]
-    if sys.stderr.isatty():
-        from analysis.show.sheet import sheet_of
-
-        lines = sheet_of(sys.stderr).lines(lines[0], 7 * " ")
-    print(*lines, sep="\n", file=sys.stderr)
+    say(f"error: {one_line(message)}", 7 * " ")
     return status
 
 

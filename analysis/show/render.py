@@ -44,10 +44,10 @@ def duration(nanoseconds: float) -> str:
 def digits(value: float) -> str:
     """Return a number to four digits, without an exponent.
 
-    >>> digits(1.23456), digits(123.456), digits(12345.6)
-    ('1.235', '123.5', '12,346')
+    >>> digits(1.23456), digits(123.456), digits(9.9999), digits(12345.6)
+    ('1.235', '123.5', '10.00', '12,346')
     """
-    whole = len(str(int(abs(value)))) if math.isfinite(value) else 4
+    whole = len(str(int(abs(float(f"{value:.3e}"))))) if math.isfinite(value) else 4
     return f"{value:,.{max(0, 4 - whole)}f}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import Final, TextIO
 
@@ -75,16 +76,34 @@ def width(stream: TextIO) -> int:
         return WIDTH_WITHOUT_TERMINAL
 
 
-def folded(text: str, width: int, indent: str = "") -> list[str]:
+def say(text: str, indent: str = "  ", *, command: str = "") -> None:
+    """Print text on stderr; in a terminal broken between words, which stay whole.
+
+    Args:
+        text: of one line or several.
+        indent: what a line begins with that another goes on in.
+        command: to type, after the text.
+    """
+    sheet = sheet_of(sys.stderr)
+    if command:
+        print(*command_lines(text, command, sheet), sep="\n", file=sys.stderr, flush=True)
+        return
+    for line in text.split("\n"):
+        parts = folded(line, sheet.width, indent, cuts=False) if sheet.folds else [line]
+        print(*parts, sep="\n", file=sys.stderr, flush=True)
+
+
+def folded(text: str, width: int, indent: str = "", *, cuts: bool = True) -> list[str]:
     """Return text in lines of at most a width, broken between words and nowhere else.
 
     A number stays with its unit, and what stands between two dots is one part, if it is short. A
-    word that is too long for a line, such as a path, is cut in the middle.
+    word that is too long for a line is cut in the middle.
 
     Args:
         text: one line of it.
         width: in columns.
         indent: what every line but the first begins with.
+        cuts: whether words that are too long are cut.
 
     >>> folded("ranked: 3,655 kernels, 148.0 ms in all", 28, "  ")
     ['ranked: 3,655 kernels,', '  148.0 ms in all']
@@ -106,7 +125,8 @@ def folded(text: str, width: int, indent: str = "") -> list[str]:
         begun = begun or bool(word)
         # Only the first word of a line can be too long for it.
         spare = len(longer) - len(word)
-        line = longer if cell_len(longer) <= width else longer[:spare] + cut(word, width - spare)
+        is_too_long = cuts and cell_len(longer) > width
+        line = longer[:spare] + cut(word, width - spare) if is_too_long else longer
     return [*lines, line.rstrip()]
 
 

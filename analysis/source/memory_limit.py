@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from analysis.show.errors import ReportError, reason
+from analysis.show.sheet import say
 from analysis.source import tables
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def paged_beyond_memory(report: OpenReport, needed: int) -> Iterator[None]:
         problem = f"{lack}, and the folder for temporary files is in memory too"
         remedy = f"set TMPDIR to one on a disk, or {VARIABLE} to try it all the same"
         raise ReportError(report.path, problem, remedy)
-    print(f"note: {report.path.name} {lack}: working in {folder}", file=sys.stderr)
+    say(f"note: {report.path.name} {lack}: working in {folder}")
     report.database.memory_bytes = there
     with paging.arrays_in_files(folder, there // 2) as pages:
         report.database.relieve = pages.relieve

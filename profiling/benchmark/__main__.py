@@ -24,6 +24,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from analysis.show.sheet import say
 from profiling.benchmark import compare, run_file, show
 from profiling.benchmark.figures import figures
 from profiling.benchmark.options import Request, parser, request
@@ -74,7 +75,7 @@ def progress_lines(what: str, done: int, count: int) -> None:
     """Print a line for every tenth of the timed steps, and one when others are done."""
     often = LINES if what == STEPS else 1
     if done * often // count > (done - 1) * often // count:
-        print(f"Completed {done}/{count} {what}", file=sys.stderr, flush=True)
+        say(f"Completed {done}/{count} {what}")
 
 
 @cli.memory_advice(SMALLER)
@@ -89,18 +90,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = asked.settings
     check(settings)
     if asked.on_cpu_for_want_of_cuda:
-        print("note: no CUDA device is here; running on the CPU", file=sys.stderr)
+        say("note: no CUDA device is here; running on the CPU")
     print("\n".join(show.configuration(settings)), flush=True)
     found = measured(asked)
     assert found.memory is not None, "it is read once the steps end, however they do"
     show.show(settings, figures(settings, found), found.memory)
     for trouble in steadiness_warnings([step.total_ns for step in found.steps]):
-        print(f"note: {trouble}", file=sys.stderr)
+        say(f"note: {trouble}")
     if arguments.json is not None:
         command = cli.command_line(MODULE, given)
         kept = run_file.content(settings, found, asked.learning_rate, command)
         written = result_file.write(arguments.json, kept, found.complete)
-        print(f"written to {written}", file=sys.stderr)
+        say(f"written to {written}")
     if not found.complete:
         done = f"{len(found.steps)} of {settings.steps} steps are timed"
         return cli.failed(f"interrupted; {done}", 130)

@@ -1,13 +1,13 @@
 """Rows that are measured one after another, and what becomes of what was found."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from analysis.show.cli import print_notes, write_tables
+from analysis.show.sheet import say
 from analysis.show.table import Table
 from profiling.common import result_file
 from profiling.common.progress import steps_bar
@@ -59,7 +59,7 @@ class Measurement:
             ReportError: a table or a picture cannot be.
         """
         about = result_file.header(self.kind, self.command, self.device)
-        print(f"{self.doing} {len(rows)} {self.what} on {self.device}", file=sys.stderr)
+        say(f"{self.doing} {len(rows)} {self.what} on {self.device}")
         results: list[Result] = []
         try:
             with steps_bar(len(rows)) as bar:

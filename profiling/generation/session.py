@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import sys
 
 from analysis.generation import __main__ as analysis
 from analysis.generation.records import Failure
 from analysis.show.cli import print_notes
+from analysis.show.sheet import say
 from profiling.common.errors import LaunchError
 from profiling.common.options import chosen
 from profiling.generation import options, pair, profile
@@ -38,7 +38,7 @@ def run_profile(arguments: argparse.Namespace, command: str) -> int:
     profile.profile(made, prompt, files, trace_tokens=most, command=command)
     _say_inexact(made)
     print_notes(f"the recorded run generates at most {most} tokens; --trace_tokens N for more")
-    print(f"wrote {', '.join(map(str, files))}", file=sys.stderr)
+    say(f"wrote {', '.join(map(str, files))}")
     return analysis.main([str(files.jsonl)])
 
 
@@ -65,7 +65,7 @@ def run_prompts(arguments: argparse.Namespace) -> int:
             _say_inexact(made)
     done = len(left) - len(failures)
     said = f"{done} prompts done, {len(own) - len(left)} were done before"
-    print(f"{path}: {said}", file=sys.stderr)
+    say(f"{path}: {said}")
     shown = analysis.main([str(path)]) if done or earlier.done else 0
     if failures:
         raise LaunchError(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.show.called import called
+from analysis.show.sheet import say
 from profiling.common import cli
 from profiling.common.cli import relative_to_here
 from profiling.common.progress import steps_bar
@@ -103,27 +104,21 @@ def _run(launch: Launch, folder: Path, on_told: running.OnTold) -> list[dict[str
 def announce(launch: Launch) -> None:
     """Say on stderr what is recorded, how, and every default."""
     how = launch.recorder.describe(launch.device)
-    print(
-        f"recording {launch.workload.describe()}\nwith {how}, into {launch.places()}",
-        file=sys.stderr,
-    )
+    say(f"recording {launch.workload.describe()}\nwith {how}, into {launch.places()}")
     if isinstance(launch.workload, ScriptRun):
         for limit in launch.recorder.limits(memory=launch.memory):
-            print(f"note: {limit}", file=sys.stderr)
+            say(f"note: {limit}")
 
 
 def show(launch: Launch, made: list[Path]) -> int:
     """Print the page of the reports, or how they are made where there are none yet."""
     if not all(map(is_finished, made)):
-        print(launch.recorder.how_to_complete(made), file=sys.stderr)
+        say(launch.recorder.how_to_complete(made))
         return 0
     status = show_page(made)
     if not status and (before := naming.earlier_alike(launch, made[0])):
         both = (str(relative_to_here(path)) for path in (before, made[0]))
-        print(
-            f"to compare it with the run before: {called('analysis.compare', *both)}",
-            file=sys.stderr,
-        )
+        say("to compare it with the run before: ", command=called("analysis.compare", *both))
     return status
 
 

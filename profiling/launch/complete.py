@@ -14,12 +14,12 @@ exported is completed the same way. The recordings stay as they are.
 import argparse
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from analysis.show.errors import one_line
+from analysis.show.sheet import say
 from profiling.common import cli
 from profiling.common.errors import LaunchError, UsageError
 from profiling.processes.starting import ended_by_signals, show_page
@@ -135,7 +135,7 @@ def _import(
             advice = "the recording is damaged, or nsys was ended before it was done; record again"
         raise LaunchError(f"{recording}: {error}; {advice}") from None
     if recorded and recorded != ours:
-        print(f"note: {one_line(str(recording))}: {other}", file=sys.stderr)
+        say(f"note: {one_line(str(recording))}: {other}")
 
 
 def _export(recording: Path, report: Path, nsys: Nsys, given: Path) -> None:
@@ -148,10 +148,9 @@ def _export(recording: Path, report: Path, nsys: Nsys, given: Path) -> None:
 def notes_of_a_bare_recording(recording: Path) -> RunNotes:
     """Return the notes of a recording that lost them, and say on stderr what that means."""
     path = notes_path(recording)
-    print(
+    say(
         f"note: {one_line(str(path))} is not here: the report lacks what the run was and "
-        "the costs of its ranges, and nobody checked that all ranges arrived",
-        file=sys.stderr,
+        "the costs of its ranges, and nobody checked that all ranges arrived"
     )
     version = importer.recorded_by(recording)
     facts = {"recorder": NSYS, NSYS: version or "unknown", MISSING: LACKS.format(path.name)}
@@ -197,7 +196,7 @@ def _run(given: argparse.Namespace) -> int:
             except LaunchError as error:
                 cli.failed(str(error))
                 continue
-            print(f"made {one_line(str(cli.relative_to_here(made[-1])))}", file=sys.stderr)
+            say(f"made {one_line(str(cli.relative_to_here(made[-1])))}")
     status = int(len(made) < len(given.recordings))
     return status if given.no_page else max(status, show(made))
 

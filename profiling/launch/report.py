@@ -1,10 +1,10 @@
 """What a recorded process left, made into a report that explains itself."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from analysis.show.errors import one_line
+from analysis.show.sheet import say
 from profiling.common.errors import LaunchError
 from profiling.launch import naming
 from profiling.launch.plan import Launch, is_finished
@@ -46,7 +46,7 @@ def make(launch: Launch, folder: Path, results: list[dict[str, Any]]) -> list[Pa
             return _keep(launch, reports)
         except Taken:  # one has come meanwhile, of somebody who asked nobody
             launch = naming.named(launch)
-            print(f"note: kept in {launch.places()}: a report has come meanwhile", file=sys.stderr)
+            say(f"note: kept in {launch.places()}: a report has come meanwhile")
 
 
 def _keep(launch: Launch, made: list[Path]) -> list[Path]:
@@ -79,16 +79,12 @@ def destinations(made: Path, stem: Path) -> dict[Path, Path]:
 def warn(result: dict[str, Any]) -> None:
     """Say on stderr what of a run is not in its report."""
     for name, count in result["too_deep"].items():
-        print(
-            f"note: {count:,} ranges {one_line(name)} left out: over {MOST_NODES:,} autograd nodes",
-            file=sys.stderr,
-        )
+        say(f"note: {count:,} ranges {one_line(name)} left out: over {MOST_NODES:,} autograd nodes")
     if seen := result.get("compiled"):
         every, known = sum(seen.values()), seen["one"] + seen["several"]
-        print(
+        say(
             f"note: compiled: {known:,} of {every:,} kernel launches stand in the ranges of their "
-            f"spans, {seen['several']:,} of them in ranges of several, joined by +",
-            file=sys.stderr,
+            f"spans, {seen['several']:,} of them in ranges of several, joined by +"
         )
 
 

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from analysis.show.sheet import say
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError
 from profiling.common.progress import StepsBar
@@ -84,7 +85,7 @@ class Benchmark:
             raise
         except LaunchError as error:
             # Each strategy will say as much; the rest of the table does without.
-            print(f"note: the network could not be measured: {error}", file=sys.stderr)
+            say(f"note: the network could not be measured: {error}")
             return
         if not all(times_ns.values()):
             return  # there was no room for the large one

@@ -23,6 +23,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Final
 
+from analysis.show.sheet import say
 from profiling.benchmark.options import BenchmarkSteps, Request, add_model, request
 from profiling.common import cli, result_file
 from profiling.common.errors import UsageError
@@ -85,7 +86,7 @@ def outcomes(module: str, asked: Request, precisions: Sequence[str], done: list[
             bar.done(precision, 0)
             if not sys.stderr.isatty():
                 said = f"Completed {len(done)}/{len(precisions)}: {precision}, {status}"
-                print(said, file=sys.stderr, flush=True)
+                say(said)
 
 
 def check_components(arguments: argparse.Namespace) -> None:
@@ -110,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = request(arguments)
     cli.check_outputs(arguments)
     if asked.on_cpu_for_want_of_cuda:
-        print("note: no CUDA device is here; running on the CPU", file=sys.stderr)
+        say("note: no CUDA device is here; running on the CPU")
     of_times = STEPS, times_table, rounded_times
     of_formats = COMPONENTS, components_table, narrow_components
     module, table, for_people = of_formats if arguments.components else of_times
@@ -132,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "settings": asdict(asked.settings),
             "precisions": {each.precision: asdict(each) for each in done},
         }
-        print(f"written to {result_file.write(path, content, not interrupted)}", file=sys.stderr)
+        say(f"written to {result_file.write(path, content, not interrupted)}")
     if interrupted:
         found = f"{len(done)} of {len(arguments.precisions)} precisions are done"
         return cli.failed(f"interrupted; {found}", 130)

@@ -1,6 +1,5 @@
 """The nsys recorder: nsys around the process, ranges pushed into NVTX, its report exported."""
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 
 from analysis.show.called import called, option
 from analysis.show.errors import one_line
+from analysis.show.sheet import say
 from profiling.common.cli import relative_to_here, typed
 from profiling.common.errors import LaunchError
 from profiling.recorders.memory_samples import SampledSink, leave_samples, sampler
@@ -90,7 +90,7 @@ class NsysRecorder(Recorder):
         try:
             self.nsys.export(made, made.with_suffix(".sqlite"))
         except LaunchError as error:
-            print(f"note: {one_line(str(error))}", file=sys.stderr)
+            say(f"note: {one_line(str(error))}")
             made.with_suffix(".sqlite").unlink(missing_ok=True)
             return made
         return made.with_suffix(".sqlite")

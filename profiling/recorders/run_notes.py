@@ -7,7 +7,6 @@ beside the recording, in NAME.qdstrm.json, and `python -m profiling.complete` ad
 import hashlib
 import json
 import sqlite3
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from analysis.show.command import ESCAPED
 from analysis.show.errors import one_line
+from analysis.show.sheet import say
 from analysis.source.trace import schema
 from profiling.common.errors import LaunchError
 from profiling.common.workload import Workload
@@ -103,10 +103,7 @@ class RunNotes:
 
         facts, lost = memory_report.add_memory(report, self.memory["note"], self.memory["ranges"])
         for name, count in lost.items():
-            print(
-                f"note: the memory at {count:,} ranges {one_line(name)} left out: not all arrived",
-                file=sys.stderr,
-            )
+            say(f"note: the memory at {count:,} ranges {one_line(name)} left out: not all arrived")
         return facts
 
     def keep(self, recording: Path) -> Path:

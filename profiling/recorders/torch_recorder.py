@@ -1,7 +1,6 @@
 """The embedded recorder: the PyTorch profiler in the process itself, its trace converted."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch._C._profiler import _ExperimentalConfig
 from torch.autograd import profiler as autograd_profiler
 
 from analysis.show.called import option
+from analysis.show.sheet import say
 from analysis.source.trace.convert import TraceError, convert
 from profiling.common.errors import LaunchError
 from profiling.names import recordable
@@ -87,7 +87,7 @@ class EmbeddedRecorder(Recorder):
                 raise LaunchError(f"{problem} span; give one that does") from None
             raise LaunchError(str(error).replace(str(trace), "the trace")) from None
         for what, count in done.unpaired.items():
-            print(f"note: {count:,} payloads left out: {what}", file=sys.stderr)
+            say(f"note: {count:,} payloads left out: {what}")
         return made
 
 

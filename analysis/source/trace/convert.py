@@ -12,7 +12,6 @@ decimal microseconds say; TARGET_INFO_SESSION_START_TIME has the UTC time of tha
 import os
 import shutil
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -24,6 +23,7 @@ from analysis.show.command import Parser, failed
 from analysis.show.errors import one_line
 from analysis.show.interrupts import STATUS as INTERRUPTED
 from analysis.show.progress import Bar
+from analysis.show.sheet import say
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows
 from analysis.source.trace.events import Staging
@@ -156,7 +156,7 @@ def _nothing(staging: Staging) -> str:
 
 def _say(source: Path, summary: TraceSummary) -> None:
     converted = ", ".join(f"{table} {count}" for table, count in summary.converted.items())
-    print(f"{source.name}: converted {converted}", file=sys.stderr)
+    say(f"{source.name}: converted {converted}")
     if summary.left_out:
         left = ", ".join(
             f"{one_line(name)} {count}"
@@ -164,12 +164,11 @@ def _say(source: Path, summary: TraceSummary) -> None:
         )
         more = len(summary.left_out) - MOST_NAMED
         left += f", and {more:,} more kinds: see left_out in TOOLKIT_RUN" if more > 0 else ""
-        print(f"{one_line(source.name)}: left out {left}", file=sys.stderr)
+        say(f"{one_line(source.name)}: left out {left}")
     if summary.renumbered:
-        print(
+        say(
             f"{source.name}: {len(summary.renumbered)} threads have new numbers, "
-            "their own are too large for a report: see renumbered_threads in TOOLKIT_RUN",
-            file=sys.stderr,
+            "their own are too large for a report: see renumbered_threads in TOOLKIT_RUN"
         )
 
 

@@ -305,3 +305,14 @@ def test_a_page_without_advice_says_so(tmp_path: Path, capsys: pytest.CaptureFix
     assert NOTHING_TO_DO in capsys.readouterr().out.splitlines()[:3]
     assert main([str(path), "--format", "markdown"]) == 0
     assert capsys.readouterr().out.splitlines()[2] == NOTHING_TO_DO
+
+
+def test_the_page_names_the_models_of_a_run(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("k", 50, 60, launch=12)],
+        run={"workload": "generation", "base_model": "qwen3-0.6b", "teacher_model": "qwen3-4b"},
+    )
+    with Report(path) as report:
+        line = page(report).lines[1]
+    assert line == "workload generation · base_model qwen3-0.6b · teacher_model qwen3-4b"
