@@ -5,8 +5,8 @@
 The run and how far to trust it; phases; categories with the share of GEMM; the kernels (on a CPU
 run: operators) that took most; attention's parts with time and FLOP ratios, where there are ranges
 around them. Each question has a command of its own: see the README. In a database the page is a
-table for each of these; `run` holds the lines above and everything else the launcher noted. Names
-that commands give to tables of theirs have page_ before them; with --table NAME all have NAME_.
+table for each of these, `page_phases` and so on; `page_run` holds the lines above and everything
+else the launcher noted. With --table NAME all begin with NAME_.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def summary(files: Files) -> Table:
     in_heading = ("bottleneck", "bottleneck_share")  # by sentences above the table
     heading = "\n".join(["Configurations", *_sentences(files)])
     droppable = ("layers", "runs")
-    return _table("layer_configurations", heading, rows, files, droppable, (*hidden, *in_heading))
+    return _table("layers_configurations", heading, rows, files, droppable, (*hidden, *in_heading))
 
 
 def by_layer(files: Files) -> Table:
@@ -122,7 +122,7 @@ def by_part(files: Files) -> Table:
         for part, within, _ in group.tree()
     ]
     heading = "Parts, all layers together"
-    return _table("layer_parts", heading, rows, files, ("std_ns", "gpu_ns", "cpu_ns"))
+    return _table("layers_parts", heading, rows, files, ("std_ns", "gpu_ns", "cpu_ns"))
 
 
 def growth(files: Files) -> Table:
@@ -147,8 +147,10 @@ def growth(files: Files) -> Table:
                 fixed = f"{held} {getattr(line[0], held)}"
                 rows += [_grown(line, part, along, fixed) for part in _common(line)]
     if not rows:
-        return Table("layer_growth", {column: [] for column in _GROWTH}, _GROWS, notes=(_ONE_SIZE,))
-    return _table("layer_growth", _GROWS, rows, files, ("points", "from_ns"))
+        return Table(
+            "layers_growth", {column: [] for column in _GROWTH}, _GROWS, notes=(_ONE_SIZE,)
+        )
+    return _table("layers_growth", _GROWS, rows, files, ("points", "from_ns"))
 
 
 def _common(line: Sequence[Group]) -> list[str]:

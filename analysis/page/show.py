@@ -7,19 +7,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from analysis.page.page import Page
 from analysis.page.verdict import NOTHING_TO_DO
 from analysis.show import render
+from analysis.show.output import table_name
 from analysis.show.sheet import BOLD, CYAN, GREEN, Sheet, command_lines, folded, visible
 from analysis.show.table import Table
-
-SHARED: Final = (
-    *("answers", "attention", "compare", "copies", "coverage", "gaps", "kernels", "memory"),
-    *("overlap", "phases", "ranges", "roofline"),
-)
-"""What commands call their tables, which have other columns or more rows than the page's."""
 
 
 def as_text(made: Page, form: str, sheet: Sheet) -> tuple[str, tuple[str, ...]]:
@@ -93,12 +87,9 @@ def in_database(table: Table, prefix: str | None) -> Table:
 
     Args:
         table: of the page.
-        prefix: what all names are to begin with; None for ``page`` where the command that answers
-            the same question has a table of that name, and other columns.
+        prefix: what all names are to begin with; None for ``page``.
     """
-    if prefix is None and table.name not in SHARED:
-        return table
-    return replace(table, name=f"{prefix or 'page'}_{table.name}")
+    return replace(table, name=table_name(prefix or "page", table.name))
 
 
 def block(lines: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 from analysis.show import render
 from analysis.show.command import ESCAPED, Parser, count
 from analysis.show.command import run as run  # of every command that imports this
-from analysis.show.output import add_to_database, replacing
+from analysis.show.output import SIDES, add_to_database, replacing, table_name
 from analysis.show.sheet import sheet_of, visible
 from analysis.show.table import Table
 
@@ -84,6 +84,7 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
         if getattr(args, option) == "":
             made.error(f"--{option} is empty")
     args.asked = shlex.join(options_given(made, args))
+    args.question = getattr(made, "question", "")
     return args
 
 
@@ -136,8 +137,9 @@ def write_tables(
     """
     read = report_paths(args)
     if args.format == "sqlite":
-        answer = replace(shown[0], name=args.table or shown[0].name)
-        add_to_database([answer], Path(args.output), *read, options=args.asked)
+        answer = replace(shown[0], name=args.table or table_name(args.question, shown[0].name))
+        compared = hasattr(args, SIDES[0])
+        add_to_database([answer], Path(args.output), *read, options=args.asked, compared=compared)
     elif args.output is not None:
         with (
             replacing(Path(args.output), *read) as draft,

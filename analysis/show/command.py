@@ -105,6 +105,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, module: str = "", doc: str | None = None, **options: Any) -> None:
+        self.question = module.rpartition(".")[2]
         super().__init__(
             **{
                 "prog": called(module),

@@ -1,9 +1,17 @@
 """Output files: replaced as a whole, or a SQLite database that answers are added to.
 
-A database may hold the answers about many reports, to questions asked in many ways: the first two
-columns of each table, `MARK_COLUMNS`, say of which report a row is and how it was asked for. Adding
-an answer replaces the rows that have the same two, and nothing else. A report is never written to,
-whether it is the one that is read or another.
+A database may hold the answers about many reports, to questions asked in many ways. A table is
+called after its question (`table_name`), and its first columns say what a row is of:
+
+* ``id``, its primary key;
+* ``report``, the path of the report, a foreign key to `RUNS`: one row for each report, with the
+  file's name and when it was first added. An answer about several is of all their paths together,
+  and a comparison has foreign keys to the two besides, ``before`` and ``after``;
+* ``options``, how it was asked for;
+* ``added``, when the answer was added (UTC).
+
+Adding an answer replaces the rows of the same report and options, and nothing else. A report is
+never written to, whether it is the one that is read or another.
 """
 
 from __future__ import annotations
@@ -13,8 +21,10 @@ import sqlite3
 import stat
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +33,19 @@ from analysis.show.table import Column, Table
 
 ELSEWHERE: Final = "choose another --output"
 
-MARK_COLUMNS: Final = ("report", "options")
-"""The columns that come before those of an answer: the files it is about, and what was asked."""
+RUNS: Final = "runs"
+"""The table of the reports that answers are about."""
 
-MARK_OF_REPORTS: Final = "reports"
-"""What the first is called where the answer has a column of its own called that."""
+RUN_COLUMNS: Final = {"report": str, "name": str, "added": str}
+
+SIDES: Final = ("before", "after")
+"""The further foreign keys of an answer about two reports that are compared."""
+
+IN_PLACE_OF: Final = {"id": "row", "report": "reports", "options": "asked", "added": "added_at"}
+"""What a column is called where the answer has one of its own called as we would call it."""
+
+OLDER: Final = ("options", "added")
+"""Of our columns the one that tables of spanlight up to 0.3 have, and one that they lack."""
 
 REPORT_TABLES: Final = ("StringIds", "NVTX_EVENTS", "META_DATA_EXPORT", "EXPORT_META_DATA")
 REPORT_TABLE_PREFIXES: Final = ("CUPTI_ACTIVITY_KIND_", "TOOLKIT_")
@@ -124,7 +142,24 @@ def umask() -> int:
     return mask
 
 
-def add_to_database(tables: Sequence[Table], output: Path, *read: Path, options: str = "") -> None:
+def table_name(question: str, name: str) -> str:
+    """Return what an answer's table is called: after the question, and the part if there are some.
+
+    >>> table_name("kernels", "kernels"), table_name("page", "phases")
+    ('kernels', 'page_phases')
+    >>> table_name("memory", "memory_saved"), table_name("nvidia", "cuda_api_sum")
+    ('memory_saved', 'nvidia_cuda_api_sum')
+    """
+    return name if f"{name}_".startswith(f"{question}_") else f"{question}_{name}"
+
+
+def add_to_database(
+    tables: Sequence[Table],
+    output: Path,
+    *read: Path,
+    options: str = "",
+    compared: bool = False,
+) -> None:
     """Add answers to a SQLite database, in place of earlier ones to the same question.
 
     A table that is not there is made. In one that is, the rows of the same reports and the same
@@ -137,20 +172,21 @@ def add_to_database(tables: Sequence[Table], output: Path, *read: Path, options:
         output: the database.
         read: the reports that they are about.
         options: how they were asked for.
+        compared: whether the reports are two sides of a comparison.
 
     Raises:
         ReportError: ``output`` is a report, no database, or cannot be written; or a table there
             has the name of one of these but other columns. Nothing is changed then.
     """
-    marks = (" + ".join(os.path.realpath(path) for path in read), options)
+    about = About(tuple(as_unicode(os.path.realpath(path)) for path in read), options, compared)
     with _failures(output):
         target = writable_target(output, *read)
         try:
             if target.exists():
-                _add(tables, target, output, marks)
+                _add(tables, target, output, about)
             else:
                 with replacing(output, *read) as draft:
-                    _add(tables, draft, output, marks)
+                    _add(tables, draft, output, about)
         except sqlite3.OperationalError as error:
             raise ReportError(output, f"cannot be written ({error})", ELSEWHERE) from None
         except sqlite3.DatabaseError as error:
@@ -158,44 +194,135 @@ def add_to_database(tables: Sequence[Table], output: Path, *read: Path, options:
             raise ReportError(output, problem, "name another") from None
 
 
-def _add(tables: Sequence[Table], target: Path, output: Path, marks: tuple[str, str]) -> None:
+@dataclass(frozen=True)
+class About:
+    """What answers are about: what stands in the first columns of their rows.
+
+    Attributes:
+        paths: of the reports.
+        options: how the answers were asked for.
+        compared: whether the reports are two sides of a comparison.
+        added: now, in UTC.
+    """
+
+    paths: tuple[str, ...]
+    options: str
+    compared: bool = False
+    added: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def report(self) -> str:
+        """The key of the run that the answers are of."""
+        return " + ".join(self.paths)
+
+    @property
+    def runs(self) -> list[tuple[str, str, str]]:
+        """The rows of `RUNS` that they refer to."""
+        several = [self.paths] if len(self.paths) > 1 else []
+        named = [*several, *((path,) for path in self.paths)] if self.paths else [("",)]
+        return [
+            (" + ".join(paths), " + ".join(path.rpartition("/")[2] for path in paths), self.added)
+            for paths in named
+        ]
+
+    def marks(self, taken: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Return the columns before an answer's: by our name for each, the one used and its value.
+
+        Args:
+            taken: the names of the answer's own columns.
+        """
+        sides = dict(zip(SIDES, self.paths, strict=False)) if self.compared else {}
+        values = {"report": self.report, **sides, "options": self.options, "added": self.added}
+        lower = {name.lower() for name in taken}
+        return {
+            name: (IN_PLACE_OF[name] if name in lower else name, as_unicode(value))
+            for name, value in values.items()
+        }
+
+
+def _add(tables: Sequence[Table], target: Path, output: Path, about: About) -> None:
     """Write the tables to a file; if that fails, everything in it stays as it was."""
     # Without an isolation level Python leaves transactions to us.
     with closing(sqlite3.connect(target, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         try:
             for table in tables:
-                _put(table, connection, output, marks)
+                _put(table, connection, output, about)
+            _put_runs(connection, output, about)
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
 
-def _put(
-    table: Table, connection: sqlite3.Connection, output: Path, marks: tuple[str, str]
-) -> None:
+def _put(table: Table, connection: sqlite3.Connection, output: Path, about: About) -> None:
     """Put one answer in the place of an earlier one, within the transaction that is open."""
-    import sqlite_utils
-
-    columns = {name: _type(column) for name, column in table.columns.items()}
-    first = MARK_OF_REPORTS if MARK_COLUMNS[0] in columns else MARK_COLUMNS[0]
-    columns = {first: str, MARK_COLUMNS[1]: str} | columns
-    if not _is_there(table.name, list(columns), connection, output):
-        # sqlite-utils knows the types; it would commit what it runs itself, so it only writes SQL.
-        connection.execute(sqlite_utils.Database(memory=True).create_table_sql(table.name, columns))
+    own = {name: _type(column) for name, column in table.columns.items()}
+    marks = about.marks(own)
+    key = IN_PLACE_OF["id"] if "id" in {name.lower() for name in own} else "id"
+    columns = {key: int, **{name: str for name, _ in marks.values()}, **own}
+    report, options = (marks[name][0] for name in ("report", "options"))
     name = quoted(table.name)
-    listed = ", ".join(map(quoted, columns))
-    stored = [_storable(mark) for mark in marks]
-    connection.execute(f"DELETE FROM {name} WHERE {quoted(first)} = ? AND options = ?", stored)
+    if not _is_there(table.name, list(columns), connection, output):
+        keys = [marks[each][0] for each in ("report", *SIDES) if each in marks]
+        connection.execute(_created(table.name, columns, key, keys))
+        connection.execute(
+            f"CREATE INDEX {quoted(f'idx_{table.name}_{report}')} "
+            f"ON {name} ({quoted(report)}, {quoted(options)})"
+        )
+    stored = [value for _, value in marks.values()]
+    listed = ", ".join(map(quoted, list(columns)[1:]))
+    connection.execute(
+        f"DELETE FROM {name} WHERE {quoted(report)} = ? AND {quoted(options)} = ?",
+        (marks["report"][1], marks["options"][1]),
+    )
     connection.executemany(
-        f"INSERT INTO {name} ({listed}) VALUES ({', '.join('?' * len(columns))})",
-        ([*stored, *(_storable(value) for value in row.values())] for row in table.rows()),
+        f"INSERT INTO {name} ({listed}) VALUES ({', '.join('?' * (len(columns) - 1))})",
+        ([*stored, *(storable(value) for value in row.values())] for row in table.rows()),
     )
 
 
-def _is_there(name: str, columns: list[str], connection: sqlite3.Connection, output: Path) -> bool:
-    """Return whether a table of this name is there that the answer's rows can be added to.
+def _put_runs(connection: sqlite3.Connection, output: Path, about: About) -> None:
+    """Add the reports that answers are about; those there keep the time they were first added."""
+    if not _is_there(RUNS, list(RUN_COLUMNS), connection, output, "name another file"):
+        connection.execute(_created(RUNS, RUN_COLUMNS, "report", []))
+    connection.executemany(f"INSERT OR IGNORE INTO {RUNS} VALUES (?, ?, ?)", about.runs)
+
+
+def _created(name: str, columns: Mapping[str, type], key: str, references: Sequence[str]) -> str:
+    """Return SQL that makes a table.
+
+    sqlite-utils knows the types; it would commit what it runs itself, so it only writes SQL.
+
+    Args:
+        name: of the table.
+        columns: what each holds.
+        key: the primary key.
+        references: the columns that are foreign keys to `RUNS`.
+    """
+    import sqlite_utils
+
+    memory = sqlite_utils.Database(memory=True)
+    if references:
+        memory.table(RUNS).create(RUN_COLUMNS, pk="report")
+    return str(
+        memory.create_table_sql(
+            name,
+            dict(columns),
+            pk=key,
+            foreign_keys=[(each, RUNS, "report") for each in references],
+        )
+    )
+
+
+def _is_there(
+    name: str,
+    columns: list[str],
+    connection: sqlite3.Connection,
+    output: Path,
+    remedy: str = OTHER_NAME,
+) -> bool:
+    """Return whether a table of this name is there that rows can be added to.
 
     Raises:
         ReportError: there is a view of that name, or a table with other columns.
@@ -208,7 +335,7 @@ def _is_there(name: str, columns: list[str], connection: sqlite3.Connection, out
         return False
     if there == ("view",):
         problem = f"a view there is called {name!r}, as the table to add would be"
-        raise ReportError(output, problem, f"drop the view, {OTHER_NAME}")
+        raise ReportError(output, problem, f"drop the view, {remedy}")
     found = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(name)})")]
     if sorted(found) != sorted(columns):
         parts = {
@@ -216,8 +343,11 @@ def _is_there(name: str, columns: list[str], connection: sqlite3.Connection, out
             "also has": [each for each in found if each not in columns],
         }
         differences = "; it ".join(f"{word} {_some(part)}" for word, part in parts.items() if part)
-        problem = f"a table there is called {name!r} and is of another kind (it {differences})"
-        raise ReportError(output, problem, OTHER_NAME)
+        kind = "of another kind"
+        if OLDER[0] in found and OLDER[1] not in found and not parts["also has"]:
+            kind = "of spanlight 0.3 or older"
+        problem = f"a table there is called {name!r} and is {kind} (it {differences})"
+        raise ReportError(output, problem, remedy)
     return True
 
 
@@ -248,8 +378,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _storable(value: float | str) -> float | str:
-    """Return a value without what is no Unicode: bytes of a file name, which become escapes."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    return value
+def as_unicode(text: str) -> str:
+    """Return text without what is no Unicode: bytes of a file name, which become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def storable(value: float | str) -> float | str:
+    """Return a value as a database can hold it."""
+    return as_unicode(value) if isinstance(value, str) else value

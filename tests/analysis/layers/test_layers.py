@@ -230,8 +230,9 @@ def test_a_database_gets_the_table_asked_for(tmp_path: Path) -> None:
         assert layers.main(arguments) == 0
     database = sqlite_utils.Database(output)
     assert {t: database[t].count for t in database.table_names()} == {
-        "layer_configurations": 1,
+        "layers_configurations": 1,
         "layers": 2,
+        "runs": 1,
     }
     database.close()
 

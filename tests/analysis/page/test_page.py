@@ -97,9 +97,11 @@ def test_sqlite_holds_every_table(report: Path, tmp_path: Path) -> None:
     output = tmp_path / "summary.db"
     assert main([str(report), "--format", "sqlite", "--output", str(output)]) == 0
     with sqlite3.connect(output) as connection:
-        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
-        told = connection.execute("SELECT key, value FROM run").fetchall()
-    assert names == ["run", "page_phases", "categories", "top_kernels", "page_attention"]
+        sql = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        names = [row[0] for row in connection.execute(sql)]
+        told = connection.execute("SELECT key, value FROM page_run").fetchall()
+    parts = ["run", "phases", "categories", "top_kernels", "attention"]
+    assert names == [*(f"page_{part}" for part in parts), "runs"]
     assert told[0] == ("about", "r.sqlite · nsys 2023.4.4")
     assert dict(told[-len(RUN) :]) == RUN
 
@@ -112,7 +114,7 @@ def test_the_page_and_all_kernels_go_into_one_database(report: Path, tmp_path: P
     with sqlite3.connect(output) as connection:
         counts = [
             connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("kernels", "top_kernels")
+            for table in ("kernels", "page_top_kernels")
         ]
     assert counts == [3, 1]
 

@@ -263,7 +263,7 @@ def test_a_report_whose_name_is_no_text_can_be_written_about(form: str, tmp_path
         assert json.loads(out.read_text())["about"][0].startswith("r\udcff.sqlite")
     elif form == "sqlite":
         with closing(sqlite3.connect(out)) as connection:
-            (said,) = connection.execute("SELECT value FROM run LIMIT 1").fetchone()
+            (said,) = connection.execute("SELECT value FROM page_run LIMIT 1").fetchone()
         assert said.startswith("r\\udcff.sqlite")
     else:
         assert "r\\udcff.sqlite" in out.read_text()
