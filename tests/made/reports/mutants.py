@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.made.commands.in_process import run_command
 
 VALUES: Final[dict[str, object]] = {
     "NULL": None,
@@ -51,6 +53,9 @@ COLUMNS: Final = frozenset(
     }
 )
 """The columns of theirs that some question reads; of tables of ours it is every one."""
+
+BASE_BYTES: Final = 300_000
+"""About the size of a report that mutants are made of, its tables without rows aside."""
 
 Change = Callable[[sqlite3.Connection], None]
 
@@ -161,6 +166,14 @@ def truncated(base: Path, seed: int, path: Path) -> Path:
     return path
 
 
-def spread(all_of_them: Sequence[Mutation], count: int, seed: int) -> list[Mutation]:
-    """Return some mutations, a few of each kind."""
-    return random.Random(seed).sample(all_of_them, min(count, len(all_of_them)))
+def cut(report: Path, path: Path) -> Path:
+    """Write a part of a report, about `BASE_BYTES`: what went on while some of its kernels ran."""
+    with closing(sqlite3.connect(f"{report.as_uri()}?mode=ro", uri=True)) as connection:
+        sql = "SELECT start FROM CUPTI_ACTIVITY_KIND_KERNEL ORDER BY start"
+        starts = [start for (start,) in connection.execute(sql)]
+    first = len(starts) * 2 // 5
+    last = first + len(starts) * BASE_BYTES // (2 * report.stat().st_size)
+    window = ["--from-ns", str(starts[first]), "--to-ns", str(starts[min(last, len(starts) - 1)])]
+    done = run_command("analysis.trim", report, "--output", path, *window)
+    assert done.returncode == 0, done.stderr
+    return path
