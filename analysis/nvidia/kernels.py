@@ -73,6 +73,9 @@ def nvtx_kern_sum(report: Report, naming: str = "") -> Table:
     report.require(tables.RUNTIME, remedy=NO_CUDA)
     kernels, place = both(lambda: read_kernels(report, naming), lambda: ranges_and_calls(report))
     found = launches_in_ranges(place, kernels.keys)
+    launched = np.bincount(kernels.keys.number, minlength=kernels.keys.count + 1)[found.number]
+    rows = int(launched.sum()) + int(found.slices.sums(launched).sum())
+    read.check_joined(report, rows, len(kernels.name))
     return kern_sum_table(found, kernels)
 
 

@@ -29,6 +29,10 @@ OPERATIONS: Final = "ENUM_CUDA_MEMCPY_OPER"
 NSYS_FAILS: Final = "nsys cannot make this report either: ask analysis.ranges"
 ERAS: Final = "export it with an nsys from 2021 to 2026"
 
+MOST_JOINED: Final = 2_000_000
+MOST_JOINED_A_KERNEL: Final = 64
+"""Rows of a join: half a kilobyte each is a gigabyte soon, and ranges are seldom deeper."""
+
 NAME_COLUMNS: Final = {"": "demangledName", "base": "shortName", "mangled": "mangledName"}
 """What a kernel is called, by the argument of a report: ``cuda_gpu_kern_sum:base``."""
 
@@ -103,6 +107,23 @@ def call_times(report: Report) -> Columns:
     )
     times(report, tables.RUNTIME, rows)
     return {"name_id": rows["name_id"], "duration_ns": rows["end_ns"] - rows["start_ns"]}
+
+
+def check_joined(report: Report, rows: int, kernels: int) -> None:
+    """Refuse to join what NVIDIA's report joins, where one correlation id stands for everything.
+
+    Args:
+        report: what was recorded.
+        rows: how many the join would have: kernels with each call of their id, in each range.
+        kernels: how many kernels there are; a few rows for each is what a recording has.
+
+    Raises:
+        ReportError: the rows would take more memory than a report of this size is worth.
+    """
+    if rows > MOST_JOINED + MOST_JOINED_A_KERNEL * kernels:
+        problem = f"calls and kernels share correlation ids, {rows:,} pairs of them"
+        remedy = "ask analysis.ranges, which counts a kernel at the first call of its id"
+        raise ReportError(report.path, problem, remedy)
 
 
 def names_of(report: Report, ids: Int64) -> tuple[list[str], Int64]:

@@ -113,7 +113,7 @@ def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fa
         names, name = with_ranges(report, names, name)
     calls = read.calls(report, named=True)
     api_names, api = without_versions(*read.names_of(report, calls["name_id"]))
-    kernel, call = kernel_call_pairs(kernels["process"], kernels["correlation"], calls)
+    kernel, call = kernel_call_pairs(report, kernels["process"], kernels["correlation"], calls)
     start, end = kernels["start_ns"][kernel], kernels["end_ns"][kernel]
     began, returned = calls["start_ns"][call], calls["end_ns"][call]
     code = order_codes(
@@ -146,11 +146,12 @@ def cuda_kern_exec_sum(report: Report, naming: str = "", *, nvtx_name: bool = Fa
 
 
 def kernel_call_pairs(
-    process: Int64, correlation: Int64, calls: dict[str, Int64]
+    report: Report, process: Int64, correlation: Int64, calls: dict[str, Int64]
 ) -> tuple[Int64, Int64]:
     """Return all pairs of a kernel, ``(P,)`` ascending, and a call that launched it, ``(P,)``.
 
     Args:
+        report: what was recorded.
         process: ``(N,)`` global process ids of kernels.
         correlation: ``(N,)``; `tables.MISSING` pairs with nothing.
         calls: ``thread`` and ``correlation`` of all calls, each ``(C,)``.
@@ -161,6 +162,7 @@ def kernel_call_pairs(
     first = np.searchsorted(keys.number[ordered], np.arange(keys.count + 1))
     some = np.flatnonzero((number != NONE) & (correlation != tables.MISSING))
     many = np.diff(first)[number[some]]
+    read.check_joined(report, int(many.sum()), len(process))
     before = np.cumsum(many) - many
     place = np.arange(int(many.sum())) + np.repeat(first[number[some]] - before, many)
     return np.repeat(some, many), ordered[place]
