@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from analysis.compare.changes import TIMES, relative_change
 from analysis.compare.sides import kernel_name
 from analysis.show.errors import ReportError
 from analysis.show.render import percent
@@ -194,10 +195,21 @@ class SharedWork:
 
     def __str__(self) -> str:
         """Say how they differ."""
-        how = "less" if self.done < 1 else "more"
         same = abs(self.wall - 1) <= SAME_TIME
-        time = "in the same time" if same else f"in {100 * self.wall:.1f} % of the time"
+        time = "in the same time" if same else f"in {share_or_times(self.wall)} the time"
+        if self.done >= TIMES:
+            return f"{relative_change(self.done)} the same work was done {time}"
+        how = "less" if self.done < 1 else "more"
         return f"{100 * abs(self.done - 1):.1f} % {how} of the same work was done {time}"
+
+
+def share_or_times(ratio: float) -> str:
+    """Return a ratio as a share, from a doubling on as so many times.
+
+    >>> share_or_times(0.5), share_or_times(3)
+    ('50.0 % of', '3.00×')
+    """
+    return relative_change(ratio) if ratio >= TIMES else f"{100 * ratio:.1f} % of"
 
 
 def shared_work(before: Side, after: Side) -> SharedWork | None:
@@ -226,5 +238,5 @@ def work_line(work: SharedWork | None, shapes: Sequence[str]) -> list[str]:
     """Return a line on the work of two reports, where it is not alike; of one shape, if any."""
     if work is None or work.alike or shapes:
         return []
-    change = f"{(work.per_call - 1) * 100:+.1f} %"
+    change = relative_change(work.per_call)
     return [f"work     {work}; a call took {change}: see call ratio, not the totals"]

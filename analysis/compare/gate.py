@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from analysis.compare.changes import relative_change
 from analysis.compare.rows import NOISE, UNJUDGED
-from analysis.compare.show import Row, relative_change
+from analysis.compare.show import Row
 from analysis.compare.sides import BUSY, WALL
 from analysis.show.called import called
 from analysis.show.errors import ReportError

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis.compare.changes import relative_change
 from analysis.compare.checks import SIDES
 from analysis.compare.rows import GONE, NEW, NOISE
 from analysis.compare.sides import BUSY, WALL
@@ -27,9 +28,6 @@ FIRST: Final = 5
 
 SHORT: Final = 88
 """How wide they may be."""
-
-TIMES: Final = 2
-"""From which ratio on a change is said in times: 18.6× is read at once, +1763 % is not."""
 
 TITLES: Final = {
     "phase": "Phases, by the time of what they launched",
@@ -84,21 +82,6 @@ def idle_line(sides: Sequence[Side]) -> list[str]:
     before, after = (f"{100 * share:.1f} %" for share in shares)
     gpus = max(side.gpus for side in sides)
     return [f"{'idle':8} {before:>8} -> {after:>8}  of the wall time of the GPU{'s'[: gpus - 1]}"]
-
-
-def relative_change(ratio: float) -> str:
-    """Return a ratio as a change in percent, from a doubling on as so many times.
-
-    >>> relative_change(1.1), relative_change(0.987), relative_change(float("nan"))
-    ('+10.0 %', '-1.3 %', 'no ratio')
-    >>> relative_change(1.999), relative_change(2), relative_change(18.63), relative_change(1256.3)
-    ('+99.9 %', '2.00×', '18.6×', '1,256×')
-    """
-    if math.isnan(ratio):
-        return "no ratio"
-    if ratio >= TIMES:
-        return f"{ratio:,.{max(0, 3 - len(str(int(ratio))))}f}×"
-    return f"{(ratio - 1) * 100:+.1f} %"
 
 
 def only_kind(table: Table, kind: str | None) -> Table:

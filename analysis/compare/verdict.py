@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from analysis.compare.changes import relative_change
 from analysis.compare.rows import FASTER, NOISE, SAME, SLOWER, UNJUDGED
-from analysis.compare.show import Row, interval, only_kind, relative_change
+from analysis.compare.show import Row, interval, only_kind
 from analysis.compare.sides import BUSY, WALL
 from analysis.show.render import duration, plural
 

@@ -7,9 +7,13 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 _NO_NAMESPACE: Final = re.compile(r"(?:\(anonymous namespace\)|<unnamed>)(?:::)?")
-_RETURNED: Final = re.compile(r"(?:^|::)(?:void|bool|int|float|double|type)$")
+_RETURNED: Final = re.compile(r"(?:^|::|(?<= ))(?:void|bool|int|float|double|type)$")
 _MANGLED: Final = re.compile(r"_ZN?K?(?=\d)")
-_IDENTIFIER: Final = re.compile(r"\d+")
+_IDENTIFIER: Final = re.compile(r"\d{1,4}")
+_MARKS: Final = re.compile(r"[<>()\[\]{} ]")
+
+LONGEST: Final = 1 << 14
+"""How much of a name is read: what a kernel does stands in front, and CUTLASS's have a few kB."""
 
 
 class KernelName(NamedTuple):
@@ -42,13 +46,15 @@ def parts(name: str) -> KernelName:
     >>> parts("ampere_sgemm_128x64_tn").base, parts("[CUDA memset]").base
     ('ampere_sgemm_128x64_tn', '[CUDA memset]')
     """
+    name = name[:LONGEST]
     if start := _MANGLED.match(name):
         return _of_mangled(name, start.end())
     name = _NO_NAMESPACE.sub("", name)
     function: list[str] = []
     arguments: list[str] = []
     begin = depth = 0
-    for place, letter in enumerate(name):
+    for mark in _MARKS.finditer(name):
+        place, letter = mark.start(), mark[0]
         if letter in "<([{":
             if depth == 0:
                 function.append(name[begin:place])
@@ -61,11 +67,7 @@ def parts(name: str) -> KernelName:
             if depth == 0:
                 arguments.append(name[begin:place])
                 begin = place + 1
-        elif (
-            letter == " "
-            and depth == 0
-            and _RETURNED.search("".join([*function, name[begin:place]]))
-        ):
+        elif letter == " " and depth == 0 and _RETURNED.search(name, max(place - 9, 0), place):
             function.clear()
             arguments.clear()
             begin = place + 1

@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 
 from analysis.arithmetic import noise
-from analysis.compare.show import relative_change
+from analysis.compare.changes import relative_change
 from analysis.show.render import duration
 from analysis.show.table import Table, columns_of
 from profiling.benchmark.run_file import StoredRun, read

@@ -479,5 +479,5 @@ def test_json_says_of_a_gate_that_cannot_be_judged_why(
     said = capsys.readouterr()
     answer = json.loads(said.out)
     assert (answer["verdict"], answer["gate"]) == ("other work", "not judged")
-    assert "cannot be judged without steps: 100.0 % more of the same work" in answer["reason"]
+    assert "cannot be judged without steps: 2.00× the same work" in answer["reason"]
     assert said.err.splitlines()[-1].startswith("error: ")

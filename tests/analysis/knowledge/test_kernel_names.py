@@ -7,6 +7,8 @@ the operands' format behind it, xmma the two operands first, nvjet a letter each
 and result, Tensile the type letters of operand, result and sum.
 """
 
+import time
+
 import pytest
 
 from analysis.knowledge.categories import category
@@ -700,3 +702,15 @@ def test_a_name_that_was_cut_is_read_as_far_as_it_goes() -> None:
 def test_no_name_is_too_odd_to_be_read(name: str) -> None:
     assert category(name) == "other"
     assert of_kernel(name) == ""
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["a ", "void ", "xmma_", "compute_", "miopen", "xmma_gemm_f16", "<", "(", "gemm_", "_Z9", "9"],
+)
+def test_a_name_without_end_takes_no_time(piece: str) -> None:
+    for name in (piece * 100_000, f"_Z{piece * 100_000}", f"void f<{piece * 100_000}>()"):
+        began = time.perf_counter()
+        category(name)
+        of_kernel(name)
+        assert time.perf_counter() - began < 2
