@@ -1,4 +1,4 @@
-"""One correlation id for all: NVIDIA's reports join every call with every kernel, which is refused."""
+"""One correlation id for all: a join of every call with every kernel is refused."""
 
 from pathlib import Path
 
