@@ -57,9 +57,9 @@ KERNEL_PATTERNS: Final = {
     # kernels for tensor cores are called like cuBLAS's, with `cudnn` for `gemm`; those by Fourier
     # transform `fft2d` and `DSE::…_fft`, with `gcgemm` between. `gtc` is MIOpen's implicit GEMM.
     "convolution": (
-        r"(?<![a-z])conv(?!ert)|miopen\w*conv|implicit_gemm|fprop|dgrad|wgrad|winograd|im2col|col2im"
+        r"(?<![a-z])conv(?!ert)|miopen\w{0,40}conv|implicit_gemm|fprop|dgrad|wgrad|winograd|im2col|col2im"
         r"|(?<![a-z])[hsdi]\d*cudnn(?![a-z])|gcgemm|(?<![a-z])fft2d_|(?<![a-z])dse::|flip_filter"
-        r"|(?<![a-z])compute\w*offsets?kernel|cudnn::cnn::|igemm_(?:fwd|bwd|wrw)_gtc"
+        r"|(?<![a-z])compute\w{0,40}offsets?kernel|cudnn::cnn::|igemm_(?:fwd|bwd|wrw)_gtc"
     ),
     "optimizer": (
         r"adam|adagrad|rmsprop|(?<![a-z])sgd|sgdfunctor|(?<![a-z])lamb_|multi_tensor_apply|foreach"

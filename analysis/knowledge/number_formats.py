@@ -26,7 +26,7 @@ WORDS: Final = {
     "fp4": r"e2m1|(?:nv|mx|(?<![a-z]))fp4(?!\d)",
     "fp8": r"e4m3|e5m2|fp8|float8|(?<![a-z\d])b?f8(?!\d)",
     # Composable Kernel's bhalf_t is an unsigned short; DF16b is how compilers mangle the type.
-    "bf16": r"bf16|bfloat16|bhalf|xdl.*unsigned short|df16b",
+    "bf16": r"bf16|bfloat16|bhalf|xdl.{0,400}unsigned short|df16b",
     "fp16": r"(?<!b)(?:f|fp|float)16|(?<![a-z])half|hmma|hgemm",
     "tf32": r"tf32|tfloat32",
     "int8": r"int8|(?<![a-z0-9])[isu]8(?!\d)|signed char|imma(?![a-z])",
@@ -41,7 +41,7 @@ HALVES: Final = ("bf16", "fp16")
 TYPE: Final = r"(tf32|bf16|f?p?16|f?p?32|f?p?64|e2m1|e4m3|e5m2|int8|[isu]8)"
 
 # sm80_xmma_gemm_f32f32_tf32f32_f32_…: both operands; what is multiplied, and the sum; the result.
-XMMA: Final = re.compile(rf"xmma_(?:\w+_)?gemm_{TYPE}\w*?_{TYPE}", re.IGNORECASE)
+XMMA: Final = re.compile(rf"xmma_(?:\w{{1,80}}_)?gemm_{TYPE}\w{{0,20}}?_{TYPE}", re.IGNORECASE)
 
 # The accumulator's letter, the tensor cores' shape and, where operands are converted, to what:
 # ampere_fp16_s16816gemm_fp16, cutlass_80_tensorop_s1688tf32gemm, cutlass_80_simt_sgemm. Then the

@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 from analysis.show import render
 from analysis.show.command import ESCAPED, Parser, count
 from analysis.show.command import run as run  # of every command that imports this
-from analysis.show.output import SIDES, add_to_database, replacing, table_name
+from analysis.show.output import RUNS, SIDES, add_to_database, replacing, table_name
 from analysis.show.sheet import sheet_of, visible
 from analysis.show.table import Table
 
@@ -80,6 +80,8 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
         made.error("--format sqlite needs --output FILE, the database to add the table to")
     if args.table is not None and args.format != "sqlite":
         made.error("--table goes with --format sqlite")
+    if args.table is not None and args.table.lower() == RUNS:
+        made.error(f"--table {args.table} is the table of the reports themselves: name another")
     for option in ("output", "table"):
         if getattr(args, option) == "":
             made.error(f"--{option} is empty")

@@ -220,3 +220,14 @@ def test_a_table_of_somebody_elses_that_is_called_runs_stays(
         "name, added; it also has id, seed); name another file\n"
     )
     assert contents(tmp_path) == before
+
+
+def test_the_table_of_the_runs_is_nobody_elses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = a_report(tmp_path / "r.sqlite"), tmp_path / "summary.db"
+    with pytest.raises(SystemExit) as ended:
+        add(kernels, out, path, "--table", "Runs")
+    assert ended.value.code == 2
+    assert "--table Runs is the table of the reports themselves" in capsys.readouterr().err
+    assert not out.exists()
