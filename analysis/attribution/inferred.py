@@ -424,6 +424,8 @@ def _marked(report: Report) -> Marked:
     phases = recorded.where(lambda name: name in names.PHASES)
     if phases.any():
         return Marked(recorded, notes=note_on_unmarked(report, recorded, phases))
+    if not has_traces(report, recorded):
+        return Marked(recorded)
     traces = Traces.of(report, recorded)
     any_phase = bool(len(traces.nodes) or len(traces.updates))
     only_forward = not any_phase and is_inference(report, recorded)
@@ -445,6 +447,21 @@ def _marked(report: Report) -> Marked:
     if any_phase:
         notes = (PHASES_NOTE, *(() if traces.is_step.any() else (NO_OPTIMIZER_NOTE,)))
     return Marked(with_spans(recorded, found), notes, slower)
+
+
+def has_traces(report: Report, recorded: Ranges) -> bool:
+    """Return whether PyTorch left any trace, by the names that there are: no work is read."""
+    tells = (
+        vocabulary.is_profiler_step(name)
+        or vocabulary.optimizer_call(name) != ""
+        or name.startswith(vocabulary.EVALUATE)
+        for name in recorded.names
+    )
+    return (
+        any(tells)
+        or not tables.is_empty(report, tables.OPERATOR)
+        or len(tables.named_threads(report, vocabulary.ENGINE_THREAD)) > 0
+    )
 
 
 def is_inference(report: Report, recorded: Ranges) -> bool:

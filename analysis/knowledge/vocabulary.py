@@ -63,6 +63,7 @@ _OPTIMIZER_CALL: Final = re.compile(r"Optimizer\.(step|zero_grad)#")
 _OF_PYTORCH: Final = re.compile(
     r"aten::|autograd::|c10d?::|nccl:|ProfilerStep#|Optimizer\.|enumerate\(DataLoader\)"
     r"|Torch-Compiled Region|TorchDynamo|## Call CompiledFxGraph|PyTorch Profiler"
+    r"|DistributedDataParallel\.|FullyShardedDataParallel\.|FSDP::"
 )
 """How names begin of ranges that PyTorch opens by itself, whoever wrote the script."""
 

@@ -1,7 +1,10 @@
 """Phases, steps and warm-up of scripts that mark none: from what PyTorch records by itself."""
 
 import json
+import shutil
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from analysis import Report, kernels, phases
 from analysis.attribution import inferred
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Selection
+from analysis.knowledge.vocabulary import ALIASES
+from profiling import names
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.reports.range_rows import rows
 from tests.made.tools import shared
@@ -328,6 +333,41 @@ def test_an_optimizer_that_steps_inside_the_backward_pass_ends_no_step_there(
     path = make_report(tmp_path / "r.sqlite", operators=operators, ranges=ranges)
     assert walls_of_steps(path) == [60, 100]
     assert times_of_phases(path) == {"forward": 10, "backward": 18, "optimizer": 12, "all": 40}
+
+
+def without_phases(source: Path, path: Path) -> Path:
+    """Copy a report, and take away the ranges that mark phases, steps and warm-up."""
+    shutil.copyfile(source, path)
+    marked = [
+        *(
+            spelling
+            for label in (*names.PHASES, names.STEP, names.WARMUP)
+            for spelling in (label, *ALIASES[label])
+        ),
+        "profile",
+    ]
+    with closing(sqlite3.connect(path)) as connection:
+        text = "coalesce(text, (SELECT value FROM StringIds WHERE id = textId))"
+        marks = ", ".join("?" * len(marked))
+        assert connection.execute(
+            f"DELETE FROM NVTX_EVENTS WHERE {text} IN ({marks})", marked
+        ).rowcount
+        connection.commit()
+    return path
+
+
+@pytest.mark.parametrize("name", ["sample", "train-step-small-a100"])
+def test_what_is_inferred_is_what_was_marked(name: str, tmp_path: Path) -> None:
+    """All but the first gradient, which the main thread makes before autograd begins."""
+    ours = shared.ROOT / "nsys_reports" / f"{name}.sqlite"
+    source = ours if ours.exists() else shared.report(name)
+    marked = times_of_phases(source, exclude=["none"])
+    found = times_of_phases(without_phases(source, tmp_path / "r.sqlite"), exclude=["none"])
+    assert found["optimizer"] == marked["optimizer"]
+    seeded = marked["backward"] - found["backward"]
+    assert 0 < seeded < 0.0001 * marked["backward"]
+    rest = marked["forward"] + marked.get("other", 0)
+    assert found["forward"] == rest + seeded
 
 
 def test_a_real_trace_has_the_phases_of_its_threads() -> None:
