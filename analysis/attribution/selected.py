@@ -1,6 +1,7 @@
 """The part of a report that counts: which work, ranges, steps and instants a selection keeps.
 
-Where a report marks warm-up, that is left out unless asked for. What was launched during a warm-up
+Where a report marks warm-up, or a slow first step is inferred to be that, it is left out unless
+asked for. What was launched during a warm-up
 range of its process, on whichever thread, is warm-up, and so is a range that began then.
 """
 

@@ -1,7 +1,8 @@
 """The steps of a report: when each was open, and what was launched in it.
 
 A step is a range called `step`, or what other people call one; a range of a training loop that
-PyTorch's profiler was scheduled over (``ProfilerStep#7``) is one too. Work belongs to the step that
+PyTorch's profiler was scheduled over (``ProfilerStep#7``) is one too. Where there is none, steps
+are inferred from optimizers (`analysis.attribution.inferred`). Work belongs to the step that
 was open in its process when it was launched, whichever thread launched it: autograd's has no
 `step` range of its own. The first step of every process together is the first step, and so on.
 """

@@ -11,11 +11,14 @@ those of no range inside it; `backward` is what its work brought about in the ba
 are totals over the instances. Where a range lies inside one of its own name, only the outer one
 counts for busy, kernel and backward, so that nothing counts twice. `analysis.phases`, `--within`
 and `analysis.compare` also count what another thread launched while a phase or a step was open.
+Phases and steps that no range marks are inferred from what PyTorch records by itself: such a range
+was not recorded, and its `style` in csv and json is `inferred`.
 
-Where the report marks warm-up it is left out, and the heading says how much that was; with
-`--exclude none` it is in, and the figures are NVIDIA's. In a tree the places with the most kernel
-time come first, each followed by those inside it; a table has those with the most and indents them,
-csv and json have all, with `depth` and `path` in place of the indentation.
+Where the report marks warm-up, or a slow first step is inferred to be that, it is left out, and
+the heading says how much that was; with `--exclude none` it is in, and the figures are NVIDIA's.
+In a tree the places with the most kernel time come first, each followed by those inside it; a
+table has those with the most and indents them, csv and json have all, with `depth` and `path` in
+place of the indentation.
 """
 
 from __future__ import annotations
