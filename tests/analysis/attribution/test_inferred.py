@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -393,3 +394,20 @@ def test_a_real_trace_has_the_phases_of_its_threads() -> None:
     found = times_of_phases(path)
     assert {name: found[name] for name in wanted} == wanted
     assert min(wanted.values()) > 19_000_000
+
+
+def test_each_process_has_steps_of_its_own(tmp_path: Path) -> None:
+    """Two ranks: the first step of both together is the first step, as long as the longer one."""
+    other = 200
+    made = [gpu_step(start) for start in (0, 100)]
+    ranges = [span for spans, _ in made for span in spans]
+    launched = [kernel for _, some in made for kernel in some]
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[*ranges, *(replace(span, process=other, start=span.start + 3) for span in ranges)],
+        kernels=[*launched, *(replace(kernel, process=other, device=1) for kernel in launched)],
+    )
+    assert walls_of_steps(path) == [91, 100]
+    assert times_of_phases(path)["backward"] == 2 * 2 * (2 + 4)
+    assert times_of_phases(path, process=other)["backward"] == 2 * (2 + 4)
+    assert within(path, "optimizer", device=1, steps=(1, 2)) == 16
