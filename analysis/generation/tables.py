@@ -323,7 +323,11 @@ def _table(name: str, heading: str, records: Records, rows: Sequence[Row]) -> Ta
 
 QUESTIONS: Final[dict[str, Callable[[Records], Table]]] = {
     "measure": partial(
-        _by_pair, "generation", "Over the prompts", _measures, droppable=("p25", "p75", "p99")
+        _by_pair,
+        "generation",
+        "Over the prompts",
+        _measures,
+        droppable=("p25", "p75", "p99", "count"),
     ),
     "part": partial(_by_pair, "generation_parts", "Parts: prefill, projectors, decoding", _parts),
     "position": positions,

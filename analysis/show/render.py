@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
 
 NARROWEST_NAME: Final = 12
-READABLE_NAME: Final = 20
+READABLE_NAME: Final = 24
 GAP: Final = 2
 NAME: Final = "name"
 """The column of kernel names, of which a table for people shows the short ones."""
@@ -252,6 +252,7 @@ def fit_columns(
         The titles as they are shown, and how wide the table may be: where a line stays a line, it
         rather becomes too long than a number wrong.
     """
+    words = {column for column in words if not hold_figures(cells[column])}
     shown = dict(titles)
     widths = {column: widest(titles[column], *cells[column]) for column in cells}
     comfortable = min(COMFORTABLE_NAME, sheet.width // 2) if sheet.folds else COMFORTABLE_NAME
@@ -281,13 +282,23 @@ def fit_columns(
         first = [column for column in cells if column in words] or list(cells)
         others = [column for column in reversed(cells) if column not in first[:1]]
         leave_out(table.spare, READABLE_NAME)
-        leave_out(others, NARROWEST_NAME)
+        leave_out(sorted(others, key=words.__contains__), NARROWEST_NAME)
     longest = max((widths[column] for column in words & widths.keys()), default=0)
     while longest > NARROWEST_NAME and needed(longest) > sheet.width:
         longest -= 1
     for column in words & widths.keys():
         cells[column] = cut_apart(cells[column], max(longest, title_width(column)))
     return shown, max(sheet.width, needed(longest))
+
+
+def hold_figures(cells: Sequence[str]) -> bool:
+    """Return whether texts of a column are no names but figures, of which none can be cut.
+
+    >>> hold_figures(["2.805 ± 2.1 ms", "not available"]), hold_figures(["sgemm", "-"])
+    (True, False)
+    """
+    figures = any(re.match(r"[-+]?\d[\d,.]*( |$)", cell) for cell in cells)
+    return figures and all(len(cell) <= COMFORTABLE_NAME for cell in cells)
 
 
 def as_csv(table: Table) -> str:

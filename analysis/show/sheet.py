@@ -76,21 +76,23 @@ def width(stream: TextIO) -> int:
         return WIDTH_WITHOUT_TERMINAL
 
 
-def say(text: str, indent: str = "  ", *, command: str = "") -> None:
-    """Print text on stderr; in a terminal broken between words, which stay whole.
+def say(text: str, indent: str = "  ", *, command: str = "", stream: TextIO | None = None) -> None:
+    """Print text on stderr, or elsewhere; in a terminal broken between words, which stay whole.
 
     Args:
         text: of one line or several.
         indent: what a line begins with that another goes on in.
         command: to type, after the text.
+        stream: where else.
     """
-    sheet = sheet_of(sys.stderr)
+    stream = stream or sys.stderr
+    sheet = sheet_of(stream)
     if command:
-        print(*command_lines(text, command, sheet), sep="\n", file=sys.stderr, flush=True)
+        print(*command_lines(text, command, sheet), sep="\n", file=stream, flush=True)
         return
     for line in text.split("\n"):
         parts = folded(line, sheet.width, indent, cuts=False) if sheet.folds else [line]
-        print(*parts, sep="\n", file=sys.stderr, flush=True)
+        print(*parts, sep="\n", file=stream, flush=True)
 
 
 def folded(text: str, width: int, indent: str = "", *, cuts: bool = True) -> list[str]:

@@ -52,7 +52,7 @@ def measured(asked: Request) -> Measurements:
     settings = asked.settings
     training = Training(settings, optimizer=False)
     if asked.learning_rate is not None:
-        print(show.initializing(settings, asked.learning_rate), flush=True)
+        say(show.initializing(settings, asked.learning_rate), stream=sys.stdout)
         training.make_optimizer(asked.learning_rate)
     found = Measurements()
     alone = 0 if settings.mode == "forward" else settings.steps
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check(settings)
     if asked.on_cpu_for_want_of_cuda:
         say("note: no CUDA device is here; running on the CPU")
-    print("\n".join(show.configuration(settings)), flush=True)
+    show.say_lines(show.configuration(settings))
     found = measured(asked)
     assert found.memory is not None, "it is read once the steps end, however they do"
     show.show(settings, figures(settings, found), found.memory)

@@ -1,9 +1,11 @@
 """What `profiling.benchmark` prints: the configuration before the run, the figures after it."""
 
 import sys
+from collections.abc import Sequence
 
 from analysis.show import cli as analysis_cli
 from analysis.show.render import digits, duration, percent, scaled
+from analysis.show.sheet import say
 from analysis.show.table import Table, columns_of
 from profiling import names
 from profiling.benchmark.device_memory import Memory
@@ -19,6 +21,12 @@ WIDTH = 12
 def line(label: str, text: str) -> str:
     """Return a line of the printout."""
     return f"{label:{WIDTH}} {text}"
+
+
+def say_lines(lines: Sequence[str]) -> None:
+    """Print lines of the printout; in a terminal what goes on in the next stands beside labels."""
+    for each in lines:
+        say(each, " " * (WIDTH + 1), stream=sys.stdout)
 
 
 def parameters(count: int) -> str:
@@ -156,19 +164,19 @@ def estimate(found: Figures) -> str | None:
     beside = f", {percent(abs(off))} {'more' if off > 0 else 'less'}" if off else ""
     return (
         f"backward     {duration(backward.mean)} measured; the older estimate, (forward + "
-        f"backward) - forward alone,\n{'':{WIDTH}} is {duration(found.passes_ns)} - "
-        f"{duration(alone.mean)} = {duration(older)}{beside}: it counts the loss, and what "
-        f"forward keeps\n{'':{WIDTH}} for autograd, as backward (passes alone: {alone.count})"
+        f"backward) - forward alone, is {duration(found.passes_ns)} - {duration(alone.mean)} = "
+        f"{duration(older)}{beside}: it counts the loss, and what forward keeps for autograd, as "
+        f"backward (passes alone: {alone.count})"
     )
 
 
 def show(settings: Settings, found: Figures, memory: Memory) -> None:
     """Print all figures of a run."""
     print()
-    print("\n".join(results(settings, found, memory)))
+    say_lines(results(settings, found, memory))
     print()
     analysis_cli.write_table(parts(found), "table", sys.stdout)
     if older := estimate(found):
         print()
-        print(older)
+        say_lines([older])
     sys.stdout.flush()

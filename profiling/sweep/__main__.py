@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from analysis.show.cli import print_notes
-from analysis.show.sheet import visible
+from analysis.show.sheet import say, visible
 from profiling.common.cli import check_outputs, command_line, memory_advice, run, write
 from profiling.common.machine import device_name
 from profiling.common.progress import steps_bar
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     write(table(rows, _heading(every), notes), arguments)
     if arguments.explain:
-        print("\n".join(["", *explained(rows)]))
+        say("\n".join(["", *explained(rows)]), stream=sys.stdout)
     if arguments.pictures:
         print_notes(*(f"picture {visible(str(path))}" for path in draw(rows, arguments.pictures)))
     return 1 if any(row.status == FAILED for row in rows) else 0

@@ -40,6 +40,12 @@ def table(rows: Sequence[SweepRow], heading: str, notes: Sequence[str]) -> Table
         notes=(*notes, *_remarks(rows)),
         hidden=(*_never_measured(columns), *_same_batch(rows)),
         droppable=("Backward/Forward", "Mode"),
+        spare=(
+            *(f"{part.title()} Std (ms)" for part in names.PHASES),
+            "Status",  # a note says it of each row that failed
+            "Total Std (ms)",
+            *(f"{part.title()} Mean (ms)" for part in names.PHASES),
+        ),
     )
 
 
