@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from analysis.show import render
+from analysis.show import nsys_program, render
 from analysis.show.command import ESCAPED, Parser, count
 from analysis.show.command import run as run  # of every command that imports this
 from analysis.show.output import RUNS, SIDES, add_to_database, replacing, table_name
@@ -56,6 +56,8 @@ def parser(
         made.register("action", how, GivenOnce)
     for name in reports or REPORTS[:1]:
         made.add_argument(name, metavar=name.upper(), help=reads)
+    if reads == READS:
+        nsys_program.add_option(made)
     made.add_argument(
         "--format", choices=FORMATS, default="table", help="how to write it (default table)"
     )

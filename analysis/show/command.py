@@ -116,11 +116,29 @@ class Parser(argparse.ArgumentParser):
             }
         )
 
-    def parse_known_args(self, *given: Any, **more: Any) -> Any:
-        """Read the arguments, or hand out this parser where only that is wanted."""
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read the arguments, or hand out this parser where only that is wanted.
+
+        The name of an option may be typed with underscores for its dashes.
+        """
         if _ONLY_MAKING.get():
             raise ParserMade(self)
-        return super().parse_known_args(*given, **more)
+        given = list(sys.argv[1:] if args is None else args)
+        end = given.index("--") if "--" in given else len(given)
+        words = [*map(self.dashed, given[:end]), *given[end:]]
+        return super().parse_known_args(words, namespace)
+
+    def dashed(self, word: str) -> str:
+        """Return a word with dashes in its option's name, where it is one of this parser's.
+
+        >>> parser = Parser("some")
+        >>> _ = parser.add_argument("--max-new-tokens")
+        >>> parser.dashed("--max_new_tokens=5"), parser.dashed("--no_such")
+        ('--max-new-tokens=5', '--no_such')
+        """
+        name, equals, value = word.partition("=")
+        dashed = name.replace("_", "-")
+        return dashed + equals + value if dashed in self._option_string_actions else word
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line."""

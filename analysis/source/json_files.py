@@ -6,6 +6,7 @@ with a record in it, is one line.
 
 import json
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -31,9 +32,17 @@ def read_file(path: str | os.PathLike[str], remedy: str) -> bytes:
         ReportError: it cannot be.
     """
     try:
+        found = os.stat(path)
+        # Reading may wait for ever, or never end.
+        if not stat.S_ISREG(found.st_mode) and not os.path.samestat(found, os.stat(os.devnull)):
+            kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe"}
+            what = kinds.get(stat.S_IFMT(found.st_mode), "a device or a socket")
+            raise ReportError(path, f"cannot be read (is {what})", remedy)
         return Path(path).read_bytes()
     except OSError as error:
         raise ReportError(path, f"cannot be read ({reason(error)})", remedy) from None
+    except ValueError as error:  # a NUL byte in the name
+        raise ReportError(ascii(os.fspath(path)), str(error), remedy) from None
 
 
 def read_json(path: str | os.PathLike[str], remedy: str) -> Any:

@@ -4,7 +4,6 @@ A file is known by its content and not by its name. What is not yet a SQLite exp
 ``.nsys-rep``, a PyTorch trace) is converted into a temporary file; the file given is never touched.
 """
 
-import os
 import shutil
 import stat
 import subprocess
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from analysis.show import nsys_program
 from analysis.show.errors import ReportError, reason
 from analysis.show.output import NSYS_MAGIC, SQLITE_MAGIC
 from analysis.show.progress import Bar
@@ -186,12 +186,6 @@ def check_size(path: Path) -> None:
         raise ReportError(path, problem, "export or copy it again")
 
 
-def find_nsys() -> str | None:
-    """Return the nsys to use: ``NSYS`` from the environment, else the one on the PATH."""
-    chosen = os.environ.get("NSYS")
-    return shutil.which(chosen) if chosen else shutil.which("nsys")
-
-
 def export(source: Path, destination: Path) -> None:
     """Export an ``.nsys-rep`` (or an older ``.qdrep``) to SQLite with the installed nsys.
 
@@ -199,10 +193,10 @@ def export(source: Path, destination: Path) -> None:
         ReportError: no nsys is found, or it cannot read this file.
     """
     hint = f"{EXPORT_HINT} {source}"
-    nsys = find_nsys()
+    nsys = nsys_program.found()
     if nsys is None:
         problem = "an nsys report, not yet exported, and no nsys is found here"
-        raise ReportError(source, problem, f"where nsys is: {hint} (or set NSYS=/path/to/nsys)")
+        raise ReportError(source, problem, f"name one {nsys_program.BY}, or where nsys is: {hint}")
     command = [nsys, "export", "--type=sqlite", f"--output={destination}", str(source.resolve())]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.attribution import selection
-from analysis.show import cli
+from analysis.show import cli, nsys_program
 from analysis.show.called import called
 from analysis.show.command import Parser, count_or_zero, number_type, whole
 from analysis.show.errors import ReportError
@@ -159,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     nanoseconds = number_type("a time in whole nanoseconds", whole)
     made = Parser("analysis.trim", __doc__)
     made.add_argument("report", metavar="REPORT", help=cli.READS)
+    nsys_program.add_option(made)
     made.add_argument("--output", metavar="SMALL", required=True, help="the file to write")
     made.add_argument(
         "--steps",

@@ -18,7 +18,7 @@ from benchmarks.samples import (
 )
 from benchmarks.text import aligned, writable, write
 from model import SIZES
-from profiling.common.cli import Parser
+from profiling.common.cli import DEVICE, Parser
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
 
@@ -42,8 +42,8 @@ def parser(module: str, doc: str | None, device: str | None) -> Parser:
     made = Parser(module, doc)
     made.add_argument("--sizes", default="tiny,small", help="models (default: tiny,small)")
     made.add_argument("--seconds", type=float, default=20.0, help="for each model (default: 20)")
-    where = device or "cuda where there is one"
-    made.add_argument("--device", default=device, help=f"cpu, cuda or cuda:N (default: {where})")
+    where = DEVICE if device is None else f"cpu, cuda or cuda:N (default: {device})"
+    made.add_argument("--device", default=device, help=where)
     made.add_argument("--json", type=Path, default=default, metavar="FILE", help="the data")
     return made
 

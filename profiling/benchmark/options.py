@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from profiling.common.cli import Adder, Parser, count, count_or_zero, positive
+from profiling.common.cli import DEVICE, Adder, Parser, count, count_or_zero, positive
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
 from profiling.common.options import add_options, chosen, option
@@ -109,9 +109,7 @@ class BenchmarkSteps:
     )
     warmup_steps: int = option(5, "before the timed ones", read=count_or_zero)
     num_steps: int = option(20, "timed", read=count)
-    device: str | None = option(
-        None, "cpu, cuda or cuda:N (default: cuda, or cpu where there is none)"
-    )
+    device: str | None = option(None, DEVICE)
 
 
 @dataclass(frozen=True, slots=True)

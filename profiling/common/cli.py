@@ -75,9 +75,13 @@ def one_of(*known: str) -> Callable[[str], str]:
     return read
 
 
+DEVICE: Final = "cpu, cuda or cuda:N (default: cuda where there is one)"
+"""The help of ``--device``; where none is named, `machine.choose_device` takes what is there."""
+
+
 def add_device(parser: Adder) -> None:
     """Add the option for the device that is measured on."""
-    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    parser.add_argument("--device", help=DEVICE)
 
 
 def add_limit(parser: Adder) -> None:

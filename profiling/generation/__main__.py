@@ -2,11 +2,11 @@
 
     python -m profiling.generation profile                     one prompt in detail
     python -m profiling.generation batch                       five prompts that come with it
-    python -m profiling.generation dataset --dataset_file F    prompts of a file or a data set
+    python -m profiling.generation dataset --dataset-file F    prompts of a file or a data set
 
 The base (receiver) and the teacher (sharer) read the prompt, one projector for each base layer
 fuses their caches, and the base decodes. One line of JSON for each prompt is on disk as soon as the
-prompt is done. Dashes and underscores in the names of options are the same.
+prompt is done.
 """
 
 import sys

@@ -10,6 +10,7 @@ from profiling.common.cli import Parser, add_device, count
 from profiling.common.errors import UsageError
 from profiling.common.machine import choose_device
 from profiling.common.options import add_options, chosen, option, options_of
+from profiling.common.workload import together
 from profiling.generation.prompts import BATCH, DATASET, PROFILE, PromptSource
 from profiling.generation.selection import (
     ALONE,
@@ -55,7 +56,6 @@ class OutputOptions:
         None,
         f"most that the recorded run of profile generates (default: {TRACE_TOKENS})",
         read=count,
-        flag="--trace_tokens",
     )
 
 
@@ -66,7 +66,7 @@ def parser(description: str | None) -> Parser:
     models = made.add_argument_group("models")
     add_options(models, ModelSelection, "base")
     models.add_argument(
-        "--teacher_model",
+        "--teacher-model",
         dest="teacher",
         help=f"likewise; {ALONE}: the base alone (default: {TEACHER})",
     )
@@ -79,35 +79,20 @@ def parser(description: str | None) -> Parser:
     return made
 
 
-def underscored(argv: Sequence[str]) -> list[str]:
-    """Return the words with underscores in the options' names; dashes are as good.
-
-    >>> underscored(["dataset", "--dataset-file=a-b.jsonl", "--open-gates"])
-    ['dataset', '--dataset_file=a-b.jsonl', '--open_gates']
-    """
-    words = []
-    for word in argv:
-        name, equals, value = word.partition("=")
-        if name.startswith("--"):
-            word = "--" + name[2:].replace("-", "_") + equals + value
-        words.append(word)
-    return words
-
-
 def parse(made: Parser, argv: Sequence[str]) -> argparse.Namespace:
     """Return the arguments.
 
     Raises:
         UsageError: some do not go together.
     """
-    given = made.parse_args(underscored(argv))
+    given = made.parse_args(argv)
     for name, modes in ONLY.items():
         if getattr(given, name) not in {None, False} and given.mode not in modes:
-            raise UsageError(f"--{name} is of {' and '.join(modes)}, not of {given.mode}")
+            raise UsageError(f"{together([name])} is of {' and '.join(modes)}, not of {given.mode}")
     usual = ModelSelection()
     changed = [name for name in OF_PROJECTORS if getattr(given, name) != getattr(usual, name)]
     refused = {
-        "give dataset one of --dataset NAME and --dataset_file FILE.jsonl": (
+        "give dataset one of --dataset NAME and --dataset-file FILE.jsonl": (
             given.mode == DATASET and bool(given.dataset) == bool(given.dataset_file)
         ),
         "--split is of --dataset; a file has none": given.split and not given.dataset,
@@ -117,10 +102,10 @@ def parse(made: Parser, argv: Sequence[str]) -> argparse.Namespace:
         "trained projectors have their own width and mapping; leave those out": (
             given.projector and {"projector_hidden", "layer_mapping"} & set(changed)
         ),
-        "the teacher is --teacher_model or --teacher_random_init, not both": (
+        "the teacher is --teacher-model or --teacher-random-init, not both": (
             given.teacher_random_init and given.teacher
         ),
-        f"--{''.join(changed[:1])} wants a teacher; --teacher_model {ALONE} has no projectors": (
+        f"{together(changed[:1])} wants a teacher; --teacher-model {ALONE} has no projectors": (
             changed and (given.teacher or "").lower() == ALONE
         ),
     }
@@ -131,14 +116,14 @@ def parse(made: Parser, argv: Sequence[str]) -> argparse.Namespace:
 
 
 def implied(given: argparse.Namespace) -> tuple[str, ...]:
-    """Return a line on the teacher that comes with ``--random_init`` where none is named."""
+    """Return a line on the teacher that comes with ``--random-init`` where none is named."""
     partner = _partner(given)
     named = given.random_init or ""
-    if not partner or not (named.lower() in PRESETS or Path(named).is_file()):
+    if not partner or not (named in PRESETS or Path(named).is_file()):
         return ()  # where there is no such base, that is an error of its own
     return (
         f"no teacher is named: one of the shape of {partner} comes with it, with random "
-        f"weights too (--teacher_model {ALONE} for the base alone, --teacher_random_init for "
+        f"weights too (--teacher-model {ALONE} for the base alone, --teacher-random-init for "
         "another shape)",
     )
 
@@ -147,7 +132,7 @@ def _partner(given: argparse.Namespace) -> str | None:
     """Return the shape of the teacher of a base with random weights, where none is named."""
     if not given.random_init or given.teacher_random_init or given.teacher:
         return None
-    return TINY if given.random_init.lower() == TINY else PARTNER
+    return TINY if given.random_init == TINY else PARTNER
 
 
 def models(given: argparse.Namespace) -> ModelSelection:

@@ -120,7 +120,7 @@ def _fuser(models: ModelSelection, base: LoadedModel, teacher: LoadedModel) -> F
             raise
         raise LaunchError(
             f"out of memory with the projectors on {models.device}; use a smaller "
-            "--projector_hidden, smaller models, or another --device"
+            "--projector-hidden, smaller models, or another --device"
         ) from None
 
 
@@ -130,7 +130,7 @@ def _shape(loaded: LoadedModel) -> CacheShape:
     except ValueError as error:
         raise LaunchError(
             f"{loaded.name}: {error}, which C2C works on; use a decoder such as Qwen3, or "
-            f"--teacher_model {ALONE}"
+            f"--teacher-model {ALONE}"
         ) from None
 
 

@@ -45,12 +45,8 @@ class PromptSource:
     prompt: str | None = option(None, f"of profile (default: {BUILT_IN[0]!r})", metavar="TEXT")
     dataset: str | None = option(None, "of the hub, by `datasets`", metavar="NAME[:CONFIG]")
     split: str | None = option(None, "of --dataset (default: test)")
-    dataset_file: str | None = option(
-        None, "lines with prompt or question", metavar="FILE.jsonl", flag="--dataset_file"
-    )
-    num_samples: int | None = option(
-        None, "only the first N (default: all)", read=count, flag="--num_samples"
-    )
+    dataset_file: str | None = option(None, "lines with prompt or question", metavar="FILE.jsonl")
+    num_samples: int | None = option(None, "only the first N (default: all)", read=count)
     shard: tuple[int, int] | None = option(
         None, "run part I of N, every N-th prompt; ids stay", read=shard, metavar="I/N"
     )
@@ -151,7 +147,7 @@ def _load(name: str, path: str, config: str | None, split: str) -> Any:
     except ImportError:
         raise LaunchError(
             "reading a data set wants the package datasets; pip install datasets, "
-            "or give --dataset_file FILE.jsonl"
+            "or give --dataset-file FILE.jsonl"
         ) from None
     try:
         return load_dataset(path, config, split=split)
@@ -160,7 +156,7 @@ def _load(name: str, path: str, config: str | None, split: str) -> Any:
         said = (first_line(error) or type(error).__name__)[:200]
         raise LaunchError(
             f"{name}: split {split} cannot be loaded ({said.rstrip('.')}); check name and split, "
-            "or give --dataset_file FILE.jsonl"
+            "or give --dataset-file FILE.jsonl"
         ) from None
 
 

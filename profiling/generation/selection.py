@@ -10,7 +10,7 @@ from analysis.generation.records import Pair
 from model.c2c.choices import MAPPINGS, PICKS
 from profiling.common.cli import count, count_or_zero, positive, seed
 from profiling.common.options import option
-from profiling.models.request import ATTENTIONS, DTYPES, SHAPES, model_label
+from profiling.models.request import ATTENTIONS, DTYPES, SHAPES, model_label, shape
 
 BASE: Final = "Qwen/Qwen3-0.6B"
 TEACHER: Final = "Qwen/Qwen3-4B-Base"
@@ -27,7 +27,7 @@ REFUSE: Final = "refuse"
 ALIGNMENTS: Final = (*PICKS, REFUSE)
 PROJECTOR_HIDDEN: Final = 1024
 
-LESS_MEMORY: Final = "lower --max_new_tokens"
+LESS_MEMORY: Final = "lower --max-new-tokens"
 """What to do when memory is wanting."""
 
 BUILT_IN: Final = (
@@ -56,30 +56,25 @@ class ModelSelection:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
-    base: str = option(BASE, "folder or name", flag="--base_model")
+    base: str = option(BASE, "folder or name", flag="--base-model")
     teacher: str = TEACHER
     random_init: str | None = option(
-        None, f"random weights for the base: {SHAPES}", metavar="SHAPE", flag="--random_init"
+        None, f"random weights for the base: {SHAPES}", read=shape, metavar="SHAPE"
     )
     teacher_random_init: str | None = option(
         None,
-        f"likewise, the teacher's (default with --random_init: {PARTNER}; of tiny, tiny)",
+        f"likewise, the teacher's (default with --random-init: {PARTNER}; of tiny, tiny)",
+        read=shape,
         metavar="SHAPE",
-        flag="--teacher_random_init",
     )
     projector: str | None = option(None, "of trained ones (default: fresh ones)", metavar="DIR")
-    projector_hidden: int = option(
-        PROJECTOR_HIDDEN, "width of fresh ones", read=count, flag="--projector_hidden"
-    )
+    projector_hidden: int = option(PROJECTOR_HIDDEN, "width of fresh ones", read=count)
     layer_mapping: str = option(
         MAPPINGS[0],
         "teacher layer of each base layer, for fresh projectors",
         choices=MAPPINGS,
-        flag="--layer_mapping",
     )
-    open_gates: bool = option(
-        False, "let projectors act whatever their gates say", flag="--open_gates"
-    )
+    open_gates: bool = option(False, "let projectors act whatever their gates say")
     alignment: str = option(
         ALIGNMENTS[0],
         "where the tokenizers differ: which of several tokens",
@@ -111,9 +106,7 @@ class Decoding:
         seed: of the draw, to which a prompt's id is added: a shard draws as the whole run does.
     """
 
-    max_new_tokens: int = option(
-        256, "where to stop if no end comes", read=count, flag="--max_new_tokens"
-    )
+    max_new_tokens: int = option(256, "where to stop if no end comes", read=count)
     temperature: float = option(0.0, "0 takes the most likely token", read=temperature, metavar="T")
     seed: int = 0
     warmup: int = option(1, "short generations before the first that counts", read=count_or_zero)

@@ -37,7 +37,7 @@ def run_profile(arguments: argparse.Namespace, command: str) -> int:
     most = arguments.trace_tokens or options.TRACE_TOKENS
     profile.profile(made, prompt, files, trace_tokens=most, command=command)
     _say_inexact(made)
-    print_notes(f"the recorded run generates at most {most} tokens; --trace_tokens N for more")
+    print_notes(f"the recorded run generates at most {most} tokens; --trace-tokens N for more")
     say(f"wrote {', '.join(map(str, files))}")
     return analysis.main([str(files.jsonl)])
 

@@ -14,6 +14,7 @@ from profiling.models.language_model import (
     LanguageModelRun,
     shape_of_size,
 )
+from profiling.models.request import shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class PairOptions:
 
     teacher_model: str | None = option(None, "name or folder; none for no teacher", metavar="NAME")
     teacher_random_init: str | None = option(
-        None, "or random weights (default: of the base's shape)", metavar="SHAPE"
+        None, "or random weights (default: of the base's shape)", read=shape, metavar="SHAPE"
     )
     open_gates: bool = option(False, "let random projectors act")
     dtype: str = option("bfloat16", "of both models", choices=DTYPES)

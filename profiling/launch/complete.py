@@ -1,11 +1,11 @@
 """Make the reports of recordings that nsys could not finish where it recorded them.
 
     python -m profiling.complete nsys_reports/small.qdstrm
-    NSYS=/opt/nvidia/nsight-systems/2023.4.4/bin/nsys python -m profiling.complete *.qdstrm
+    python -m profiling.complete *.qdstrm --nsys /opt/nvidia/nsight-systems/2023.4.4/bin/nsys
 
 For machines that have only the half of nsys that records: profiling.launch leaves NAME.qdstrm
 there, and NAME.qdstrm.json with what the report gets besides. Bring both here, where the whole
-nsys is, of the version that recorded: NSYS= names it, else it is the first on the PATH.
+nsys is, of the version that recorded: --nsys or NSYS= names it, else it is the first on the PATH.
 NAME.sqlite and NAME.nsys-rep are made, beside the recording or in --reports, and the page is
 printed; of ranks together that of the first, and their overlap. A NAME.nsys-rep that could not be
 exported is completed the same way. The recordings stay as they are.
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from analysis.show import nsys_program
 from analysis.show.errors import one_line
 from analysis.show.sheet import say
 from profiling.common import cli
@@ -48,7 +49,7 @@ def find_nsys() -> Nsys:
     """
     found = Nsys.find()
     if found is None:
-        raise LaunchError("no nsys is on the PATH; name a whole one with NSYS=")
+        raise LaunchError(f"no nsys is on the PATH; name a whole one {nsys_program.BY}")
     return found
 
 
@@ -119,7 +120,7 @@ def _import(
     if found is None:
         raise LaunchError(
             f"{recording}: nsys {nsys.version} ({nsys.path}) has no {importer.NAME} beside it, it "
-            "only records; name a whole nsys with NSYS="
+            f"only records; name a whole nsys {nsys_program.BY}"
         )
     recorded = str(notes.facts[NSYS]) if notes else importer.recorded_by(copy)
     ours = importer.version(found)
@@ -130,7 +131,7 @@ def _import(
         if not ours:
             advice = f"see that it runs: {found} --version"
         elif recorded and recorded != ours:
-            advice = f"{other}; name that nsys with NSYS="
+            advice = f"{other}; name that nsys {nsys_program.BY}"
         else:
             advice = "the recording is damaged, or nsys was ended before it was done; record again"
         raise LaunchError(f"{recording}: {error}; {advice}") from None
@@ -178,6 +179,7 @@ def parser() -> argparse.ArgumentParser:
     made = cli.Parser(MODULE, __doc__)
     made.add_argument("recordings", nargs="+", type=Path, metavar="FILE", help="NAME.qdstrm")
     made.add_argument("--reports", type=Path, help="folder (default: that of each recording)")
+    nsys_program.add_option(made)
     made.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     made.add_argument("--no-page", action="store_true", help="do not print the page")
     return made

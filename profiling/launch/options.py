@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from analysis.show import nsys_program
 from profiling.common import machine
-from profiling.common.cli import Parser
+from profiling.common.cli import Parser, add_device
 from profiling.common.errors import UsageError
 from profiling.common.workload import Workload
 from profiling.launch import workloads
@@ -32,13 +33,14 @@ def parser(name: str, doc: str | None) -> Parser:
     if name != SCRIPT:  # never read here: `workloads.split` hands it to the script's own parser
         what.add_argument("--script", metavar="FILE", help="record this instead; its ARGS after --")
     how = made.add_argument_group("how to record it")
-    how.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add_device(how)
     how.add_argument(
         "--recorder",
         choices=(AUTO, *RECORDERS),
         default=AUTO,
         help="auto: nsys where it is installed and the device is CUDA, else torch (default: auto)",
     )
+    nsys_program.add_option(how)
     how.add_argument(
         "--name",
         help="of the report (default: the size, or the script's name; with a number where it is "
@@ -81,7 +83,7 @@ def parse(words: Sequence[str], doc: str | None = None) -> tuple[str, argparse.N
 
 def _refuse(made: Parser, name: str, word: str) -> None:
     """Say of an option that the workload has not which one has it."""
-    flag = word.partition("=")[0]
+    flag = word.partition("=")[0].replace("_", "-")
     if word in WORKLOADS:
         raise UsageError(f"{word}: the workload comes first, before its options")
     owners = [

@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--batch-size", type=cli.count, metavar="N", help="sequences (default 1)")
     what.add_argument("--input-len", type=cli.count, metavar="N", help="tokens each (default 128)")
     what.add_argument("--configs", type=Path, metavar="FILE", help="several of these two, as JSON")
-    what.add_argument("--device", default="cuda", help="cpu, cuda or cuda:N (default %(default)s)")
+    cli.add_device(what)
     add_options(what, ModelRequest, "dtype", "attention", "seed")
     how = made.add_argument_group("how often, and where it goes")
     how.add_argument("--num-runs", type=cli.count, default=3, metavar="N", help="(default 3)")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from analysis.show.errors import reason
+from analysis.source.json_files import read_file
 from profiling.common.errors import LaunchError
 from profiling.common.machine import available_bytes
 
@@ -21,7 +21,7 @@ SMALLER: Final = "lower the batch or the length"
 SHIPPED: Final = Path(__file__).with_name("benchmark_configs.json")
 """What ``--configs benchmark_configs.json`` means where no file here is called so."""
 
-_EXAMPLE: Final = '{"configs": [{"batch_size": 1, "input_len": 128}, …]}'
+_EXAMPLE: Final = '[{"batch_size": 1, "input_len": 128}, …]'
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -69,21 +69,23 @@ class InputShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
+Shapes = Annotated[list[InputShape], msgspec.Meta(min_length=1)]
+
+
 class _ShapesFile(msgspec.Struct):
-    configs: Annotated[list[InputShape], msgspec.Meta(min_length=1)]
+    configs: Shapes
 
 
 def read_shapes(path: Path) -> list[InputShape]:
-    """Read ``{"configs": [{"batch_size": 1, "input_len": 128}, …]}``.
+    """Read a list ``[{"batch_size": 1, "input_len": 128}, …]``, or ``{"configs": [that list]}``.
 
     Raises:
-        LaunchError: it cannot be read, or an entry is not a shape; the entry is named.
+        CommandError: it cannot be read, or an entry is not a shape; the entry is named.
     """
     if not path.exists() and str(path) == SHIPPED.name:
         path = SHIPPED
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_ShapesFile).configs
-    except OSError as error:
-        raise LaunchError(f"{path}: cannot be read ({reason(error)}); name another file") from None
+        found = msgspec.json.decode(read_file(path, "name another file"), type=_ShapesFile | Shapes)
     except (ValueError, RecursionError) as error:
         raise LaunchError(f"{path}: no shapes ({error}); write {_EXAMPLE}") from None
+    return found if isinstance(found, list) else found.configs

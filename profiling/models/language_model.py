@@ -7,10 +7,10 @@ from typing import ClassVar, Final
 from profiling.common.errors import UsageError
 from profiling.common.options import option
 from profiling.common.workload import Workload, together
-from profiling.models.request import ATTENTIONS, PRESETS
+from profiling.models.request import ATTENTIONS, OF_ONE_FAMILY, PRESETS, SHAPES, shape
 
-SIZES: Final = {name.removeprefix("qwen3-"): name for name in PRESETS}
-"""What ``--size`` means for a language model: its shape, with random weights."""
+SIZES: Final = tuple(name.removeprefix(OF_ONE_FAMILY) for name in PRESETS)
+"""The sizes of a language model: its shapes, with random weights, by their short names."""
 
 DEFAULT_SIZE: Final = "tiny"
 
@@ -21,7 +21,7 @@ class LanguageModel:
 
     model: str | None = option(None, "its name, or folder", metavar="NAME")
     random_init: str | None = option(
-        None, "or random weights: qwen3-0.6b, CONFIG.json, …", metavar="SHAPE"
+        None, f"or random weights: {SHAPES}", read=shape, metavar="SHAPE"
     )
     size: str | None = option(
         None,
@@ -49,10 +49,11 @@ def shape_of_size(size: str) -> str:
     Raises:
         UsageError: no such size.
     """
-    if size.lower() not in SIZES:
+    found = shape(size)
+    if found not in PRESETS:
         known = ", ".join(SIZES)
         raise UsageError(f"no language model is called {size!r}; there are: {known}")
-    return SIZES[size.lower()]
+    return found
 
 
 class LanguageModelRun(Workload):

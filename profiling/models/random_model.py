@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from profiling.common.errors import LaunchError, UsageError
-from profiling.models.request import PRESETS, ModelRequest
+from profiling.models.request import PRESETS, ModelRequest, shape
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -42,8 +42,8 @@ def config_of(random_init: str) -> "PretrainedConfig":
     """
     from transformers import AutoConfig
 
-    if random_init.lower() in PRESETS:
-        preset: PretrainedConfig = AutoConfig.for_model(**PRESETS[random_init.lower()])
+    if (known := shape(random_init)) in PRESETS:
+        preset: PretrainedConfig = AutoConfig.for_model(**PRESETS[known])
         return preset
     path = Path(random_init).expanduser()
     if not path.exists():

@@ -38,8 +38,21 @@ PRESETS: Final = {
 """The architectures known by name, as their published ``config.json`` has them; but for the tiny
 one, which is for trying things out."""
 
+OF_ONE_FAMILY: Final = "qwen3-"
+"""How all of their names begin; it need not be typed."""
+
 SHAPES: Final = f"{', '.join(PRESETS)} or a transformers config.json"
 """What may be built with random weights."""
+
+
+def shape(named: str) -> str:
+    """Return the name of an architecture that is known, which may be typed short; else a file's.
+
+    >>> shape("tiny"), shape("Qwen3-4B"), shape("my/config.json")
+    ('qwen3-tiny', 'qwen3-4b', 'my/config.json')
+    """
+    known = OF_ONE_FAMILY + named.lower().removeprefix(OF_ONE_FAMILY)
+    return known if known in PRESETS else named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +68,9 @@ class ModelRequest:
     name: str | None = option(
         None, "a folder, or a name on the model hub", metavar="NAME", flag="--model-name"
     )
-    random_init: str | None = option(None, f"random weights instead: {SHAPES}", metavar="SHAPE")
+    random_init: str | None = option(
+        None, f"random weights instead: {SHAPES}", read=shape, metavar="SHAPE"
+    )
     device: str
     dtype: str = option("bfloat16", "of the weights", choices=DTYPES)
     attention: str = option("sdpa", "which implementation", choices=ATTENTIONS)

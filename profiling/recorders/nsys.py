@@ -1,6 +1,5 @@
 """The nsys recorder: find it, ask what it can do, run it, export what it left."""
 
-import os
 import re
 import shutil
 import sqlite3
@@ -10,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from analysis.show import nsys_program
 from analysis.show.called import option
 from profiling.common.errors import LaunchError
 
@@ -25,20 +25,22 @@ class Nsys:
 
     @classmethod
     def find(cls) -> "Nsys | None":
-        """Return the nsys that ``NSYS`` names, else the first on the PATH, else None.
+        """Return the nsys that is named (`analysis.show.nsys_program`) or on the PATH, else None.
 
         Raises:
-            LaunchError: ``NSYS`` names something that cannot be run.
+            LaunchError: what is named cannot be run, or is no nsys.
         """
-        asked = os.environ.get("NSYS")
-        if asked and shutil.which(asked) is None:
-            raise LaunchError(f"NSYS={asked} is no program; name the nsys program, or unset it")
-        path = asked or shutil.which("nsys")
+        asked = nsys_program.asked()
+        path = asked or nsys_program.found()
         if path is None:
             return None
+        if shutil.which(path) is None:
+            raise LaunchError(f"{path} is no program; name the nsys program {nsys_program.BY}")
         found = cls(path)
         if not found.version:
-            raise LaunchError(f"{path} does not say its version; name a working nsys with NSYS=")
+            raise LaunchError(
+                f"{path} does not say its version; name a working nsys {nsys_program.BY}"
+            )
         return found
 
     @cached_property

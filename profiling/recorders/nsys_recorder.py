@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import torch
 
+from analysis.show import nsys_program
 from analysis.show.called import called, option
 from analysis.show.errors import one_line
 from analysis.show.sheet import say
@@ -47,7 +48,9 @@ class NsysRecorder(Recorder):
     def missing(cls) -> str:
         """Return how it is found, and what does without."""
         other = option("--recorder", "torch")
-        return f"is not on the PATH; install Nsight Systems, name it with NSYS=, or use {other}"
+        return (
+            f"is not on the PATH; install Nsight Systems, name it {nsys_program.BY}, or use {other}"
+        )
 
     def describe(self, device: str) -> str:
         """Return the program and its version."""

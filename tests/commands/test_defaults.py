@@ -44,7 +44,7 @@ def default(cls: type, field: str, value: Any) -> Iterator[None]:
         ("time-parallel", Settings, "dtype", "--dtype", "float16"),
         ("time-layers", ModelRequest, "dtype", "--dtype", "float16"),
         ("generate", ModelSelection, "alignment", "--alignment", "longest"),
-        ("generate", Decoding, "max_new_tokens", "--max_new_tokens", 97),
+        ("generate", Decoding, "max_new_tokens", "--max-new-tokens", 97),
     ],
 )
 def test_a_default_that_is_changed_is_changed_in_the_help_and_in_what_is_read(

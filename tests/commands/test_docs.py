@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from analysis.show.command import parser_of
-from profiling.generation.options import underscored
 from profiling.launch import options
 from profiling.launch.workloads import WORKLOADS
 from spanlight.commands import COMMANDS
@@ -44,8 +43,7 @@ def test_what_is_told_to_type_is_understood(line: str) -> None:
     if name == "profile":
         options.parse(words)
     else:
-        known = underscored(words) if name == "generate" else words
-        parser_of(COMMANDS[name].main).parse_args(known)
+        parser_of(COMMANDS[name].main).parse_args(words)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

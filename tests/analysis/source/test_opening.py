@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from analysis import Report, ReportError
+from analysis.show import nsys_program
 from analysis.show.output import NSYS_MAGIC
-from analysis.source import opening
 from tests.made.reports.build_report import Kernel, make_report
 from tests.made.tools import shared
 
@@ -136,7 +136,7 @@ def test_without_nsys_the_message_says_how_to_export(
 
 
 def test_a_real_nsys_rep_is_exported(tmp_path: Path) -> None:
-    nsys = opening.find_nsys()
+    nsys = nsys_program.found()
     if nsys is None:
         pytest.skip("no nsys here")
     import subprocess

@@ -201,7 +201,7 @@ def test_a_prompt_that_fails_is_on_record_and_the_rest_go_on(
         failing(patched, torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB"), 1, 3)
         assert run(*how) == 1
     records = read("batch_timing_results.jsonl")
-    reason = "out of memory (CUDA out of memory. Tried 2 GiB); lower --max_new_tokens"
+    reason = "out of memory (CUDA out of memory. Tried 2 GiB); lower --max-new-tokens"
     assert [record.get("error") for record in records] == [None, reason, None, reason, None]
     assert list(records[1]) == ["id", "prompt", "error"]
     assert capsys.readouterr().err.splitlines()[-1] == (
@@ -337,5 +337,5 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for mode in MODES:
         assert mode in shown
-    for option in ("base_model", "teacher_model", "max_new_tokens", "shard", "attention"):
+    for option in ("base-model", "teacher-model", "max-new-tokens", "shard", "attention"):
         assert f"--{option}" in shown

@@ -255,7 +255,7 @@ def test_an_nsys_that_only_records_cannot_complete(
     (line,) = done.stderr.splitlines()
     assert line.endswith(
         f"({half[1]}) has no QdstrmImporter beside it, it only records; name a whole nsys with "
-        "NSYS="
+        "--nsys PATH or NSYS="
     )
 
 

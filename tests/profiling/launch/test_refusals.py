@@ -94,7 +94,7 @@ def test_nsys_named_and_absent(
     status, line = refused(capsys, tmp_path, *TINY, "--recorder", "nsys")
     assert (status, line) == (
         1,
-        "error: NSYS=no/such/nsys is no program; name the nsys program, or unset it",
+        "error: no/such/nsys is no program; name the nsys program with --nsys PATH or NSYS=",
     )
 
 

@@ -225,7 +225,8 @@ def test_cuda_asked_for_and_absent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    line = failing(capsys, "--output-dir", tmp_path / "out", "--model-name", tiny)
+    where = ("--output-dir", tmp_path / "out", "--device", "cuda")
+    line = failing(capsys, *where, "--model-name", tiny)
     assert "no CUDA device is here" in line
 
 
@@ -233,7 +234,9 @@ def test_cuda_asked_for_and_absent(
     ("text", "message"),
     [
         ("{", "Input data was truncated"),
-        ("[]", "Expected `object`, got `array`"),
+        ("[]", "length >= 1"),
+        ("3", "Expected `object | array`, got `int`"),
+        ('[{"batch_size": 1, "input_len": 8}, 3]', "got `int` - at `$[1]`"),
         ('{"configs": []}', "length >= 1 - at `$.configs`"),
         ('{"configs": [{"batch_size": 1, "input_len": 8}, 3]}', "got `int` - at `$.configs[1]`"),
         ('{"configs": [{"batch_size": 1}]}', "missing required field `input_len`"),
@@ -262,6 +265,22 @@ def test_the_shapes_that_ship_are_found_from_anywhere(
         '{"configs": [{"batch_size": 3, "input_len": 5}]}'
     )
     assert read_shapes(Path("benchmark_configs.json")) == [InputShape(3, 5)]
+
+
+def test_shapes_may_be_a_plain_list(tmp_path: Path) -> None:
+    path = tmp_path / "shapes.json"
+    path.write_text('[{"batch_size": 3, "input_len": 5}, {"batch_size": 1, "input_len": 2}]')
+    assert read_shapes(path) == [InputShape(3, 5), InputShape(1, 2)]
+
+
+def test_without_a_device_it_is_timed_on_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    sizes = ("--random-init", "tiny", "--input-len", "4", "--num-runs", "1")
+    assert model_timing.main(["--output-dir", str(tmp_path), *sizes]) == 0
+    (record,) = records_in(tmp_path)
+    check_schema(record, 4)
 
 
 @pytest.mark.slow

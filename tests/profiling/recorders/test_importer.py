@@ -61,7 +61,7 @@ def test_a_version_that_differs_is_named(
     assert run(lambda: complete.main([str(recording)])) == 1
     assert capsys.readouterr().err == (
         f"error: {recording}: the importer failed (no); it was recorded by nsys 2025.1.2.3 and the "
-        "importer is of 2023.4.4.54; name that nsys with NSYS=\n"
+        "importer is of 2023.4.4.54; name that nsys with --nsys PATH or NSYS=\n"
     )
 
 
@@ -71,7 +71,7 @@ def test_a_version_that_differs_is_named(
         (["none.qdstrm"], 1, "none.qdstrm: no such file; give a recording of profiling.launch"),
         (["a.sqlite"], 2, "a.sqlite: no recording; give a .qdstrm or .nsys-rep file"),
         (["a.qdstrm", "b/a.qdstrm", "--reports", "c"], 2, "would make the same report; give one"),
-        (["a.qdstrm"], 1, "no nsys is on the PATH; name a whole one with NSYS="),
+        (["a.qdstrm"], 1, "no nsys is on the PATH; name a whole one with --nsys PATH or NSYS="),
     ],
 )
 def test_what_cannot_be_is_one_line(
