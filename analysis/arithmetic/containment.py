@@ -9,7 +9,7 @@ for each call that begins inside and ends outside.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
@@ -259,6 +259,10 @@ def innermost_of_any(outer: Intervals, inner: Intervals) -> Int64:
     return place
 
 
+MOST_ADDRESSES: Final = 1 << 62
+"""A number for a process and a correlation id fits into 64 bits below this."""
+
+
 class CorrelationKeys:
     """Numbers for pairs of process and correlation id: an id is unique only within a process.
 
@@ -279,6 +283,10 @@ class CorrelationKeys:
         self.processes = distinct(process)
         self.lowest = int(correlation.min()) if len(correlation) else 0
         self.width = int(correlation.max()) - self.lowest + 1 if len(correlation) else 1
+        self.ids: Int64 | None = None
+        if self.width * len(self.processes) >= MOST_ADDRESSES:  # ids that no recorder gives
+            self.ids = np.unique(correlation)
+            self.lowest, self.width = 0, len(self.ids)
         size = self.width * len(self.processes)
         address = self._address(process, correlation)
         self.table: Int64 | None = None
@@ -295,12 +303,17 @@ class CorrelationKeys:
             self.number, self.count = number.astype(np.int64), len(self.known)
 
     def _address(self, process: Int64, correlation: Int64) -> Int64:
+        offset = self._offset(correlation)
         if len(self.processes) == 1:
-            return correlation - self.lowest
+            return offset
         place = np.searchsorted(self.processes, process)
-        return place.clip(max=max(len(self.processes) - 1, 0)) * self.width + (
-            correlation - self.lowest
-        )
+        return place.clip(max=max(len(self.processes) - 1, 0)) * self.width + offset
+
+    def _offset(self, correlation: Int64) -> Int64:
+        if self.ids is None:
+            return correlation - self.lowest
+        found: Int64 = np.searchsorted(self.ids, correlation).clip(max=len(self.ids) - 1)
+        return found
 
     def find(self, process: Int64, correlation: Int64) -> Int64:
         """Return ``(M,)`` the numbers of pairs; `NONE` of a pair that was not given."""
@@ -308,7 +321,10 @@ class CorrelationKeys:
             return np.full(len(process), NONE, np.int64)
         place = np.searchsorted(self.processes, process).clip(max=len(self.processes) - 1)
         same = self.processes[place] == process
-        same &= (correlation >= self.lowest) & (correlation < self.lowest + self.width)
+        if self.ids is None:
+            same &= (correlation >= self.lowest) & (correlation < self.lowest + self.width)
+        else:
+            same &= self.ids[self._offset(correlation)] == correlation
         address = np.where(same, self._address(process, correlation), 0)
         if self.table is not None:
             return np.where(same, self.table[address], NONE)

@@ -154,7 +154,10 @@ def test_correlation_ids_are_told_apart_by_process() -> None:
     assert keys.find(*wanted)[2:].tolist() == [NONE, NONE, NONE]
 
 
-@given(st.lists(st.tuples(few, st.sampled_from([1, 2, 1 << 40, 1 << 60])), max_size=9), few)
+FAR = [1, 2, 1 << 40, 1 << 60, -(1 << 63), (1 << 63) - 1]
+
+
+@given(st.lists(st.tuples(few, st.sampled_from(FAR)), max_size=9), few)
 def test_ids_far_apart_are_found_like_those_close_together(
     pairs: list[tuple[int, int]], other: int
 ) -> None:
