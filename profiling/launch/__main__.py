@@ -33,7 +33,7 @@ from profiling.processes import running
 from profiling.processes.failures import Subject
 from profiling.processes.notes import Message, rank_folder
 from profiling.processes.starting import ended_by_signals, show_page
-from profiling.recorders.scratch import named_folder
+from profiling.recorders.scratch import Scratch, named_folder
 
 FUNCTION = "profiling.launch.recorded:run"
 
@@ -53,8 +53,8 @@ def record(launch: Launch) -> list[Path]:
     def choose(going_on: Collection[str]) -> str:
         return naming.named(launch, going_on).name
 
-    with named_folder(launch.reports, choose) as (folder, name):
-        launch = replace(launch, name=name)
+    with named_folder(launch.reports, choose) as scratch:
+        launch = replace(launch, name=scratch.name)
         announce(launch)
         with steps_bar(launch.workload.steps_in_all) as bar:
 
@@ -62,14 +62,15 @@ def record(launch: Launch) -> list[Path]:
                 if rank == 0:
                     bar.done(told["step"], told["duration_ns"])
 
-            results = _run(launch, folder, on_told)
-        return report.make(launch, folder, results)
+            results = _run(launch, scratch, on_told)
+        return report.make(launch, scratch, results)
 
 
-def _run(launch: Launch, folder: Path, on_told: running.OnTold) -> list[dict[str, Any]]:
+def _run(launch: Launch, scratch: Scratch, on_told: running.OnTold) -> list[dict[str, Any]]:
     """Run the workload, in a process or one for each rank, under the recorder."""
     from profiling.launch import recorded
 
+    folder = scratch.folder
     plan = recorded.plan(launch.workload, launch.recorder, folder, memory=launch.memory)
     recorder, chosen = launch.recorder, launch.workload.ranks
     if chosen:
@@ -86,6 +87,7 @@ def _run(launch: Launch, folder: Path, on_told: running.OnTold) -> list[dict[str
             on_told=on_told,
             command=around if recorder.talks else None,
             folder=folder,
+            check=scratch.check_disk,
         )
     call = running.Call(
         subject=Subject(name="the run", follows="; no report was made: run it alone to debug it"),
@@ -98,7 +100,7 @@ def _run(launch: Launch, folder: Path, on_told: running.OnTold) -> list[dict[str
         else None,
         quiet=recorder.talks and not isinstance(launch.workload, ScriptRun),
     )
-    return running.run([call], on_told=on_told)
+    return running.run([call], on_told=on_told, check=scratch.check_disk)
 
 
 def announce(launch: Launch) -> None:

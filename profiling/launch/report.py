@@ -13,15 +13,16 @@ from profiling.processes.notes import rank_folder, read_note
 from profiling.recorders import memory_samples
 from profiling.recorders.report_files import Taken, check_free, files_of, publish_all
 from profiling.recorders.run_notes import RunNotes
+from profiling.recorders.scratch import Scratch
 from profiling.spans.backward import MOST_NODES
 
 
-def make(launch: Launch, folder: Path, results: list[dict[str, Any]]) -> list[Path]:
+def make(launch: Launch, scratch: Scratch, results: list[dict[str, Any]]) -> list[Path]:
     """Make the reports of a recording and give them their names, or leave everything as it was.
 
     Args:
         launch: what was asked for.
-        folder: of the run.
+        scratch: the folder of the run.
         results: what each recorded process returned, in order of rank.
 
     Returns:
@@ -32,13 +33,14 @@ def make(launch: Launch, folder: Path, results: list[dict[str, Any]]) -> list[Pa
     """
     reports = []
     for rank, result in enumerate(results):
-        own = rank_folder(folder, rank) if launch.workload.ranks else folder
+        own = rank_folder(scratch.folder, rank) if launch.workload.ranks else scratch.folder
         warn(result)
         made = launch.recorder.report(own, result["pushed"])
         told = notes(launch, rank, result, own)
         if is_finished(made):
             told.add(made)
         else:
+            scratch.check_disk()  # else the next machine cannot finish it either
             told.keep(made)
         reports.append(made)
     while True:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from analysis.show.interrupts import Interruptible
 from profiling.common.named import named
@@ -28,6 +28,7 @@ from profiling.processes.notes import (
     Message,
     write_note,
 )
+from profiling.processes.strays import end_strays
 
 _WATCH_S: Final = 0.5
 
@@ -50,9 +51,16 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        write_note(folder / FAILURE_NAME, failure_note(error))
+        return _leave(folder / FAILURE_NAME, failure_note(error)) or 1
+    return _leave(folder / RESULT_NAME, result)
+
+
+def _leave(path: Path, note: dict[str, Any]) -> int:
+    """Leave a note; return an exit status. The launcher sees by itself that a disk is full."""
+    try:
+        write_note(path, note)
+    except OSError:
         return 1
-    write_note(folder / RESULT_NAME, result)
     return 0
 
 
@@ -64,13 +72,22 @@ def _end_with(parent: int, launcher: int, scratch: str) -> None:
         launcher: its process.
         scratch: the folder of everything that the run leaves.
     """
-    import psutil
-
-    while os.getppid() == parent and psutil.pid_exists(launcher):
+    while os.getppid() == parent and _is_there(launcher):
         time.sleep(_WATCH_S)
-    if not psutil.pid_exists(launcher):  # else it is only the recorder that is gone
+    if not _is_there(launcher):  # else it is only the recorder that is gone
+        end_strays(scratch)
         shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)
+
+
+def _is_there(process: int) -> bool:
+    """Return whether a process runs: a killed one may stay in the table until somebody asks."""
+    import psutil
+
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 if __name__ == "__main__":

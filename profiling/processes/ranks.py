@@ -50,6 +50,7 @@ def run(
     on_told: running.OnTold | None = None,
     command: Command | None = None,
     folder: Path | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Run a function on every rank, to the end of all.
 
@@ -62,6 +63,7 @@ def run(
         on_told: called in order with what each rank tells, as it comes.
         command: what to run in place of each rank's own command.
         folder: in which each rank has one of its own for its notes; a temporary one otherwise.
+        check: called time and again; what it raises ends all.
 
     Returns:
         What the function returned on each rank.
@@ -92,6 +94,7 @@ def run(
             more_time="give more time with --timeout, or less work",
             on_told=on_told,
             signals=running.AT_ONCE,
+            check=check,
         )
 
 

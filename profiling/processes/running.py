@@ -80,6 +80,7 @@ def run(
     more_time: str = "give it more time, or less work",
     on_told: OnTold | None = None,
     signals: Sequence[tuple[signal.Signals, float]] = GENTLY,
+    check: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Return what each function returned, called in a process each, all at once.
 
@@ -89,6 +90,7 @@ def run(
         more_time: what to do where that was not enough.
         on_told: called in order with what each tells, as it comes.
         signals: that end what still runs, each with the seconds it is waited for.
+        check: called time and again; what it raises ends all.
 
     Raises:
         LaunchError: one failed: an `OutOfMemory` where memory was wanting, a `NotInTime` where the
@@ -101,6 +103,11 @@ def run(
         for each in running:
             each.start()
         while _watch(running, on_told):
+            try:
+                check()
+            except BaseException:
+                signals = AT_ONCE  # there is nothing to wait for
+                raise
             if end_s is not None and time.monotonic() > end_s:
                 raise _late(running, float(timeout_s or 0), more_time)
             time.sleep(_POLL_S)

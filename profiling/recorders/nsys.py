@@ -12,6 +12,7 @@ from typing import Final
 from analysis.show import nsys_program
 from analysis.show.called import option
 from profiling.common.errors import LaunchError
+from profiling.processes.strays import TEMPORARY
 
 FIRST_UNHEARD_NVTX: Final = (0, 2, 12)
 """From this version on the Python package names ranges in a way nsys up to 2023.4 cannot read."""
@@ -58,8 +59,13 @@ class Nsys:
         """Return the long options of an nsys command; they differ between versions."""
         return frozenset(re.findall(r"--[a-z][\w-]*", self._answer(command, "--help")))
 
-    def profile_command(self, output: Path, device: str, command: list[str]) -> list[str]:
+    def profile_command(
+        self, output: Path, device: str, command: list[str], temporary: Path
+    ) -> list[str]:
         """Return the command line that records ``command`` into ``output`` (without suffix).
+
+        What nsys itself writes on the way, as large as the recording, goes to a folder of the run,
+        where it is ours to remove; the command keeps the folder for temporary files that it had.
 
         Sampling and context switches are off: they need rights a container does not give, and
         we do not read them. On a GPU only what stands between cudaProfilerStart and -Stop is
@@ -81,7 +87,10 @@ class Nsys:
             }
         known = self.options("profile")
         chosen = [f"{option}={value}" for option, value in wanted.items() if option in known]
-        return [self.path, "profile", *chosen, *command]
+        own = os.environ.get(TEMPORARY)
+        back = [f"{TEMPORARY}={own}"] if own else ["-u", TEMPORARY]
+        profiled = ["env", *back, *command]
+        return ["env", f"{TEMPORARY}={temporary}", self.path, "profile", *chosen, *profiled]
 
     def export(self, recording: Path, destination: Path) -> None:
         """Write a recording as SQLite.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 from unittest.mock import patch
 
 import torch
@@ -22,6 +22,9 @@ from profiling.recorders.nvtx_operators import NvtxOperators
 from profiling.recorders.recorder import RECORDING, Recorder
 from profiling.spans.backends import NvtxSink, RangeSink
 from profiling.spans.forward import recording
+
+_TEMPORARY: Final = "nsys"
+"""The folder, in that of a run, for the temporary files of nsys."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class NsysRecorder(Recorder):
 
     def around(self, command: list[str], device: str, folder: Path) -> list[str]:
         """Return the command line of ``nsys profile``."""
-        return self.nsys.profile_command(folder / RECORDING, device, command)
+        temporary = folder.resolve() / _TEMPORARY
+        temporary.mkdir()
+        return self.nsys.profile_command(folder / RECORDING, device, command, temporary)
 
     @classmethod
     @contextmanager

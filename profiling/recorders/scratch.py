@@ -14,11 +14,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Self
 
 from analysis.show.called import option
 from profiling.common.errors import LaunchError, OutOfMemory
+from profiling.processes.strays import end_strays
 
 _PREFIX: Final = ".recording-"
 _OWNER: Final = "owner"
@@ -48,13 +50,13 @@ def scratch_folder(reports: Path, elsewhere: str = "") -> Iterator[Path]:
     Raises:
         LaunchError: the disk is full, or cannot be written to.
     """
-    with named_folder(reports, lambda _: "", elsewhere) as (folder, _):
-        yield folder
+    with named_folder(reports, lambda _: "", elsewhere) as made:
+        yield made.folder
 
 
 @contextmanager
-def named_folder(reports: Path, choose: Choose, elsewhere: str = "") -> Iterator[tuple[Path, str]]:
-    """Give a `scratch_folder` to a run that has a name, and what that is.
+def named_folder(reports: Path, choose: Choose, elsewhere: str = "") -> Iterator["Scratch"]:
+    """Give a `scratch_folder` to a run that has a name.
 
     Args:
         reports: as above.
@@ -86,8 +88,12 @@ def named_folder(reports: Path, choose: Choose, elsewhere: str = "") -> Iterator
                 f"{reports}: {free // 2**20} MiB are free on its disk and a recording wants "
                 f"{_WANTED_BYTES // 2**20}; make room, or {elsewhere}"
             )
-        with _full_disk_told(folder, reports, elsewhere):
-            yield folder, name
+        with _Disk(folder) as disk, _full_disk_told(disk, reports, elsewhere):
+            try:
+                yield Scratch(folder, name, disk)
+            except BaseException:
+                end_strays(folder)
+                raise
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -131,6 +137,7 @@ def _going_on(reports: Path) -> set[str]:
                 except BlockingIOError:
                     names.add(name)
                 else:
+                    end_strays(folder)
                     shutil.rmtree(folder, ignore_errors=True)
         except FileNotFoundError:  # it ended this moment, or died before it had an owner
             with suppress(OSError):
@@ -147,7 +154,7 @@ class _Disk:
         self._folder = folder
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.least_bytes = shutil.disk_usage(folder).free
+        self._least_bytes = shutil.disk_usage(folder).free
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -157,34 +164,55 @@ class _Disk:
         self._done.set()
         self._thread.join()
 
-    def look(self) -> None:
+    def was_full(self) -> bool:
+        """Return whether there was no room at some moment, now for one."""
+        self._look()
+        return self._least_bytes < _FULL_BYTES
+
+    def _look(self) -> None:
         with suppress(OSError):
-            self.least_bytes = min(self.least_bytes, shutil.disk_usage(self._folder).free)
+            self._least_bytes = min(self._least_bytes, shutil.disk_usage(self._folder).free)
 
     def _watch(self) -> None:
         while not self._done.wait(_LOOK_S):
-            self.look()
+            self._look()
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The folder of a run, and what the run is called."""
+
+    folder: Path
+    name: str
+    _disk: _Disk
+
+    def check_disk(self) -> None:
+        """Refuse what is recorded on a disk that was full: it may lack anything, or never end.
+
+        Raises:
+            LaunchError: there was no room.
+        """
+        if self._disk.was_full():
+            raise LaunchError("the disk was full")
 
 
 @contextmanager
-def _full_disk_told(folder: Path, reports: Path, elsewhere: str) -> Iterator[None]:
+def _full_disk_told(disk: _Disk, reports: Path, elsewhere: str) -> Iterator[None]:
     """Tell of a full disk in one line, whatever failed because of it: recorders do not say so."""
-    with _Disk(folder) as disk:
-        try:
-            yield
-        except OutOfMemory:
+    try:
+        yield
+    except OutOfMemory:
+        raise
+    except (LaunchError, OSError, sqlite3.OperationalError) as error:
+        if _is_full(error) or disk.was_full():
+            problem = "its disk became full, and the run is not kept"
+            raise LaunchError(f"{reports}: {problem}; make room, or {elsewhere}") from None
+        if isinstance(error, LaunchError):
             raise
-        except (LaunchError, OSError, sqlite3.OperationalError) as error:
-            disk.look()
-            if _is_full(error) or disk.least_bytes < _FULL_BYTES:
-                problem = "its disk became full, and the run is not kept"
-                raise LaunchError(f"{reports}: {problem}; make room, or {elsewhere}") from None
-            if isinstance(error, LaunchError):
-                raise
-            said = getattr(error, "strerror", None) or str(error)
-            raise LaunchError(
-                f"{reports}: the report could not be written ({said}); {elsewhere}"
-            ) from None
+        said = getattr(error, "strerror", None) or str(error)
+        raise LaunchError(
+            f"{reports}: the report could not be written ({said}); {elsewhere}"
+        ) from None
 
 
 def _is_full(error: Exception) -> bool:

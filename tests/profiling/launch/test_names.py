@@ -78,9 +78,9 @@ def take(reports: Path, done: threading.Barrier) -> str:
     def choose(going_on: Any) -> str:
         return next(name for name in naming.names("tiny") if name not in going_on)
 
-    with named_folder(reports, choose) as (_, name):
+    with named_folder(reports, choose) as made:
         done.wait(60)
-        return name
+        return made.name
 
 
 def test_runs_that_start_at_once_have_names_of_their_own(tmp_path: Path) -> None:

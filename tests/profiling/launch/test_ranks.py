@@ -26,6 +26,7 @@ from profiling.launch import options
 from profiling.launch.plan import Launch
 from profiling.processes.notes import SendMessage
 from profiling.recorders.run_notes import RunNotes
+from profiling.recorders.scratch import Scratch
 from profiling.recorders.torch_recorder import EmbeddedRecorder
 from tests.made.runs.launched import ROOT, find_nsys, payloads, run_facts
 from tests.made.runs.launched import launch as launched
@@ -201,9 +202,9 @@ class WordUnderNsys(Word):
 def made_up(kept: Launch, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
     """Record without ranks: each report is a word; if not ``whole``, the second is missing."""
 
-    def run(asked: Launch, folder: Path, _: object) -> list[dict[str, Any]]:
+    def run(asked: Launch, scratch: Scratch, _: object) -> list[dict[str, Any]]:
         for rank in range(2):
-            (folder / f"rank-{rank}").mkdir()
+            (scratch.folder / f"rank-{rank}").mkdir()
         return [{"pushed": {}, "too_deep": {}, "costs": [], "facts": {}}] * 2
 
     monkeypatch.setattr(launch, "_run", run)

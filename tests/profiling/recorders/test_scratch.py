@@ -19,7 +19,8 @@ RUN = """
 import sys, time
 from pathlib import Path
 from profiling.recorders.scratch import named_folder
-with named_folder(Path(sys.argv[1]), lambda names: "theirs") as (folder, _):
+with named_folder(Path(sys.argv[1]), lambda names: "theirs") as made:
+    folder = made.folder
     (folder / "rank-0").mkdir()
     (folder / "rank-0" / "trace.json").write_text("{")
     print(folder, flush=True)
@@ -46,9 +47,9 @@ def others(reports: Path) -> set[str]:
         seen.update(going_on)
         return "mine"
 
-    with named_folder(reports, choose) as (folder, name):
-        assert folder.parent == reports
-        assert name == "mine"
+    with named_folder(reports, choose) as made:
+        assert made.folder.parent == reports
+        assert made.name == "mine"
     return seen
 
 
