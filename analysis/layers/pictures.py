@@ -11,17 +11,32 @@ import numpy as np
 
 from analysis.layers.groups import TOTAL, Group
 from analysis.layers.records import ATTN, FFN
-from analysis.show.pictures import draw_each
+from analysis.show.pictures import (
+    MILLI,
+    doubling,
+    draw_each,
+    engineering_units,
+    leave_room,
+    plain,
+    title,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FEW_LABELS: Final = 6
 MOST: Final = 12
 """Configurations in the picture of parts; more would not be told apart."""
 
 
-def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
+def draw(groups: Sequence[Group], folder: Path, about: str = "") -> list[Path]:
     """Write the pictures of layer times into a folder, which is made where it is missing.
+
+    Args:
+        groups: what is drawn.
+        folder: where.
+        about: which model it is of, in which number format, on what.
 
     Returns:
         The files: ``layers.png``, ``layer_parts.png``, ``layer_growth.png``.
@@ -29,15 +44,14 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
     Raises:
         ReportError: matplotlib is not installed, or the folder cannot be written to.
     """
-    return draw_each(folder, PICTURES, groups)
+    return draw_each(folder, PICTURES, groups, about)
 
 
 def _label(group: Group) -> str:
-    # A dollar sign in a name would begin a formula.
-    return f"{group.batch_size} x {group.input_len} {group.file}".strip().replace("$", r"\$")
+    return plain(f"{group.batch_size} x {group.input_len} {group.file}".strip())
 
 
-def _layers(axes: Axes, groups: Sequence[Group]) -> None:
+def _layers(axes: Axes, groups: Sequence[Group], about: str = "") -> None:
     """Each layer: both halves, of the configuration that takes longest."""
     group = max(groups, key=lambda each: each.mean_ns(TOTAL))
     places = np.arange(group.layers)
@@ -45,10 +59,14 @@ def _layers(axes: Axes, groups: Sequence[Group]) -> None:
     error = group.by_layer_ns(TOTAL).std(axis=0) / 1e6
     axes.bar(places, attn, label="attention: norm, self-attention, residual")
     axes.bar(places, ffn, bottom=attn, yerr=error, label="FFN: norm, MLP, residual")
-    axes.set(xlabel="layer", ylabel="ms", title=f"Layers, batch x length {_label(group)}")
+    axes.set(xlabel="layer", ylabel="mean time")
+    axes.set_title(title("Layers", about, f"batch x length {_label(group)}"))
+    whole_numbers(axes.xaxis)
+    leave_room(axes, group.layers)
+    engineering_units(axes.yaxis, "s", MILLI)
 
 
-def _parts(axes: Axes, groups: Sequence[Group]) -> None:
+def _parts(axes: Axes, groups: Sequence[Group], about: str = "") -> None:
     """Each configuration, the smallest first: the undivided parts, stacked."""
     groups = groups[:MOST]
     undivided = [[part for part, _, whole in group.tree() if whole] for group in groups]
@@ -60,19 +78,24 @@ def _parts(axes: Axes, groups: Sequence[Group]) -> None:
         )
         axes.bar(range(len(groups)), times, bottom=bottom, label=name)
         bottom = bottom + times
-    axes.set_xticks(range(len(groups)), [_label(group) for group in groups], rotation=30)
-    axes.set(xlabel="batch x length", ylabel="ms", title="Parts of a run")
+    slanted = 30 if len(groups) > FEW_LABELS else 0
+    axes.set_xticks(range(len(groups)), [_label(group) for group in groups], rotation=slanted)
+    axes.set(xlabel="batch x length", ylabel="mean time", title=title("Parts of a run", about))
+    leave_room(axes, len(groups))
+    engineering_units(axes.yaxis, "s", MILLI)
 
 
-def _growth(axes: Axes, groups: Sequence[Group]) -> None:
+def _growth(axes: Axes, groups: Sequence[Group], about: str = "") -> None:
     """Time against tokens, both halves, on logarithmic axes."""
     for half, mark in ((ATTN, "o"), (FFN, "s"), (TOTAL, "^")):
         points = sorted(
             (group.batch_size * group.input_len, group.mean_ns(half) / 1e6) for group in groups
         )
         axes.plot(*zip(*points, strict=True), mark, label=half)
-    axes.set(xscale="log", yscale="log")
-    axes.set(xlabel="tokens (batch times length)", ylabel="ms", title="Growth")
+    doubling(axes, (group.batch_size * group.input_len for group in groups))
+    axes.set(yscale="log", xlabel="tokens (batch times length)", ylabel="mean time")
+    axes.set_title(title("Growth", about))
+    engineering_units(axes.yaxis, "s", MILLI)
 
 
 PICTURES: Final[dict[str, Callable[..., None]]] = {

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.knowledge.vocabulary import canonical
 from analysis.memory.tables import Memory
 from analysis.recorded.ranges import outermost
-from analysis.show.pictures import draw_each
+from analysis.show.pictures import MIB, MILLI, binary_units, draw_each, engineering_units, title
 from profiling import names
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from analysis.measures.memory_changes import MemoryChanges
 
-MIB: Final = 2**20
 _COLOURS: Final = {
     names.WARMUP: "tab:olive",
     names.FORWARD: "tab:green",
@@ -69,7 +68,11 @@ def over_time(axes: Axes, memory: Memory, changes: MemoryChanges) -> None:
             label=None if name in labelled else name,
         )
         labelled.add(name)
-    axes.set(xlabel="ms", ylabel="held, MiB", title=f"{changes.name}: {memory.source}")
-    axes.set_ylim(bottom=0)
-    if labelled:
-        axes.legend(loc="upper left")
+    report = memory.attribution.report
+    known = [report.run.get(key) for key in ("size", "model", "dtype")]
+    axes.set(xlabel="time", ylabel="held by tensors", ylim=(0, None))
+    axes.set_title(
+        title(f"Memory of {changes.name}, {memory.source}", *known, device=report.device)
+    )
+    engineering_units(axes.xaxis, "s", MILLI)
+    binary_units(axes.yaxis)

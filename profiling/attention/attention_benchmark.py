@@ -17,6 +17,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 from analysis.show.table import Table, columns_of
@@ -169,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tables=lambda results: [
             table(results, device, for_people=arguments.format in {"table", "markdown"})
         ],
-        draw=draw_attention_benchmark,
+        draw=partial(draw_attention_benchmark, device=device_name(device)),
     )
     every = rows(arguments, device)
     results = measurement.run(every, lambda row: measure_row(row, arguments.limit))

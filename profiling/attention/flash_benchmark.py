@@ -17,6 +17,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -184,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         device=device,
         arguments=arguments,
         tables=lambda results: [table(results, device)],
-        draw=draw_flash_benchmark,
+        draw=partial(draw_flash_benchmark, device=device_name(device)),
     )
     lists = ("length", "width", "dtype", "implementation")
     bounded = [f"{name}s" for name in lists if isinstance(getattr(arguments, name), ByDevice)]

@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.show.pictures import picture
+from analysis.show.pictures import (
+    MILLI,
+    binary_units,
+    doubling,
+    engineering_units,
+    picture,
+    title,
+)
 from profiling.attention.rows import PRODUCTS, flops_per_s
 from profiling.common.spread import Spread
 from profiling.processes.attempts import OK
@@ -34,15 +41,21 @@ def _mebibytes(size: int) -> Figures:
     return size / 2**20, size / 2**20, size / 2**20
 
 
+MEMORY: Final = "memory before backward"
 _PANELS: Final[dict[str, Callable[[Result], Figures]]] = {
-    "forward, ms": lambda result: _milliseconds(result["forward_ns"]),
-    "backward, ms": lambda result: _milliseconds(result["backward_ns"]),
-    "memory before backward, MiB": lambda result: _mebibytes(result["memory_bytes"]),
+    "forward": lambda result: _milliseconds(result["forward_ns"]),
+    "backward": lambda result: _milliseconds(result["backward_ns"]),
+    MEMORY: lambda result: _mebibytes(result["memory_bytes"]),
 }
 
 
-def draw_flash_benchmark(results: Sequence[Result], folder: Path) -> list[Path]:
+def draw_flash_benchmark(results: Sequence[Result], folder: Path, device: str) -> list[Path]:
     """Write ``flash-<dtype>-<width>.png`` for each width and dtype that has a time.
+
+    Args:
+        results: rows as they are measured.
+        folder: it is there.
+        device: the name of what they were measured on.
 
     Raises:
         ReportError: a file cannot be written.
@@ -57,14 +70,21 @@ def draw_flash_benchmark(results: Sequence[Result], folder: Path) -> list[Path]:
                 for (name,), line in _grouped(timed, "implementation").items():
                     rates = {each["length"]: _rates(each, part) for each in line}
                     _plot(axes, rates, label=name)
-                axes.set(xlabel="length", title=f"{part}, TFLOP/s", xscale="log")
-                axes.set_ylim(bottom=0)
-            axes.legend(fontsize="small")
+                doubling(axes, (each["length"] for each in timed))
+                axes.set(xlabel="length", title=part, ylim=(0, None))
+                axes.tick_params("x", rotation=45)
+                engineering_units(axes.yaxis, "FLOP/s", TERA)
+            figure.suptitle(title("Attention", f"width {width}", dtype, device=device))
     return files
 
 
-def draw_attention_benchmark(results: Sequence[Result], folder: Path) -> list[Path]:
+def draw_attention_benchmark(results: Sequence[Result], folder: Path, device: str) -> list[Path]:
     """Write ``attention-benchmark.png`` into a folder, where any row ended well.
+
+    Args:
+        results: rows as they are measured.
+        folder: it is there.
+        device: the name of what they were measured on.
 
     Raises:
         ReportError: it cannot be written.
@@ -75,7 +95,7 @@ def draw_attention_benchmark(results: Sequence[Result], folder: Path) -> list[Pa
     styles, colours = (list(_grouped(done, name)) for name in ("implementation", "width"))
     path = folder / "attention-benchmark.png"
     with picture(path) as figure:
-        for axes, (title, value) in zip(
+        for axes, (what, value) in zip(
             figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True
         ):
             for (name, width), line in _grouped(done, "implementation", "width").items():
@@ -86,9 +106,20 @@ def draw_attention_benchmark(results: Sequence[Result], folder: Path) -> list[Pa
                     color=f"C{colours.index((width,))}",
                     label=f"{name}, width {width}",
                 )
-            axes.set(xlabel="length", title=title, xscale="log", yscale="log")
-        axes.legend(fontsize="small")
+            doubling(axes, (each["length"] for each in done))
+            axes.set(xlabel="length", title=what, yscale="log")
+            axes.tick_params("x", rotation=45)
+            if what == MEMORY:
+                binary_units(axes.yaxis)
+            else:
+                engineering_units(axes.yaxis, "s", MILLI)
+        figure.suptitle(title("Attention", _formats(done), device=device))
     return [path]
+
+
+def _formats(results: Sequence[Result]) -> str:
+    """Return the number formats of results."""
+    return ", ".join(dict.fromkeys(str(result["dtype"]) for result in results))
 
 
 def _grouped(results: Sequence[Result], *names: str) -> dict[tuple[Any, ...], list[Result]]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.layers.records import ATTN, ATTN_FORWARD, FFN, ON_GPU, Layer, Run
+from analysis.layers.records import ABOUT, ATTN, ATTN_FORWARD, FFN, ON_GPU, Layer, Run
 from analysis.show.errors import ReportError
 from analysis.source.json_files import read_json
 from profiling import names
@@ -19,7 +19,6 @@ from profiling.common.errors import LaunchError
 from profiling.layers.layer_timer import DETAILS, PartTime, TimedForward
 
 KIND: Final = "model_timing"
-ABOUT: Final = ".about"
 """What the name of the file beside the records ends in."""
 
 _SAME: Final = ("model", "dtype", "device", "attention")

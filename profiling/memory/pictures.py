@@ -7,8 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.show.pictures import draw_each
+from analysis.show.pictures import (
+    MIB,
+    MILLI,
+    binary_units,
+    doubling,
+    draw_each,
+    engineering_units,
+    title,
+)
 from profiling import names
+from profiling.common.machine import device_name
 from profiling.common.measuring import Result
 from profiling.common.settings import Settings
 from profiling.memory.tables import INFERENCE, MODEL, outcome
@@ -17,7 +26,6 @@ from profiling.processes.attempts import OK
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MIB: Final = 2**20
 _COLOURS: Final = {
     MODEL: "tab:gray",
     names.WARMUP: "tab:olive",
@@ -78,13 +86,18 @@ def over_time(axes: Axes, timeline: dict[str, Any], settings: Settings) -> None:
             )
             labelled.add(name)
     axes.set(
-        xlabel="time in ms, with the profiler's own",
-        ylabel="held by tensors, MiB",
-        title=f"{settings.size}, {settings.mode}, batch {settings.batch}, context "
-        f"{settings.context}, {settings.precision} on {settings.device}",
+        xlabel="time, with the profiler's own",
+        ylabel="held by tensors",
+        title=title(
+            "Memory",
+            f"{settings.size}, {settings.mode}, batch {settings.batch}, context "
+            f"{settings.context}, {settings.precision}",
+            device=device_name(settings.device),
+        ),
+        ylim=(0, None),
     )
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left")
+    engineering_units(axes.xaxis, "s", MILLI)
+    binary_units(axes.yaxis)
 
 
 def by_context(axes: Axes, results: Sequence[Result]) -> None:
@@ -98,5 +111,10 @@ def by_context(axes: Axes, results: Sequence[Result]) -> None:
                 lines.setdefault((settings.precision, phase), []).append(point)
     for (precision, phase), points in lines.items():
         axes.plot(*zip(*sorted(points), strict=True), marker="o", label=f"{phase}, {precision}")
-    axes.set(xlabel="context", ylabel="peak, MiB", title="Most memory held")
-    axes.set_ylim(bottom=0)
+    doubling(axes, (context for points in lines.values() for context, _ in points))
+    # One command measures one model on one device, in several formats.
+    every = [Settings.from_fields(result["settings"]) for result in results]
+    formats = dict.fromkeys(each.precision for each in every)
+    of = title("Most memory held", every[0].size, *formats, device=device_name(every[0].device))
+    axes.set(xlabel="context", ylabel="peak", title=of, ylim=(0, None))
+    binary_units(axes.yaxis)

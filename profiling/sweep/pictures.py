@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.show.pictures import draw_each
+from analysis.show.pictures import MILLI, doubling, draw_each, engineering_units, leave_room, title
 from profiling import names
 from profiling.sweep.store import SweepRow
 from profiling.sweep.table import statistic
@@ -17,6 +17,7 @@ from profiling.sweep.table import statistic
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FEW_LABELS: Final = 10
 _COLOURS: Final = {
     names.FORWARD: "tab:green",
     names.BACKWARD: "tab:red",
@@ -57,8 +58,16 @@ def bars(axes: Axes, rows: Sequence[SweepRow]) -> None:
     axes.errorbar(
         places, totals, yerr=spread, fmt="k_", capsize=4, label="whole step, mean ± deviation"
     )
-    axes.set_xticks(places, [_short(row, rows) for row in rows], rotation=30, ha="right")
-    axes.set_ylabel("time of a step (ms)")
+    slanted = len(rows) > FEW_LABELS
+    axes.set_xticks(
+        places,
+        [_short(row, rows) for row in rows],
+        rotation=60 if slanted else 0,
+        ha="right" if slanted else "center",
+    )
+    axes.set(ylabel="time of a step", title=_title("Steps by part", rows))
+    leave_room(axes, len(rows))
+    engineering_units(axes.yaxis, "s", MILLI)
 
 
 def scaling(axes: Axes, rows: Sequence[SweepRow]) -> None:
@@ -81,8 +90,20 @@ def scaling(axes: Axes, rows: Sequence[SweepRow]) -> None:
             capsize=3,
             label=name,
         )
-    axes.set_xscale("log", base=2)
-    axes.set(yscale="log", xlabel="context (positions)", ylabel="time of a step (ms)")
+    doubling(axes, (row.settings.context for row in rows))
+    axes.set(yscale="log", xlabel="context (positions)", ylabel="time of a step")
+    axes.set_title(_title("Steps by context", rows))
+    engineering_units(axes.yaxis, "s", MILLI)
+
+
+def _title(what: str, rows: Sequence[SweepRow]) -> str:
+    """Return the title of a picture: what it shows, and what is the same in all of its rows."""
+    same = {
+        key: {getattr(row.settings, key) for row in rows} for key in ("size", "mode", "precision")
+    }
+    devices = {row.machine.get("device_name", row.settings.device) for row in rows}
+    known = (str(*each) for each in same.values() if len(each) == 1)
+    return title(what, *known, device=devices.pop() if len(devices) == 1 else "")
 
 
 def _short(row: SweepRow, rows: Sequence[SweepRow]) -> str:
