@@ -1,5 +1,6 @@
 """The nsys recorder: find it, ask what it can do, run it, export what it left."""
 
+import os
 import re
 import shutil
 import sqlite3
