@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.attribution.work_phases import OTHER
+from analysis.knowledge.vocabulary import canonical
 from analysis.measures.gpu_time_split import ELSEWHERE, gpu_time_splits, idle_by_phase
 from analysis.measures.step_times import TRIMMED, step_times
 from analysis.phases import OUTSIDE
 from analysis.show.render import duration, percent, plural
 from analysis.show.sheet import in_prose
+from profiling.names import STEP
 
 if TYPE_CHECKING:
     from analysis.arithmetic.arrays import Float64
@@ -42,12 +44,13 @@ def verdict(measured: MeasuredWindow, phases: Table | None, categories: Table) -
     parts = [step_time(measured, splits)]
     if splits:
         parts[0] += f": {busy_and_idle(measured, splits)}"
-    what = "CPU operators' time" if measured.attribution.work.on_cpu else "kernels' time"
+    what = "CPU operators" if measured.attribution.work.on_cpu else "kernels"
     shares = [(str(row["name"]), float(row["share"])) for row in categories.head(1).rows()]
     if phases is not None and len(phases):
         most = max(phases.rows(), key=lambda row: float(row["share"]))
         name = str(most["phase"])
-        shares.append((NO_PLACE.get(name, in_prose(name)), float(most["share"])))
+        if canonical(name) != STEP:  # which stands in for the phases where there are none
+            shares.append((NO_PLACE.get(name, in_prose(name)), float(most["share"])))
     if shares:
         parts.append(f"{what}: " + ", ".join(f"{name} {percent(share)}" for name, share in shares))
     return "; ".join(parts) + "."
@@ -89,4 +92,4 @@ def busy_and_idle(measured: MeasuredWindow, splits: list[GpuTimeSplit]) -> str:
         return said
     most = max(phases, key=phases.__getitem__)
     of_it = percent(phases[most] / sum(phases.values()))
-    return f"{said} ({of_it} of it with the host in {NO_PLACE.get(most, most)})"
+    return f"{said} ({of_it} of it in {NO_PLACE.get(most, most)})"

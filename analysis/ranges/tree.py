@@ -77,7 +77,9 @@ def rows_by_place(
         path=[texts[place] for place in order],
         domain=[domains[own[place]] for place in order],
     )
-    return replace(answer, notes=notes_on_cut(columns, used, shallow, wanted))
+    return replace(
+        answer, notes=notes_on_cut(columns, used, shallow, wanted, attribution.work.source)
+    )
 
 
 def weightiest(columns: dict[str, Int64], depth: Int64, used: Bools, most: int | None) -> Bools:
@@ -101,7 +103,7 @@ def weightiest(columns: dict[str, Int64], depth: Int64, used: Bools, most: int |
 
 
 def notes_on_cut(
-    columns: dict[str, Int64], used: Bools, shallow: Bools, wanted: Bools
+    columns: dict[str, Int64], used: Bools, shallow: Bools, wanted: Bools, source: str
 ) -> tuple[str, ...]:
     """Return notes on the places that the tree does not show.
 
@@ -110,6 +112,7 @@ def notes_on_cut(
         used: ``(P,)`` which places there are.
         shallow: ``(P,)`` which of these are not below the last level.
         wanted: ``(P,)`` which of these are shown.
+        source: of the time, ``kernel`` or ``operator``.
     """
     lines = []
     if deeper := int((used & ~shallow).sum()):
@@ -117,7 +120,7 @@ def notes_on_cut(
     if (cut := shallow & ~wanted).any():
         most = duration(int(columns["kernel_ns"][cut].max()))
         lines.append(
-            f"{int(cut.sum()):,} more places in the tree, with {most} of kernel time at most; "
+            f"{int(cut.sum()):,} more places in the tree, with {most} of {source} time at most; "
             f"--top {int(shallow.sum())} shows all"
         )
     return tuple(lines)
