@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--benchmark", metavar="FILE", help="the benchmark's JSON, for (a)")
     selection.add_options(parser)
     args = cli.parse(parser, argv)
-    benchmark = read_benchmark(args.benchmark) if args.benchmark else {}
+    benchmark = read_benchmark(args.benchmark) if args.benchmark is not None else {}
     found = []
     for path in (args.report, *args.more):
         with Report(path) as report:

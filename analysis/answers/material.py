@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
 import numpy as np
@@ -19,6 +17,7 @@ from analysis.attribution.selection import Selection
 from analysis.measures.gemm_calls import GemmCalls, gemm_calls
 from analysis.measures.step_times import LONGEST_NS
 from analysis.show.errors import ReportError
+from analysis.source.json_files import read_json
 from profiling import names
 
 if TYPE_CHECKING:
@@ -168,12 +167,7 @@ def read_benchmark(path: str) -> Benchmark:
         ReportError: it cannot be read, or has no such times.
     """
     remedy = "give the file that the benchmark's --json wrote"
-    try:
-        known = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise ReportError(path, f"cannot be read ({error.strerror})", remedy) from None
-    except (ValueError, RecursionError):
-        raise ReportError(path, "no JSON", remedy) from None
+    known = read_json(path, remedy)
     keys = ("forward_ns", "backward_ns")
     found = {key: known[key] for key in keys if isinstance(known, dict) and known.get(key)}
     for times_ns in found.values():

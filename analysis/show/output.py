@@ -17,6 +17,7 @@ never written to, whether it is the one that is read or another.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import tempfile
@@ -91,9 +92,12 @@ def writable_target(output: Path, *read: Path, over_reports: bool = False) -> Pa
     """Return the file that an output names, links followed, if it may be written to.
 
     Raises:
-        ReportError: it is a report that is read, another (unless ``over_reports``), or a directory.
+        ReportError: it is a report that is read, another (unless ``over_reports``), a directory, or
+            a link that leads nowhere but to itself.
     """
     target = Path(os.path.realpath(output))
+    if target.is_symlink():  # all links but those of a circle are followed
+        raise ReportError(output, "a link that leads back to itself", ELSEWHERE)
     if target.exists() and any(each.exists() and target.samefile(each) for each in read):
         raise ReportError(output, "this is the report itself", ELSEWHERE)
     if target.is_dir():
@@ -110,18 +114,30 @@ def is_report(path: Path) -> bool:
             head = file.read(64)
         if not head.startswith(SQLITE_MAGIC):
             return head.startswith(NSYS_MAGIC)
-        # Without a journal beside it, reading with mode=ro alone might make one.
+        if _has_report_tables(path):
+            return True
         log = Path(f"{path}-wal")
-        mode = "ro" if log.exists() else "ro&immutable=1"
-        uri = f"file:{urllib.parse.quote(os.fsencode(path))}?mode={mode}"
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
-            known = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            return any(
-                name in REPORT_TABLES or name.startswith(REPORT_TABLE_PREFIXES)
-                for (name,) in known.fetchall()
-            )
+        if not log.exists() or not log.stat().st_size:
+            return False
+        # Tables may lie in the log alone. Who reads that where it is, makes a file beside it.
+        with tempfile.TemporaryDirectory(prefix="output-") as folder:
+            copy = Path(folder) / "copy.sqlite"
+            shutil.copyfile(path, copy)
+            shutil.copyfile(log, Path(f"{copy}-wal"))
+            return _has_report_tables(copy, "rw")
     except (OSError, sqlite3.Error):
         return False  # whoever writes to it will say what is wrong with it
+
+
+def _has_report_tables(path: Path, mode: str = "ro&immutable=1") -> bool:
+    """Return whether a database has tables of a report; if immutable, not those in a log alone."""
+    uri = f"file:{urllib.parse.quote(os.fsencode(path))}?mode={mode}"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        known = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return any(
+            name in REPORT_TABLES or name.startswith(REPORT_TABLE_PREFIXES)
+            for (name,) in known.fetchall()
+        )
 
 
 @contextmanager

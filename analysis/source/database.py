@@ -13,9 +13,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import copy_context
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -27,6 +26,7 @@ import pyarrow as pa
 
 from analysis.show.errors import ReportError
 from analysis.show.progress import PATIENCE_S, Bar
+from analysis.source.threads import begun, interruptible
 
 BATCH_ROWS: Final = 1 << 16
 # Up to here a Python loop over text is faster than the import of `pyarrow.compute`.
@@ -86,6 +86,7 @@ class Database:
         self._read_s = 0.0
         self._own = threading.local()
         self._connections: list[Any] = []
+        self._reading: set[Any] = set()
         self._closed = False
         with self._failures():
             self._connection()
@@ -93,13 +94,16 @@ class Database:
     def close(self) -> None:
         """Close the file; who asks for more is told so."""
         self._closed = True
+        # What a call that was left behind reads from could only be closed when that is done.
         for connection in self._connections:
-            connection.close()
-        self._database.close()
+            if connection not in self._reading:
+                connection.close()
+        if not self._reading:
+            self._database.close()
 
     def _connection(self) -> Any:
-        """Return this thread's connection: one serves a single thread at a time."""
-        if not hasattr(self._own, "connection"):
+        """Return this thread's connection: one serves a single thread at a time, and one query."""
+        if getattr(self._own, "connection", None) in {None, *self._reading}:
             if self._connections:
                 self._before_connecting()
             self._own.connection = adbc.AdbcConnection(self._database)
@@ -142,29 +146,43 @@ class Database:
         """Return the columns of a query; ``text`` names those that are text, None all."""
         if self._closed:
             raise ReportError(self.path, "this report is closed", "open it again: Report(path)")
-        with self._failures(), adbc.AdbcStatement(self._connection()) as statement:
+        with self._failures(), ExitStack() as used:
+            statement = used.enter_context(self._statement())
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
             statement.set_sql_query(sql)
-            stream, _ = statement.execute_query()
-            with pa.RecordBatchReader.from_stream(stream) as reader:
-                collectors = {
-                    field.name: Collector(rows, is_text=text is None or field.name in text)
-                    for field in reader.schema
-                }
-                # Batch by batch, so that Ctrl-C is heard, a long read can show how far it is, and
-                # the memory of one batch serves for the next.
-                try:
-                    with self._bar() as bar:
-                        for number, batch in enumerate(reader):
-                            if number:  # what comes in one batch is there at once
-                                bar(number * BATCH_ROWS, rows)
-                            self._add(batch, collectors, sql)
-                except OSError as error:
-                    place = MISMATCH.search(str(error))
-                    if place is None:
-                        raise
-                    raise self._not_whole(sql, list(collectors)[int(place[1])]) from None
-                return collectors
+            stream, _ = interruptible(statement.execute_query, used)
+            reader = used.enter_context(pa.RecordBatchReader.from_stream(stream))
+            collectors = {
+                field.name: Collector(rows, is_text=text is None or field.name in text)
+                for field in reader.schema
+            }
+            # Batch by batch, so that a long read can show how far it is, and the memory of one
+            # batch serves for the next.
+            try:
+                with self._bar() as bar:
+                    number = 0
+                    while (batch := interruptible(partial(next, reader, None), used)) is not None:
+                        if number:  # what comes in one batch is there at once
+                            bar(number * BATCH_ROWS, rows)
+                        self._add(batch, collectors, sql)
+                        number += 1
+            except OSError as error:
+                place = MISMATCH.search(str(error))
+                if place is None:
+                    raise
+                raise self._not_whole(sql, list(collectors)[int(place[1])]) from None
+            return collectors
+
+    @contextmanager
+    def _statement(self) -> Iterator[Any]:
+        """Yield a statement on this thread's connection, which is in use meanwhile."""
+        connection = self._connection()
+        self._reading.add(connection)
+        try:
+            with adbc.AdbcStatement(connection) as statement:
+                yield statement
+        finally:
+            self._reading.discard(connection)
 
     def _add(self, batch: pa.RecordBatch, collectors: dict[str, Collector], sql: str) -> None:
         """Add the rows of one batch of a query to its columns."""
@@ -234,16 +252,18 @@ class Database:
 def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     """Return what two readers return, which read at the same time.
 
-    Reading releases Python's lock, so two large tables take little longer than one. Where arrays
-    lie (see `analysis.source.paging`) is part of the context, and holds for both.
+    Reading releases Python's lock, so two large tables take little longer than one.
     """
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            other = pool.submit(copy_context().run, first)
-        except RuntimeError:  # there is no room for another thread
-            return first(), second()
+    try:
+        other = begun(first)
+    except RuntimeError:  # there is no room for another thread
+        return first(), second()
+    try:
         mine = second()
-        return other.result(), mine
+    except Exception:
+        other.exception()  # it must be done before anything is closed; Ctrl-C does not wait for it
+        raise
+    return other.result(), mine
 
 
 def expression(sql: str, name: str) -> str:

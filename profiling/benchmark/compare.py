@@ -214,6 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     before, after = (read(path) for path in arguments.compare)
     if before.path.samefile(after.path):
         raise LaunchError(f"{after.path}: the same file twice; give two runs")
+    arguments.before, arguments.after = arguments.compare  # which are not to be written over
     table = compare(before, after)
     if arguments.format not in cli.FOR_PEOPLE:
         # It is the two bounds, in words.

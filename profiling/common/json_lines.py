@@ -16,7 +16,7 @@ from typing import IO, Any, Generic, TypeVar
 
 from analysis.show.errors import ReportError, reason
 from analysis.show.output import replacing
-from analysis.source.json_files import as_line
+from analysis.source.json_files import as_line, parsed
 from profiling.common.errors import LaunchError
 
 R = TypeVar("R")
@@ -41,7 +41,7 @@ class JsonLines(Generic[R]):
         """Read what is there, each line by ``record_of``; see `open_json_lines`."""
         *lines, rest = self._path.read_bytes().split(b"\n")
         # Half a line of ours begins as all of them do; anything else is not ours to take away.
-        self.torn = rest.startswith(b"{")
+        self.torn = rest.startswith(b"{") and not _is_json(rest)
         for number, line in enumerate(lines if self.torn else [*lines, rest], 1):
             try:
                 if line.strip():
@@ -153,6 +153,14 @@ def _one_line(path: Path, elsewhere: str) -> Iterator[None]:
     else:
         return
     raise LaunchError(f"{path}: {problem} name another {elsewhere}")
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        parsed(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _lock(stream: IO[bytes]) -> None:

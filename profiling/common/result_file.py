@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.errors import ReportError
-from analysis.show.output import ELSEWHERE, replacing
+from analysis.show.output import ELSEWHERE, replacing, writable_target
 from analysis.source.json_files import read_json
 from profiling.common import host
 from profiling.common.errors import LaunchError
@@ -38,14 +38,17 @@ def check_writable(path: Path | None, overwrite: bool = True) -> None:
     """Refuse a result file that could not be written, before any work is done.
 
     Raises:
-        LaunchError: it is a directory, its folder is not there or not writable, or it exists and
-            is not to be replaced.
+        LaunchError: it is a directory, a report or a link that leads back to itself, its folder is
+            not there or not writable, or it exists and is not to be replaced.
     """
     if path is None:
         return
-    folder = path.resolve().parent
     if path.is_dir():
         raise LaunchError(f"{path}: a directory; name a file")
+    try:
+        folder = writable_target(path).parent
+    except ReportError as error:
+        raise LaunchError(str(error).replace(ELSEWHERE, "name another file")) from None
     if path.exists() and not overwrite:
         raise LaunchError(f"{path}: exists; name another file, or give --overwrite to replace it")
     if not folder.is_dir():

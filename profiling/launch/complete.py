@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.show import nsys_program
-from analysis.show.errors import one_line
+from analysis.show.errors import CommandError, one_line
 from analysis.show.sheet import say
 from profiling.common import cli
 from profiling.common.errors import LaunchError, UsageError
@@ -107,7 +107,7 @@ def complete(recording: Path, reports: Path, nsys: Nsys, overwrite: bool) -> Pat
             _import(copy, copy.with_suffix(REPORT), nsys, recording, notes)
         report = copy.with_suffix(".sqlite")
         _export(copy.with_suffix(REPORT), report, nsys, recording)
-        (notes or notes_of_a_bare_recording(recording)).add(report)
+        (notes or notes_of_a_bare_recording(recording)).add_of_file(report, recording)
         names = {copy.with_suffix(suffix): path for suffix, path in made.items()}
         report_files.publish_all(names, overwrite=overwrite, remedy=_REPLACE)
     return made[".sqlite"]
@@ -195,7 +195,7 @@ def _run(given: argparse.Namespace) -> int:
             try:
                 reports = given.reports or recording.parent
                 made.append(complete(recording, reports, nsys, given.overwrite))
-            except LaunchError as error:
+            except CommandError as error:
                 cli.failed(str(error))
                 continue
             say(f"made {one_line(str(cli.relative_to_here(made[-1])))}")

@@ -12,11 +12,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
 
 from analysis.show.command import ESCAPED
 from analysis.show.errors import one_line
 from analysis.show.sheet import say
+from analysis.source.json_files import checked, read_json
 from analysis.source.trace import schema
 from profiling.common.errors import LaunchError
 from profiling.common.workload import Workload
@@ -85,6 +88,17 @@ class RunNotes:
         costs = [[recorder.range_name(name), *rest] for name, *rest in result["costs"]]
         return cls(facts=facts, costs=costs, pushed=result["pushed"], memory=memory)
 
+    def add_of_file(self, report: Path, recording: Path) -> None:
+        """Complete a report by notes that were read beside a recording.
+
+        Raises:
+            LaunchError: as `add` says, or they hold what no run leaves.
+        """
+        try:
+            self.add(report)
+        except (ArithmeticError, LookupError, TypeError, ValueError, sqlite3.Error):
+            raise LaunchError(f"{notes_path(recording)}: {_NO_NOTES}") from None
+
     def add(self, report: Path) -> None:
         """Complete a report.
 
@@ -92,7 +106,7 @@ class RunNotes:
             LaunchError: nsys recorded it, and not all ranges are there.
         """
         if self.facts["recorder"] == NSYS:
-            version, nvtx = self.facts[NSYS], self.facts.get("nvtx", "")
+            version, nvtx = self.facts[NSYS], str(self.facts.get("nvtx", ""))
             check_ranges_arrived(report, self.pushed, version, nvtx)
         add_run_facts(report, self.facts | self._add_memory(report), self.costs)
 
@@ -122,32 +136,32 @@ class RunNotes:
             LaunchError: they cannot be read, or the recording is not as it was.
         """
         path = notes_path(recording)
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.exists() and not path.is_symlink():
             return None
-        except OSError as error:
-            raise LaunchError(f"{path}: cannot be read ({error.strerror})") from None
-        except (ValueError, RecursionError):
-            known = None
-        if not isinstance(known, dict) or known.get("kind") != KIND:
-            raise LaunchError(f"{path}: {_NO_NOTES}")
+        known = read_json(path, _BRING_AGAIN)
         try:
-            size, digest = int(known["bytes"]), str(known["sha256"])
-            notes = cls(**{field: known[field] for field in cls.__annotations__})
-            known_to_nsys = known["facts"]["recorder"] == NSYS and known["facts"][NSYS]
-        except (KeyError, TypeError, ValueError):
-            known_to_nsys = None
-        if not known_to_nsys:
+            kept = checked(known, _KeptFor)
+            notes = checked(known, cls)
+            if not all(isinstance(notes.facts[key], str) for key in ("recorder", NSYS)):
+                raise ValueError("no version of nsys")
+        except (KeyError, ValueError):
+            kept = None
+        if kept is None or kept.kind != KIND or notes.facts["recorder"] != NSYS:
             raise LaunchError(f"{path}: {_NO_NOTES}")
-        _check_whole(recording, size, digest)
+        _check_whole(recording, kept.bytes, kept.sha256)
         return notes
 
 
-_NO_NOTES: Final = (
-    "damaged, or no notes of profiling.launch; bring it again, or take it away to complete the "
-    "report without it"
-)
+class _KeptFor(msgspec.Struct):
+    """What notes in a file say besides: what they are, and of which recording."""
+
+    kind: str
+    bytes: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: str
+
+
+_BRING_AGAIN: Final = "bring it again, or take it away to complete the report without it"
+_NO_NOTES: Final = f"damaged, or no notes of profiling.launch; {_BRING_AGAIN}"
 
 
 def notes_path(recording: Path) -> Path:

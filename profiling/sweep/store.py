@@ -5,18 +5,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from analysis.source.json_files import checked, parsed
+from profiling import names
+from profiling.benchmark.run_file import Times
 from profiling.common.json_lines import JsonLines, open_json_lines
 from profiling.common.machine import facts
 from profiling.common.settings import Settings
 from profiling.processes.attempts import OK, OOM, Status
 
+TOTAL: Final = "total"
 SAME_MACHINE: Final = ("device_name", "torch", "driver")
 """What must be the same for a row to count as measured already."""
+
+
+Figure = Annotated[float, msgspec.Meta(ge=0, lt=1 << 62)]
+
+
+class _Spread(msgspec.Struct):
+    """The figures of a part's times that tables and pictures show, in nanoseconds."""
+
+    mean: Figure
+    std: Figure
+    median: Figure
+
+
+class _Shown(msgspec.Struct):
+    """The entries of a row's result that tables and pictures show."""
+
+    total_ns: Times
+    statistics: dict[str, _Spread]
+    mfu: Figure | None = None
+
+    def __post_init__(self) -> None:
+        timed = {TOTAL, *self.statistics} & {TOTAL, *names.PHASES}
+        if not all(part in self.statistics and self.statistics[part].mean for part in timed):
+            raise ValueError("a part that took no time")
 
 
 class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +68,8 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
         Settings.from_fields(self.fields)  # raises what is wrong with them
         if (self.status == OK) != (self.result is not None):
             raise ValueError("a row without its result")
+        if self.result is not None:
+            checked(self.result, _Shown)  # likewise
 
     @property
     def settings(self) -> Settings:

@@ -84,6 +84,47 @@ def test_an_output_that_cannot_be_written_is_one_line(
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("form", ["csv", "sqlite"])
+def test_an_output_that_is_a_circle_of_links_is_refused(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    for name, other in (("a", "b"), ("b", "a"), ("self", "self")):
+        (tmp_path / name).symlink_to(tmp_path / other)
+    for name in ("a", "self", "a/x"):
+        options = [str(path), "--format", form, "--output", str(tmp_path / name)]
+        assert cli.run(lambda: kernels.main(options)) == 1  # noqa: B023  (called at once)
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {tmp_path / name}: ")
+        assert said.endswith("; choose another --output\n")
+        assert said.count("\n") == 1
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b", "r.sqlite", "self"]
+
+
+@pytest.mark.parametrize("checkpointed", [True, False])
+def test_a_look_at_a_database_with_a_log_makes_no_file_beside_it(
+    checkpointed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = a_report(tmp_path / "r.sqlite")
+    other = tmp_path / "other" / "other.sqlite"
+    other.parent.mkdir()
+    with closing(sqlite3.connect(tmp_path / "live.sqlite")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE StringIds (id INTEGER, value TEXT)")
+        connection.commit()
+        if checkpointed:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for end in ("", "-wal"):  # as someone copied it: without the -shm
+            copy = other.with_name(other.name + end)
+            copy.write_bytes((tmp_path / f"live.sqlite{end}").read_bytes())
+    before = contents(other.parent)
+    assert len(before) == 2
+    options = [str(path), "--format", "csv", "--output", str(other)]
+    assert cli.run(lambda: kernels.main(options)) == 1
+    assert "another report, which is not written to" in capsys.readouterr().err
+    assert contents(other.parent) == before
+
+
 @pytest.mark.parametrize("which", ["before.sqlite", "after.sqlite"])
 def test_neither_of_two_reports_is_written_to(
     which: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -72,6 +72,20 @@ def test_until_the_first_record_the_file_is_as_it_was(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["out.jsonl"]
 
 
+def test_a_whole_line_without_its_end_is_not_taken_for_half_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(b'{"id": 0}\n{"id": 1}')
+    with opened(path, resume=True) as file:
+        assert (len(file.lines), file.torn) == (2, False)
+        file.add({"id": 2})
+    assert ids(path) == [0, 1, 2]
+    other = b'{"settings": {"theme": "dark"}}'
+    path.write_bytes(other)
+    with pytest.raises(LaunchError, match="line 1 is no record of this command"):
+        opened(path, resume=True).__enter__()
+    assert path.read_bytes() == other
+
+
 def test_a_run_that_writes_nothing_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     for how in ({}, {"resume": True}):

@@ -319,6 +319,38 @@ def test_a_results_file_that_is_something_else_stays_as_it_is(fake: Fake, tmp_pa
     assert notes.read_text() == "not\nours\n"
 
 
+WRONG_RESULTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "none": lambda found: found.clear(),
+    "times that are none": lambda found: found.update(total_ns=5),
+    "no times": lambda found: found.update(total_ns=[]),
+    "words": lambda found: found.update(total_ns=["5"]),
+    "huge times": lambda found: found.update(total_ns=[10**30]),
+    "a share in words": lambda found: found.update(mfu="half"),
+    "no whole step": lambda found: found["statistics"].pop("total"),
+    "no mean": lambda found: found["statistics"]["forward"].pop("mean"),
+    "no time": lambda found: found["statistics"]["forward"].update(mean=0),
+    "a list of figures": lambda found: found.update(statistics=[]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_RESULTS)
+def test_a_kept_row_whose_result_is_none_is_told_by_its_line(
+    fake: Fake, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(*FOUR) == 0
+    kept = tmp_path / "sweep_results.jsonl"
+    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    WRONG_RESULTS[name](rows[1]["result"])
+    kept.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = kept.read_bytes()
+    capsys.readouterr()
+    assert start(*FOUR, "--explain") == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert said.err.startswith("error: sweep_results.jsonl: line 2 is no record of this command")
+    assert kept.read_bytes() == before
+
+
 @pytest.mark.slow
 def test_killed_halfway_and_started_again(tmp_path: Path) -> None:
     out, kept = tmp_path / "out.csv", tmp_path / "sweep_results.jsonl"
