@@ -23,6 +23,7 @@ from analysis.generation.tables import QUESTIONS
 from analysis.show import cli
 from analysis.show.called import called
 from analysis.show.render import plural
+from analysis.source.json_files import about_all
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     records = read((args.report, *args.more))
     cli.print_notes(*records.notes)
     if args.pictures:
-        for picture in draw(records, args.pictures):
+        for picture in draw(
+            records, args.pictures, about_all(map(Path, (args.report, *args.more)))
+        ):
             cli.print_notes(f"drawn: {picture}")
     _answer(args, records)
     return 0

@@ -37,8 +37,13 @@ _MOST_POINTS: Final = 20_000
 """Steps in one picture; more are thinned out evenly."""
 
 
-def draw(records: Records, folder: Path) -> list[Path]:
+def draw(records: Records, folder: Path, about: str = "") -> list[Path]:
     """Write the pictures of generation times into a folder, which is made where it is missing.
+
+    Args:
+        records: what is drawn.
+        folder: where.
+        about: in which number format they are, on what.
 
     Returns:
         The files.
@@ -48,17 +53,18 @@ def draw(records: Records, folder: Path) -> list[Path]:
         ReportError: the folder cannot be written to.
     """
     pairs = [(plain(str(pair)), made) for pair, made in records.pairs()]
-    return draw_each(folder, PICTURES, pairs)
+    return draw_each(folder, PICTURES, pairs, about)
 
 
-def _title(what: str, pairs: Pairs) -> str:
-    """Return the title of a picture: the models where they are one pair; records say no more."""
-    return title(what, pairs[0][0] if len(pairs) == 1 else "")
+def _title(what: str, pairs: Pairs, about: str) -> str:
+    """Return the title of a picture: the models where they are one pair, and the rest."""
+    return title(what, pairs[0][0] if len(pairs) == 1 else "", about)
 
 
 def _distribution(
     axes: Axes,
     pairs: Pairs,
+    about: str = "",
     *,
     times_ms: Callable[[list[Generation]], Float64],
     what: str,
@@ -66,7 +72,7 @@ def _distribution(
 ) -> None:
     """Draw distributions up to a percentile, what lies beyond in the last bar; points if few."""
     times = [times_ms(made) for _, made in pairs]
-    axes.set_title(_title(heading, pairs))
+    axes.set_title(_title(heading, pairs, about))
     engineering_units(axes.xaxis, "s", MILLI)
     if max(map(len, times)) < FEW:
         _points(axes, pairs, times, what)
@@ -94,7 +100,7 @@ def _points(axes: Axes, pairs: Pairs, times_ms: list[Float64], what: str) -> Non
     axes.set(xlabel=what, yticks=[], ylim=(len(pairs) - 0.5, -0.5), xlim=(0, None))
 
 
-def _growth(axes: Axes, pairs: Pairs) -> None:
+def _growth(axes: Axes, pairs: Pairs, about: str = "") -> None:
     """Every step at its position, and the line through them."""
     for number, (label, made) in enumerate(pairs):
         places = np.concatenate([np.arange(each.tokens) for each in made])
@@ -114,12 +120,12 @@ def _growth(axes: Axes, pairs: Pairs) -> None:
     every_ms = np.concatenate([_steps_ms(made) for _, made in pairs])
     axes.set_ylim(0, float(np.quantile(every_ms, _SHOWN)) * 1.3 or 1.0)
     axes.set(xlabel="tokens generated before", ylabel="decode step")
-    axes.set_title(_title("Decode steps by position", pairs))
+    axes.set_title(_title("Decode steps by position", pairs, about))
     whole_numbers(axes.xaxis)
     engineering_units(axes.yaxis, "s", MILLI)
 
 
-def _parts(axes: Axes, pairs: Pairs) -> None:
+def _parts(axes: Axes, pairs: Pairs, about: str = "") -> None:
     """A bar for each pair of models, of what its mean prompt consists of."""
     left = np.zeros(len(pairs))
     for part, value in PARTS.items():
@@ -130,7 +136,7 @@ def _parts(axes: Axes, pairs: Pairs) -> None:
     names = ["\n+ ".join(label.split(" + ")) if len(pairs) > 1 else "" for label, _ in pairs]
     axes.set_yticks(range(len(pairs)), names)
     axes.set(xlabel="mean of the prompts", ylim=(max(len(pairs), 2) - 0.5, -0.7))
-    axes.set_title(_title("Parts of a prompt", pairs))
+    axes.set_title(_title("Parts of a prompt", pairs, about))
     engineering_units(axes.xaxis, "s", MILLI)
 
 

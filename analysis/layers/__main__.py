@@ -18,10 +18,11 @@ from pathlib import Path
 
 from analysis.layers.groups import groups
 from analysis.layers.pictures import MOST, draw
-from analysis.layers.records import about, read
+from analysis.layers.records import read
 from analysis.layers.tables import QUESTIONS, Files, in_brief
 from analysis.show import cli
 from analysis.show.called import called
+from analysis.source.json_files import about_all
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.print_notes(*wrong)
     if args.pictures:
         drawn = groups(files if len(files) > 1 else {"": files[args.report]})
-        for picture in draw(drawn, args.pictures, _about(files)):
+        for picture in draw(drawn, args.pictures, about_all(map(Path, files))):
             cli.print_notes(f"drawn: {picture}")
         if len(drawn) > MOST:
             cli.print_notes(
@@ -47,12 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
     _answer(args, files)
     return 0
-
-
-def _about(files: Files) -> str:
-    """Return what the records of all files are of; "" where they are not of the same."""
-    said = {about(Path(path)) for path in files}
-    return said.pop() if len(said) == 1 else ""
 
 
 def _answer(args: argparse.Namespace, files: Files) -> None:

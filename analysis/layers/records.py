@@ -23,9 +23,6 @@ FFN: Final = "ffn"
 ON_GPU: Final = "_cuda"
 """What the key of a GPU's time ends in, after that of the host's."""
 
-ABOUT: Final = ".about"
-"""What the name of the file ends in, after that of the records, that says what they are of."""
-
 Seconds = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]
 Count = Annotated[int, msgspec.Meta(gt=0, lt=1 << 53)]
 
@@ -83,23 +80,6 @@ class Run:
     def parts_ns(self, source: str) -> list[dict[str, int]]:
         """Return the times of the parts of each layer, by one of the two clocks."""
         return [layer.parts_ns[source] for layer in self.layer_details]
-
-
-def about(path: Path) -> str:
-    """Return of which model, in which format and on what, the records of a file are; "" if unknown.
-
-    What measured them leaves that beside them, an object for each run of the command.
-    """
-    beside = path.with_name(path.name + ABOUT)
-    try:
-        said = read_json(beside, "") if beside.exists() else []
-    except ReportError:
-        return ""
-    known = said[-1] if isinstance(said, list) and said and isinstance(said[-1], dict) else {}
-    facts = known.get("facts")
-    device = (facts if isinstance(facts, dict) else {}).get("device_name") or known.get("device")
-    parts = [str(known[key]) for key in ("model", "dtype") if known.get(key)]
-    return ", ".join(parts) + (f" on {device}" if parts and device else "")
 
 
 def read(path: Path) -> tuple[list[Run], list[str]]:

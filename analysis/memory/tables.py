@@ -184,7 +184,8 @@ def holders(memory: Memory) -> Table:
         rows += _held(memory, each)
     fields = ("device", "outer", "phase", "range", "blocks", "held_bytes", "largest_bytes")
     heading = "Held at the peak, by the range that took it"
-    return _table("memory_holders", heading, (*fields, "share", "process"), rows, memory)
+    table = _table("memory_holders", heading, (*fields, "share", "process"), rows, memory)
+    return replace(table, spare=("largest_bytes",))
 
 
 def _held(memory: Memory, changes: MemoryChanges) -> list[tuple[object, ...]]:

@@ -7,7 +7,7 @@ with a record in it, is one line.
 import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 MOST_LISTED: Final = 10
 """How many malformed records of a file are named; the others are counted."""
+
+ABOUT: Final = ".about"
+"""What the name of the file ends in, after that of the records, that says what they are of."""
 
 
 def read_file(path: str | os.PathLike[str], remedy: str) -> bytes:
@@ -112,3 +115,26 @@ def as_line(content: object) -> bytes:
         return f"{text}\n".encode()
     except UnicodeEncodeError:
         return f"{json.dumps(content, allow_nan=False)}\n".encode()
+
+
+def about(path: Path) -> str:
+    """Return of which model, in which format and on what, the records of a file are; "" if unknown.
+
+    What measured them leaves that beside them, an object for each run of the command.
+    """
+    beside = path.with_name(path.name + ABOUT)
+    try:
+        said = read_json(beside, "") if beside.exists() else []
+    except ReportError:
+        return ""
+    known = said[-1] if isinstance(said, list) and said and isinstance(said[-1], dict) else {}
+    facts = known.get("facts")
+    device = (facts if isinstance(facts, dict) else {}).get("device_name") or known.get("device")
+    parts = [str(known[key]) for key in ("model", "dtype") if known.get(key)]
+    return ", ".join(parts) + (f" on {device}" if parts and device else "")
+
+
+def about_all(paths: Iterable[Path]) -> str:
+    """Return what the records of some files are of; "" where they are not of the same."""
+    said = {about(path) for path in paths}
+    return said.pop() if len(said) == 1 else ""

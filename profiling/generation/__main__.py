@@ -26,9 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from profiling.generation.session import run_profile, run_prompts  # here: with torch
 
-    if arguments.mode == PROFILE:
-        return run_profile(arguments, cli.command_line("profiling.generation", given))
-    return run_prompts(arguments)
+    run = run_profile if arguments.mode == PROFILE else run_prompts
+    return run(arguments, cli.command_line("profiling.generation", given))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 import argparse
 import os
+from typing import Final
 
 from analysis.generation import __main__ as analysis
 from analysis.generation.records import Failure
 from analysis.show.cli import print_notes
 from analysis.show.sheet import say
+from analysis.source.json_files import ABOUT
+from profiling.common import result_file
 from profiling.common.errors import LaunchError
 from profiling.common.options import chosen
 from profiling.generation import options, pair, profile
@@ -15,6 +18,8 @@ from profiling.generation.prompts import PromptSource
 from profiling.generation.record import EarlierRecords, open_record_file
 from profiling.generation.run import Generator
 from profiling.generation.selection import Decoding
+
+KIND: Final = "generation"
 
 
 def load(arguments: argparse.Namespace) -> Generator:
@@ -42,7 +47,7 @@ def run_profile(arguments: argparse.Namespace, command: str) -> int:
     return analysis.main([str(files.jsonl)])
 
 
-def run_prompts(arguments: argparse.Namespace) -> int:
+def run_prompts(arguments: argparse.Namespace, command: str) -> int:
     """Time every prompt of this shard that has no record yet; 1 if one failed."""
     source = chosen(PromptSource, arguments)
     prompts = source.prompts()
@@ -57,6 +62,10 @@ def run_prompts(arguments: argparse.Namespace) -> int:
         if left:
             made = load(arguments)
             made.warm_up(left)
+            models = made.models
+            said_of_it = {"dtype": models.dtype, "device": models.device}
+            header = result_file.header(KIND, command, models.device)
+            result_file.write(path.with_name(path.name + ABOUT), [{**header, **said_of_it}])
             try:
                 failures = made.run(left, file)
             except KeyboardInterrupt:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.layers.records import ABOUT, ATTN, ATTN_FORWARD, FFN, ON_GPU, Layer, Run
+from analysis.layers.records import ATTN, ATTN_FORWARD, FFN, ON_GPU, Layer, Run
 from analysis.show.errors import ReportError
-from analysis.source.json_files import read_json
+from analysis.source.json_files import ABOUT, read_json
 from profiling import names
 from profiling.common import result_file
 from profiling.common.errors import LaunchError

@@ -29,16 +29,21 @@ figure_module = pytest.importorskip("matplotlib.figure")
 
 Draw = Callable[[Path], object]
 MS = 1_000_000
+ABOUT_GENERATION = json.dumps([{"dtype": "bfloat16", "facts": {"device_name": "H100"}}])
 
 
 def few_prompts(folder: Path) -> None:
     records = (record(n, (5.07, 5.06, 5.08)) for n in range(5))
-    generation.main([write(folder / "r.jsonl", *records), "--pictures", str(folder / "p")])
+    path = write(folder / "r.jsonl", *records)
+    Path(f"{path}.about").write_text(ABOUT_GENERATION)
+    generation.main([path, "--pictures", str(folder / "p")])
 
 
 def many_prompts(folder: Path) -> None:
     records = (record(n, (5.07 + n / 50, 5.06, 5.08)) for n in range(40))
-    generation.main([write(folder / "r.jsonl", *records), "--pictures", str(folder / "p")])
+    path = write(folder / "r.jsonl", *records)
+    Path(f"{path}.about").write_text(ABOUT_GENERATION)
+    generation.main([path, "--pictures", str(folder / "p")])
 
 
 def layer_times(folder: Path) -> None:
@@ -114,8 +119,8 @@ def attention_timed(folder: Path) -> None:
 
 
 EVERY: list[tuple[Draw, tuple[str, ...]]] = [
-    (few_prompts, ("Qwen/Qwen3-0.6B + Qwen/Qwen3-4B-Base",)),
-    (many_prompts, ("Qwen/Qwen3-0.6B + Qwen/Qwen3-4B-Base",)),
+    (few_prompts, ("Qwen/Qwen3-0.6B + Qwen/Qwen3-4B-Base", "bfloat16", "H100")),
+    (many_prompts, ("Qwen/Qwen3-0.6B + Qwen/Qwen3-4B-Base", "bfloat16", "H100")),
     (layer_times, ("qwen3-tiny", "bfloat16", "H100")),
     (memory_of_a_report, ("small", "bfloat16", "H100")),
     (memory_measured, ("tiny", "float32")),
