@@ -25,7 +25,7 @@ from analysis.show.called import called
 from analysis.show.sheet import say
 from profiling.common import cli
 from profiling.common.cli import relative_to_here
-from profiling.common.progress import steps_bar
+from profiling.common.progress import run_bar
 from profiling.launch import naming, options
 from profiling.launch.plan import Launch, is_finished
 from profiling.launch.script import ScriptRun
@@ -56,14 +56,23 @@ def record(launch: Launch) -> list[Path]:
     with named_folder(launch.reports, choose) as scratch:
         launch = replace(launch, name=scratch.name)
         announce(launch)
-        with steps_bar(launch.workload.steps_in_all) as bar:
+        # A script writes to the terminal itself, and nsys about it.
+        is_script = isinstance(launch.workload, ScriptRun)
+        with run_bar(launch.workload.steps_in_all, at_once=not is_script) as bar:
 
             def on_told(rank: int, told: Message) -> None:
-                if rank == 0:
-                    bar.done(told["step"], told["duration_ns"])
+                if rank:
+                    return
+                if "step" in told:
+                    bar.step()
+                    return
+                if not launch.recorder.talks:
+                    bar.show()
+                bar.phase(told["phase"])
 
             results = _run(launch, scratch, on_told)
-        return report.make(launch, scratch, results)
+            bar.show()
+            return report.make(launch, scratch, results, bar)
 
 
 def _run(launch: Launch, scratch: Scratch, on_told: running.OnTold) -> list[dict[str, Any]]:

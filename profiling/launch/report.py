@@ -6,6 +6,7 @@ from typing import Any
 from analysis.show.errors import one_line
 from analysis.show.sheet import say
 from profiling.common.errors import LaunchError
+from profiling.common.progress import RunBar
 from profiling.launch import naming
 from profiling.launch.plan import Launch, is_finished
 from profiling.names import recordable
@@ -17,13 +18,16 @@ from profiling.recorders.scratch import Scratch
 from profiling.spans.backward import MOST_NODES
 
 
-def make(launch: Launch, scratch: Scratch, results: list[dict[str, Any]]) -> list[Path]:
+def make(
+    launch: Launch, scratch: Scratch, results: list[dict[str, Any]], bar: RunBar
+) -> list[Path]:
     """Make the reports of a recording and give them their names, or leave everything as it was.
 
     Args:
         launch: what was asked for.
         scratch: the folder of the run.
         results: what each recorded process returned, in order of rank.
+        bar: shows how far it is.
 
     Returns:
         The reports, in order of rank where there are several, or what is to be completed.
@@ -35,7 +39,9 @@ def make(launch: Launch, scratch: Scratch, results: list[dict[str, Any]]) -> lis
     for rank, result in enumerate(results):
         own = rank_folder(scratch.folder, rank) if launch.workload.ranks else scratch.folder
         warn(result)
-        made = launch.recorder.report(own, result["pushed"])
+        of = f" of rank {rank}" if launch.workload.ranks else ""
+        bar.phase(f"{launch.recorder.making}{of}")
+        made = launch.recorder.report(own, result["pushed"], bar.part)
         told = notes(launch, rank, result, own)
         if is_finished(made):
             told.add(made)

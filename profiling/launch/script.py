@@ -95,6 +95,7 @@ def run(asked: ScriptRun, process: "RecordedProcess") -> dict[str, Any]:
     sys.path.insert(0, str(script.parent))
     with process.record() as ranges, forgotten("analysis"):
         run_as_main(script)
+        process.now(process.recorder.finishing)
     return range_facts(ranges)
 
 

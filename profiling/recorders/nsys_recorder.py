@@ -14,6 +14,7 @@ from analysis.show import nsys_program
 from analysis.show.called import called, option
 from analysis.show.errors import one_line
 from analysis.show.sheet import say
+from analysis.source.trace.source import Progress
 from profiling.common.cli import relative_to_here, typed
 from profiling.common.errors import LaunchError
 from profiling.recorders.memory_samples import SampledSink, leave_samples, sampler
@@ -32,6 +33,8 @@ class NsysRecorder(Recorder):
     """NVIDIA Nsight Systems, as `Nsys` finds it."""
 
     name: ClassVar[str] = "nsys"
+    finishing: ClassVar[str] = "nsys writes its report"
+    making: ClassVar[str] = "nsys exports its report"
     talks: ClassVar[bool] = True
 
     nsys: Nsys
@@ -81,7 +84,9 @@ class NsysRecorder(Recorder):
         if sampled:
             leave_samples(sampled, device, folder)
 
-    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+    def report(
+        self, folder: Path, pushed: dict[str, int], progress: Progress | None = None
+    ) -> Path:
         """Export what nsys recorded.
 
         Where that nsys cannot, the recording itself is returned: a ``.qdstrm`` where no importer is

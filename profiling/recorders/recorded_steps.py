@@ -28,7 +28,8 @@ class RecordedProcess:
         device: that it runs on.
         folder: where it leaves what the report is made of.
         memory: whether what tensors hold is recorded too.
-        tell: what the launcher hears after each step: ``step``, its kind, and ``duration_ns``.
+        tell: what the launcher hears: ``phase``, what is done from now on, and after each step
+            ``step``, its kind, and ``duration_ns``.
     """
 
     recorder: type[Recorder]
@@ -40,6 +41,10 @@ class RecordedProcess:
     def record(self) -> AbstractContextManager[RangeSink]:
         """Return the context in which everything is recorded."""
         return self.recorder.inside(self.device, self.folder, memory=self.memory)
+
+    def now(self, phase: str) -> None:
+        """Tell the launcher what is done from now on."""
+        self.tell({"phase": phase})
 
     def steps(
         self,
@@ -68,6 +73,8 @@ class RecordedProcess:
 
         def repeat(times: int, run: Callable[[], Any], what: str) -> list[int]:
             durations_ns = []
+            if times:
+                self.now(what)
             for _ in range(times):
                 durations_ns.append(time_one(run))
                 self.tell({"step": what, "duration_ns": durations_ns[-1]})
@@ -84,15 +91,16 @@ class RecordedProcess:
             with recording(None):  # under nsys spans are on by themselves
                 before_each()
                 repeat(warmup, step, "warm-up")
-                return {"unprofiled_step_ns": repeat(count, step, "unrecorded")}
+                return {"unprofiled_step_ns": repeat(count, step, "steps, unrecorded")}
 
         def recorded() -> dict[str, Any]:
             with recording(None):
                 before_recording()
                 before_each()
             with self.record() as ranges:
-                repeat(warmup, within(names.WARMUP), "warm-up")
-                durations_ns = repeat(count, within(names.STEP), "recorded")
+                repeat(warmup, within(names.WARMUP), "warm-up, recorded")
+                durations_ns = repeat(count, within(names.STEP), "steps, recorded")
+                self.now(self.recorder.finishing)
             return {"step_ns": durations_ns, **range_facts(ranges)}
 
         # What an optimizer holds comes with its first step: a recording of memory is to see that.

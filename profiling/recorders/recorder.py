@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from analysis.show.called import option
+from analysis.source.trace.source import Progress
 from profiling.common.errors import LaunchError
 from profiling.common.named import named
 
@@ -35,10 +36,14 @@ class Recorder(ABC):
 
     Attributes:
         name: in `RECORDERS`, and in the report.
+        finishing: what it does in the recorded process, or around it, once all has run.
+        making: what `report` does.
         talks: whether it is a process around that of the run, which says things of its own.
     """
 
     name: ClassVar[str]
+    finishing: ClassVar[str] = "finishing"
+    making: ClassVar[str] = "making the report"
     talks: ClassVar[bool] = False
 
     @classmethod
@@ -77,7 +82,9 @@ class Recorder(ABC):
         """
 
     @abstractmethod
-    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+    def report(
+        self, folder: Path, pushed: dict[str, int], progress: Progress | None = None
+    ) -> Path:
         """Make the report of what was left in a run's folder; return it.
 
         A file of another suffix than ``.sqlite`` is a recording that waits to be completed.
@@ -85,6 +92,7 @@ class Recorder(ABC):
         Args:
             folder: of the run.
             pushed: how often each range was pushed.
+            progress: told how much is done of how much, where that is known.
 
         Raises:
             LaunchError: nothing was recorded, or no report can be made of it.

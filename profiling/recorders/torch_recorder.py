@@ -14,6 +14,7 @@ from torch.autograd import profiler as autograd_profiler
 from analysis.show.called import option
 from analysis.show.sheet import say
 from analysis.source.trace.convert import TraceError, convert
+from analysis.source.trace.source import Progress
 from profiling.common.errors import LaunchError
 from profiling.names import recordable
 from profiling.recorders.memory_samples import leave_base
@@ -29,6 +30,8 @@ class EmbeddedRecorder(Recorder):
     """The PyTorch profiler, which needs nothing but torch; on a GPU it reads CUPTI."""
 
     name: ClassVar[str] = "torch"
+    finishing: ClassVar[str] = "writing the trace"
+    making: ClassVar[str] = "converting the trace"
 
     @classmethod
     def find(cls) -> Self:
@@ -76,11 +79,13 @@ class EmbeddedRecorder(Recorder):
             profiler.add_metadata_json("toolkit_payloads", json.dumps(sink.payloads()))
         profiler.export_chrome_trace(str(folder / TRACE_NAME))
 
-    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+    def report(
+        self, folder: Path, pushed: dict[str, int], progress: Progress | None = None
+    ) -> Path:
         """Convert the trace."""
         made, trace = folder / f"{RECORDING}.sqlite", folder / TRACE_NAME
         try:
-            done = convert(trace, made, strict=False)
+            done = convert(trace, made, strict=False, progress=progress)
         except TraceError as error:
             if not pushed and "no operators" in str(error):
                 problem = "nothing was recorded: the script ran no torch operator and opened no"

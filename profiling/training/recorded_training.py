@@ -54,6 +54,7 @@ def run(asked: TrainingRun, process: RecordedProcess) -> dict[str, Any]:
             from profiling.spans import compiled  # here: Inductor takes seconds to import
 
             stack.enter_context(compiled.kernel_ranges())
+            process.now("compiling")
             compiled.run_until_compiled(made.step)
         result = process.steps(
             made.step,

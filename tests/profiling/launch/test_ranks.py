@@ -183,7 +183,7 @@ class Word(EmbeddedRecorder):
 
     whole = True
 
-    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+    def report(self, folder: Path, pushed: dict[str, int], progress: object = None) -> Path:
         made = folder / "recording.sqlite"
         if self.whole or folder.name == "rank-0":
             made.write_bytes(b"new")
@@ -193,7 +193,7 @@ class Word(EmbeddedRecorder):
 class WordUnderNsys(Word):
     """Leaves nsys's own file beside it."""
 
-    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+    def report(self, folder: Path, pushed: dict[str, int], progress: object = None) -> Path:
         made = super().report(folder, pushed)
         made.with_suffix(".nsys-rep").write_bytes(b"new")
         return made

@@ -34,7 +34,7 @@ class EmptyRecorder(Recorder):
         (folder / "seen.txt").write_text(device)
         yield TorchSink()
 
-    def report(self, folder: Path, pushed: dict[str, int]) -> Path:
+    def report(self, folder: Path, pushed: dict[str, int], progress: object = None) -> Path:
         assert (folder / "seen.txt").read_text() == "cpu"
         made = folder / "recording.sqlite"
         with closing(sqlite3.connect(made)) as connection, connection:
