@@ -108,9 +108,17 @@ def block(lines: Sequence[str]) -> str:
 
 
 def prose(line: str) -> str:
-    r"""Return a sentence for markdown, with what would be read as more than text escaped.
+    r"""Return a sentence for markdown: what would be read as more than text is escaped or code.
 
     >>> print(prose("most of it in `a_b` and <c>: .item() costs 5 %"))
     most of it in \`a\_b\` and \<c\>: .item() costs 5 %
+    >>> print(prose("most of it in https://a_b"))
+    most of it in `https://a_b`
     """
-    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", visible(line))
+    words = re.split(r"(\s+)", visible(line))
+    return "".join(
+        render.code(word)
+        if render.MADE_A_LINK.search(word)
+        else re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", word)
+        for word in words
+    )

@@ -359,6 +359,10 @@ def as_markdown(table: Table) -> str:
     return "\n".join(above + lines) + "\n"
 
 
+MADE_A_LINK: Final = re.compile(r"//|www\.|@", re.IGNORECASE)
+"""What GitHub makes a link of by itself where it stands in a text that is no code."""
+
+
 def markdown_cell(cell: str) -> str:
     r"""Return text as code where markdown or HTML could read anything else into it.
 
@@ -368,11 +372,21 @@ def markdown_cell(cell: str) -> str:
     >>> print(markdown_cell("a_b<c|d>"), markdown_cell("21.02 ms"))
     `a_b<c\|d>` 21.02 ms
     """
-    if re.fullmatch(r"[\w .,:;%/+()…·-]*", cell) and "_" not in cell:
+    plain = re.fullmatch(r"[\w .,:;%/+()…·-]*", cell) and "_" not in cell
+    if plain and not MADE_A_LINK.search(cell):
         return cell
     # A backslash that is already there would escape our own.
     bar = "&#124;" if "\\|" in cell else "\\|"
-    runs = [len(run) for run in re.findall(r"`+", cell)]
+    return code(cell.replace("|", bar))
+
+
+def code(text: str) -> str:
+    """Return a text as code of markdown, in which only the backtick means something.
+
+    >>> print(code("a_b"), code("`x"))
+    `a_b` `` `x ``
+    """
+    runs = [len(run) for run in re.findall(r"`+", text)]
     fence = "`" * (max(runs, default=0) + 1)
-    space = " " if cell.startswith("`") or cell.endswith("`") else ""
-    return f"{fence}{space}{cell.replace('|', bar)}{space}{fence}"
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{text}{space}{fence}"

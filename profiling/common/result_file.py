@@ -34,8 +34,15 @@ def header(kind: str, command: str, device: str) -> dict[str, Any]:
     return {KIND: kind, "date": date, "command": command, "facts": known}
 
 
-def check_writable(path: Path | None, overwrite: bool = True) -> None:
+def check_writable(
+    path: Path | None, overwrite: bool = True, *, over_reports: bool = False
+) -> None:
     """Refuse a result file that could not be written, before any work is done.
+
+    Args:
+        path: of the file; None for none.
+        overwrite: whether one that is there is replaced.
+        over_reports: whether that may be a report.
 
     Raises:
         LaunchError: it is a directory, a report or a link that leads back to itself, its folder is
@@ -46,7 +53,7 @@ def check_writable(path: Path | None, overwrite: bool = True) -> None:
     if path.is_dir():
         raise LaunchError(f"{path}: a directory; name a file")
     try:
-        folder = writable_target(path).parent
+        folder = writable_target(path, over_reports=over_reports).parent
     except ReportError as error:
         raise LaunchError(str(error).replace(ELSEWHERE, "name another file")) from None
     if path.exists() and not overwrite:

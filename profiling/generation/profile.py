@@ -62,7 +62,7 @@ class ProfileFiles(NamedTuple):
             LaunchError: one exists and is not to be replaced, or its folder does not take it.
         """
         for path in self:
-            result_file.check_writable(path, overwrite)
+            result_file.check_writable(path, overwrite, over_reports=path == self.report)
         if self.tsv == self.jsonl:
             raise LaunchError(f"{self.jsonl}: its own .tsv would replace it; name a file .jsonl")
 

@@ -7,14 +7,17 @@ import torch
 
 from analysis.generation.records import Failure, Generation
 from analysis.show.errors import first_line, one_line
+from analysis.show.render import plural
 from profiling import names
 from profiling.common.cli import is_out_of_memory
+from profiling.common.errors import LaunchError
 from profiling.common.json_lines import JsonLines
 from profiling.common.progress import steps_bar
 from profiling.generation.pair import ReadyModels
 from profiling.generation.pipeline import Choose, Generated, generate, greedy, sampling
 from profiling.generation.record import Prompt, Record, content, ms, timing
 from profiling.generation.selection import LESS_MEMORY, Decoding, ModelSelection
+from profiling.models.pretrained import positions_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,14 +38,37 @@ class Generator:
         self.ready, self.models, self.decoding = ready, models, decoding
 
     def generate(self, prompt: Prompt, most: int | None = None) -> Generated:
-        """Generate from a prompt, at most ``most`` tokens where that is given."""
+        """Generate from a prompt, at most ``most`` tokens where that is given.
+
+        Raises:
+            LaunchError: the models have too few positions for it.
+        """
         limit = self.decoding.max_new_tokens
+        tokens = encode(self.ready.tokenizer, prompt.text)
+        self._check_positions(len(tokens))
         return generate(
             self.ready.pair,
-            encode(self.ready.tokenizer, prompt.text),
+            tokens,
             limit if most is None else min(most, limit),
             choose=self._choose(prompt),
         )
+
+    def _check_positions(self, tokens: int) -> None:
+        """Refuse what the models have no positions for: on a GPU that is an error without a name.
+
+        Raises:
+            LaunchError: the prompt, or what may be generated after it, goes beyond the last one.
+        """
+        pair, new = self.ready.pair, self.decoding.max_new_tokens
+        read = {"base": (pair.base, tokens + new), "teacher": (pair.teacher, tokens)}
+        for name, (model, wanted) in read.items():
+            known = None if model is None else positions_of(model)
+            if known and wanted > known:
+                further = f" and {plural(new, 'new token')}" if name == "base" else ""
+                raise LaunchError(
+                    f"{plural(tokens, 'token')} of prompt{further} want {wanted:,} positions, the "
+                    f"{name} has {known:,}; shorten the prompt, or lower --max-new-tokens"
+                )
 
     def _choose(self, prompt: Prompt) -> Choose:
         if not self.decoding.temperature:
@@ -130,5 +156,5 @@ def reason_of(error: BaseException) -> str:
     if is_out_of_memory(error):
         detail = f" ({said})" if said else ""
         return one_line(f"out of memory{detail}"[:_LONGEST_REASON]) + f"; {LESS_MEMORY}"
-    what = said if type(error) is ValueError else f"{type(error).__name__}: {said}"
+    what = said if type(error) in {ValueError, LaunchError} else f"{type(error).__name__}: {said}"
     return one_line(what[:_LONGEST_REASON])

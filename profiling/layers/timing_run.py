@@ -23,7 +23,7 @@ from profiling.layers import timing_records
 from profiling.layers.layer_timer import LayerTimer
 from profiling.layers.timing_records import TimingRecords, run_record, unmeasured_parts
 from profiling.models.input_shapes import SMALLER, InputShape
-from profiling.models.pretrained import load_model
+from profiling.models.pretrained import load_model, positions_of
 from profiling.models.request import ModelRequest
 from profiling.spans import annotate, is_recording, span
 
@@ -55,8 +55,8 @@ def check_positions(model: PreTrainedModel, shape: InputShape) -> None:
     Raises:
         LaunchError: the model has fewer positions.
     """
-    positions = getattr(model.config, "max_position_embeddings", None) or shape.input_len
-    if shape.input_len > positions:
+    positions = positions_of(model)
+    if positions and shape.input_len > positions:
         raise LaunchError(f"{shape}: the model has {positions} positions; lower the length")
 
 

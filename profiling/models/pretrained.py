@@ -50,6 +50,11 @@ class LoadedModel:
     name: str
 
 
+def positions_of(model: "PreTrainedModel") -> int | None:
+    """Return how many positions a model is made for; None where it does not say."""
+    return getattr(model.config, "max_position_embeddings", None)
+
+
 def load(request: ModelRequest) -> LoadedModel:
     """Return a model and its tokenizer.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from analysis.page.show import prose
 from analysis.show import render
 from analysis.show.sheet import Sheet
 from analysis.show.table import Column, Table
@@ -54,6 +55,34 @@ def test_no_name_breaks_the_markdown_table(name: str) -> None:
     bars = [re.sub(r"\\\|", "", line).count("|") for line in lines]
     assert bars == [3, 3, 3, 3]
     assert "<script>" not in re.sub(r"(`+).*?\1", "", lines[2])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://evil.example/x",
+        "HTTP://EVIL.EXAMPLE",
+        "ftp://evil.example",
+        "loads …http://evil.example",
+        "//evil.example",
+        "www.evil.example",
+        "WWW.evil.example",
+        "(www.evil.example)",
+        "me@evil.example",
+        "mailto:me@evil.example",
+        "xmpp:me@evil.example",
+        "a `https://evil.example` b",
+        "[see](https://evil.example)",
+        "<https://evil.example>",
+    ],
+)
+def test_no_name_is_a_link_in_markdown(name: str) -> None:
+    """What makes a link stands in code (as cmark-gfm and markdown-it with linkify have it too)."""
+    made = table([name, "plain"], heading=f"most of it in {name}")
+    text = render.as_markdown(made) + prose(f"most of it in {name}")
+    outside = re.sub(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", "", text.lower())
+    assert "evil" not in outside
+    assert text.lower().count("evil") == 3
 
 
 @pytest.mark.parametrize("name", HOSTILE)

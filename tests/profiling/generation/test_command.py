@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -230,6 +231,30 @@ def test_resuming_what_is_done_loads_nothing(
     monkeypatch.setattr(session, "load", None)
     assert run("batch", *models, "--max_new_tokens", "2", "--resume") == 0
     assert Path("batch_timing_results.jsonl").read_bytes() == before
+
+
+def test_a_prompt_beyond_the_models_positions_fails_alone_and_runs_nothing(
+    models: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "why " * 4090  # of 4,096 positions
+    Path("in.jsonl").write_text(json.dumps({"prompt": long}) + '\n{"prompt": "why"}\n')
+    how = ["--dataset-file", "in.jsonl", "--max-new-tokens", "2"]
+    assert run("dataset", *models, *how) == 1
+    records = read("dataset_timing_results.jsonl")
+    assert re.fullmatch(
+        r"[\d,]+ tokens of prompt and 2 new tokens want [\d,]+ positions, the base has 4,096; "
+        "shorten the prompt, or lower --max-new-tokens",
+        records[0]["error"],
+    )
+    check_schema(records[1], most=2)
+    capsys.readouterr()
+    ran: list[object] = []
+    monkeypatch.setattr(generation_run, "generate", lambda *given, **_: ran.append(given))
+    assert run("profile", *models, "--prompt", "why", "--max-new-tokens", "4096") == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: the prompt failed: ")
+    assert "new tokens want" in last
+    assert ran == []
 
 
 REFUSED = {

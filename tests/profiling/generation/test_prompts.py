@@ -103,7 +103,7 @@ def test_without_the_package_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(LaunchError, match="pip install datasets, or give --dataset_file"):
+    with pytest.raises(LaunchError, match="pip install datasets, or give --dataset-file"):
         prompts.from_dataset("gsm8k", "test")
     with pytest.raises(UsageError, match="no data set is called"):
         prompts.from_dataset("gsm8k:", "test")
