@@ -236,7 +236,7 @@ def test_resuming_what_is_done_loads_nothing(
 def test_a_prompt_beyond_the_models_positions_fails_alone_and_runs_nothing(
     models: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    long = "why " * 4090  # of 4,096 positions
+    long = "zq" * 4096  # letters that are tokens of their own, of 4,096 positions
     Path("in.jsonl").write_text(json.dumps({"prompt": long}) + '\n{"prompt": "why"}\n')
     how = ["--dataset-file", "in.jsonl", "--max-new-tokens", "2"]
     assert run("dataset", *models, *how) == 1
