@@ -237,7 +237,9 @@ def test_a_prompt_beyond_the_models_positions_fails_alone_and_runs_nothing(
     models: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = "zq" * 4096  # letters that are tokens of their own, of 4,096 positions
-    Path("in.jsonl").write_text(json.dumps({"prompt": long}) + '\n{"prompt": "why"}\n')
+    Path("in.jsonl").write_text(
+        json.dumps({"prompt": long}) + '\n{"prompt": "why is the sky blue"}\n'
+    )
     how = ["--dataset-file", "in.jsonl", "--max-new-tokens", "2"]
     assert run("dataset", *models, *how) == 1
     records = read("dataset_timing_results.jsonl")
