@@ -4,10 +4,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.constrain import Constrain
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +20,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 REDRAWN_PER_S: Final = 2.0
@@ -118,7 +121,7 @@ def run_bar(steps: int, *, at_once: bool = True) -> Iterator[RunBar]:
         _Steps(steps),
         _Times(),
     )
-    progress = Progress(
+    progress = _NarrowerProgress(
         *columns,
         console=Console(stderr=True),
         transient=True,
@@ -135,11 +138,27 @@ def run_bar(steps: int, *, at_once: bool = True) -> Iterator[RunBar]:
         progress.stop()
 
 
+@dataclass(frozen=True)
+class _Narrower:
+    """Something shown with room for the ``^C`` of a terminal: beyond the edge none is erased."""
+
+    shown: RenderableType
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        yield Constrain(self.shown, max(1, options.max_width - len("^C") - 1))
+
+
+class _NarrowerProgress(Progress):
+    def get_renderable(self) -> RenderableType:
+        """Return the bar."""
+        return _Narrower(super().get_renderable())
+
+
 class _Steps(ProgressColumn):
     """How many steps are done of how many."""
 
     def __init__(self, steps: int) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._steps = steps
 
     def render(self, task: Task) -> Text:
@@ -151,7 +170,7 @@ class _Times(ProgressColumn):
     """The time since the start, and about how long still, where there is something to go by."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._begun = time.monotonic()
 
     def render(self, task: Task) -> Text:
