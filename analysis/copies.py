@@ -25,7 +25,7 @@ from analysis.attribution.selection import Options, Selection
 from analysis.recorded.device_work import RANKED, DeviceWork, device_work
 from analysis.recorded.work import no_device_work
 from analysis.show import cli
-from analysis.show.render import duration
+from analysis.show.render import are, duration, plural
 from analysis.show.table import Table
 from analysis.source.report import Report
 
@@ -81,7 +81,12 @@ def heading(done: DeviceWork, kept: Bools) -> str:
     if not count:
         return "no copies or sets"
     waiting, time = int((done.synchronous & kept).sum()), int(done.duration_ns[kept].sum())
-    return f"{count:,} copies and sets, {duration(time)} in all; {waiting:,} synchronous"
+    return f"{moved(count)}, {duration(time)} in all; {waiting:,} synchronous"
+
+
+def moved(count: int) -> str:
+    """Return how many copies and sets there are, in words."""
+    return plural(count, "copy or set", "copies and sets")
 
 
 def counted_lines(chosen: Selected, moves: Bools) -> tuple[str, ...]:
@@ -96,11 +101,13 @@ def counted_lines(chosen: Selected, moves: Bools) -> tuple[str, ...]:
     left = moves & ~chosen.all_work
     if left.any():
         time = duration(int(done.duration_ns[left].sum()))
-        lines.append(f"{int(left.sum()):,} copies and sets, {time}, are left out")
+        some = int(left.sum())
+        lines.append(f"{moved(some)}, {time}, {are(some)} left out")
     warm = moves & chosen.all_work & attribution.all_in_warmup
     if warm.any():
         time = duration(int(done.duration_ns[warm].sum()))
-        lines.append(f"{int(warm.sum()):,} copies and sets, {time}, were warm-up: included")
+        some = int(warm.sum())
+        lines.append(f"{moved(some)}, {time}, {'was' if some == 1 else 'were'} warm-up: included")
     return (*lines, *chosen.place_lines)
 
 
@@ -110,8 +117,9 @@ def unknown_calls(done: DeviceWork, kept: Bools) -> tuple[str, ...]:
     if not unknown:
         return ()
     return (
-        f"{unknown:,} copies and sets have no recorded call: whether the host waited is not "
-        "known, and they do not count as synchronous",
+        f"{moved(unknown)} {'has' if unknown == 1 else 'have'} no recorded call: whether the host "
+        f"waited is not known, and {'it does' if unknown == 1 else 'they do'} not count as "
+        "synchronous",
     )
 
 

@@ -30,7 +30,7 @@ from analysis.measures import collectives
 from analysis.measures.alignment import align_clocks, waiting_times
 from analysis.show import cli
 from analysis.show.errors import ReportError
-from analysis.show.render import duration, percent
+from analysis.show.render import are, duration, percent, plural
 from analysis.show.table import Column, Table
 from analysis.source import report_metadata, tables
 from analysis.source.report import Report
@@ -252,7 +252,7 @@ def _clock(reports: Sequence[Report], aligned: ClockAlignment) -> list[str]:
         return ["clocks: by the time each recording began; no collective is shared by all"]
     apart = np.ptp(aligned.offset_ns)
     return [
-        f"clocks: by the ends of {aligned.matched:,} shared collectives, "
+        f"clocks: by the ends of {plural(aligned.matched, 'shared collective')}, "
         f"± {duration(aligned.spread_ns)}; recordings began within {duration(int(apart))}"
     ]
 
@@ -272,8 +272,9 @@ def _unmatched(seen: Sequence[AlignedCollectives], unmatched: int) -> tuple[str,
         return ()
     every = sum(len(each.place.kind) for each in seen)
     return (
-        f"{unmatched:,} of {every:,} collectives ({percent(unmatched / every)}) are not shared by "
-        "all ranks, or not at one time: their waiting is not known and counts as none",
+        f"{unmatched:,} of {plural(every, 'collective')} ({percent(unmatched / every)}) "
+        f"{are(unmatched)} not shared by all ranks, or not at one time: their waiting is not known "
+        "and counts as none",
     )
 
 

@@ -35,7 +35,7 @@ from analysis.knowledge import categories
 from analysis.recorded.ranges import outermost
 from analysis.show import cli
 from analysis.show.called import called
-from analysis.show.render import duration
+from analysis.show.render import duration, plural
 from analysis.show.table import Table
 from analysis.source.report import Report
 
@@ -128,7 +128,8 @@ def _heading(attribution: Attribution, phases: WorkPhases, kept: Bools) -> str:
     what = "CPU operators' self time" if attribution.work.on_cpu else "kernel time"
     helped = int((phases.by_caller & kept).sum())
     line = f"Phases{', inferred,' if phases.inferred else ''} by {what}"
-    return f"{line}; {helped:,} launches placed by the thread that waited" if helped else line
+    placed = plural(helped, "launch", "launches")
+    return f"{line}; {placed} placed by the thread that waited" if helped else line
 
 
 def overview(chosen: Selected) -> Table | None:

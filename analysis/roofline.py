@@ -32,7 +32,7 @@ from analysis.measures.range_sums import range_sums
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
-from analysis.show.render import duration, percent, scaled
+from analysis.show.render import duration, percent, plural, scaled
 from analysis.show.table import Column, Table
 from analysis.source import tables
 from analysis.source.report import Report
@@ -269,7 +269,7 @@ def notes(
     lacking = kept & (sums.flops == tables.MISSING) & np.isin(place, group)
     if lacking.any():
         time = duration(int(sums.kernel_ns[lacking].sum()))
-        some = "1 range" if lacking.sum() == 1 else f"{int(lacking.sum()):,} ranges"
+        some = plural(int(lacking.sum()), "range")
         verb = "carries" if lacking.sum() == 1 else "carry"
         lines.append(f"{some} of these names, {time}, {verb} no FLOPs; left out")
     return tuple(lines)
@@ -285,7 +285,7 @@ def too_fast(peak_share: Float64, limit: PeakRates) -> tuple[str, ...]:
     above = peak_share > 1
     if not above.any():
         return ()
-    some = "1 range is" if above.sum() == 1 else f"{int(above.sum()):,} ranges are"
+    some = plural(int(above.sum()), "range is", "ranges are")
     return (
         f"{some} faster than the peak of {scaled(limit.flops_per_s, 'FLOP/s')} (up to "
         f"{percent(float(peak_share[above].max()))} of it): that peak is too low, or not all of "

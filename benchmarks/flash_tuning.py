@@ -27,6 +27,7 @@ from typing import Any, Final
 import torch
 
 from analysis.show.cli import print_notes
+from analysis.show.render import plural
 from analysis.show.table import Table, columns_of
 from benchmarks.tuning.run import DONE, FAILED, Compiler, Shape, Trial, measure
 from benchmarks.tuning.space import PASSES, tilings
@@ -287,7 +288,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_notes(*sorted({row["message"] for row in tuning.rows.values() if row.get("message")}))
     if tuning.left:
         print_notes(
-            f"{tuning.left} rows are not timed for want of time; call again with the same --results"
+            f"{plural(tuning.left, 'row is', 'rows are')} not timed for want of time; "
+            "call again with the same --results"
         )
     return int(bool(tuning.left))
 

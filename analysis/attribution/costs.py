@@ -12,6 +12,7 @@ import numpy.typing as npt
 from analysis.arithmetic.arrays import Float64, Int64, coded
 from analysis.knowledge.vocabulary import canonical
 from analysis.show.command import count
+from analysis.show.render import plural
 from analysis.source import tables
 from profiling import names
 
@@ -85,7 +86,7 @@ def softmax_convention(softmax_flops: int | None) -> str:
 
 def unscaled_line(count: int) -> str:
     """Return a line on softmax ranges whose FLOPs cannot be rescaled."""
-    some = "1 softmax range keeps" if count == 1 else f"{count:,} softmax ranges keep"
+    some = plural(count, "softmax range keeps", "softmax ranges keep")
     return f"{some} the FLOPs recorded: how many elements they are for is not known"
 
 

@@ -18,6 +18,7 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.inferred import STEPS_NOTE
 from analysis.show.errors import ReportError
+from analysis.show.render import plural
 from profiling import names
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def steps_of_report(
     if ranges.inferred[rows].any():
         notes.append(STEPS_NOTE)
     if overlapping:
-        notes.append(f"{overlapping:,} step ranges began inside another; the outer ones count")
+        began = plural(overlapping, "step range")
+        notes.append(f"{began} began inside another; the outer ones count")
     processes, begins, counts = np.unique(
         ranges.process[rows], return_index=True, return_counts=True
     )

@@ -61,11 +61,12 @@ def _answer(args: argparse.Namespace, records: Records) -> None:
 def _about(records: Records) -> str:
     """Say what generated, and from how many prompts."""
     lines = [
-        f"{pair} · {plural(len(made), 'prompt')} · {sum(each.tokens for each in made):,} tokens"
+        f"{pair} · {plural(len(made), 'prompt')} · "
+        f"{plural(sum(each.tokens for each in made), 'token')}"
         for pair, made in records.pairs()
     ]
     if records.failures:
-        lines.append(f"{len(records.failures):,} prompts failed")
+        lines.append(f"{plural(len(records.failures), 'prompt')} failed")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from analysis.generation.records import REMEDY, Failure, Generation, Pair, Records, record_of
 from analysis.show.errors import ReportError
+from analysis.show.render import are, plural
 from analysis.source.json_files import MOST_LISTED, left_out, read_file
 
 TOLERANCE: Final = 0.001
@@ -73,7 +74,9 @@ def _merge(records: Records, seen: Iterable[Generation]) -> None:
         kept.values(), key=lambda each: (order[each.model_config], each.id)
     )
     if again:
-        records.notes.append(f"{again:,} records of prompts that were there already are left out")
+        one, several = "record of a prompt that was", "records of prompts that were"
+        what = f"{plural(again, one, several)} there already"
+        records.notes.append(f"{what} {are(again)} left out")
 
 
 def _add_failures(records: Records, failures: Iterable[Failure]) -> None:
@@ -91,14 +94,15 @@ def _add_failures(records: Records, failures: Iterable[Failure]) -> None:
     if records.failures:
         ids = stretches({failure.id for failure in records.failures})
         first = records.failures[0].error
-        records.notes.append(f"{len(records.failures):,} prompts failed: {ids}; the first: {first}")
+        many = plural(len(records.failures), "prompt")
+        records.notes.append(f"{many} failed: {ids}; the first: {first}")
     for pair, _ in pairs:
         there = done[pair] | failed[pair]
         if missing := set(range(max(there) + 1)) - there:
             which = f" of {pair}" if len(pairs) > 1 else ""
             records.notes.append(
-                f"{len(missing):,} of {max(there) + 1:,} ids are missing{which}: "
-                f"{stretches(missing)}; a shard is not here, or a run is not done"
+                f"{len(missing):,} of {plural(max(there) + 1, 'id')} {are(len(missing))} missing"
+                f"{which}: {stretches(missing)}; a shard is not here, or a run is not done"
             )
 
 

@@ -24,7 +24,7 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.launches import during_ranges
-from analysis.show.render import duration
+from analysis.show.render import duration, plural
 from analysis.source import tables
 from profiling import names
 
@@ -115,7 +115,8 @@ def _graphs(chosen: Selected) -> tuple[str, ...]:
     replays = int(is_graph[work.kind].sum()) if len(is_graph) else 0
     if not replays:
         return ()
-    return (f"{replays:,} graph replays count as compute: what is inside was not recorded",)
+    some = plural(replays, "graph replay counts", "graph replays count")
+    return (f"{some} as compute: what is inside was not recorded",)
 
 
 def _on_cpu(chosen: Selected) -> tuple[tuple[DeviceCollectives, ...], tuple[str, ...]]:

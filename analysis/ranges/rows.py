@@ -16,7 +16,7 @@ from analysis.attribution.costs import nan_where_missing
 from analysis.attribution.launches import during_ranges
 from analysis.knowledge.vocabulary import clean
 from analysis.recorded.ranges import outermost
-from analysis.show.render import duration
+from analysis.show.render import duration, plural
 from analysis.show.table import Column, Table
 from analysis.source import tables
 from profiling import names
@@ -163,7 +163,8 @@ def notes_on_ranges(chosen: Selected) -> tuple[str, ...]:
     """Return notes on ranges that are inferred or left open, and on work of other threads."""
     ranges = chosen.attribution.ranges
     unclosed = ranges.unclosed
-    left = (f"{unclosed:,} ranges were never closed: they end with the last",)
+    some = plural(unclosed, "range was never closed: it ends", "ranges were never closed: they end")
+    left = (f"{some} with the last",)
     return (
         *note_on_inferred(ranges),
         *note_on_other_threads(chosen),

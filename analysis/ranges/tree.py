@@ -10,7 +10,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.ranges.rows import STYLES, labels, styles, table_of_ranges, totals
-from analysis.show.render import duration
+from analysis.show.render import duration, plural
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
@@ -116,12 +116,12 @@ def notes_on_cut(
     """
     lines = []
     if deeper := int((used & ~shallow).sum()):
-        lines.append(f"{deeper:,} places lie deeper than --depth")
+        lines.append(f"{plural(deeper, 'place lies', 'places lie')} deeper than --depth")
     if (cut := shallow & ~wanted).any():
         most = duration(int(columns["kernel_ns"][cut].max()))
         lines.append(
-            f"{int(cut.sum()):,} more places in the tree, with {most} of {source} time at most; "
-            f"--top {int(shallow.sum())} shows all"
+            f"{plural(int(cut.sum()), 'more place')} in the tree, with {most} of {source} time at "
+            f"most; --top {int(shallow.sum())} shows all"
         )
     return tuple(lines)
 

@@ -16,7 +16,7 @@ from analysis.knowledge import categories
 from analysis.recorded import operators
 from analysis.recorded.device_work import GRAPH, KERNEL, device_work, replay_names
 from analysis.show.errors import ReportError
-from analysis.show.render import duration
+from analysis.show.render import are, duration, plural
 from analysis.source import device_tables, tables
 
 if TYPE_CHECKING:
@@ -179,12 +179,17 @@ def operator_ranking(report: Report) -> Work:
     notes = []
     if calls.others:
         notes.append(
-            f"{calls.others:,} rows, {duration(calls.others_ns)}, are no aten:: operators (they "
-            "contain some, or stand beside them); left out"
+            f"{plural(calls.others, 'row')}, {duration(calls.others_ns)}, {are(calls.others)} no "
+            "aten:: operators (they contain some, or stand beside them); left out"
         )
     if calls.unclosed:
         notes.append(
-            f"{calls.unclosed:,} operators were never closed and have no duration; left out"
+            plural(
+                calls.unclosed,
+                "operator was never closed and has",
+                "operators were never closed and have",
+            )
+            + " no duration; left out"
         )
     return Work(
         names=calls.names,

@@ -119,7 +119,9 @@ def first_rows(table: Table, top: int | None, of: str = "") -> tuple[Table, list
     """Return the first ``top`` rows of a table, or all, and a line on how many more it has."""
     shown = table.head(top) if top else table
     more = len(table) - len(shown)
-    return shown, [f"{more:,} more rows{of}; --top {len(table)} shows all"] if more else []
+    return shown, [
+        f"{render.plural(more, 'more row')}{of}; --top {len(table)} shows all"
+    ] if more else []
 
 
 def counted_notes(table: Table, args: argparse.Namespace) -> tuple[str, ...]:

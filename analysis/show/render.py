@@ -84,13 +84,27 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
-def plural(count: int, word: str) -> str:
+def are(count: int) -> str:
+    """Return the verb after a count.
+
+    >>> are(1), are(0)
+    ('is', 'are')
+    """
+    return "is" if count == 1 else "are"
+
+
+def plural(count: int, one: str, several: str = "") -> str:
     """Return a count with the word for what it counts, in singular or plural.
 
-    >>> plural(1, "step"), plural(3000, "step")
-    ('1 step', '3,000 steps')
+    Args:
+        count: of what.
+        one: the word for one of them, or several words.
+        several: for none or more; with an s at the end where it is left out.
+
+    >>> plural(1, "step"), plural(3000, "step"), plural(2, "row is", "rows are")
+    ('1 step', '3,000 steps', '2 rows are')
     """
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
 UNITS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (

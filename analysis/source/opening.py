@@ -17,6 +17,7 @@ from analysis.show import nsys_program
 from analysis.show.errors import ReportError, reason
 from analysis.show.output import NSYS_MAGIC, SQLITE_MAGIC
 from analysis.show.progress import Bar
+from analysis.show.render import plural
 
 SQLITE_HEADER_BYTES: Final = 100
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -107,7 +108,9 @@ def recognise(path: Path) -> str:
     if not head:
         raise ReportError(path, "the file is empty", "export or copy it again")
     if SQLITE_MAGIC.startswith(head):
-        raise ReportError(path, f"truncated to {len(head)} bytes", "export or copy it again")
+        raise ReportError(
+            path, f"truncated to {plural(len(head), 'byte')}", "export or copy it again"
+        )
     if head.startswith(LFS_MAGIC):
         raise ReportError(path, "a git-lfs pointer, not the report", "fetch it with: git lfs pull")
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):

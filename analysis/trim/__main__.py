@@ -29,6 +29,7 @@ from analysis.show.called import called
 from analysis.show.command import Parser, count_or_zero, number_type, whole
 from analysis.show.errors import ReportError
 from analysis.show.output import replacing
+from analysis.show.render import plural
 from analysis.source.opening import has_journal
 from analysis.source.report import Report
 from analysis.trim.copy import TrimmedFile, Trimmer, write_steps_that_fit
@@ -111,7 +112,7 @@ def choose(report: Report, args: argparse.Namespace) -> Windows:
 def notes(made: TrimmedFile, kept: Windows, output: Path) -> list[str]:
     """Return what of a report was kept and what was left out, a line each."""
     lines = [
-        f"kept {kept.describe()}: {made.kept:,} of {made.total:,} rows, "
+        f"kept {kept.describe()}: {made.kept:,} of {plural(made.total, 'row')}, "
         f"{made.size_bytes / 1e6:,.2f} MB of {made.before_bytes / 1e6:,.2f} MB, in {output}"
     ]
     lost = sorted(
@@ -125,18 +126,18 @@ def notes(made: TrimmedFile, kept: Windows, output: Path) -> list[str]:
         lines.append(f"rows kept: {' · '.join(parts)}{more}; other tables whole")
     if made.reaching:
         lines.append(
-            f"{made.reaching:,} ranges reach beyond that; they are kept as they are, without the "
-            "rest of their work"
+            plural(made.reaching, "range reaches", "ranges reach")
+            + " beyond that; they are kept as they are, without the rest of their work"
         )
     if made.without_call:
         lines.append(
-            f"{made.without_call:,} kernels, copies or sets have no recorded launch; kept by their "
-            "own time"
+            plural(made.without_call, "kernel, copy or set has", "kernels, copies or sets have")
+            + " no recorded launch; kept by their own time"
         )
     if kept.strays:
         lines.append(
-            f"{len(kept.strays):,} step ranges that began inside another step reach into that; "
-            "left out"
+            plural(len(kept.strays), "step range", "step ranges")
+            + " that began inside another step reach into that; left out"
         )
     return lines
 

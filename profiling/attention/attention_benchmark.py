@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
+from analysis.show.render import plural
 from analysis.show.table import Table, columns_of
 from profiling.attention.pictures import draw_attention_benchmark
 from profiling.attention.rows import (
@@ -125,7 +126,8 @@ def table(results: Sequence[Result], device: str, *, for_people: bool = False) -
         columns_of(_passes(made), object, FOR_PEOPLE)
         if for_people
         else columns_of(made, object, COLUMNS),
-        heading=f"Attention on {device_name(device)}: {said}, one head, {steps} passes each",
+        heading=f"Attention on {device_name(device)}: {said}, one head, "
+        f"{plural(steps, 'pass', 'passes')} each",
         hidden=(*common, *(() if any(each["outcome"] != OK for each in made) else ("outcome",))),
         spare=("computed_bytes", "saved_bytes", "memory_bytes"),
     )

@@ -24,6 +24,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from analysis.show.render import are, plural
 from analysis.show.sheet import say
 from profiling.benchmark import compare, run_file, show
 from profiling.benchmark.figures import figures
@@ -103,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         written = result_file.write(arguments.json, kept, found.complete)
         say(f"written to {written}")
     if not found.complete:
-        done = f"{len(found.steps)} of {settings.steps} steps are timed"
+        done = (
+            f"{len(found.steps)} of {plural(settings.steps, 'step')} {are(len(found.steps))} timed"
+        )
         return cli.failed(f"interrupted; {done}", 130)
     return 0
 

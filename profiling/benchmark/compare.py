@@ -27,7 +27,7 @@ import numpy as np
 
 from analysis.arithmetic import noise
 from analysis.compare.changes import relative_change
-from analysis.show.render import duration
+from analysis.show.render import duration, plural
 from analysis.show.table import Table, columns_of
 from profiling.benchmark.run_file import StoredRun, read
 from profiling.benchmark.steadiness import steadiness_warnings
@@ -102,7 +102,7 @@ def compare(before: StoredRun, after: StoredRun) -> Table:
     notes = check(before, after)
     for word, kept in zip(SIDES, (before, after), strict=True):
         if not kept.complete:
-            notes.append(f"{word} was interrupted after {len(kept.times[TOTAL])} steps")
+            notes.append(f"{word} was interrupted after {plural(len(kept.times[TOTAL]), 'step')}")
         notes += [f"{word}: {trouble}" for trouble in steadiness_warnings(kept.times[TOTAL])]
     # On a CPU nothing is left over.
     parts = [
@@ -171,7 +171,7 @@ def heading(before: StoredRun, after: StoredRun, total: dict[str, Any]) -> str:
     lines = []
     for word, kept in zip(SIDES, (before, after), strict=True):
         steps = len(kept.times[TOTAL])
-        lines.append(f"{word}: {kept.path}, {kept.settings.precision}, {steps} steps")
+        lines.append(f"{word}: {kept.path}, {kept.settings.precision}, {plural(steps, 'step')}")
     settings = before.settings
     lines.append(
         f"{settings.size}, {settings.mode}, batch {settings.batch}, context {settings.context}, "

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from analysis.show.render import duration, percent
+from analysis.show.render import duration, percent, plural
 
 FEW: Final = 5
 """Below so many steps the spread itself is hardly known."""
@@ -99,8 +99,7 @@ def steadiness_warnings(times_ns: Sequence[int]) -> list[str]:
     """Return warnings of unsteady step times, one line each; none where they are steady."""
     count, said = len(times_ns), []
     if count < FEW:
-        steps = "1 step" if count == 1 else f"{count} steps"
-        said.append(f"only {steps}, so the spread is hardly known; time 10 or more")
+        said.append(f"only {plural(count, 'step')}, so the spread is hardly known; time 10 or more")
     odd = outliers(times_ns) if count >= FEW else []
     middle = statistics.median(times_ns)
     if times_ns[0] > middle and (0 in odd or (1 < count < FEW and slow_first(times_ns))):

@@ -27,7 +27,9 @@ def choose_device(asked: str | None) -> str:
             raise LaunchError("CUDA was asked for and no CUDA device is here; ask for cpu")
         count = torch.cuda.device_count()
         if torch.device(asked).index not in {None, *range(count)}:
-            raise LaunchError(f"there is no {asked}; this machine has {count} CUDA device(s)")
+            raise LaunchError(
+                f"there is no {asked}; this machine has {plural(count, 'CUDA device')}"
+            )
     return asked
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 
+from analysis.show.render import plural
 from profiling.common.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Ranks:
     def describe(self) -> str:
         """Return all of it in a few words."""
         buckets = "" if self.bucket_mb is None else f" {self.bucket_mb:g} MB"
-        return f"on each of {self.count} ranks, {self.strategy}{buckets}, {self.backend}"
+        return f"on each of {plural(self.count, 'rank')}, {self.strategy}{buckets}, {self.backend}"
 
     def facts(self, rank: int, settings: Settings) -> dict[str, str]:
         """Return what the report of a rank tells besides; its ``batch`` is that of this rank."""

@@ -7,6 +7,7 @@ from typing import Final
 from analysis.generation import __main__ as analysis
 from analysis.generation.records import Failure
 from analysis.show.cli import print_notes
+from analysis.show.render import are, plural
 from analysis.show.sheet import say
 from analysis.source.json_files import ABOUT
 from profiling.common import result_file
@@ -73,13 +74,14 @@ def run_prompts(arguments: argparse.Namespace, command: str) -> int:
                 raise
             _say_inexact(made)
     done = len(left) - len(failures)
-    said = f"{done} prompts done, {len(own) - len(left)} were done before"
+    before = len(own) - len(left)
+    said = f"{plural(done, 'prompt')} done, {before} {'was' if before == 1 else 'were'} done before"
     say(f"{path}: {said}")
     shown = analysis.main([str(path)]) if done or earlier.done else 0
     if failures:
         raise LaunchError(
-            f"{len(failures)} of {len(left)} prompts failed, the first with: {failures[0].error}; "
-            "--resume tries them again"
+            f"{len(failures)} of {plural(len(left), 'prompt')} failed, the first with: "
+            f"{failures[0].error}; --resume tries them again"
         )
     return shown
 
@@ -88,8 +90,8 @@ def _of_earlier(earlier: EarlierRecords) -> list[str]:
     notes = []
     if earlier.torn:
         notes.append("1 line was cut short and is taken away: its prompt runs again")
-    if earlier.failed:
-        notes.append(f"{len(earlier.failed)} prompts failed before and are tried again")
+    if failed := len(earlier.failed):
+        notes.append(f"{plural(failed, 'prompt')} failed before and {are(failed)} tried again")
     return notes
 
 
@@ -97,5 +99,6 @@ def _say_inexact(made: Generator) -> None:
     aligner = made.ready.pair.aligner
     if aligner and aligner.inexact:
         print_notes(
-            f"{len(aligner.inexact)} different tokens had no equal in the teacher's tokenizer"
+            f"{plural(len(aligner.inexact), 'different token')} had no equal in the teacher's "
+            "tokenizer"
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.show.errors import one_line
+from analysis.show.render import plural
 from analysis.show.sheet import say
 from profiling.common.errors import LaunchError
 from profiling.common.progress import RunBar
@@ -87,12 +88,14 @@ def destinations(made: Path, stem: Path) -> dict[Path, Path]:
 def warn(result: dict[str, Any]) -> None:
     """Say on stderr what of a run is not in its report."""
     for name, count in result["too_deep"].items():
-        say(f"note: {count:,} ranges {one_line(name)} left out: over {MOST_NODES:,} autograd nodes")
+        ranges = plural(count, "range")
+        say(f"note: {ranges} {one_line(name)} left out: over {MOST_NODES:,} autograd nodes")
     if seen := result.get("compiled"):
         every, known = sum(seen.values()), seen["one"] + seen["several"]
         say(
-            f"note: compiled: {known:,} of {every:,} kernel launches stand in the ranges of their "
-            f"spans, {seen['several']:,} of them in ranges of several, joined by +"
+            f"note: compiled: {known:,} of {plural(every, 'kernel launch', 'kernel launches')} "
+            f"{'stands' if known == 1 else 'stand'} in the ranges of their spans, "
+            f"{seen['several']:,} of them in ranges of several, joined by +"
         )
 
 

@@ -14,6 +14,7 @@ import torch
 from analysis.layers import tables as layers
 from analysis.show import cli as tables
 from analysis.show.errors import first_line, one_line, reason
+from analysis.show.render import plural
 from analysis.show.sheet import say
 from profiling import names
 from profiling.common import cli, result_file
@@ -152,4 +153,4 @@ def _summarize(path: Path, records: TimingRecords) -> None:
     if runs := records.added:
         tables.write_table(layers.summary({"": runs}), "table", sys.stdout)
         sys.stdout.flush()
-        say(f"{len(runs)} records are in {one_line(str(path))}")
+        say(f"{plural(len(runs), 'record is', 'records are')} in {one_line(str(path))}")

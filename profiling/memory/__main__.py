@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.show import pictures
+from analysis.show.render import plural
 from analysis.show.table import Table
 from profiling.common.cli import (
     Parser,
@@ -151,7 +152,8 @@ def notes(results: Sequence[Result]) -> Iterator[str]:
     """Yield what is odd about each result."""
     for result in results:
         if unasked := result.get("unasked_nodes"):
-            yield f"{unasked:,} autograd nodes were too many to ask; their operators are unknown"
+            nodes = plural(unasked, "autograd node was", "autograd nodes were")
+            yield f"{nodes} too many to ask; their operators are unknown"
         if leaked := result.get("leaked_bytes"):
             yield f"the step ended with {leaked:+,} bytes against its start: something stays behind"
 

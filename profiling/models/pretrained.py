@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
+from analysis.show.render import plural
 from profiling.common.cli import is_out_of_memory
 from profiling.common.errors import LaunchError, UsageError
 from profiling.common.machine import available_bytes, choose_device
@@ -168,8 +169,8 @@ def _weights(request: ModelRequest, where: str, local: bool) -> "PreTrainedModel
     model, told = loaded
     if missing := sorted(map(str, told["missing_keys"])):  # transformers would make them up
         raise LaunchError(
-            f"{request.name}: {len(missing)} weights are missing, {missing[0]} first; "
-            "the folder is damaged or its config.json of another model"
+            f"{request.name}: {plural(len(missing), 'weight is', 'weights are')} missing, "
+            f"{missing[0]} first; the folder is damaged or its config.json of another model"
         )
     made: PreTrainedModel = model.to(request.device)
     return made

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from analysis.show.render import scaled
+from analysis.show.render import plural, scaled
 from analysis.show.table import Table, columns_of
 from model.parallel import costs
 from model.parallel.strategies import BACKENDS
@@ -177,7 +177,7 @@ def measure(rows: Sequence[AllReduceRow], arguments: argparse.Namespace, bar: St
 
 
 def _what(row: AllReduceRow) -> str:
-    return f"{row.backend}, {row.ranks} ranks, {scaled(row.bytes, 'B')}"
+    return f"{row.backend}, {plural(row.ranks, 'rank')}, {scaled(row.bytes, 'B')}"
 
 
 def table(rows: Sequence[AllReduceRow], arguments: argparse.Namespace) -> Table:

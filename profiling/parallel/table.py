@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.show.render import binary, duration, scaled
+from analysis.show.render import binary, duration, plural, scaled
 from analysis.show.table import Table, columns_of
 from model.parallel import costs
 from model.parallel.strategies import BUCKET_SIZE_MB, FINISH, FULLY_SHARDED, Strategy
@@ -121,7 +121,7 @@ def table(
         for row, cost in zip(rows, computed_costs(rows, settings, count), strict=True)
     ]
     where = device_name("cuda" if backend == "nccl" else "cpu")
-    heading = f"{count} ranks ({backend}), each: {settings.describe()}\n{where}"
+    heading = f"{plural(count, 'rank')} ({backend}), each: {settings.describe()}\n{where}"
     return Table(
         name=KIND,
         columns=columns_of(figures, names=COLUMNS),
@@ -186,9 +186,9 @@ def _notes(
         gradients = settings.config.parameter_count * ITEMSIZE[settings.dtype]
         best = costs.best_bucket_bytes(gradients, network.bytes_per_s, network.call_ns / 1e9)
         notes.append(
-            f"an all-reduce over {count} ranks takes {duration(network.call_ns)} a call and moves "
-            f"{scaled(network.bytes_per_s, 'B/s')}: with {binary(gradients)} of gradients the "
-            f"model s/(n_b w) + n_b o is least at buckets of {scaled(best, 'B')}"
+            f"an all-reduce over {plural(count, 'rank')} takes {duration(network.call_ns)} a call "
+            f"and moves {scaled(network.bytes_per_s, 'B/s')}: with {binary(gradients)} of "
+            f"gradients the model s/(n_b w) + n_b o is least at buckets of {scaled(best, 'B')}"
         )
     return notes
 

@@ -23,6 +23,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Final
 
+from analysis.show.render import are, plural
 from analysis.show.sheet import say
 from profiling.benchmark.options import BenchmarkSteps, Request, add_model, request
 from profiling.common import cli, result_file
@@ -135,7 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         say(f"written to {result_file.write(path, content, not interrupted)}")
     if interrupted:
-        found = f"{len(done)} of {len(arguments.precisions)} precisions are done"
+        found = (
+            f"{len(done)} of {plural(len(arguments.precisions), 'precision')} {are(len(done))} done"
+        )
         return cli.failed(f"interrupted; {found}", 130)
     return 0 if any(each.status == OK for each in done) else cli.failed("no precision could be run")
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from analysis.show import nsys_program
 from analysis.show.called import option
+from analysis.show.render import plural
 from profiling.common.errors import LaunchError
 from profiling.processes.strays import TEMPORARY
 
@@ -153,7 +154,7 @@ def check_ranges_arrived(report: Path, pushed: dict[str, int], version: str, nvt
         )
     else:
         cure = f"first missing: {next(iter(missing))}; use {option('--recorder', 'torch')}"
-    raise LaunchError(f"nsys {version} recorded {total - lost} of {total} ranges: {cure}")
+    raise LaunchError(f"nsys {version} recorded {total - lost} of {plural(total, 'range')}: {cure}")
 
 
 def recorded_ranges(report: Path) -> dict[str, int]:

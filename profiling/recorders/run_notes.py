@@ -18,6 +18,7 @@ import msgspec
 
 from analysis.show.command import ESCAPED
 from analysis.show.errors import one_line
+from analysis.show.render import plural
 from analysis.show.sheet import say
 from analysis.source.json_files import checked, read_json
 from analysis.source.trace import schema
@@ -117,7 +118,8 @@ class RunNotes:
 
         facts, lost = memory_report.add_memory(report, self.memory["note"], self.memory["ranges"])
         for name, count in lost.items():
-            say(f"note: the memory at {count:,} ranges {one_line(name)} left out: not all arrived")
+            ranges = plural(count, "range")
+            say(f"note: the memory at {ranges} {one_line(name)} left out: not all arrived")
         return facts
 
     def keep(self, recording: Path) -> Path:

@@ -12,6 +12,7 @@ from torch._C._profiler import _ExperimentalConfig
 from torch.autograd import profiler as autograd_profiler
 
 from analysis.show.called import option
+from analysis.show.render import plural
 from analysis.show.sheet import say
 from analysis.source.trace.convert import TraceError, convert
 from analysis.source.trace.source import Progress
@@ -92,7 +93,7 @@ class EmbeddedRecorder(Recorder):
                 raise LaunchError(f"{problem} span; give one that does") from None
             raise LaunchError(str(error).replace(str(trace), "the trace")) from None
         for what, count in done.unpaired.items():
-            say(f"note: {count:,} payloads left out: {what}")
+            say(f"note: {plural(count, 'payload')} left out: {what}")
         return made
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from analysis.show.cli import print_notes
+from analysis.show.render import plural
 from analysis.show.sheet import say, visible
 from profiling.common.cli import check_outputs, command_line, memory_advice, run, write
 from profiling.common.machine import device_name
@@ -78,7 +79,7 @@ def _heading(every: Sequence[Settings]) -> str:
     variants = ", ".join([f"{first.attention} attention", *first.variants])
     return (
         f"{device_name(first.device)}: batch{'es' if len(batches) > 1 else ''} "
-        f"{', '.join(batches)}, {first.steps} steps a row, {variants}\n"
+        f"{', '.join(batches)}, {plural(first.steps, 'step')} a row, {variants}\n"
         "Total is everything a step of the mode does"
     )
 
@@ -94,9 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows, taken = measure(every, store, command_line(MODULE, given), arguments)
     notes = []
     if taken:
+        one = taken == 1
         notes.append(
-            f"{taken} of {len(rows)} rows were measured before and stand in {arguments.results}; "
-            "--restart measures them again"
+            f"{taken} of {plural(len(rows), 'row')} {'was' if one else 'were'} measured before and "
+            f"{'stands' if one else 'stand'} in {arguments.results}; --restart measures "
+            f"{'it' if one else 'them'} again"
         )
     write(table(rows, _heading(every), notes), arguments)
     if arguments.explain:

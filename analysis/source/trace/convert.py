@@ -23,6 +23,7 @@ from analysis.show.command import Parser, failed
 from analysis.show.errors import one_line
 from analysis.show.interrupts import STATUS as INTERRUPTED
 from analysis.show.progress import Bar
+from analysis.show.render import plural
 from analysis.show.sheet import say
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows
@@ -163,12 +164,14 @@ def _say(source: Path, summary: TraceSummary) -> None:
             for name, count in list(summary.left_out.items())[:MOST_NAMED]
         )
         more = len(summary.left_out) - MOST_NAMED
-        left += f", and {more:,} more kinds: see left_out in TOOLKIT_RUN" if more > 0 else ""
+        left += (
+            f", and {plural(more, 'more kind')}: see left_out in TOOLKIT_RUN" if more > 0 else ""
+        )
         say(f"{one_line(source.name)}: left out {left}")
     if summary.renumbered:
         say(
-            f"{source.name}: {len(summary.renumbered)} threads have new numbers, "
-            "their own are too large for a report: see renumbered_threads in TOOLKIT_RUN"
+            f"{source.name}: {plural(len(summary.renumbered), 'thread has', 'threads have')} new "
+            "numbers, their own are too large for a report: see renumbered_threads in TOOLKIT_RUN"
         )
 
 

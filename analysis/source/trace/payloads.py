@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
+from analysis.show.render import plural
 from analysis.source.trace import fields, schema
 from analysis.source.trace.source import TraceError
 
@@ -104,8 +105,8 @@ def _entries(
                 raise _unreadable(PAYLOADS)
             found = recorded.get((fields.text(thread), fields.text(name)), 0)
             if found != len(values):
-                what = f"thread {thread} has {found} annotations called {name!r} but "
-                what += f"{len(values)} payloads"
+                calls, given = plural(found, "annotation"), plural(len(values), "payload")
+                what = f"thread {thread} has {calls} called {name!r} but {given}"
                 if unpaired is None:
                     raise TraceError(f"{what}; record again, all of the run or none of it")
                 unpaired[what] = len(values)

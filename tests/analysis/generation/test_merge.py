@@ -44,8 +44,8 @@ def test_what_is_there_twice_missing_failed_or_malformed_is_said(tmp_path: Path)
     assert found.notes == [
         f"{one}: line 2: no JSON; left out",
         f"{one}: line 8: no JSON; left out",
-        "1 records of prompts that were there already are left out",
-        "1 prompts failed: 5; the first: out of memory",
+        "1 record of a prompt that was there already is left out",
+        "1 prompt failed: 5; the first: out of memory",
         "6 of 10 ids are missing: 1-2, 4, 6-8; a shard is not here, or a run is not done",
     ]
 

@@ -142,7 +142,7 @@ def test_a_note_on_all_operators_says_that_warm_up_is_in_it(tmp_path: Path) -> N
     with Report(path) as report:
         notes = [note for table in page(report).tables for note in table.notes]
     assert any(
-        note.startswith("of the whole report, warm-up included: 1 rows, 2 ns, are no aten::")
+        note.startswith("of the whole report, warm-up included: 1 row, 2 ns, is no aten::")
         for note in notes
     )
 

@@ -253,7 +253,7 @@ def test_the_settings_of_a_benchmarks_file_are_read(
         ("[]", "has neither forward_ns nor backward_ns"),
         ('{"forward_ns": "3"}', "must be lists of times in ns"),
         ('{"forward_ns": [-1]}', "must be lists of times in ns"),
-        (None, "cannot be read (No such file or directory)"),
+        (None, "cannot be read (no such file or directory)"),
     ],
 )
 def test_a_benchmark_that_cannot_be_read(

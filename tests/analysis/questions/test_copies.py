@@ -145,9 +145,9 @@ def test_what_a_range_asked_for_can_be_left_out(
         listed(path) == listed(path, exclude=("warmup",)) == [("memcpy Host-to-Device", 1, 7, 1, 0)]
     )
     assert copies.main([str(path), "--exclude", "none"]) == 0
-    assert "1 copies and sets, 10 ns, were warm-up: included\n" in capsys.readouterr().out
+    assert "1 copy or set, 10 ns, was warm-up: included\n" in capsys.readouterr().out
     assert copies.main([str(path)]) == 0
-    assert "1 copies and sets, 10 ns, are left out\n" in capsys.readouterr().out
+    assert "1 copy or set, 10 ns, is left out\n" in capsys.readouterr().out
     with Report(path) as report, pytest.raises(ReportError, match="no NVTX range is called 'x'"):
         copies.copies(report, exclude=("x",))
 

@@ -197,7 +197,7 @@ def test_operators_take_the_place_of_kernels_and_the_heading_says_so(
         "aten::mm      gemm          1   8 ns  8 ns    8 ns  8 ns  8 ns  80.0 %",
         "aten::linear  gemm          1   2 ns  2 ns    2 ns  2 ns  2 ns  20.0 %",
     ]
-    assert "1 rows, 10 ns, are no aten:: operators" in said.err
+    assert "1 row, 10 ns, is no aten:: operators" in said.err
     assert kernels.main([str(path), "--format", "csv"]) == 0
     assert all(row.endswith(",operator") for row in capsys.readouterr().out.splitlines()[1:])
 

@@ -257,7 +257,7 @@ def test_warm_up_and_ranges_that_were_never_closed_are_told_of(
         kernels=[Kernel("a", 100, 110, launch=4)],
     )
     assert ranges.main([str(path)]) == 0
-    assert "1 ranges were never closed" in capsys.readouterr().err
+    assert "1 range was never closed" in capsys.readouterr().err
 
 
 def test_no_range_lies_below_one_of_another_thread(tmp_path: Path) -> None:

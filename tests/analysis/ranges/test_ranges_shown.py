@@ -124,8 +124,8 @@ def test_the_tree_for_people_has_the_steps_and_what_took_most(
     assert ranges.main([str(trained), "--tree", "--depth", "2", "--top", "1"]) == 0
     said = capsys.readouterr()
     assert "forward" not in said.out
-    assert "1 places lie deeper than --depth" in said.err
-    assert "1 more places in the tree, with 24 ns of kernel time at most; --top 2 shows" in said.err
+    assert "1 place lies deeper than --depth" in said.err
+    assert "1 more place in the tree, with 24 ns of kernel time at most; --top 2 shows" in said.err
 
 
 def test_a_tree_cut_to_what_took_most_keeps_what_is_around_it(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_a_range_that_was_never_closed_has_no_time_and_is_left_out(tmp_path: Pat
     with Report(path) as report:
         table = kernels.ranking(report)
     assert table.columns["name"] == ["aten::mm"]
-    assert table.notes == ("1 operators were never closed and have no duration; left out",)
+    assert table.notes == ("1 operator was never closed and has no duration; left out",)
 
 
 def test_rows_of_the_table_are_taken_as_the_converter_merged_them(tmp_path: Path) -> None:

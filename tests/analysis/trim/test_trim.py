@@ -82,8 +82,8 @@ def test_a_range_around_the_step_is_kept_as_it_is_and_neighbours_are_not(
     said = capsys.readouterr()
     assert said.out == ""
     assert "kept step 1 of 3, counted from 0" in said.err
-    assert "1 ranges reach beyond that" in said.err
-    assert "1 kernels, copies or sets have no recorded launch" in said.err
+    assert "1 range reaches beyond that" in said.err
+    assert "1 kernel, copy or set has no recorded launch" in said.err
 
 
 def test_a_step_that_began_inside_another_is_not_taken_for_one(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_threads_and_same_named_annotations_lose_nothing(recorder: str, tmp_path
     assert found["load"] == [3]
     assert any(row["name"] == "aten::dot" for row in ranking(reports / "train.sqlite"))
     if recorder == "torch":
-        assert "note: 1 payloads left out: thread" in done.stderr
+        assert "note: 1 payload left out: thread" in done.stderr
         assert found["forward"] == [None, None]
 
 
@@ -247,7 +247,7 @@ def test_a_span_over_very_many_nodes_costs_its_backward_range_only(tmp_path: Pat
     )
     done = launch("--script", script, reports=tmp_path / "reports")
     assert done.returncode == 0, done.stderr
-    assert "note: 1 ranges long.backward left out: over 10,000 autograd nodes" in done.stderr
+    assert "note: 1 range long.backward left out: over 10,000 autograd nodes" in done.stderr
 
 
 def test_a_script_may_change_the_folder(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_payloads_that_do_not_match_the_annotations_are_refused(
     payloads: list[int], tmp_path: Path
 ) -> None:
     events = [event("user_annotation", "ffn", 0, 5)]
-    message = f"thread 11 has 1 annotations called 'ffn' but {len(payloads)} payloads"
+    message = f"thread 11 has 1 annotation called 'ffn' but {len(payloads)} payloads"
     with pytest.raises(TraceError, match=message):
         converted(tmp_path, events, toolkit_payloads={"11": {"ffn": payloads}})
     assert list(listing(tmp_path)) == ["trace.json"]
