@@ -11,6 +11,9 @@ from profiling.common.errors import LaunchError
 PLAN_NAME: Final = "plan.json"
 RESULT_NAME: Final = "result.json"
 FAILURE_NAME: Final = "failure.json"
+UNWRITTEN_NAME: Final = "unwritten"
+"""An empty file in place of a note that could not be written: there is room for that."""
+
 MESSAGES_NAME: Final = "told.jsonl"
 LOG_NAME: Final = "log.txt"
 

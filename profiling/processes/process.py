@@ -13,6 +13,7 @@ import shutil
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from profiling.processes.notes import (
     MESSAGES_NAME,
     PLAN_NAME,
     RESULT_NAME,
+    UNWRITTEN_NAME,
     Function,
     Message,
     write_note,
@@ -56,10 +58,12 @@ def main(argv: list[str]) -> int:
 
 
 def _leave(path: Path, note: dict[str, Any]) -> int:
-    """Leave a note; return an exit status. The launcher sees by itself that a disk is full."""
+    """Leave a note, or a sign that there is no room for it; return an exit status."""
     try:
         write_note(path, note)
     except OSError:
+        with suppress(OSError):
+            path.with_name(UNWRITTEN_NAME).touch()
         return 1
     return 0
 

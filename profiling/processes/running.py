@@ -24,12 +24,14 @@ from profiling.processes.notes import (
     MESSAGES_NAME,
     PLAN_NAME,
     RESULT_NAME,
+    UNWRITTEN_NAME,
     Message,
     read_note,
 )
 from profiling.processes.starting import child_environment, python_command, signals_held_back
 
 STDERR: Final = 2
+NO_ROOM: Final = "see that its disk is not full, nor a quota used up"
 _POLL_S: Final = 0.05
 _SETTLE_S: Final = 0.3
 """How long after the first failure others are waited for: the first seen need not be the cause."""
@@ -200,6 +202,8 @@ class _Running:
     def failure(self, after: str = "") -> Exception:
         """Return the error of this process, which has failed."""
         subject, log = self.call.subject, self.call.folder / LOG_NAME
+        if (self.call.folder / UNWRITTEN_NAME).exists():
+            return LaunchError(f"{subject.name} could not write what it found; {NO_ROOM}")
         between = self.call.around is not None
         # What stands around the process has the last word in the log, and its own status.
         said = log.read_text(errors="replace") if log.exists() and not between else ""

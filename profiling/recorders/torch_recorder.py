@@ -18,6 +18,7 @@ from analysis.source.trace.convert import TraceError, convert
 from analysis.source.trace.source import Progress
 from profiling.common.errors import LaunchError
 from profiling.names import recordable
+from profiling.processes.running import NO_ROOM
 from profiling.recorders.memory_samples import leave_base
 from profiling.recorders.recorder import RECORDING, Recorder
 from profiling.spans.backends import RangeSink, TorchSink
@@ -85,6 +86,8 @@ class EmbeddedRecorder(Recorder):
     ) -> Path:
         """Convert the trace."""
         made, trace = folder / f"{RECORDING}.sqlite", folder / TRACE_NAME
+        if not trace.exists():
+            raise LaunchError(f"the PyTorch profiler could not write its trace; {NO_ROOM}")
         try:
             done = convert(trace, made, strict=False, progress=progress)
         except TraceError as error:

@@ -23,6 +23,8 @@ LINES: Final = {
     "segfault": "{who} died of SIGSEGV.*",
     "memory": r"{who} is out of memory \(MemoryError\); use .*",
     "exits": "{who} ended with exit status 3.*",
+    "unwritten": "{who} could not write what it found; see that its disk is not full, nor a quota "
+    "used up",
     "raises": r"{who} failed with ValueError: no such thing \(test_failures.py:\d+\).*",
 }
 
@@ -37,6 +39,9 @@ def die(arguments: dict[str, Any], _: SendMessage) -> dict[str, Any]:
             os.kill(os.getpid(), signal.SIGSEGV)
         case "memory":
             raise MemoryError
+        case "unwritten":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+            return {"some": "thing"}
         case "exits":
             os._exit(3)
     raise ValueError("no such thing\nand more of it")
