@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64, coded
 from analysis.arithmetic.intervals import merge_repeats
+from analysis.knowledge.vocabulary import clean
 from analysis.source import tables
 from analysis.source.operator_tables import operator_domains, operator_ranges, operator_rows
 
@@ -76,7 +77,8 @@ def cpu_operators(report: Report) -> Operators:
         closed = rows["end_ns"] != tables.MISSING
         unclosed = int((~closed).sum())
         rows = {field: column[closed] for field, column in rows.items()}
-        known, name = coded(tables.texts_of(report, rows).tolist())
+        # Where shapes are recorded they stand in the name, behind the operator's own.
+        known, name = coded(map(clean, tables.texts_of(report, rows).tolist()))
         self_ns, first = merge_repeats(rows["start_ns"], rows["end_ns"], rows["thread"], name)
     works = np.array([WORKS.match(text) is not None for text in known], np.bool_)[name]
     kept, others = first & works, first & ~works

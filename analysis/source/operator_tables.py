@@ -97,6 +97,27 @@ def _operator_rows(report: Report) -> Columns:
     return kept(report, f"{OPERATOR} (self times)", rows, inside)
 
 
+def shape_rows(report: Report) -> Columns:
+    """Return the rows of `OPERATOR` whose shapes were recorded, of autograd's nodes too.
+
+    Returns:
+        ``start_ns, end_ns, thread, name_id, shapes, types, inputs``; the last three are string ids
+        of JSON lists with an entry for each argument, MISSING where nothing was recorded. Empty
+        where the table has no shapes.
+    """
+    fields = ("start_ns", "end_ns", "thread", "name_id", "shapes", "types", "inputs")
+    if not report.has(OPERATOR, "shapes") or is_empty(report, OPERATOR):
+        return dict.fromkeys(fields, np.empty(0, np.int64))
+    rows = report.columns(
+        "SELECT start_ns, end_ns, global_tid AS thread, name_id, shapes, "
+        f"{first(report, OPERATOR, 'types')} AS types, "
+        f"{first(report, OPERATOR, 'inputs')} AS inputs "
+        f"FROM {OPERATOR} WHERE shapes IS NOT NULL ORDER BY rowid",
+        count(report, OPERATOR),
+    )
+    return sensible(report, f"{OPERATOR} (shapes)", rows)
+
+
 def operator_nodes(report: Report) -> Columns:
     """Return every row of `OPERATOR`, autograd's nodes too, with its autograd number.
 

@@ -47,7 +47,8 @@ CALL_STACKS: Final[Mapping[str, tuple[str, str]]] = {
 
 STRING_COLUMNS: Final = re.compile(
     r"(?:demangled|short|mangled|func|kernel|var|provider|task)Name|.*name_?id|.*text_?id"
-    r"|.*string_?id|symbol|module|srcFile|CpuInstruction|contentId|description",
+    r"|.*string_?id|symbol|module|srcFile|CpuInstruction|contentId|description"
+    r"|shapes|types|inputs",
     re.IGNORECASE,
 )
 """Columns of numbers that refer to strings, by their names in all schemas up to 2026."""

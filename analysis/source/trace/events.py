@@ -4,6 +4,7 @@ Rows are staged because what a report needs is known only at the end of a trace:
 first event, the process that launched a kernel, the order of operators in a thread.
 """
 
+import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ SCHEMA: Final[Mapping[str, str]] = {
     "wait": "start, stop, device, context, stream, correlation, kind, event",
     "call": "start, stop, thread, class, correlation, name",
     "annotation": "start, stop, thread, native_thread, text",
-    "operator": "start, stop, thread, name, sequence, forward_thread",
+    "operator": "start, stop, thread, name, sequence, forward_thread, shapes, types, inputs",
     "memory": "start, device, thread, address, delta, allocated, reserved",
 }
 """The staged tables; times are nanoseconds from the trace's own base, threads global ids."""
@@ -227,7 +228,20 @@ class Staging:
             self._thread(event),
             self.name_id(name),
             *((sequence, forward_thread) if sequence >= 0 else (None, None)),
+            # Some versions of PyTorch spell it otherwise.
+            self._arguments(args.get("Input Dims", args.get("Input dims"))),
+            self._arguments(args.get("Input type")),
+            self._arguments(args.get("Concrete Inputs")),
         )
+
+    def _arguments(self, listed: object) -> int | None:
+        """Return the id of a list with an entry for each argument, as text; None if it is empty."""
+        if not isinstance(listed, list) or not any(listed):
+            return None
+        try:
+            return self.name_id(fields.text(json.dumps(listed, separators=(",", ":"))))
+        except (ValueError, RecursionError):  # no PyTorch nests lists like that
+            return None
 
     def _memory(self, event: Event, args: Event) -> Row:
         delta = fields.integer(args.get("Bytes"))

@@ -182,7 +182,8 @@ def _operators(connection: sqlite3.Connection, origin: int) -> Iterator[tuple[ob
     calls = connection.execute(f"SELECT start, stop, thread, name {every}")
     self_ns, is_first = merge_repeats(*np.fromiter(calls, np.dtype((np.int64, 4))).T)
     rows = connection.execute(
-        f"SELECT start - ?, stop - ?, name, thread, sequence, forward_thread {every}",
+        "SELECT start - ?, stop - ?, name, thread, sequence, forward_thread, shapes, types, inputs "
+        f"{every}",
         (origin, origin),
     )
     for (start_ns, end_ns, *rest), own_ns, kept in zip(rows, self_ns, is_first, strict=True):

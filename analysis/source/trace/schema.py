@@ -80,10 +80,13 @@ TABLES: Final[Mapping[str, str]] = {
     "TOOLKIT_RANGE_COST": "name TEXT NOT NULL, flops INTEGER, bytes INTEGER, elements INTEGER",
     # `self_ns`: the duration less that of the operators directly inside. `sequence` and
     # `forward_thread` join an operator of the backward pass to its creator; NULL where unknown.
+    # `shapes`, `types` and `inputs`: the profiler's `Input Dims`, `Input type` and `Concrete
+    # Inputs` as JSON without spaces, an entry for each argument; NULL where they tell nothing.
     "TOOLKIT_OPERATOR": (
         "start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, self_ns INTEGER NOT NULL, "
         "name_id INTEGER NOT NULL REFERENCES StringIds(id), global_tid INTEGER NOT NULL, "
-        "sequence INTEGER, forward_thread INTEGER"
+        "sequence INTEGER, forward_thread INTEGER, shapes INTEGER REFERENCES StringIds(id), "
+        "types INTEGER REFERENCES StringIds(id), inputs INTEGER REFERENCES StringIds(id)"
     ),
     # What a device holds (-1 the host, else CUDA's ordinal). A row is an allocation or release of
     # torch's allocator (`address` known), or a sample at the border of a range. `peak_bytes`: the

@@ -96,6 +96,9 @@ class Operator:
     process: int = PROCESS
     sequence: int | None = None
     forward_thread: int | None = None
+    shapes: str | None = None
+    types: str | None = None
+    inputs: str | None = None
 
 
 DDL: Final = {
@@ -133,7 +136,7 @@ DDL: Final = {
     "ThreadNames": "nameId INTEGER NOT NULL, priority INTEGER, globalTid INTEGER",
     "TOOLKIT_OPERATOR": (
         "start_ns INTEGER, end_ns INTEGER, self_ns INTEGER, name_id INTEGER, global_tid INTEGER, "
-        "sequence INTEGER, forward_thread INTEGER"
+        "sequence INTEGER, forward_thread INTEGER, shapes INTEGER, types INTEGER, inputs INTEGER"
     ),
 }
 
@@ -260,7 +263,9 @@ def make_report(
         times = (operator.start, operator.end, operator.self_ns)
         text = builder.string(operator.name)
         node = (operator.sequence, operator.forward_thread)
-        builder.add("TOOLKIT_OPERATOR", *times, text, tid, *node)
+        told = (operator.shapes, operator.types, operator.inputs)
+        texts = [None if each is None else builder.string(each) for each in told]
+        builder.add("TOOLKIT_OPERATOR", *times, text, tid, *node, *texts)
     for thread, name in (threads or {}).items():
         builder.add("ThreadNames", builder.string(name), 0, global_id(PROCESS, thread))
     for number, name in enumerate(gpus):
