@@ -80,7 +80,9 @@ def _run(launch: Launch, scratch: Scratch, on_told: running.OnTold) -> list[dict
     from profiling.launch import recorded
 
     folder = scratch.folder
-    plan = recorded.plan(launch.workload, launch.recorder, folder, memory=launch.memory)
+    plan = recorded.plan(
+        launch.workload, launch.recorder, folder, memory=launch.memory, shapes=launch.shapes
+    )
     recorder, chosen = launch.recorder, launch.workload.ranks
     if chosen:
         from profiling.processes import ranks

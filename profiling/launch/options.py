@@ -53,6 +53,11 @@ def parser(name: str, doc: str | None) -> Parser:
         how.add_argument(
             "--memory", action="store_true", help="record what tensors hold, too; it takes longer"
         )
+    how.add_argument(
+        "--shapes",
+        action="store_true",
+        help="have nsys record operators' shapes, for FLOPs; it slows the host (torch always does)",
+    )
     how.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     return made
 
@@ -123,6 +128,7 @@ def prepare(name: str, arguments: argparse.Namespace, command: str) -> Launch:
         command=command,
         overwrite=arguments.overwrite,
         memory=getattr(arguments, "memory", False),
+        shapes=arguments.shapes,
     )
     workload.check()
     return launch

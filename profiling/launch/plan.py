@@ -23,6 +23,7 @@ class Launch:
         command: as it was typed.
         overwrite: whether earlier reports of the name are replaced.
         memory: whether what tensors hold is recorded too.
+        shapes: whether operators' shapes are, by a recorder that does not always do so.
     """
 
     workload: Workload
@@ -33,6 +34,7 @@ class Launch:
     command: str
     overwrite: bool = False
     memory: bool = False
+    shapes: bool = False
 
     @property
     def device(self) -> str:

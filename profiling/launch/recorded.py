@@ -17,7 +17,9 @@ from profiling.recorders.recorded_steps import RecordedProcess
 from profiling.recorders.recorder import Recorder
 
 
-def plan(workload: Workload, recorder: Recorder, folder: Path, *, memory: bool) -> dict[str, Any]:
+def plan(
+    workload: Workload, recorder: Recorder, folder: Path, *, memory: bool, shapes: bool = False
+) -> dict[str, Any]:
     """Return what the recorded process is told, as JSON holds it.
 
     Args:
@@ -25,6 +27,7 @@ def plan(workload: Workload, recorder: Recorder, folder: Path, *, memory: bool) 
         recorder: that records it; the process finds it by its class.
         folder: of the run, where ranks have one each.
         memory: whether what tensors hold is recorded too.
+        shapes: whether operators' shapes are, by a recorder that does not always do so.
     """
     return {
         "workload": path_of(type(workload)),
@@ -32,6 +35,7 @@ def plan(workload: Workload, recorder: Recorder, folder: Path, *, memory: bool) 
         "recorder": path_of(type(recorder)),
         "folder": str(folder.resolve()),
         "memory": memory,
+        "shapes": shapes,
     }
 
 
@@ -46,6 +50,7 @@ def run(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
         device=workload.device,
         folder=rank_folder(folder, int(os.environ["RANK"])) if workload.ranks else folder,
         memory=arguments["memory"],
+        shapes=arguments["shapes"],
         tell=tell,
     )
     result: dict[str, Any] = named(workload.run)(workload, process)

@@ -74,11 +74,14 @@ class NsysRecorder(Recorder):
 
     @classmethod
     @contextmanager
-    def inside(cls, device: str, folder: Path, *, memory: bool = False) -> Iterator[RangeSink]:
-        """Take what is inside only; on a CPU nsys is told of the operators too."""
+    def inside(
+        cls, device: str, folder: Path, *, memory: bool = False, shapes: bool = False
+    ) -> Iterator[RangeSink]:
+        """Take what is inside only; on a CPU, or for shapes, nsys is told of operators too."""
         ranges = NvtxSink()
         sampled = SampledSink(ranges, sampler(device)) if memory else None
-        told = _gpu_capture(device) if device.startswith("cuda") else _operators()
+        on_gpu = device.startswith("cuda")
+        told = _gpu_capture(device, shapes) if on_gpu else _operators(shapes)
         with recording(sampled or ranges), told:
             yield ranges
         if sampled:
@@ -122,11 +125,15 @@ class NsysRecorder(Recorder):
 
 
 @contextmanager
-def _gpu_capture(device: str) -> Iterator[None]:
-    """Open and close nsys' ``--capture-range=cudaProfilerApi``."""
+def _gpu_capture(device: str, shapes: bool) -> Iterator[None]:
+    """Open and close nsys' ``--capture-range=cudaProfilerApi``; operators with shapes in it."""
     _profiler_switch("start")
     try:
-        yield
+        named = torch.autograd.profiler.emit_nvtx(  # type: ignore[no-untyped-call]
+            enabled=shapes, record_shapes=True
+        )
+        with named:
+            yield
         torch.cuda.synchronize(device)
     finally:
         _profiler_switch("stop")
@@ -137,13 +144,13 @@ def _profiler_switch(which: str) -> None:
 
 
 @contextmanager
-def _operators() -> Iterator[None]:
+def _operators(shapes: bool) -> Iterator[None]:
     """Push a range around every operator, on this thread and on those it starts."""
     run = threading.Thread.run
 
     def recorded(thread: threading.Thread) -> None:
-        with NvtxOperators():
+        with NvtxOperators(shapes=shapes):
             run(thread)
 
-    with patch.object(threading.Thread, "run", recorded), NvtxOperators():
+    with patch.object(threading.Thread, "run", recorded), NvtxOperators(shapes=shapes):
         yield

@@ -28,6 +28,7 @@ class RecordedProcess:
         device: that it runs on.
         folder: where it leaves what the report is made of.
         memory: whether what tensors hold is recorded too.
+        shapes: whether operators' shapes are, by a recorder that does not always do so.
         tell: what the launcher hears: ``phase``, what is done from now on, and after each step
             ``step``, its kind, and ``duration_ns``.
     """
@@ -36,11 +37,14 @@ class RecordedProcess:
     device: str
     folder: Path
     memory: bool = False
+    shapes: bool = False
     tell: SendMessage = lambda _: None
 
     def record(self) -> AbstractContextManager[RangeSink]:
         """Return the context in which everything is recorded."""
-        return self.recorder.inside(self.device, self.folder, memory=self.memory)
+        return self.recorder.inside(
+            self.device, self.folder, memory=self.memory, shapes=self.shapes
+        )
 
     def now(self, phase: str) -> None:
         """Tell the launcher what is done from now on."""

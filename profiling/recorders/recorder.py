@@ -68,7 +68,7 @@ class Recorder(ABC):
     @classmethod
     @abstractmethod
     def inside(
-        cls, device: str, folder: Path, *, memory: bool = False
+        cls, device: str, folder: Path, *, memory: bool = False, shapes: bool = False
     ) -> "AbstractContextManager[RangeSink]":
         """Record what runs inside the context, on all threads of this process.
 
@@ -76,6 +76,7 @@ class Recorder(ABC):
             device: ``cpu``, ``cuda`` or ``cuda:N``.
             folder: of the run; what the report is made of goes there.
             memory: whether what tensors hold is recorded too.
+            shapes: whether the shapes of operators are, where that is not always so.
 
         Returns:
             A context that gives where spans are written to.

@@ -58,7 +58,9 @@ class EmbeddedRecorder(Recorder):
 
     @classmethod
     @contextmanager
-    def inside(cls, device: str, folder: Path, *, memory: bool = False) -> Iterator[RangeSink]:
+    def inside(
+        cls, device: str, folder: Path, *, memory: bool = False, shapes: bool = True
+    ) -> Iterator[RangeSink]:
         """Record by the profiler; with ``memory`` this thread and autograd's alone."""
         if memory:
             leave_base(device, folder)
@@ -69,6 +71,7 @@ class EmbeddedRecorder(Recorder):
         profiler = torch.profiler.profile(
             activities=activities,
             acc_events=True,
+            record_shapes=True,
             profile_memory=memory,
             # Of all threads at once torch 2.13 tells no memory; of this one and autograd's it does.
             experimental_config=_ExperimentalConfig(profile_all_threads=not memory),

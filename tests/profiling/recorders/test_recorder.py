@@ -30,7 +30,9 @@ class EmptyRecorder(Recorder):
 
     @classmethod
     @contextmanager
-    def inside(cls, device: str, folder: Path, *, memory: bool = False) -> Iterator[RangeSink]:
+    def inside(
+        cls, device: str, folder: Path, *, memory: bool = False, shapes: bool = False
+    ) -> Iterator[RangeSink]:
         (folder / "seen.txt").write_text(device)
         yield TorchSink()
 
