@@ -58,6 +58,13 @@ class NvtxOperators(TorchDispatchMode):
     ) -> object:
         """Run one operator inside its range."""
         name = func._schema.name
+        if self._shapes and func is not torch.ops.prim.device.default:
+            # Under inference_mode operators arrive that are made of others, as autograd else
+            # takes them apart: `einsum`, `conv2d`. Of the others the FLOPs follow.
+            with self:
+                made = func.decompose(*args, **(kwargs or {}))
+            if made is not NotImplemented:
+                return made
         if self._shapes and has_formula(name):
             name = name_with_operands(name, func._schema.arguments, args, kwargs or {})
         annotation = self._known.get(name)

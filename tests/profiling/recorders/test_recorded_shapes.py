@@ -18,9 +18,10 @@ from analysis.measures.costed_calls import KINDS, MATRIX, costed_calls
 from model import SIZES, TransformerLM
 from model.flops import forward_products
 from profiling.recorders.nsys_recorder import NsysRecorder
-from profiling.recorders.nvtx_operators import name_with_operands
+from profiling.recorders.nvtx_operators import NvtxOperators, name_with_operands
 from profiling.recorders.torch_recorder import EmbeddedRecorder
 from tests.made.models.tiny_qwen import built, tiny_config
+from tests.made.reports.build_report import Range, make_report
 from tests.made.runs.launched import find_nsys, launch, rows
 
 COUNTED: Final = (
@@ -212,6 +213,32 @@ def test_on_a_gpu_nsys_has_torch_name_the_operators(shapes: bool, tmp_path: Path
     ):
         pass
     emitting.assert_called_once_with(enabled=shapes, record_shapes=True)
+
+
+def test_under_inference_mode_operators_are_taken_apart(tmp_path: Path) -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, padding="same"), torch.nn.Flatten(), torch.nn.Linear(256, 5)
+    )
+    a, b = torch.randn(2, 3, 4), torch.randn(2, 4, 5)
+
+    def run() -> None:
+        with torch.inference_mode():
+            net(torch.randn(2, 3, 8, 8))
+            torch.einsum("bij,bjk->bik", a, b)
+            torch.matmul(a, b)
+
+    names: list[str] = []
+
+    def annotate(name: str, domain: str) -> MagicMock:
+        opened = MagicMock()
+        opened.__enter__.side_effect = lambda: names.append(name)
+        return opened
+
+    wanted = counted(run)
+    with patch("nvtx.annotate", annotate), NvtxOperators(shapes=True):
+        run()
+    ranges = [Range(name, 10 * at, 10 * at + 9, domain="aten") for at, name in enumerate(names)]
+    assert matrix_flops(make_report(tmp_path / "r.sqlite", ranges=ranges)) == wanted
 
 
 def test_a_name_tells_shapes_types_and_whole_numbers_alone() -> None:
