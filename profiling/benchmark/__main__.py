@@ -95,18 +95,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     show.say_lines(show.configuration(settings))
     found = measured(asked)
     assert found.memory is not None, "it is read once the steps end, however they do"
-    show.show(settings, figures(settings, found), found.memory)
-    for trouble in steadiness_warnings([step.total_ns for step in found.steps]):
-        say(f"note: {trouble}")
+    # First, because it is whole whatever becomes of what is printed.
     if arguments.json is not None:
         command = cli.command_line(MODULE, given)
         kept = run_file.content(settings, found, asked.learning_rate, command)
         written = result_file.write(arguments.json, kept, found.complete)
+    show.show(settings, figures(settings, found), found.memory)
+    for trouble in steadiness_warnings([step.total_ns for step in found.steps]):
+        say(f"note: {trouble}")
+    if arguments.json is not None:
         say(f"written to {written}")
     if not found.complete:
-        done = (
-            f"{len(found.steps)} of {plural(settings.steps, 'step')} {are(len(found.steps))} timed"
-        )
+        done = f"{len(found.steps)} of {plural(settings.steps, 'step')} {are(settings.steps)} timed"
         return cli.failed(f"interrupted; {done}", 130)
     return 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from analysis.show.cli import print_notes, write_tables
+from analysis.show.render import are, plural
 from analysis.show.sheet import say
 from analysis.show.table import Table
 from profiling.common import result_file
@@ -31,7 +32,7 @@ class Measurement:
         draw: writes its pictures of results into a folder, and returns the files.
         notes: says what else there is to say of results.
         doing: to its rows, in a word.
-        what: its rows are called.
+        what: one of its rows is called.
     """
 
     kind: str
@@ -42,7 +43,7 @@ class Measurement:
     draw: Callable[[Sequence[Result], Path], Iterable[Path]]
     notes: Callable[[Sequence[Result]], Iterable[str]] = lambda _: ()
     doing: str = "timing"
-    what: str = "rows"
+    what: str = "row"
 
     def run(
         self, rows: Sequence[T], measured: Callable[[T], Result], name: Callable[[T], str] = str
@@ -59,7 +60,7 @@ class Measurement:
             ReportError: a table or a picture cannot be.
         """
         about = result_file.header(self.kind, self.command, self.device)
-        say(f"{self.doing} {len(rows)} {self.what} on {self.device}")
+        say(f"{self.doing} {plural(len(rows), self.what)} on {self.device}")
         results: list[Result] = []
         try:
             with steps_bar(len(rows)) as bar:
@@ -68,7 +69,10 @@ class Measurement:
                     bar.done(name(row), 0)
         except KeyboardInterrupt:
             if results:
-                print_notes(f"interrupted: {len(results)} of {len(rows)} {self.what} are done")
+                done = len(results)
+                print_notes(
+                    f"interrupted: {done} of {plural(len(rows), self.what)} {are(len(rows))} done"
+                )
                 self._write(results, about)
             raise
         self._write(results, about)

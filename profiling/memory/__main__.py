@@ -175,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         draw=draw,
         notes=notes,
         doing="measuring",
-        what="configurations",
+        what="configuration",
     )
     results = measurement.run(
         every,

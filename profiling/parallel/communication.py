@@ -238,5 +238,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         content,
         arguments,
         steps=len(rows),
-        what="rows",
+        what=("row", "rows"),
     )

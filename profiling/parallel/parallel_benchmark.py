@@ -135,5 +135,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         lambda: benchmark.content(cli.command_line(MODULE, given)),
         arguments,
         steps=benchmark.rounds,
-        what="strategies",
+        what=("strategy", "strategies"),
     )

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from analysis.show.render import are, plural
 from analysis.show.table import Table
 from profiling.common import cli, result_file
 from profiling.common.errors import LaunchError
@@ -57,7 +58,7 @@ def measure_rows(
     arguments: argparse.Namespace,
     *,
     steps: int,
-    what: str,
+    what: tuple[str, str],
 ) -> int:
     """Measure rows, and write what was found, after an interruption too; return the exit status.
 
@@ -68,7 +69,7 @@ def measure_rows(
         content: makes what the JSON file holds.
         arguments: with those of `profiling.common.cli.add_output`.
         steps: how often the progress bar moves.
-        what: the rows are called.
+        what: one of the rows is called, and several.
 
     Raises:
         LaunchError: none could be measured.
@@ -82,9 +83,11 @@ def measure_rows(
     done = sum(row.status == DONE for row in rows)
     if not done and not interrupted:
         raise LaunchError(f"nothing could be measured: {rows[0].status}")
-    cli.write(table(), arguments)
-    if arguments.json:
+    if arguments.json:  # first, because it is whole whatever becomes of what is printed
         result_file.write(arguments.json, content())
+    cli.write(table(), arguments)
     if interrupted:
-        return cli.failed(f"interrupted; {done} of {len(rows)} {what} are measured", 130)
+        return cli.failed(
+            f"interrupted; {done} of {plural(len(rows), *what)} {are(len(rows))} measured", 130
+        )
     return 0

@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not done:
             raise
     made = table(asked.settings, done)
-    cli.write(for_people(made) if arguments.format in cli.FOR_PEOPLE else made, arguments)
+    # First, because it is whole whatever becomes of what is printed.
     if path := arguments.json:
         content = {
             **result_file.header(
@@ -134,11 +134,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             "settings": asdict(asked.settings),
             "precisions": {each.precision: asdict(each) for each in done},
         }
-        say(f"written to {result_file.write(path, content, not interrupted)}")
+        written = result_file.write(path, content, not interrupted)
+    cli.write(for_people(made) if arguments.format in cli.FOR_PEOPLE else made, arguments)
+    if path:
+        say(f"written to {written}")
     if interrupted:
-        found = (
-            f"{len(done)} of {plural(len(arguments.precisions), 'precision')} {are(len(done))} done"
-        )
+        wanted = len(arguments.precisions)
+        found = f"{len(done)} of {plural(wanted, 'precision')} {are(wanted)} done"
         return cli.failed(f"interrupted; {found}", 130)
     return 0 if any(each.status == OK for each in done) else cli.failed("no precision could be run")
 

@@ -61,7 +61,7 @@ def test_an_interruption_writes_what_is_done_and_goes_on(
         return {"row": row, "time_ns": 5}
 
     with pytest.raises(KeyboardInterrupt):
-        measurement(tmp_path, what="shapes").run([0, 1], measured)
+        measurement(tmp_path, what="shape").run([0, 1], measured)
     out, err = capsys.readouterr()
     assert out.splitlines() == (["row,time_ns", "0,5"] if done else [])
     assert ("note: interrupted: 1 of 2 shapes are done" in err.splitlines()) == bool(done)
