@@ -14,7 +14,7 @@ VALUES := WORKLOAD=workload SIZE=size MODEL=model RANDOM_INIT=random-init TEACHE
 	CONTEXT=context DTYPE=dtype DEVICE=device ATTENTION=attention AUTOCAST=autocast \
 	OPTIMIZER=optimizer CHECKPOINT=checkpoint RANKS=ranks STRATEGY=strategy BUCKET_MB=bucket-mb \
 	TIMEOUT=timeout STEPS=steps WARMUP=warmup RECORDER=recorder NAME=name REPORTS=reports
-SWITCHES := TF32=tf32 COMPILE=compile MEMORY=memory SHAPES=shapes OVERWRITE=overwrite
+SWITCHES := TF32=tf32 COMPILE=compile MEMORY=memory SHAPES=shapes STACKS=stacks OVERWRITE=overwrite
 left = $(word 1,$(subst =, ,$1))
 right = $(word 2,$(subst =, ,$1))
 

@@ -2,12 +2,16 @@
 
     python -m analysis.gaps report.sqlite
     python -m analysis.gaps report.sqlite --min-gap 500000     the threshold of NVIDIA's gpu_gaps
+    python -m analysis.gaps report.sqlite --by cause,call,range     summed up
 
 Gaps between the first and the last work of each device in each process, the longest first. `cause`
 tells what the next work waited for: `host` came late with its launch, or a `synchronisation` or a
 `copy` held it up; or it was launched in time, and took its `launch_latency`. `range` is where the
-host was meanwhile, `call` the CUDA call that it was in for longest, empty where it was outside of
-CUDA for longer. Long calls of `cuLibraryLoadData` or `cudaLaunchKernel` are kernels being loaded.
+host was meanwhile, `call` the CUDA call that it was in for longest, else the system call, empty
+where it was outside of both for longer. `symbol` then is the function that CPU samples found it in
+most often, `not scheduled` where no CPU ran its thread for most of the time, or the Python function
+of a trace with stacks; `other_threads` what others of its process were in while it waited. Long
+calls of `cuLibraryLoadData` or `cudaLaunchKernel` are kernels being loaded.
 Kernels, graph replays, copies, sets and the profiler's own overhead are busy.
 In a table `start` is since the first work; `start_ns` of csv and json is since the recording began.
 """
@@ -23,6 +27,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools
+from analysis.arithmetic.statistics import summarize
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import question
 from analysis.attribution.launches import during_ranges
@@ -30,11 +35,13 @@ from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures import idle
-from analysis.measures.host_calls import host_calls
+from analysis.measures.host_activity import HostActivity, doing, host_activity, nothing_known
+from analysis.recorded.ranges import load
 from analysis.recorded.work import no_device_work
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.render import duration, percent, plural
+from analysis.show.sheet import in_prose
 from analysis.show.table import Column, Table
 from analysis.source.report import Report
 
@@ -47,31 +54,60 @@ MIN_GAP_US: Final = 10.0
 NVIDIA's ``gpu_gaps`` starts at 500 ms, longer than most training steps.
 """
 
+MOST_SAID: Final = 3
+"""How many calls and functions the heading names."""
+
+WORTH_A_WORD: Final = 0.01
+"""Of the listed idle time: what the host did for less of it the heading does not name."""
+
 IN_TIME_NS: Final = 100_000
 """Ten times what a launch takes: work launched in time that waits longer waits for other work."""
 
 
-def gaps(report: Report, *, min_gap_us: float = MIN_GAP_US, **selected: Unpack[Options]) -> Table:
-    """Return one row per gap, the longest first.
+GROUPS: Final = ("cause", "call", "range", "symbol", "device", "process")
+"""What gaps can be summed up by: columns of the list of them."""
+
+
+def gaps(
+    report: Report,
+    *,
+    min_gap_us: float | None = None,
+    by: str | None = None,
+    **selected: Unpack[Options],
+) -> Table:
+    """Return one row per gap, or one for all that are alike, the longest first.
 
     Args:
         report: what was recorded.
-        min_gap_us: shorter ones are counted in the heading, and not listed.
+        min_gap_us: shorter ones are counted in the heading, and not listed; None for `MIN_GAP_US`,
+            and for 0 where gaps are summed up.
+        by: which of `GROUPS` gaps are alike in, with commas between; None for each gap.
         selected: what counts, a gap by the instant at which it begins: see
             `analysis.attribution.selection.Options`.
 
     Returns:
-        ``device, start_ns, duration_ns, cause, range, call, process``; the range is "" where the
-        host was in none, the call is "" where it was outside of CUDA for longer than in any.
+        ``device, start_ns, duration_ns, cause, range, call, symbol, process, module,
+        other_threads``; the range is "" where the host was in none, the call where it was outside
+        of all for longer than in any, the symbol where there is a call, or nothing is known. With
+        ``by`` those columns, then ``count, total_ns, share, largest_ns``: the share of all idle
+        time that counts.
 
     Raises:
         ReportError: there is no GPU work, or no such range, step, device or process.
+        ValueError: gaps cannot be summed up by that.
     """
+    fields = groups(by)
     every = idle.idle_gaps(report)
     if not every.places:
         raise no_device_work(report, "nothing that could be idle")
     chosen = Selected.of_devices(report, Selection(**selected))
-    return listed_gaps(chosen, min_gap_us)
+    if min_gap_us is None:
+        min_gap_us = 0.0 if fields else MIN_GAP_US
+    listed = listed_gaps(chosen, min_gap_us)
+    if not fields:
+        return listed
+    kept = chosen.during(every.start_ns, every.process) & of_selection(chosen, every)
+    return summed_up(listed, fields, int(every.duration_ns[kept].sum()))
 
 
 def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
@@ -84,6 +120,8 @@ def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
     report.database.check_held(len(rows), "rows", "list fewer, with a larger --min-gap")
     rows = rows[np.lexsort((every.start_ns[rows], -every.duration_ns[rows]))]
     shown = every.take(rows)
+    host = host_activity(report, shown)
+    several = len({place.process for place in every.places}) > 1
     return Table(
         name="gaps",
         columns={
@@ -92,14 +130,107 @@ def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
             "duration_ns": shown.duration_ns,
             "cause": [idle.CAUSES[number] for number in shown.cause.tolist()],
             "range": [clean(name) for name in idle.host_ranges(shown, ranges)],
-            "call": host_calls(shown),
+            "call": host.call,
+            "symbol": host.symbol,
             "process": shown.process,
+            "module": host.module,
+            "other_threads": host.others,
         },
-        heading="\n".join((report.describe(), *heading(chosen, every, kept))),
+        heading="\n".join(
+            (report.describe(), *heading(chosen, every, kept), *host_lines(report, shown, host))
+        ),
         counted=counted_lines(chosen, every),
         notes=(*notes(every, kept, kept & ~long, min_gap_us), *notes_on_selection(chosen)),
-        hidden=() if len({place.process for place in every.places}) > 1 else ("process",),
+        hidden=(
+            "module",
+            *(() if several else ("process",)),
+            *(() if any(host.symbol) else ("symbol",)),
+            *(() if any(host.others) else ("other_threads",)),
+        ),
+        droppable=("other_threads",),
     )
+
+
+def groups(text: str | None) -> tuple[str, ...]:
+    """Return what gaps are to be summed up by.
+
+    Raises:
+        ValueError: something in it is none of `GROUPS`, or stands there twice.
+
+    >>> groups("cause,call"), groups(None)
+    (('cause', 'call'), ())
+    """
+    fields = () if text is None else tuple(text.split(","))
+    for field in fields:
+        if field not in GROUPS:
+            raise ValueError(f"{field!r} is none of {', '.join(GROUPS)}")
+    if len(set(fields)) < len(fields):
+        raise ValueError(f"{text!r} names one of them twice")
+    return fields
+
+
+def summed_up(listed: Table, fields: Sequence[str], idle_ns: int) -> Table:
+    """Return one row for all gaps that are alike in some columns, the most time first.
+
+    Args:
+        listed: the gaps.
+        fields: the columns.
+        idle_ns: all idle time that counts, of which the shares are.
+    """
+    time = np.asarray(listed.columns["duration_ns"], np.int64)
+    number = np.zeros(len(time), np.int64)
+    for field in fields:
+        _, place = np.unique(np.asarray(listed.columns[field]), return_inverse=True)
+        # Numbered anew each time, or several columns of many values would be too large a number.
+        _, number = np.unique(number * (int(place.max(initial=0)) + 1) + place, return_inverse=True)
+    found = summarize(number, time, int(number.max(initial=-1)) + 1)
+    _, first = np.unique(number, return_index=True)
+    order = np.argsort(-found.total_ns, kind="stable")
+    columns: dict[str, Column] = {}
+    for field in fields:
+        column = listed.columns[field]
+        some = first[order]
+        columns[field] = (
+            [column[row] for row in some.tolist()] if isinstance(column, list) else column[some]
+        )
+    columns |= {
+        "count": found.calls[order],
+        "total_ns": found.total_ns[order],
+        "share": found.total_ns[order] / max(idle_ns, 1),
+        "largest_ns": found.max_ns[order],
+    }
+    return replace(listed, columns=columns, hidden=(), droppable=())
+
+
+def host_lines(report: Report, shown: IdleGaps, host: HostActivity) -> tuple[str, ...]:
+    """Return a line on what the host did for most of the listed idle time."""
+    time = shown.duration_ns
+    total = int(time.sum())
+    if not total:
+        return ()
+    lost: dict[str, int] = {}
+    for name, each in zip(host.name, time.tolist(), strict=True):
+        lost[name] = lost.get(name, 0) + each
+    nothing = lost.pop("", 0)
+    told = [name for name in lost if lost[name] >= WORTH_A_WORD * total]
+    told = sorted(told, key=lambda name: -lost[name])[:MOST_SAID]
+    parts = [f"{doing(name)} {percent(lost[name] / total)}" for name in told]
+    if left := sum(lost.values()) - sum(lost[name] for name in told):
+        parts.append(f"other {percent(left / total)}")
+    if nothing:
+        parts.append(f"{doing(nothing_known(report))} {percent(nothing / total)}")
+    return (f"the host meanwhile: {' · '.join(parts)}",)
+
+
+def of_selection(chosen: Selected, every: IdleGaps) -> Bools:
+    """Return ``(G,)`` which gaps are of the device and the process that are asked for."""
+    asked = chosen.selection
+    result = np.ones(len(every), np.bool_)
+    if asked.device is not None:
+        result &= every.device == asked.device
+    if asked.process is not None:
+        result &= every.process == asked.process
+    return result
 
 
 def heading(chosen: Selected, every: IdleGaps, kept: Bools) -> tuple[str, ...]:
@@ -150,6 +281,29 @@ def causes_lines(every: IdleGaps, kept: Bools) -> tuple[str, ...]:
     total = max(sum(times.values()), 1)
     parts = [f"{cause} {percent(time / total)}" for cause, time in times.items() if time]
     return (f"by cause: {' · '.join(parts)}",) if parts else ()
+
+
+def longest_lines(report: Report, every: IdleGaps, kept: Bools) -> tuple[str, ...]:
+    """Return a line on the longest of some gaps, and what the host did in each; none without any.
+
+    Args:
+        report: what was recorded.
+        every: gaps, which may be cut to a window.
+        kept: ``(G,)`` those that count.
+    """
+    rows = np.flatnonzero(kept & (every.duration_ns > 0))
+    rows = rows[np.lexsort((every.start_ns[rows], -every.duration_ns[rows]))][:MOST_SAID]
+    if not len(rows):
+        return ()
+    shown = every.take(rows)
+    ranges = idle.host_ranges(shown, load(report))
+    did = zip(shown.duration_ns.tolist(), host_activity(report, shown).name, ranges, strict=True)
+    parts = [
+        f"{duration(time)} {doing(name or nothing_known(report))}"
+        + (f" ({in_prose(clean(span))})" if span else "")
+        for time, name, span in did
+    ]
+    return (f"longest: {' · '.join(parts)}",)
 
 
 def counted_lines(chosen: Selected, every: IdleGaps) -> tuple[str, ...]:
@@ -212,6 +366,8 @@ def with_readable_starts(table: Table, report: Report, args: argparse.Namespace)
     every = idle.idle_gaps(report)
     if args.format not in cli.WITH_HEADING or not every.places:
         return table
+    if args.by:
+        return with_words(table)
     first = min(int(place.busy.start_ns[0]) for place in every.places)
     start = np.asarray(table.columns["start_ns"]) - first
     words = [f"{time / 1e6:,.3f} ms" for time in start.tolist()]
@@ -226,15 +382,44 @@ def with_readable_starts(table: Table, report: Report, args: argparse.Namespace)
     return replace(table, columns=columns, heading=f"{table.heading}\n{text}")
 
 
+def with_words(table: Table) -> Table:
+    """Return the gaps summed up, for people with words where there is no range, call or symbol."""
+    columns = dict(table.columns)
+    rows = range(len(table.columns["count"]))
+    called = table.columns.get("call", [""] * len(rows))
+    for name, column in table.columns.items():
+        if isinstance(column, list):
+            lacking = [f"(no {name})" for _ in rows]
+            if name == "symbol":  # a call tells what the host did by itself
+                lacking = ["" if call else f"(no {name})" for call in called]
+            columns[name] = [word or other for word, other in zip(column, lacking, strict=True)]
+    return replace(table, columns=columns)
+
+
+def groups_type(text: str) -> str:
+    """Return what was typed for ``--by``, as `gaps` takes it."""
+    try:
+        groups(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the option of `gaps`."""
+    """Add the options of `gaps`."""
+    parser.add_argument(
+        "--by",
+        type=groups_type,
+        metavar="COLUMNS",
+        help="sum up gaps that are alike in these: some of cause, call, range, symbol, device and "
+        "process, with commas between (default: list each gap)",
+    )
     parser.add_argument(
         "--min-gap",
         dest="min_gap_us",
         type=number_type("a time in microseconds", float),
         metavar="US",
-        default=MIN_GAP_US,
-        help="list no shorter ones, in microseconds (default %(default)g)",
+        help=f"list no shorter ones, in microseconds (default {MIN_GAP_US:g}; with --by 0)",
     )
 
 

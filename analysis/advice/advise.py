@@ -13,7 +13,14 @@ from analysis.advice.on_copies import (
     pageable_copies,
     synchronous_copies,
 )
-from analysis.advice.on_idle import busy_host, kernel_loading, launch_latency, synchronisation
+from analysis.advice.on_idle import (
+    busy_host,
+    garbage_collection,
+    kernel_loading,
+    launch_latency,
+    synchronisation,
+    waiting_host,
+)
 from analysis.advice.on_model import products_without_tf32, unfused_attention, unfused_optimizer
 from analysis.measures.range_sums import launched_by_ranges
 from analysis.measures.step_times import slowdown, step_times
@@ -45,7 +52,8 @@ def advise(measured: MeasuredWindow) -> list[Finding]:
     """
     on_gpu = (
         *(exposed_copies, synchronous_copies, pageable_copies, exposed_collectives),
-        *(synchronisation, kernel_loading, launch_latency, busy_host),
+        *(synchronisation, kernel_loading, launch_latency),
+        *(garbage_collection, waiting_host, busy_host),
         *(opaque_graphs, products_without_tf32),
     )
     anywhere = (unfused_optimizer, unfused_attention, recording_overhead, missing_ranges)

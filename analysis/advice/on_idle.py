@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,12 +19,20 @@ from analysis.advice.whereabouts import (
     launch_bound,
     whereabouts,
 )
-from analysis.arithmetic.arrays import Bools
+from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.union import IntervalUnion
 from analysis.measures import idle
+from analysis.measures.host_activity import (
+    COLLECTS,
+    NOT_SCHEDULED,
+    doing,
+    host_activity,
+    waits,
+)
 from analysis.measures.host_calls import host_calls, loading_ns
 from analysis.recorded.cuda_calls import without_version
 from analysis.show.render import duration, percent, plural
+from analysis.show.sheet import in_prose
 
 if TYPE_CHECKING:
     from analysis.measures.window import MeasuredWindow
@@ -53,6 +62,16 @@ DO_AHEAD: Final = Cure(
     "do that ahead or on another thread (DataLoader workers, prefetching, asynchronous saving)",
     "do that ahead or on another thread, while kernels run",
 )
+LOAD_AHEAD: Final = Cure(
+    "have the next batch ready before it is needed (DataLoader with more num_workers, "
+    "prefetch_factor, persistent_workers), and let this thread sleep and wait for nothing else",
+    "have what comes next ready before it is needed, on another thread, and let this one sleep and "
+    "wait for nothing",
+)
+COLLECT_LESS: Final = (
+    "gc.freeze() before the first step, gc.disable() around steps, and gc.collect() between some "
+    "of them"
+)
 KEEP_MEMORY: Final = Cure(
     "keep memory that is needed again: no torch.cuda.empty_cache() between steps, the largest "
     "shapes first",
@@ -73,12 +92,13 @@ def synchronisation(measured: MeasuredWindow) -> Finding | None:
     if share < WORTH_A_LINE:
         return None
     where = whereabouts(measured, chosen)
-    calls = waits(measured, chosen, small)
+    calls = waiting_calls(measured, chosen, small)
     named = f" in {in_a_row(calls)}" if calls else ""
+    later = done_after_waiting(measured, chosen, calls)
     return Finding(
         "synchronisation",
         f"the GPU was idle for {duration(lost)} ({percent(share)}) after the host had waited "
-        f"for it{named}{where.words}: {WAIT_LESS.of(measured)}",
+        f"for it{named}{later}{where.words}: {WAIT_LESS.of(measured)}",
         more(measured, "analysis.gaps"),
         range=where.range,
         time_ns=lost,
@@ -86,7 +106,7 @@ def synchronisation(measured: MeasuredWindow) -> Finding | None:
     )
 
 
-def waits(measured: MeasuredWindow, chosen: Bools, small: Bools) -> list[str]:
+def waiting_calls(measured: MeasuredWindow, chosen: Bools, small: Bools) -> list[str]:
     """Return the names of the calls that the host waited in during some gaps, the longest first.
 
     Args:
@@ -107,6 +127,24 @@ def waits(measured: MeasuredWindow, chosen: Bools, small: Bools) -> list[str]:
         spent[name] = spent.get(name, 0) + int(inside.sum())
     ordered = sorted((name for name in spent if spent[name]), key=lambda name: -spent[name])
     return fewest(ordered, spent, MOST * sum(spent.values())) or ordered[:NAMED]
+
+
+def done_after_waiting(measured: MeasuredWindow, chosen: Bools, calls: list[str]) -> str:
+    """Return in words what the host did for longest once it had waited; "" where that is little.
+
+    Args:
+        measured: what is looked at.
+        chosen: ``(G,)`` the gaps.
+        calls: in which it waited.
+    """
+    time = measured.idle.duration_ns
+    rows = np.flatnonzero(chosen & (time >= idle.SLOW_CALL_NS))
+    host = host_activity(measured.report, measured.every_gap.take(rows))
+    lost = lost_by(host.name, time[rows])
+    told = [name for name in lost if name and name not in calls]
+    name = max(told, key=lambda name: lost[name], default="")
+    share = lost.get(name, 0) / max(int(time[chosen].sum()), 1)
+    return f", {percent(share)} of it {doing(name)} then" if share >= WORTH_A_WORD and name else ""
 
 
 def kernel_loading(measured: MeasuredWindow) -> Finding | None:
@@ -161,30 +199,78 @@ def launch_latency(measured: MeasuredWindow) -> Finding | None:
     )
 
 
+def garbage_collection(measured: MeasuredWindow) -> Finding | None:
+    """Return advice on a GPU that waits while Python collects garbage."""
+    chosen = host_was_in(measured, COLLECTS.search)
+    return late_host(
+        measured, "garbage-collection", chosen, "Python collected garbage", COLLECT_LESS
+    )
+
+
+def waiting_host(measured: MeasuredWindow) -> Finding | None:
+    """Return advice on a GPU that waits for a host that itself waits, mostly for data."""
+    chosen = host_was_in(measured, waits)
+    rows, host = measured.host_late
+    times = np.where(chosen[rows], measured.idle.duration_ns[rows], 0)
+    lost = int(times.sum())
+    by_name = {name: time for name, time in lost_by(host.name, times).items() if time}
+    ordered = sorted(by_name, key=lambda name: -by_name[name])
+    named = fewest(ordered, by_name, MOST * lost) or ordered[:NAMED]
+    calls = [name for name in named if name != NOT_SCHEDULED]
+    did = f"waited in {in_a_row(calls)}" if calls else ""
+    if NOT_SCHEDULED in named:
+        did += f"{' or ' if did else ''}was not scheduled (it slept or waited)"
+    others = lost_by(host.others, times)
+    other = max(others, key=lambda name: others[name], default="")
+    if other and others[other] >= MOST * lost:
+        did += f", other threads of its process in {in_prose(other)}"
+    return late_host(measured, "waiting-host", chosen, f"the host {did}", LOAD_AHEAD.of(measured))
+
+
 def busy_host(measured: MeasuredWindow) -> Finding | None:
     """Return advice on a GPU that waits for a host which does something else than launching."""
     time = measured.idle.duration_ns
     chosen = late_gaps(measured) & (time >= idle.RESUME_NS)
     lost = int(time[chosen].sum())
-    share = wall_share(measured, lost)
-    if share < WORTH_A_LINE:
-        return None
-    by_call = lost_by_call(measured, chosen)
-    ordered = sorted(by_call, key=lambda name: -by_call[name])
+    rows, host = measured.host_late
+    by_name = lost_by(host.name, np.where(chosen[rows], time[rows], 0))
+    names = sorted((name for name in by_name if name), key=lambda name: -by_name[name])
     did, cure = "did something else", DO_AHEAD
-    calls = [name for name in ordered if name]
-    most = fewest(calls, by_call, MOST * lost)
+    most = fewest(names, by_name, MOST * lost)
     if most:
         did = f"was in {in_a_row(most)}"
         cure = KEEP_MEMORY if ALLOCATES.match(most[0]) else DO_AHEAD
-    elif calls and by_call[calls[0]] >= WORTH_A_WORD * lost:
-        did += f" ({percent(by_call[calls[0]] / lost)} of it in {calls[0]})"
+    elif names and by_name[names[0]] >= WORTH_A_WORD * lost:
+        did += f" ({percent(by_name[names[0]] / max(lost, 1))} of it in {in_prose(names[0])})"
+    return late_host(measured, "busy-host", chosen, f"the host {did}", cure.of(measured))
+
+
+def late_host(
+    measured: MeasuredWindow, number: str, chosen: Bools, meanwhile: str, cure: str
+) -> Finding | None:
+    """Return advice on gaps in which the host did something else than launching.
+
+    Args:
+        measured: what is looked at.
+        number: the id of the finding.
+        chosen: ``(G,)`` the gaps.
+        meanwhile: in words what happened on the host.
+        cure: what to do.
+
+    Returns:
+        None where the gaps take too little time for advice.
+    """
+    lost = int(measured.idle.duration_ns[chosen].sum())
+    share = wall_share(measured, lost)
+    if share < WORTH_A_LINE:
+        return None
     where = whereabouts(measured, chosen)
+    least = idle.RESUME_NS if number == "busy-host" else idle.SLOW_CALL_NS
     return Finding(
-        "busy-host",
+        number,
         f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in "
-        f"{plural(int(chosen.sum()), 'gap')} of {duration(idle.RESUME_NS)} or more while the host "
-        f"{did}{where.words}: {cure.of(measured)}",
+        f"{plural(int(chosen.sum()), 'gap')} of {duration(least)} or more while {meanwhile}"
+        f"{where.words}: {cure}",
         more(measured, "analysis.gaps"),
         range=where.range,
         time_ns=lost,
@@ -192,19 +278,38 @@ def busy_host(measured: MeasuredWindow) -> Finding | None:
     )
 
 
-def lost_by_call(measured: MeasuredWindow, chosen: Bools) -> dict[str, int]:
-    """Return the time of some gaps, ``(G,)``, by the call that the host was in for longest."""
-    rows = np.flatnonzero(chosen)
+def host_was_in(measured: MeasuredWindow, wanted: Callable[[str], object]) -> Bools:
+    """Return ``(G,)`` in which gaps the host came late and did something that is wanted."""
+    rows, host = measured.host_late
+    known = {name for name in set(host.name) if name and wanted(name)}
+    result = np.zeros(len(measured.gaps), np.bool_)
+    result[rows] = [name in known for name in host.name]
+    chosen: Bools = result & ~spent_loading(measured)
+    return chosen
+
+
+def lost_by(names: Sequence[str], time_ns: Int64) -> dict[str, int]:
+    """Return the time of some gaps by what stands for each."""
     lost: dict[str, int] = {}
-    times = measured.idle.duration_ns[rows].tolist()
-    for name, time in zip(host_calls(measured.every_gap.take(rows)), times, strict=True):
+    for name, time in zip(names, time_ns.tolist(), strict=True):
         lost[name] = lost.get(name, 0) + time
     return lost
 
 
+def lost_by_call(measured: MeasuredWindow, chosen: Bools) -> dict[str, int]:
+    """Return the time of some gaps, ``(G,)``, by the call that the host was in for longest."""
+    rows = np.flatnonzero(chosen)
+    return lost_by(host_calls(measured.every_gap.take(rows)), measured.idle.duration_ns[rows])
+
+
 def late_gaps(measured: MeasuredWindow) -> Bools:
-    """Return ``(G,)`` which gaps a late host, or the latency of a launch, caused."""
+    """Return ``(G,)`` which gaps a late host, or the latency of a launch, caused.
+
+    Those for which another advice knows more of the host are not among them.
+    """
     causes = (idle.HOST, idle.LAUNCH_LATENCY)
     late = measured.gaps & np.isin(measured.idle.cause, causes)
+    for wanted in (COLLECTS.search, waits):
+        late &= ~host_was_in(measured, wanted)
     chosen: Bools = late & ~spent_loading(measured)
     return chosen

@@ -22,8 +22,7 @@ from analysis.recorded.device_work import KERNEL
 from analysis.source import tables
 
 if TYPE_CHECKING:
-    from analysis.measures.idle import IdleGaps
-    from analysis.recorded.cuda_calls import CudaCalls
+    from analysis.measures.idle import DeviceActivity, IdleGaps
     from analysis.recorded.device_work import DeviceWork
 
 LOADS: Final = re.compile(
@@ -42,14 +41,14 @@ def host_calls(gaps: IdleGaps) -> list[str]:
     names, kinds = coded(without_version(name) for name in (calls.names if len(calls) else ()))
     kind = kinds[calls.name] if len(calls) else kinds
     launching = launching_threads(gaps)
-    name, spent = longest_calls(calls, kind, launching, gaps.start_ns, gaps.end_ns)
+    times = Intervals(calls.thread, calls.start_ns, calls.end_ns)
+    name, spent = longest_calls(times, kind, Intervals(launching, gaps.start_ns, gaps.end_ns))
     for number, place in enumerate(gaps.places):
         rows = np.flatnonzero((gaps.place == number) & (name == NONE))
-        started = gaps.done.call[place.did(gaps.done)]
-        for thread in distinct(gaps.done.calls.thread[started[started != NONE]]).tolist():
+        for thread in distinct(feeding_threads(gaps.done, place)).tolist() if len(rows) else ():
             some = rows[launching[rows] != thread]
-            windows = gaps.start_ns[some], gaps.end_ns[some]
-            found = longest_calls(calls, kind, np.full(len(some), thread), *windows)
+            windows = Intervals(np.full(len(some), thread), gaps.start_ns[some], gaps.end_ns[some])
+            found = longest_calls(times, kind, windows)
             longer = found[1] > spent[some]
             name[some[longer]], spent[some[longer]] = found[0][longer], found[1][longer]
     return list(np.array([*names, ""], object)[name])
@@ -63,25 +62,29 @@ def launching_threads(gaps: IdleGaps) -> Int64:
     return thread
 
 
-def longest_calls(
-    calls: CudaCalls, kind: Int64, thread: Int64, start_ns: Int64, end_ns: Int64
-) -> tuple[Int64, Int64]:
+def feeding_threads(done: DeviceWork, place: DeviceActivity) -> Int64:
+    """Return the threads that gave a device its work, one for each piece whose launch is known."""
+    started = done.call[place.did(done)]
+    threads: Int64 = done.calls.thread[started[started != NONE]]
+    return threads
+
+
+def longest_calls(calls: Intervals, kind: Int64, gaps: Intervals) -> tuple[Int64, Int64]:
     """Return which kind of call took the longest part of each window on its thread.
 
     Args:
         calls: all calls; of those that nest the innermost counts.
         kind: ``(C,)`` of each call.
-        thread: ``(G,)`` global thread ids.
-        start_ns: ``(G,)``.
-        end_ns: ``(G,)``.
+        gaps: ``G`` windows, each with the thread that is looked at.
 
     Returns:
         ``(G,)`` kinds, `NONE` where the thread was outside of all calls for longer; and ``(G,)``
         for how long the thread was in calls of that kind, else 0.
     """
-    result, spent = np.full(len(thread), NONE, np.int64), np.zeros(len(thread), np.int64)
-    for number in distinct(thread).tolist():
-        rows, mine = np.flatnonzero(thread == number), np.flatnonzero(calls.thread == number)
+    result, spent = np.full(len(gaps), NONE, np.int64), np.zeros(len(gaps), np.int64)
+    start_ns, end_ns = gaps.start_ns, gaps.end_ns
+    for number in distinct(gaps.thread).tolist():
+        rows, mine = np.flatnonzero(gaps.thread == number), np.flatnonzero(calls.thread == number)
         # Most calls lie in no gap, and need not be taken apart.
         idle = IntervalUnion.of(start_ns[rows], end_ns[rows])
         mine = mine[idle.within(calls.start_ns[mine], calls.end_ns[mine]) > 0]

@@ -247,6 +247,7 @@ def idle_causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int
 def late_causes(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) -> Int64:
     """Return what kept the host from a call that it began after the GPU had become idle.
 
+    A copy of a few bytes to the host is a wait for the work before it, not a copy that takes time.
     What another thread of the process waited in counts too, if it was waiting when the gap began
     and was done before the call: autograd's thread launches after the main thread has waited.
     """
@@ -254,7 +255,8 @@ def late_causes(done: DeviceWork, call: Int64, process: Int64, start_ns: Int64) 
     begun, thread = calls.start_ns[call], calls.thread[call]
     of_call = process_of(calls.thread)
     cause = np.full(len(call), HOST, np.int64)
-    waits = (calls.synchronise, done.blocking_copy)
+    read_back = done.read_back
+    waits = (calls.synchronise | read_back, done.blocking_copy & ~read_back)
     own = [time_waited(calls, wait, calls.thread, thread, start_ns, begun) for wait in waits]
     others = [
         time_waited(calls, wait, of_call, process, start_ns, begun, own=False) for wait in waits

@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
-from analysis.measures.idle import IdleGaps, idle_gaps
+from analysis.measures.host_activity import HostActivity, host_activity
+from analysis.measures.idle import HOST, LAUNCH_LATENCY, SLOW_CALL_NS, IdleGaps, idle_gaps
 from analysis.measures.range_sums import RangeSums, range_sums
 from profiling import names
 
@@ -133,6 +134,13 @@ class MeasuredWindow:
         """``(G,)`` which gaps lie in the windows of their devices."""
         counts: Bools = self.idle.duration_ns > 0
         return counts
+
+    @cached_property
+    def host_late(self) -> tuple[Int64, HostActivity]:
+        """The gaps of `SLOW_CALL_NS` or more in which the host came late, and what it did."""
+        late = np.isin(self.idle.cause, (HOST, LAUNCH_LATENCY)) & self.gaps
+        rows = np.flatnonzero(late & (self.idle.duration_ns >= SLOW_CALL_NS))
+        return rows, host_activity(self.report, self.every_gap.take(rows))
 
     @cached_property
     def wall_ns(self) -> int:

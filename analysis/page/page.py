@@ -15,7 +15,7 @@ from analysis.attribution.launches import Attribution
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.attribution.steps import warmup_steps
-from analysis.gaps import causes_lines
+from analysis.gaps import causes_lines, longest_lines
 from analysis.measures.gpu_time_split import gpu_time_splits, idle_by_phase, splits_outside_window
 from analysis.measures.mfu import mfu
 from analysis.measures.step_times import FEWEST, TRIMMED, slowdown, step_times
@@ -245,7 +245,9 @@ def time_lines(measured: MeasuredWindow) -> list[str]:
     phases = idle_by_phase(measured)
     parts = [f"{phase} {duration(time)}" for phase, time in phases.items()]
     lines += [f"idle {duration(idle_ns)}, with the host in: {' · '.join(parts)}"] if parts else []
-    return [*lines, *(f"idle {line}" for line in causes_lines(measured.idle, measured.gaps))]
+    causes = causes_lines(measured.idle, measured.gaps)
+    longest = longest_lines(measured.report, measured.idle, measured.gaps)
+    return [*lines, *(f"idle {line}" for line in (*causes, *longest))]
 
 
 def gpu_name(split: GpuTimeSplit, *, several: bool) -> str:

@@ -213,6 +213,22 @@ class DeviceWork:
         return result
 
     @cached_property
+    def read_back(self) -> Bools:
+        """``(C,)`` which calls keep the host to copy a few bytes to it, as ``.item()`` does.
+
+        They wait for the work whose result that is; copying takes none of their time.
+        """
+        few = self.kind == COPY
+        few[few] = (
+            (self.copied["bytes"] > 0)
+            & (self.copied["bytes"] <= SMALL_BYTES)
+            & (self.copied["copy_kind"] == device_tables.DEVICE_TO_HOST)
+        )
+        result = np.zeros(len(self.calls), np.bool_)
+        result[self.call[few & (self.pageable | self.synchronous) & (self.call != NONE)]] = True
+        return result
+
+    @cached_property
     def blocking_copy(self) -> Bools:
         """``(C,)`` which calls keep the host in a copy: synchronous, or of pageable memory.
 

@@ -30,7 +30,8 @@ MANAGED: Final = 4
 """Kinds of memory, as `ENUM_CUDA_MEM_KIND` numbers them."""
 
 HOST_TO_DEVICE: Final = 1
-"""A direction of copying, as `ENUM_CUDA_MEMCPY_OPER` numbers them."""
+DEVICE_TO_HOST: Final = 2
+"""Directions of copying, as `ENUM_CUDA_MEMCPY_OPER` numbers them."""
 
 COPY_KINDS: Final[Mapping[int, str]] = {
     0: "Unknown",

@@ -118,6 +118,8 @@ def announce(launch: Launch) -> None:
     """Say on stderr what is recorded, how, and every default."""
     how = launch.recorder.describe(launch.device)
     say(f"recording {launch.workload.describe()}\nwith {how}, into {launch.places()}")
+    for lack in launch.recorder.lacks():
+        say(f"note: {lack}")
     if isinstance(launch.workload, ScriptRun):
         for limit in launch.recorder.limits(memory=launch.memory):
             say(f"note: {limit}")

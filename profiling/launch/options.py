@@ -58,6 +58,12 @@ def parser(name: str, doc: str | None) -> Parser:
         action="store_true",
         help="have nsys record operators' shapes, for FLOPs; it slows the host (torch always does)",
     )
+    how.add_argument(
+        "--stacks",
+        action="store_true",
+        help="record what the host does besides launching, too: Python functions (torch), or "
+        "system calls, CPU samples and scheduling (nsys); it takes longer, and more space",
+    )
     how.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     return made
 
@@ -119,9 +125,10 @@ def prepare(name: str, arguments: argparse.Namespace, command: str) -> Launch:
         of_ranks = getattr(arguments, "ranks", None) is not None
         check_free(*earlier(arguments.reports, called, of_ranks=of_ranks), overwrite=False)
     workload = kind.read(arguments, machine.choose_device(arguments.device))
+    recorder = choose_recorder(arguments.recorder, workload.device)
     launch = Launch(
         workload=workload,
-        recorder=choose_recorder(arguments.recorder, workload.device),
+        recorder=recorder.with_stacks() if arguments.stacks else recorder,
         name=called,
         base=None if own or arguments.overwrite else called,
         reports=arguments.reports,

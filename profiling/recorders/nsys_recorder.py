@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final, Self
 from unittest.mock import patch
@@ -38,6 +38,20 @@ class NsysRecorder(Recorder):
     talks: ClassVar[bool] = True
 
     nsys: Nsys
+    stacks: bool = False
+
+    def with_stacks(self) -> Recorder:
+        """Return the recorder of system calls, CPU samples and scheduling too."""
+        return replace(self, stacks=True)
+
+    def lacks(self) -> list[str]:
+        """Return that this machine lets nobody sample its CPUs, where it was asked for that."""
+        if not self.stacks or self.nsys.may_sample:
+            return []
+        return [
+            "no CPU samples and no scheduling, only system calls: this machine does not allow them "
+            "(see nsys status --environment)"
+        ]
 
     @classmethod
     def find(cls) -> Self | None:
@@ -60,7 +74,8 @@ class NsysRecorder(Recorder):
 
     def describe(self, device: str) -> str:
         """Return the program and its version."""
-        return f"nsys {self.nsys.version}"
+        more = ", with system calls and CPU samples" if self.stacks else ""
+        return f"nsys {self.nsys.version}{more}"
 
     def facts(self) -> dict[str, object]:
         """Return the recorder and the version of nsys."""
@@ -70,7 +85,8 @@ class NsysRecorder(Recorder):
         """Return the command line of ``nsys profile``."""
         temporary = folder.resolve() / _TEMPORARY
         temporary.mkdir()
-        return self.nsys.profile_command(folder / RECORDING, device, command, temporary)
+        output = folder / RECORDING
+        return self.nsys.profile_command(output, device, command, temporary, stacks=self.stacks)
 
     @classmethod
     @contextmanager

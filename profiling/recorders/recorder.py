@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from analysis.show.called import option
 from analysis.source.trace.source import Progress
-from profiling.common.errors import LaunchError
+from profiling.common.errors import LaunchError, UsageError
 from profiling.common.named import named
 
 if TYPE_CHECKING:
@@ -106,6 +106,20 @@ class Recorder(ABC):
     def around(self, command: list[str], device: str, folder: Path) -> list[str]:
         """Return the command line that runs another under the recorder, for a run's folder."""
         return command
+
+    def with_stacks(self) -> "Recorder":
+        """Return the recorder as it records what the host does besides launching, too.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        raise UsageError(
+            f"{option('--stacks')}: the recorder {self.name} cannot tell what the host does"
+        )
+
+    def lacks(self) -> list[str]:
+        """Return what it was asked for and cannot record on this machine, a line each."""
+        return []
 
     def limits(self, *, memory: bool) -> list[str]:
         """Return what it does not record of a process whose threads are not known, a line each."""

@@ -34,6 +34,12 @@ class EmbeddedRecorder(Recorder):
     name: ClassVar[str] = "torch"
     finishing: ClassVar[str] = "writing the trace"
     making: ClassVar[str] = "converting the trace"
+    stacks: ClassVar[bool] = False
+    """Whether the Python functions that run are recorded."""
+
+    def with_stacks(self) -> Recorder:
+        """Return the recorder of Python's functions too."""
+        return StackRecorder()
 
     @classmethod
     def find(cls) -> Self:
@@ -73,6 +79,7 @@ class EmbeddedRecorder(Recorder):
             acc_events=True,
             record_shapes=True,
             profile_memory=memory,
+            with_stack=cls.stacks,
             # Of all threads at once torch 2.13 tells no memory; of this one and autograd's it does.
             experimental_config=_ExperimentalConfig(profile_all_threads=not memory),
         )
@@ -101,6 +108,16 @@ class EmbeddedRecorder(Recorder):
         for what, count in done.unpaired.items():
             say(f"note: {plural(count, 'payload')} left out: {what}")
         return made
+
+
+class StackRecorder(EmbeddedRecorder):
+    """The embedded recorder, which records the Python functions that run as well."""
+
+    stacks: ClassVar[bool] = True
+
+    def describe(self, device: str) -> str:
+        """Return that it records Python functions too."""
+        return f"{super().describe(device)}, with the Python functions that run"
 
 
 def _refuse(*_: Any, **__: Any) -> None:

@@ -5,6 +5,7 @@ first event, the process that launched a kernel, the order of operators in a thr
 """
 
 import json
+import re
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ SCHEMA: Final[Mapping[str, str]] = {
     "annotation": "start, stop, thread, native_thread, text",
     "operator": "start, stop, thread, name, sequence, forward_thread, shapes, types, inputs",
     "memory": "start, device, thread, address, delta, allocated, reserved",
+    "python": "start, stop, thread, name",
 }
 """The staged tables; times are nanoseconds from the trace's own base, threads global ids."""
 
@@ -54,6 +56,7 @@ KIND_OF_CATEGORY: Final[Mapping[str, str]] = {
     "user_annotation": "annotation",
     "cpu_op": "operator",
     "Operator": "operator",
+    "python_function": "python",
 }
 
 BOOKKEEPING: Final = frozenset(
@@ -67,6 +70,9 @@ BOOKKEEPING: Final = frozenset(
     }
 )
 """Operators that ``key_averages()`` neither shows nor subtracts from others."""
+
+OBJECT: Final = re.compile(r" at 0x[0-9a-f]+")
+"""What Python puts behind the name of an object's type."""
 
 MEMORY: Final = "[memory]"
 """The instant events of ``profile_memory=True``, one for every allocation and release."""
@@ -95,6 +101,7 @@ class Staging:
             "annotation": ("annotation", self._annotation),
             "operator": ("operator", self._operator),
             "memory": ("memory", self._memory),
+            "python": ("python", self._python),
         }
         for table, columns in SCHEMA.items():
             connection.execute(f"CREATE TABLE staging.{table} ({columns})")
@@ -258,6 +265,11 @@ class Staging:
             allocated,
             None if on_host else fields.integer(args.get("Total Reserved")),
         )
+
+    def _python(self, event: Event, args: Event) -> Row:
+        # An object's address makes a thousand names of one: `item of Tensor object at 0x7f3e5a8e`.
+        name = self.name_id(OBJECT.sub("", fields.name(event)))
+        return (*fields.span(event), self._thread(event), name)
 
     def _thread(self, event: Event) -> int:
         """Return the global id of the event's thread, giving a number to one too large for it.

@@ -58,6 +58,10 @@ INSERTS: Final[Mapping[str, tuple[str, str]]] = {
         "SELECT start - :origin, device, thread, address, delta, allocated, reserved, allocated "
         "FROM staging.memory s",
     ),
+    "TOOLKIT_PYTHON": (
+        "start_ns, end_ns, name_id, global_tid",
+        "SELECT start - :origin, stop - :origin, name, thread FROM staging.python s",
+    ),
 }
 
 ENUMS: Final = (

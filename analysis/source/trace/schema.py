@@ -88,6 +88,11 @@ TABLES: Final[Mapping[str, str]] = {
         "sequence INTEGER, forward_thread INTEGER, shapes INTEGER REFERENCES StringIds(id), "
         "types INTEGER REFERENCES StringIds(id), inputs INTEGER REFERENCES StringIds(id)"
     ),
+    # The calls of Python functions, of a trace that was recorded with stacks.
+    "TOOLKIT_PYTHON": (
+        "start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, "
+        "name_id INTEGER NOT NULL REFERENCES StringIds(id), global_tid INTEGER NOT NULL"
+    ),
     # What a device holds (-1 the host, else CUDA's ordinal). A row is an allocation or release of
     # torch's allocator (`address` known), or a sample at the border of a range. `peak_bytes`: the
     # most that was allocated since the row before. `reserved_bytes`: NULL on the host.

@@ -43,9 +43,9 @@ def test_the_whole_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     )
     assert gaps.main([str(path), "--min-gap", "0", "--format", "csv"]) == 0
     assert capsys.readouterr().out == (
-        "device,start_ns,duration_ns,cause,range,call,process\n"
-        "0,100,30,host,loss,,100\n"
-        "0,200,10,launch_latency,step,,100\n"
+        "device,start_ns,duration_ns,cause,range,call,symbol,process,module,other_threads\n"
+        "0,100,30,host,loss,,,100,,\n"
+        "0,200,10,launch_latency,step,,,100,,\n"
     )
 
 
@@ -339,3 +339,72 @@ def test_long_gaps_are_those_of_nvidias_rule(name: str, tmp_path: Path) -> None:
             assert len(theirs) == 9
         else:
             assert ours == theirs
+
+
+def several(tmp_path: Path) -> Path:
+    """Write a report of gaps of 30, 50 and 20 µs, two for a range, one shorter than is listed."""
+    starts = [0, 130_000, 280_000, 400_000, 505_000]
+    return make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            Kernel("k", at, end, launch=max(at - 5_000, 0))
+            for at, end in zip(starts, [100_000, 230_000, 380_000, 500_000, 600_000], strict=True)
+        ],
+        ranges=[Range("load", 90_000, 270_000)],
+    )
+
+
+def test_gaps_are_summed_up_by_what_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(several(tmp_path)), "--by", "cause,range"]
+    assert gaps.main([*words, "--format", "csv"]) == 0
+    # In all 105 µs are idle: 30 + 50 in the range, 20 outside, and 5 launched in time.
+    assert capsys.readouterr().out.splitlines() == [
+        "cause,range,count,total_ns,share,largest_ns",
+        f"host,load,2,80000,{80 / 105},50000",
+        f"host,,1,20000,{20 / 105},20000",
+        f"launch_latency,,1,5000,{5 / 105},5000",
+    ]
+    assert gaps.main(words) == 0
+    assert "(no range)" in capsys.readouterr().out
+
+
+def test_short_gaps_are_summed_up_too_unless_told_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(several(tmp_path)), "--by", "cause", "--format", "csv"]
+    assert gaps.main([*words, "--min-gap", "10"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1:] == [f"host,3,100000,{100 / 105},50000"]
+    assert "1 gap under 10 µs, 5.000 µs in all, not listed" in said.err
+
+
+def test_a_sum_by_every_column_adds_up_to_the_idle_time(tmp_path: Path) -> None:
+    with Report(several(tmp_path)) as report:
+        for by in ("cause", "call", "range", "symbol", "device", "process", "range,device,cause"):
+            rows = list(gaps.gaps(report, by=by).rows())
+            assert sum(int(row["total_ns"]) for row in rows) == 105_000
+            assert sum(int(row["count"]) for row in rows) == 4
+            assert sum(float(row["share"]) for row in rows) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ("kernel", "'kernel' is none of cause, call, range, symbol, device, process"),
+        ("", "'' is none of cause"),
+        ("cause,,call", "'' is none of cause"),
+        ("cause,cause", "'cause,cause' names one of them twice"),
+    ],
+)
+def test_a_column_that_gaps_cannot_be_summed_up_by_is_refused(
+    asked: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        gaps.main([str(several(tmp_path)), "--by", asked])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert problem in line
+    with Report(tmp_path / "r.sqlite") as report, pytest.raises(ValueError, match=r"none of|twice"):
+        gaps.gaps(report, by=asked)

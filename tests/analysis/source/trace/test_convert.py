@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from analysis import Report, gaps
 from analysis.source.trace import source
 from analysis.source.trace.convert import TraceError, TraceSummary, convert
 
@@ -106,7 +107,7 @@ def test_categories_of_older_versions_and_a_bare_list_of_events_are_read(tmp_pat
 def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     events: list[object] = [
         event("cpu_op", "aten::mm", 0, 1),
-        event("python_function", "train.py(3): step", 0, 1),
+        event("python_frame", "train.py(3): step", 0, 1),
         {**event("user_annotation", "odd", 0, 1), "pid": -1},
         {**event("cpu_op", "aten::mm", 0, 1), "dur": None},
         event("cpu_op", "aten::mm", 5, -1),
@@ -115,7 +116,7 @@ def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     ]
     summary, report = converted(tmp_path, events)
     assert summary.left_out == {
-        "python_function": 1,
+        "python_frame": 1,
         "user_annotation: no process": 1,
         "cpu_op: no times": 1,
         "cpu_op: negative duration": 1,
@@ -124,6 +125,43 @@ def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     }
     [(stored,)] = rows(report, "SELECT value FROM TOOLKIT_RUN WHERE key = 'left_out'")
     assert json.loads(str(stored)) == summary.left_out
+
+
+def test_python_functions_are_kept_without_the_addresses_of_objects(tmp_path: Path) -> None:
+    """Of a trace with stacks; each tensor has an address of its own."""
+    item = "<built-in method item of Tensor object at 0x7f3e5a8e90%d0>"
+    events = [
+        event("cpu_op", "aten::mm", 1, 1),
+        event("python_function", "train.py(3): step", 0, 9, **{"Python id": 1}),
+        *(event("python_function", item % at, at, 0.5, **{"Python id": at}) for at in (2, 3)),
+        event("python_function", "train.py(4): odd", 0, -1),
+    ]
+    summary, report = converted(tmp_path, events)
+    assert summary.converted["TOOLKIT_PYTHON"] == 3
+    assert summary.left_out == {"python_function: negative duration": 1}
+    query = (
+        "SELECT start_ns, end_ns, value, global_tid & 0xFFFFFF FROM TOOLKIT_PYTHON "
+        "JOIN StringIds ON id = name_id ORDER BY start_ns"
+    )
+    assert rows(report, query) == [
+        (0, 9000, "train.py(3): step", 11),
+        (2000, 2500, "<built-in method item of Tensor object>", 11),
+        (3000, 3500, "<built-in method item of Tensor object>", 11),
+    ]
+
+
+def test_a_gap_of_a_trace_is_told_by_its_python_function(tmp_path: Path) -> None:
+    launches = [event("cuda_runtime", "cudaLaunchKernel", at, 1, correlation=at) for at in (1, 90)]
+    kernels = [kernel("k", at + 5, 10, device=0, stream=7, correlation=at) for at in (1, 90)]
+    python = [
+        event("python_function", "train.py(3): step", 0, 200),
+        event("python_function", "loader.py(9): decode", 20, 65),
+    ]
+    _, report = converted(tmp_path, [*launches, *kernels, *python])
+    with Report(report) as opened:
+        (gap,) = gaps.gaps(opened).rows()
+    assert (gap["start_ns"], gap["duration_ns"]) == (16_000, 79_000)
+    assert (gap["cause"], gap["call"], gap["symbol"]) == ("host", "", "loader.py(9): decode")
 
 
 def test_a_thread_id_too_large_for_a_report_gets_a_number_and_keeps_its_name(
