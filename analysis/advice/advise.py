@@ -89,8 +89,10 @@ def recording_overhead(measured: MeasuredWindow) -> Finding | None:
         return None
     before, after = float(np.median(bare)), float(np.median(recorded))
     less = ""
-    # Our own launcher asks nsys for no more than that already.
-    if report.recorder.startswith("nsys") and report.run.get("recorder") != "nsys":
+    # Our own launcher asks nsys for no more than that already, unless it is told to.
+    if report.run.get("stacks"):
+        less = ", or record less (without --stacks)"
+    elif report.recorder.startswith("nsys") and report.run.get("recorder") != "nsys":
         less = ", or record less (--sample=none --cpuctxsw=none)"
     return Finding(
         "recording-overhead",

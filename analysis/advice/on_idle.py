@@ -27,6 +27,8 @@ from analysis.measures.host_activity import (
     NOT_SCHEDULED,
     doing,
     host_activity,
+    more_than_calls,
+    nothing_known,
     waits,
 )
 from analysis.measures.host_calls import host_calls, loading_ns
@@ -242,6 +244,8 @@ def busy_host(measured: MeasuredWindow) -> Finding | None:
         cure = KEEP_MEMORY if ALLOCATES.match(most[0]) else DO_AHEAD
     elif names and by_name[names[0]] >= WORTH_A_WORD * lost:
         did += f" ({percent(by_name[names[0]] / max(lost, 1))} of it in {in_prose(names[0])})"
+    elif more_than_calls(measured.report) and lost:
+        did += f" ({percent(by_name.get('', 0) / lost)} of it in {nothing_known(measured.report)})"
     return late_host(measured, "busy-host", chosen, f"the host {did}", cure.of(measured))
 
 

@@ -43,8 +43,9 @@ NOT_SCHEDULED: Final = "not scheduled"
 WAITS: Final = re.compile(
     r"p?poll|p?select|epoll_p?wait\d*|p?readv?\d*(?:64)?|recv\w*|accept4?|sem_\w*wait|"
     r"pthread_cond_\w*wait|pthread_\w*join\w*|pthread_mutex_\w*lock|pthread_rwlock_\w*lock|"
-    r"pthread_barrier_wait|futex|\w*sleep|sig\w*wait\w*|wait|waitid|waitpid|wait[34]|"
-    r"mq_\w*receive|flock|lockf"
+    r"pthread_barrier_wait|futex\w*|\w*sleep|sig\w*wait\w*|wait|waitid|waitpid|wait[34]|"
+    r"mq_\w*receive|flock|lockf|fread\w*|fgets\w*|getline|getdelim|"
+    r"lll_lock_wait\w*|take_gil|PyThread_acquire_lock\w*"
 )
 """Calls of the operating system in which a thread waits: for data, a thread, a lock, the time."""
 
@@ -110,16 +111,13 @@ def host_activity(report: Report, gaps: IdleGaps) -> HostActivity:
 
 def nothing_known(report: Report) -> str:
     """Return in words what the host was in where nothing of `HostActivity` is known."""
-    looked_at = [
-        what
-        for what, there in (
-            ("call", True),
-            ("sample", len(cpu_samples(report)) > 0),
-            ("Python function", len(python_functions(report)) > 0),
-        )
-        if there
-    ]
-    return " and ".join(f"no {what}" for what in looked_at)
+    return " and ".join(f"no {what}" for what in ("call", *more_than_calls(report)))
+
+
+def more_than_calls(report: Report) -> tuple[str, ...]:
+    """Return what a report holds of the host besides its calls."""
+    samples, functions = len(cpu_samples(report)), len(python_functions(report))
+    return (*(("sample",) if samples else ()), *(("Python function",) if functions else ()))
 
 
 def doing(name: str) -> str:

@@ -68,13 +68,15 @@ def functions(report: Report, frames: Columns) -> tuple[list[str], list[str], In
     symbols, symbol = tables.named(report, frames["symbol"])
     modules, module = tables.named(report, frames["module"])
     nameless = np.array([name.startswith(host_tables.ADDRESS) for name in symbols], np.bool_)
+    nameless = nameless[symbol] | (frames["symbol"] == tables.MISSING)
     # All that has no name in a module is one.
-    inside = np.where(nameless[symbol], len(symbols), symbol)
+    inside = np.where(nameless, len(symbols), symbol)
     pairs, function = np.unique(inside * len(modules) + module, return_inverse=True)
     names, files = [*symbols, ""], [modules[place] for place in (pairs % len(modules)).tolist()]
     which = (pairs // len(modules)).tolist()
     texts = [names[place] or file for place, file in zip(which, files, strict=True)]
-    return texts, files, function.astype(np.int64)
+    known = ~nameless | (frames["module"] != tables.MISSING)
+    return texts, files, np.where(known, function, NONE)
 
 
 def functions_of(sample: Int64, ids: Int64, function: Int64) -> Int64:

@@ -79,7 +79,8 @@ class NsysRecorder(Recorder):
 
     def facts(self) -> dict[str, object]:
         """Return the recorder and the version of nsys."""
-        return {"recorder": self.name, "nsys": self.nsys.version}
+        more = {"stacks": "yes"} if self.stacks else {}
+        return {"recorder": self.name, "nsys": self.nsys.version, **more}
 
     def around(self, command: list[str], device: str, folder: Path) -> list[str]:
         """Return the command line of ``nsys profile``."""

@@ -119,6 +119,10 @@ class StackRecorder(EmbeddedRecorder):
         """Return that it records Python functions too."""
         return f"{super().describe(device)}, with the Python functions that run"
 
+    def facts(self) -> dict[str, object]:
+        """Return that stacks were recorded too."""
+        return {**super().facts(), "stacks": "yes"}
+
 
 def _refuse(*_: Any, **__: Any) -> None:
     """Stand in for a profiler of the script's own: a second one ends the process (torch 2.13)."""

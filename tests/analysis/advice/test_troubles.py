@@ -244,6 +244,13 @@ def test_two_troubles_of_one_run_are_told_apart(tmp_path: Path) -> None:
     assert "busy-host" not in found
 
 
+def test_most_time_without_a_sample_is_said_as_such(tmp_path: Path) -> None:
+    path = add_host(steps(tmp_path), samples=[Sample(LATE + MS, ("f",))])
+    assert "the host did something else (100.0 % of it in no call and no sample)" in (
+        findings(path)[0].text
+    )
+
+
 def test_a_program_without_pytorch_is_told_of_no_data_loader(tmp_path: Path) -> None:
     path = make_report(
         tmp_path / "r.sqlite",

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import Report, gaps
@@ -90,6 +90,18 @@ def test_functions_without_a_name_are_called_by_their_module(tmp_path: Path) -> 
     ]
     row = found(add_host(waiting(tmp_path), samples=samples))
     assert (row["symbol"], row["module"]) == ("libcuda.so.525", "libcuda.so.525")
+
+
+def test_a_function_of_which_neither_name_nor_module_is_known_is_no_symbol(tmp_path: Path) -> None:
+    path = add_host(waiting(tmp_path), samples=sampled("f"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE SAMPLING_CALLCHAINS DROP COLUMN module")
+        connection.commit()
+    assert told(path) == ("", "f")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE StringIds SET value = '0x7f72b474d6c9' WHERE value = 'f'")
+        connection.commit()
+    assert told(path) == ("", "")
 
 
 def test_the_helpers_of_the_garbage_collector_are_the_collector(tmp_path: Path) -> None:
@@ -184,6 +196,7 @@ SAMPLES = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(SAMPLES)
 def test_the_symbol_is_what_counting_gives(drawn: list[tuple[int, str, int]]) -> None:
     count = Counter(name for at, name, thread in drawn if 100 <= at < 200 and thread == THREAD)

@@ -114,11 +114,13 @@ def test_a_recording_with_stacks_has_python_functions_on_the_threads_that_ran_th
     assert "with the Python functions that run" in capfd.readouterr().err
     with Report(tmp_path / "with.sqlite") as report:
         functions = python_functions(report)
+        assert report.run["stacks"] == "yes"
         assert any("transformer.py" in name for name in functions.names)
     with closing(sqlite3.connect(tmp_path / "with.sqlite")) as connection:
         operators = connection.execute("SELECT DISTINCT global_tid FROM TOOLKIT_OPERATOR")
         assert set(functions.thread.tolist()) & {thread for (thread,) in operators}
     with Report(tmp_path / "without.sqlite") as report:
+        assert "stacks" not in report.run
         assert len(python_functions(report)) == 0
 
 
