@@ -119,6 +119,11 @@ class StackRecorder(EmbeddedRecorder):
         """Return that it records Python functions too."""
         return f"{super().describe(device)}, with the Python functions that run"
 
+    def limits(self, *, memory: bool) -> list[str]:
+        """Return whose functions the profiler is told of, too."""
+        alone = "Python functions of the script's main thread alone"
+        return [*super().limits(memory=memory), f"the PyTorch profiler records {alone}"]
+
     def facts(self) -> dict[str, object]:
         """Return that stacks were recorded too."""
         return {**super().facts(), "stacks": "yes"}

@@ -102,6 +102,9 @@ def test_the_embedded_recorder_keeps_python_functions_with_stacks_alone() -> Non
     plain: Recorder = EmbeddedRecorder()
     assert "Python functions" not in plain.describe("cpu")
     assert "with the Python functions that run" in plain.with_stacks().describe("cpu")
+    assert plain.limits(memory=False) == []
+    (limit,) = plain.with_stacks().limits(memory=False)
+    assert limit.endswith("Python functions of the script's main thread alone")
 
 
 @pytest.mark.slow
@@ -130,9 +133,13 @@ def test_a_recording_of_a_real_nsys_has_system_calls_and_samples_where_it_may(
 ) -> None:
     monkeypatch.setenv("NSYS", nsys())
     words = ["--recorder", "nsys", "--reports", str(tmp_path), "--stacks", "--name", "r"]
-    assert main([*TINY, *words]) == 0
+    status = main([*TINY, *words])
+    said = capfd.readouterr().err
+    if "Connection to Agent lost" in said:
+        pytest.skip("the part of nsys that samples crashed, as it does now and then in a container")
+    assert status == 0
     allowed = Nsys(os.environ["NSYS"]).may_sample
-    assert ("note: no CPU samples" in capfd.readouterr().err) != allowed
+    assert ("note: no CPU samples" in said) != allowed
     with Report(tmp_path / "r.sqlite") as report:
         assert len(system_calls(report)) > 0
         assert (len(cpu_samples(report)) > 0) == allowed
