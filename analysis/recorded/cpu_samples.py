@@ -52,9 +52,10 @@ def _read(report: Report) -> CpuSamples:
     if not len(rows["id"]):
         none = np.empty(0, np.int64)
         return CpuSamples([], [], none, none, none)
-    # Of a later row with a sample's id the function replaces that of an earlier one.
-    parts = [host_tables.leaves(report), host_tables.frames_of(report, COLLECTORS)]
-    frames = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    frames = host_tables.frames(report, COLLECTORS)
+    # Of the frames of a sample the last counts: the innermost of the collector, else its only one.
+    last = np.lexsort((-frames["depth"], frames["fits"]))
+    frames = {name: column[last] for name, column in frames.items()}
     symbols, modules, function = functions(report, frames)
     order = np.lexsort((rows["start_ns"], rows["thread"]))
     found = functions_of(rows["id"][order], frames["id"], function)

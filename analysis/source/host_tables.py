@@ -38,42 +38,31 @@ def samples(report: Report) -> Columns:
     return _instants(report, SAMPLES, {"id": "id"})
 
 
-def leaves(report: Report) -> Columns:
-    """Return what ran in each CPU sample: ``id`` of the sample, ``symbol`` and ``module``.
-
-    The last two are string ids.
-    """
-    return _frames(report, "stackDepth = 0")
-
-
-def frames_of(report: Report, globs: Iterable[str]) -> Columns:
-    """Return the frames of call chains whose symbols fit one of some patterns, outermost first.
+def frames(report: Report, globs: Iterable[str]) -> Columns:
+    """Return what ran in each CPU sample, and of its call chain what fits some patterns.
 
     Args:
         report: where to look.
-        globs: the patterns, which hold no quote.
+        globs: the patterns of symbols, which hold no quote.
 
     Returns:
-        As `leaves`.
+        ``id`` of the sample, ``symbol`` and ``module`` (string ids), ``depth``, and ``fits``: 1
+        where the symbol fits a pattern, else 0.
     """
-    if not report.has("StringIds", "id", "value"):
-        return _none("id", "symbol", "module")
-    fits = " OR ".join(f"value GLOB '{glob}'" for glob in globs)
-    known = report.columns(f"SELECT id FROM StringIds WHERE {fits}")["id"].tolist()
-    if not known:
-        return _none("id", "symbol", "module")
-    listed = ", ".join(map(str, known))
-    return _frames(report, f"symbol IN ({listed}) ORDER BY stackDepth DESC")
-
-
-def _frames(report: Report, condition: str) -> Columns:
     if not report.has(CALL_CHAINS, "id", "symbol", "stackDepth"):
-        return _none("id", "symbol", "module")
+        return _none("id", "symbol", "module", "depth", "fits")
+    known: list[int] = []
+    if report.has("StringIds", "id", "value"):
+        fits = " OR ".join(f"value GLOB '{glob}'" for glob in globs)
+        known = report.columns(f"SELECT id FROM StringIds WHERE {fits}")["id"].tolist()
+    wanted = f"coalesce(symbol IN ({', '.join(map(str, known))}), 0)" if known else "0"
+    # One look at the table, which has a row for each frame of each sample.
     return report.columns(
         f"SELECT {tables.first(report, CALL_CHAINS, 'id')} AS id, "
         f"{tables.first(report, CALL_CHAINS, 'symbol')} AS symbol, "
-        f"{tables.first(report, CALL_CHAINS, 'module')} AS module "
-        f"FROM {CALL_CHAINS} WHERE {condition}"
+        f"{tables.first(report, CALL_CHAINS, 'module')} AS module, "
+        f"stackDepth AS depth, {wanted} AS fits "
+        f"FROM {CALL_CHAINS} WHERE stackDepth = 0 OR (stackDepth > 0 AND {wanted})"
     )
 
 
