@@ -35,6 +35,7 @@ QUESTIONS: Final = {
     "ranges": Question("analysis.ranges.summary", "summary"),
     "phases": Question("analysis.phases", "by_category"),
     "attention": Question("analysis.attention", "attention"),
+    "budget": Question("analysis.budget", "budget"),
     "roofline": Question("analysis.roofline", "roofline"),
     "gaps": Question("analysis.gaps", "gaps"),
     "copies": Question("analysis.copies", "copies"),

@@ -1,12 +1,15 @@
-"""The roofline: each range's FLOPs, bytes and rate, against what the GPU could do.
+"""The roofline: each range's or operator's FLOPs, bytes and rate, against what the device could do.
 
     python -m analysis.roofline report.sqlite
+    python -m analysis.roofline report.sqlite --by operator
     python -m analysis.roofline report.sqlite --peak-tflops 156 --peak-gbs 2039
 
-FLOPs are the payloads of the ranges; a range without one has those of the ranges inside it. Bytes
-are the least that must move. `bound` says what keeps a range from being faster: `launch` where the
-GPU was idle for most of its time, else `compute` or `memory`, by the FLOPs a byte; `unknown` where
-a figure is lacking. `peak_share` is of the peak rate, `roof_share` of what the memory allows too.
+FLOPs are the payloads of the ranges, else those of the ranges and operators inside; of an operator
+they follow from its shapes, where these were recorded. Bytes are the least that must move. The
+ideal time is the longer of FLOPs at the peak rate and bytes at the bandwidth; what the work took
+longer than that is lost. `bound` says what keeps a range from being faster: `launch` where the GPU
+was idle for most of its time, else `compute` or `memory`, by the FLOPs a byte; `unknown` where a
+figure is lacking. `peak_share` is of the peak rate, `roof_share` of what the memory allows too.
 Warm-up is left out; `--exclude none` includes it.
 """
 
@@ -16,8 +19,8 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Unpack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal, Unpack
 
 import numpy as np
 
@@ -26,8 +29,9 @@ from analysis.arithmetic.statistics import sums as total
 from analysis.attribution import costs, question
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.knowledge.peaks import GIGA, TERA, lookup
-from analysis.measures.mfu import mfu, peak_in_use
+from analysis.measures.device_peaks import DevicePeaks
+from analysis.measures.mfu import mfu
+from analysis.measures.operator_sums import OperatorSums, operator_sums
 from analysis.measures.range_sums import range_sums
 from analysis.show import cli
 from analysis.show.command import number_type
@@ -42,127 +46,81 @@ if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.measures.range_sums import RangeSums
 
+By = Literal["range", "operator"]
+
 NAN: Final = float("nan")
 
 LAUNCH_BOUND: Final = 0.5
 """Idle for more than this share of a range's time on the GPU, launching is what takes longest."""
 
-
-@dataclass(frozen=True)
-class PeakRates:
-    """The peak rates that limit a run, NaN where not known, and their source."""
-
-    flops_per_s: float
-    bytes_per_s: float
-    origin: str
-
-    @property
-    def ridge(self) -> float:
-        """The FLOPs a byte from which on arithmetic is the limit."""
-        return self.flops_per_s / self.bytes_per_s
-
-
-def peak_rates(
-    attribution: Attribution, peak_tflops: float | None = None, peak_gbs: float | None = None
-) -> PeakRates:
-    """Return the peaks of the run's GPU in its number format, or those given.
-
-    Args:
-        attribution: the run's work; on a CPU no peak is known.
-        peak_tflops: in TFLOP/s, in place of the GPU's.
-        peak_gbs: in GB/s, likewise.
-    """
-    card = lookup(attribution.report.device) if not attribution.work.on_cpu else None
-    name, rate = peak_in_use(attribution.report, attribution.work) if card else ("", None)
-    parts = []
-    if peak_tflops is None and rate is not None and card:
-        parts.append(f"{scaled(rate, 'FLOP/s')} in {name}")
-    if peak_gbs is None and card:
-        parts.append(scaled(card.bytes_per_s, "B/s"))
-    origin = [f"{' and '.join(parts)} ({card.name}: {card.cited})"] if parts and card else []
-    if peak_tflops is not None:
-        origin.append(f"{scaled(peak_tflops * TERA, 'FLOP/s')}, as given")
-    if peak_gbs is not None:
-        origin.append(f"{scaled(peak_gbs * GIGA, 'B/s')}, as given")
-    return PeakRates(
-        peak_tflops * TERA if peak_tflops is not None else (rate or NAN),
-        peak_gbs * GIGA if peak_gbs is not None else (card.bytes_per_s if card else NAN),
-        "; ".join(origin),
-    )
-
-
-def bounds(intensity: Float64, idle_share: Float64, limit: PeakRates) -> list[str]:
-    """Return what limits each range: ``compute``, ``memory``, ``launch`` or ``unknown``.
-
-    Args:
-        intensity: ``(K,)`` FLOPs a byte, NaN where not known.
-        idle_share: ``(K,)`` of each range's time on the GPU, that in which the GPU did nothing.
-        limit: the peaks.
-    """
-    by_ridge = np.where(intensity >= limit.ridge, "compute", "memory")
-    known = ~np.isnan(intensity) & (not math.isnan(limit.ridge))
-    named = np.where(known, by_ridge, "unknown")
-    result: list[str] = np.where(idle_share > LAUNCH_BOUND, "launch", named).tolist()
-    return result
+MOST_NAMED: Final = 5
+"""How many names of work that is not modelled are listed."""
 
 
 def roofline(
     report: Report,
     *,
+    by: By = "range",
     peak_tflops: float | None = None,
     peak_gbs: float | None = None,
     softmax_flops: int = costs.SOFTMAX_FLOPS,
     **selected: Unpack[Options],
 ) -> Table:
-    """Return one row per range name that has FLOPs, the one with the most kernel time first.
+    """Return one row per range name, or operator and shapes, that has FLOPs or bytes.
 
     Args:
         report: what was recorded.
+        by: ``range``, that with the most kernel time first; or ``operator``, that which lost most.
         peak_tflops: the peak rate in TFLOP/s; None looks the GPU up in `analysis.knowledge.peaks`.
         peak_gbs: the memory bandwidth in GB/s; likewise.
         softmax_flops: how many FLOPs an element of a softmax counts, forward.
         selected: what counts: see `analysis.attribution.selection.Options`.
 
     Returns:
-        ``range, kernel_ns, flops, bytes, intensity, flops_per_s, peak_share, bound, roof_share,
-        instances, idle_share, source``; what is not known is NaN.
+        ``range, kernel_ns, flops, bytes, intensity, flops_per_s, peak_share, bound, ideal_ns,
+        lost_ns, flops_source, roof_share, instances, idle_share, source``; by operator the first
+        column is ``operator``, and after ``flops_source`` come ``shapes, number_format, calls,
+        source``. What is not known is NaN. Where the ideal time is that of a part of the work
+        only, lost time is of that part.
 
     Raises:
-        ReportError: there is no work, or no range with FLOPs.
+        ReportError: there is no work, or nothing with FLOPs.
     """
     chosen = Selected.of(report, Selection(**selected))
-    table = rooflines(
-        chosen, peak_tflops=peak_tflops, peak_gbs=peak_gbs, softmax_flops=softmax_flops
-    )
-    if table is None:
-        if rooflines(chosen.everything) is not None:
-            raise chosen.without("range with FLOPs")
+    attribution = chosen.attribution
+    limit = DevicePeaks.of(report, attribution.work, peak_tflops, peak_gbs)
+    ask = by_operator if by == "operator" else by_range
+    table = ask(chosen, limit, softmax_flops)
+    if table is not None:
+        return table
+    what = "operator with known shapes" if by == "operator" else "range with FLOPs"
+    if ask(chosen.everything, limit, softmax_flops) is not None:
+        raise chosen.without(what)
+    if by == "operator":
         raise ReportError(
             report.path,
-            "no range in this report carries FLOPs",
-            "record with profiling.spans: with span(name, flops=...)",
+            "no operator in this report has its shapes recorded",
+            "record with spanlight profile (SHAPES=1 under nsys), or "
+            "torch.profiler(record_shapes=True)",
         )
-    return table
+    raise ReportError(
+        report.path,
+        "no range in this report carries FLOPs",
+        "record with profiling.spans: with span(name, flops=...)",
+    )
 
 
-def rooflines(
-    chosen: Selected,
-    *,
-    peak_tflops: float | None = None,
-    peak_gbs: float | None = None,
-    softmax_flops: int = costs.SOFTMAX_FLOPS,
-) -> Table | None:
-    """Return the roofline of what counts, or None where no range of it has FLOPs."""
+def by_range(chosen: Selected, limit: DevicePeaks, softmax_flops: int) -> Table | None:
+    """Return the roofline of the ranges that count, or None where none of them has FLOPs."""
     attribution, kept = chosen.attribution, chosen.ranges
     ranges = attribution.ranges
-    sums = range_sums(chosen, softmax_flops)
+    sums = range_sums(chosen, softmax_flops, limit)
     counts = kept & (sums.flops != tables.MISSING)
     if not counts.any():
         return None
     labels, place = costs.canonical_labels(ranges)
     group = place[counts]
-    limit = peak_rates(attribution, peak_tflops, peak_gbs)
-    columns = figures(sums, counts, group, len(labels), limit)
+    columns = range_figures(sums, counts, group, len(labels), limit)
     table = Table(
         name="roofline",
         columns={
@@ -176,21 +134,24 @@ def rooflines(
             *notes(attribution, sums, kept, place, group, limit),
             *too_fast(np.asarray(columns["peak_share"], np.float64), limit),
         ),
-        hidden=("source",),
+        hidden=("source", "flops_source"),
         droppable=("instances", "roof_share", "idle_share", "bytes"),
-        spare=("bound", "intensity", "flops"),
+        spare=("ideal_ns", "bound", "intensity", "flops", "lost_ns"),
     )
     kernel_ns, flops = (
         total(group, of[counts], len(labels)) for of in (sums.kernel_ns, sums.flops)
     )
     order = np.lexsort((-flops, -kernel_ns))
     table = table.take(order[np.isin(order, group)])
-    size = np.asarray(table.columns["bytes"], np.float64)
-    return replace(table, columns={**table.columns, "bytes": costs.whole_numbers(size)})
+    whole = {
+        name: costs.whole_numbers(np.asarray(table.columns[name], np.float64))
+        for name in ("bytes", "ideal_ns", "lost_ns")
+    }
+    return replace(table, columns={**table.columns, **whole})
 
 
-def figures(
-    sums: RangeSums, counts: Bools, group: Int64, groups: int, limit: PeakRates
+def range_figures(
+    sums: RangeSums, counts: Bools, group: Int64, groups: int, limit: DevicePeaks
 ) -> dict[str, Column]:
     """Return the columns of the roofline that are figures, and what limits each range.
 
@@ -204,31 +165,112 @@ def figures(
     Returns:
         Each ``(K,)``; NaN where a figure is not known.
     """
-    flops, kernel_ns, window_ns, idle_ns = (
+    flops, kernel_ns, window_ns, idle_ns, modelled_ns = (
         total(group, values[counts], groups)
-        for values in (sums.flops, sums.kernel_ns, sums.window_ns, sums.idle_ns)
+        for values in (sums.flops, sums.kernel_ns, sums.window_ns, sums.idle_ns, sums.modelled_ns)
     )
     lacking = np.bincount(group[sums.bytes[counts] == tables.MISSING], minlength=groups) > 0
     size = np.where(lacking, NAN, total(group, sums.bytes[counts], groups))
     intensity, rate = quotient(flops, size), quotient(flops, kernel_ns / 1e9)
     idle_share = quotient(idle_ns, window_ns)
-    reachable = np.fmin(limit.flops_per_s, intensity * limit.bytes_per_s)
+    peak = limit.flops_per_s("")
+    reachable = np.fmin(peak, intensity * limit.bytes_per_s)
+    ideal_ns = np.round(np.bincount(group, sums.ideal_ns[counts], groups))
+    ideal_ns = np.where(modelled_ns > 0, ideal_ns, NAN)
+    of_spans, of_shapes = (
+        np.bincount(group[sums.has_flops_of[counts] & bit > 0], minlength=groups) > 0
+        for bit in (1, 2)
+    )
     return {
         "kernel_ns": kernel_ns,
         "flops": flops,
         "bytes": size,
         "intensity": intensity,
         "flops_per_s": rate,
-        "peak_share": rate / limit.flops_per_s,
+        "peak_share": rate / peak,
         "bound": bounds(intensity, idle_share, limit),
+        "ideal_ns": ideal_ns,
+        "lost_ns": modelled_ns - ideal_ns,
+        "flops_source": [
+            "+".join(["span"] * span + ["shapes"] * shapes)
+            for span, shapes in zip(of_spans.tolist(), of_shapes.tolist(), strict=True)
+        ],
         "roof_share": quotient(rate, reachable),
         "instances": np.bincount(group, minlength=groups).astype(np.int64),
         "idle_share": idle_share,
     }
 
 
+def by_operator(chosen: Selected, limit: DevicePeaks, softmax_flops: int) -> Table | None:
+    """Return the roofline of the operators that count, or None where no shapes are known."""
+    found = operator_sums(chosen, limit, softmax_flops)
+    if not len(found):
+        return None
+    work = chosen.attribution.work
+    peak = np.array([limit.flops_per_s(name) for name in found.formats])
+    intensity, rate = (
+        quotient(found.flops, found.bytes),
+        quotient(found.flops, found.kernel_ns / 1e9),
+    )
+    lost = found.kernel_ns - np.round(found.ideal_ns)
+    what = "CPU operators' self time" if work.on_cpu else "kernel time"
+    lines = [chosen.attribution.report.describe(), f"Roofline of operators by {what}"]
+    table = Table(
+        name="roofline_by_operator",
+        columns={
+            "operator": found.names,
+            "kernel_ns": found.kernel_ns,
+            "flops": costs.whole_numbers(found.flops),
+            "bytes": costs.whole_numbers(found.bytes),
+            "intensity": intensity,
+            "flops_per_s": rate,
+            "peak_share": rate / peak,
+            "bound": bounds(intensity, np.zeros(len(found)), limit, peak),
+            "ideal_ns": costs.whole_numbers(np.round(found.ideal_ns)),
+            "lost_ns": costs.whole_numbers(lost),
+            "flops_source": ["shapes"] * len(found),
+            "shapes": found.shapes,
+            "number_format": found.formats,
+            "calls": found.calls,
+            "source": [work.source] * len(found),
+        },
+        heading="\n".join([*lines, *([f"peak {limit.origin}"] if limit.origin else [])]),
+        counted=chosen.heading_lines,
+        notes=(
+            *unknown_peaks(chosen.attribution, limit),
+            *not_modelled(chosen, found),
+        ),
+        hidden=("source", "flops_source"),
+        droppable=("intensity", "bytes", "number_format", "bound"),
+        spare=("flops", "ideal_ns", "peak_share"),
+    )
+    return table.take(np.lexsort((-found.kernel_ns, -np.nan_to_num(lost, nan=-1.0))))
+
+
+def bounds(
+    intensity: Float64, idle_share: Float64, limit: DevicePeaks, peak: Float64 | None = None
+) -> list[str]:
+    """Return what limits each row: ``compute``, ``memory``, ``launch`` or ``unknown``.
+
+    Args:
+        intensity: ``(K,)`` FLOPs a byte, NaN where not known.
+        idle_share: ``(K,)`` of each row's time on the GPU, that in which the GPU did nothing.
+        limit: the peaks.
+        peak: ``(K,)`` the peak FLOP/s of each row's number format; None for the run's.
+    """
+    ridge = limit.ridge if peak is None else peak / limit.bytes_per_s
+    by_ridge = np.where(intensity >= ridge, "compute", "memory")
+    named = np.where(np.isnan(intensity) | np.isnan(ridge), "unknown", by_ridge)
+    result: list[str] = np.where(idle_share > LAUNCH_BOUND, "launch", named).tolist()
+    return result
+
+
 def heading(
-    attribution: Attribution, limit: PeakRates, softmax_flops: int, labels: list[str], group: Int64
+    attribution: Attribution,
+    limit: DevicePeaks,
+    softmax_flops: int,
+    labels: list[str],
+    group: Int64,
 ) -> list[str]:
     """Return the lines above a roofline: the report, the peaks, how FLOPs are counted, the MFU."""
     what = "CPU operators' self time" if attribution.work.on_cpu else "kernel time"
@@ -237,8 +279,8 @@ def heading(
         lines.append(f"peak {limit.origin}")
     if names.SOFTMAX in {labels[number] for number in np.unique(group).tolist()}:
         lines.append(costs.softmax_convention(softmax_flops))
-    peak = None if math.isnan(limit.flops_per_s) else limit.flops_per_s
-    if utilization := mfu(attribution.report, peak):
+    peak = limit.flops_per_s("")
+    if utilization := mfu(attribution.report, None if math.isnan(peak) else peak):
         lines.append(utilization.describe())
     return lines
 
@@ -249,33 +291,36 @@ def notes(
     kept: Bools,
     place: Int64,
     group: Int64,
-    limit: PeakRates,
+    limit: DevicePeaks,
 ) -> tuple[str, ...]:
     """Return notes on peaks that are not known, and on ranges without FLOPs."""
-    lines = []
-    lacking_peaks = {
-        "peak rate": ("--peak-tflops", limit.flops_per_s),
-        "memory bandwidth": ("--peak-gbs", limit.bytes_per_s),
-    }
-    unknown = {what: how for what, (how, peak) in lacking_peaks.items() if math.isnan(peak)}
-    if unknown:
-        device = attribution.report.device or "the device (the report does not name it)"
-        lines.append(
-            f"no {' and no '.join(unknown)} is known of {device}: "
-            f"give {' and '.join(unknown.values())}"
-        )
+    lines = [*unknown_peaks(attribution, limit)]
     if sums.unscaled:
         lines.append(costs.unscaled_line(sums.unscaled))
     lacking = kept & (sums.flops == tables.MISSING) & np.isin(place, group)
     if lacking.any():
         time = duration(int(sums.kernel_ns[lacking].sum()))
-        some = plural(int(lacking.sum()), "range")
         verb = "carries" if lacking.sum() == 1 else "carry"
+        some = plural(int(lacking.sum()), "range")
         lines.append(f"{some} of these names, {time}, {verb} no FLOPs; left out")
     return tuple(lines)
 
 
-def too_fast(peak_share: Float64, limit: PeakRates) -> tuple[str, ...]:
+def unknown_peaks(attribution: Attribution, limit: DevicePeaks) -> tuple[str, ...]:
+    """Return a note on the peaks that are not known, and how to give them."""
+    lacking_peaks = {
+        "peak rate": ("--peak-tflops", limit.flops_per_s("")),
+        "memory bandwidth": ("--peak-gbs", limit.bytes_per_s),
+    }
+    unknown = {what: how for what, (how, peak) in lacking_peaks.items() if math.isnan(peak)}
+    if not unknown:
+        return ()
+    device = attribution.report.device or "the device (the report does not name it)"
+    options = " and ".join(unknown.values())
+    return (f"no {' and no '.join(unknown)} is known of {device}: give {options}",)
+
+
+def too_fast(peak_share: Float64, limit: DevicePeaks) -> tuple[str, ...]:
     """Return a note on ranges that are faster than the peak, which cannot be.
 
     Args:
@@ -286,10 +331,31 @@ def too_fast(peak_share: Float64, limit: PeakRates) -> tuple[str, ...]:
     if not above.any():
         return ()
     some = plural(int(above.sum()), "range is", "ranges are")
+    peak = scaled(limit.flops_per_s(""), "FLOP/s")
     return (
-        f"{some} faster than the peak of {scaled(limit.flops_per_s, 'FLOP/s')} (up to "
-        f"{percent(float(peak_share[above].max()))} of it): that peak is too low, or not all of "
-        "the FLOPs counted were computed",
+        f"{some} faster than the peak of {peak} (up to {percent(float(peak_share[above].max()))} "
+        "of it): that peak is too low, or not all of the FLOPs counted were computed",
+    )
+
+
+def not_modelled(chosen: Selected, found: OperatorSums) -> tuple[str, ...]:
+    """Return a note on the work that no operator with known costs launched, by name.
+
+    Collectives are communication: they have no part in it.
+    """
+    work = chosen.attribution.work
+    computes = chosen.work & ~work.in_category("collective")
+    lacking = computes & ~found.modelled
+    if not lacking.any():
+        return ()
+    spent = total(work.kind[lacking], work.duration_ns[lacking], len(work.names))
+    most = np.argsort(-spent, kind="stable")[: min(MOST_NAMED, int((spent > 0).sum()))]
+    named = [f"{work.names[place]} {duration(int(spent[place]))}" for place in most.tolist()]
+    rest = int((spent > 0).sum()) - len(named)
+    share = int(spent.sum()) / max(int(work.duration_ns[computes].sum()), 1)
+    return (
+        f"{percent(share)} of the time is not modelled, no costs are known of it: "
+        f"{', '.join(named)}{f' and {rest} more' if rest else ''}",
     )
 
 
@@ -297,10 +363,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `roofline`."""
     rate = number_type("a rate above 0", float, above=True)
     parser.add_argument(
-        "--peak-tflops", type=rate, metavar="T", help="peak TFLOP/s (default the GPU's)"
+        "--by",
+        choices=("range", "operator"),
+        default="range",
+        help="a row a range, or an operator and its shapes (default range)",
     )
     parser.add_argument(
-        "--peak-gbs", type=rate, metavar="G", help="memory bandwidth in GB/s (default the GPU's)"
+        "--peak-tflops", type=rate, metavar="T", help="peak TFLOP/s (default the device's)"
+    )
+    parser.add_argument(
+        "--peak-gbs", type=rate, metavar="G", help="memory bandwidth in GB/s (default the device's)"
     )
     costs.add_softmax_option(parser)
 

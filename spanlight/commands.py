@@ -62,6 +62,7 @@ GROUPS: Final = {
         "ranges": Command("analysis.ranges", "GPU time of every NVTX range"),
         "phases": Command("analysis.phases", "what forward, backward and optimizer spend time on"),
         "attention": Command("analysis.attention", "scores, softmax, product: time against FLOPs"),
+        "budget": Command("analysis.budget", "where each step's wall time went, adding up to it"),
         "roofline": Command("analysis.roofline", "rate of each range against the GPU's peak"),
         "gaps": Command("analysis.gaps", "when the GPU was idle, and why"),
         "copies": Command("analysis.copies", "memory copies, and those the host waited for"),

@@ -198,6 +198,43 @@ def self_times(start: Int64, end: Int64, parent: Int64) -> Int64:
     return own
 
 
+def self_intervals(start: Int64, end: Int64, thread: Int64) -> tuple[Int64, Int64, Int64]:
+    """Return when each interval was the innermost of its thread: between those inside it.
+
+    Args:
+        start: ``(N,)``.
+        end: ``(N,)``, no earlier than the start.
+        thread: ``(N,)`` any number that tells the threads apart.
+
+    Returns:
+        ``(S,)`` starts, ends, and positions of the interval each belongs to; none is empty.
+
+    >>> parts = self_intervals(np.array([0, 2, 5]), np.array([9, 4, 7]), np.zeros(3, np.int64))
+    >>> list(zip(*(column.tolist() for column in parts)))
+    [(0, 2, 0), (4, 5, 0), (7, 9, 0), (2, 4, 1), (5, 7, 2)]
+    """
+    parent = parents(start, end, thread)
+    order = np.lexsort((start, parent))
+    inner = order[parent[order] != NONE]
+    outer = parent[inner]
+    # What is before an interval begins where all inside the same one that came earlier have ended.
+    first = np.append(True, outer[1:] != outer[:-1])[: len(inner)]
+    number = np.cumsum(first) - 1
+    ends, rank = np.unique(end[inner], return_inverse=True)
+    shift = number * len(ends)
+    reach = ends[np.maximum.accumulate(rank + shift) - shift] if len(ends) else ends
+    since = np.where(first, start[outer], np.append(0, reach)[: len(inner)])
+    last = np.append(np.flatnonzero(first)[1:] - 1, len(inner) - 1)[: int(first.sum())]
+    tail = start.copy()
+    tail[outer[last]] = reach[last]
+    begin = np.concatenate([since, tail])
+    finish = np.concatenate([start[inner], end])
+    owner = np.concatenate([outer, np.arange(len(start))])
+    some = np.flatnonzero(begin < finish)
+    ordered_by_owner = some[np.lexsort((begin[some], owner[some]))]
+    return begin[ordered_by_owner], finish[ordered_by_owner], owner[ordered_by_owner]
+
+
 def roots_of_repeats(parent: Int64, name: Int64) -> Int64:
     """Return for each interval the outermost of the repeats it belongs to.
 

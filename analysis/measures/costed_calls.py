@@ -9,7 +9,7 @@ together is a call of its own kind whoever launched it: its time depends on the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -89,6 +89,28 @@ class CostedCalls:
 
     def __len__(self) -> int:
         return len(self.name)
+
+    @property
+    def is_matrix(self) -> Bools:
+        """``(C,)`` which calls are products, convolutions or fused attention."""
+        found: Bools = self.kind == MATRIX
+        return found
+
+    @property
+    def is_communication(self) -> Bools:
+        """``(C,)`` which calls are collectives."""
+        found: Bools = self.kind == COMMUNICATION
+        return found
+
+    def take(self, kept: Bools) -> Self:
+        """Return some of the calls; work of the others belongs to none."""
+        fields = (
+            *("name", "shape", "flops", "bytes", "kind", "number_format", "source"),
+            *("start_ns", "end_ns", "thread"),
+        )
+        place = np.append(np.where(kept, np.cumsum(kept) - 1, NONE), NONE)
+        chosen = {field: getattr(self, field)[kept] for field in fields}
+        return replace(self, **chosen, owner=place[self.owner])
 
 
 @dataclass(frozen=True)

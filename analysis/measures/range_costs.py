@@ -13,7 +13,10 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, contained
+from analysis.arithmetic.global_ids import process_of
+from analysis.arithmetic.intervals import NONE
 from analysis.attribution import costs
+from analysis.measures.costed_calls import SHAPES, CostedCalls, costed_calls
 from analysis.recorded.ranges import outermost
 from analysis.source import tables
 from profiling import names
@@ -21,6 +24,9 @@ from profiling import names
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.attribution.selected import Selected
+
+OF_SPANS, OF_SHAPES = 1, 2
+"""What a range's FLOPs are from: payloads, operators' shapes, or, added up, both."""
 
 WAITING: Final = (names.STEP, names.WARMUP, names.BACKWARD)
 """Ranges on whose behalf another thread works: they have the work of all threads."""
@@ -34,11 +40,13 @@ class RangeCosts:
         flops: ``(R,)``, or `tables.MISSING`.
         bytes: ``(R,)`` the least bytes likewise; missing as soon as those of one part are.
         unscaled: how many softmax ranges keep the FLOPs that were recorded.
+        has_flops_of: ``(R,)`` what the FLOPs are from: 1 payloads, 2 operators' shapes, 3 both.
     """
 
     flops: Int64
     bytes: Int64
     unscaled: int
+    has_flops_of: Int64
 
 
 def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> RangeCosts:
@@ -56,20 +64,40 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
     # Of ranges with FLOPs inside one another the outermost tells all of them.
     outer = np.flatnonzero(has)[outermost(ranges.take(has))]
     outer = outer[chosen.ranges[outer]]
+    calls = shaped_calls(chosen, softmax_flops)
+    parts_flops = np.append(own[outer], calls.flops)
+    parts_bytes = np.append(moved[outer], calls.bytes)
+    from_span = np.arange(len(parts_flops)) < len(outer)
     flops, size = own.copy(), moved.copy()
+    source = np.where(own == tables.MISSING, 0, OF_SPANS)
     times = (ranges.start_ns, ranges.end_ns)
-    for rows, place in rows_to_sum(attribution):
+    of_call = (calls.thread, process_of(calls.thread))
+    for (rows, place), call_place in zip(rows_to_sum(attribution), of_call, strict=True):
         lacks = rows[own[rows] == tables.MISSING]
-        order = outer[np.lexsort((ranges.start_ns[outer], place[outer]))]
-        slices = contained(
-            Intervals(place, *times).take(lacks), Intervals(place, *times).take(order)
+        parts = Intervals(
+            np.append(place[outer], call_place),
+            np.append(ranges.start_ns[outer], calls.start_ns),
+            np.append(ranges.end_ns[outer], calls.end_ns),
         )
+        order = np.lexsort((parts.start_ns, parts.thread))
+        slices = contained(Intervals(place, *times).take(lacks), parts.take(order))
         some = slices.counts() > 0
-        flops[lacks[some]] = slices.sums(own[order])[some]
-        unknown = slices.sums((moved[order] == tables.MISSING).astype(np.int64))
-        whole = np.where(unknown > 0, tables.MISSING, slices.sums(moved[order]))
+        flops[lacks[some]] = slices.sums(parts_flops[order])[some]
+        unknown = slices.sums((parts_bytes[order] == tables.MISSING).astype(np.int64))
+        whole = np.where(unknown > 0, tables.MISSING, slices.sums(parts_bytes[order]))
         size[lacks[some]] = whole[some]
-    return RangeCosts(flops, size, unscaled)
+        for bit, mine in ((OF_SPANS, from_span), (OF_SHAPES, ~from_span)):
+            has_some = slices.sums(mine[order].astype(np.int64)) > 0
+            source[lacks[has_some]] |= bit
+    return RangeCosts(flops, size, unscaled, source)
+
+
+def shaped_calls(chosen: Selected, softmax_flops: int) -> CostedCalls:
+    """Return the operators whose FLOPs follow from their shapes, and whose work counts."""
+    calls = costed_calls(chosen.attribution, softmax_flops=softmax_flops)
+    counts = np.zeros(len(calls), np.bool_)
+    counts[calls.owner[chosen.work & (calls.owner != NONE)]] = True
+    return calls.take(counts & (calls.source == SHAPES) & (calls.flops != tables.MISSING))
 
 
 def rows_to_sum(attribution: Attribution) -> list[tuple[Int64, Int64]]:

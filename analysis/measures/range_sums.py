@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.containment import Intervals, Slices, contained, distinct
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import costs
+from analysis.measures.costed_calls import costed_calls
+from analysis.measures.device_peaks import DevicePeaks, ideal_of_work, ideal_times
 from analysis.measures.range_costs import RangeCosts, range_costs, rows_to_sum
 
 if TYPE_CHECKING:
@@ -31,35 +33,62 @@ class RangeSums(RangeCosts):
         window_ns: ``(R,)`` from when it was open and the GPU free, to the end of its last work; 0
             where it launched nothing on a GPU.
         idle_ns: ``(R,)`` how much of that window the GPU had nothing to do.
+        modelled_ns: ``(R,)`` how much of the kernel time has an ideal time.
+        ideal_ns: ``(R,)`` that ideal time, by the device's peaks.
     """
 
     kernel_ns: Int64
     window_ns: Int64
     idle_ns: Int64
+    modelled_ns: Int64
+    ideal_ns: Float64
 
 
-def range_sums(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> RangeSums:
+def range_sums(
+    chosen: Selected,
+    softmax_flops: int = costs.SOFTMAX_FLOPS,
+    peaks: DevicePeaks | None = None,
+) -> RangeSums:
     """Return the costs, kernel time and idle time of each range, by the work that counts.
 
     Args:
         chosen: the part of a report that counts.
         softmax_flops: per element of a softmax, forward.
+        peaks: of the device; without them nothing has an ideal time.
     """
     attribution = chosen.attribution
     cost = range_costs(chosen, softmax_flops)
     kernel_ns = np.zeros(len(attribution.ranges), np.int64)
-    window_ns, idle_ns = kernel_ns.copy(), kernel_ns.copy()
+    window_ns, idle_ns, modelled_ns = kernel_ns.copy(), kernel_ns.copy(), kernel_ns.copy()
+    ideal_ns = np.zeros(len(kernel_ns))
+    calls = costed_calls(attribution, softmax_flops=softmax_flops)
+    ideal = np.full(len(attribution.work), np.nan)
+    if peaks is not None:
+        ideal = ideal_of_work(calls, ideal_times(calls, peaks), attribution.work.duration_ns)
+    known = ~np.isnan(ideal)
+    # Whole picoseconds add up exactly, in whatever order.
+    ideal_ps = np.where(known, np.round(np.nan_to_num(ideal) * 1000), 0).astype(np.int64)
     busy = {} if attribution.work.on_cpu else busy_by_process(attribution)
     start_ns, end_ns = attribution.ran
     for rows, slices, order in launched_by_ranges(chosen):
-        kernel_ns[rows] = slices.sums(attribution.work.duration_ns[order])
+        time = attribution.work.duration_ns[order]
+        kernel_ns[rows] = slices.sums(time)
+        modelled_ns[rows] = slices.sums(np.where(known[order], time, 0))
+        ideal_ns[rows] = slices.sums(ideal_ps[order]) / 1000
         if busy and len(slices.owner):
             holders = rows[slices.holders()]
             first, last = slices.least(start_ns[order]), slices.most(end_ns[order])
             window_ns[holders], idle_ns[holders] = gpu_windows(
                 attribution, holders, first, last, busy
             )
-    return RangeSums(**vars(cost), kernel_ns=kernel_ns, window_ns=window_ns, idle_ns=idle_ns)
+    return RangeSums(
+        **vars(cost),
+        kernel_ns=kernel_ns,
+        window_ns=window_ns,
+        idle_ns=idle_ns,
+        modelled_ns=modelled_ns,
+        ideal_ns=ideal_ns,
+    )
 
 
 def launched_by_ranges(chosen: Selected) -> list[tuple[Int64, Slices, Int64]]:

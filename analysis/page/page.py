@@ -15,9 +15,11 @@ from analysis.attribution.launches import Attribution
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.attribution.steps import warmup_steps
-from analysis.gaps import causes_lines, longest_lines
-from analysis.measures.gpu_time_split import gpu_time_splits, idle_by_phase, splits_outside_window
+from analysis.budget import BUDGET, budget_columns, of_median_step, what_steps
+from analysis.gaps import longest_lines
+from analysis.measures.gpu_time_split import gpu_time_splits, splits_outside_window
 from analysis.measures.mfu import mfu
+from analysis.measures.step_budget import step_budgets
 from analysis.measures.step_times import FEWEST, TRIMMED, slowdown, step_times
 from analysis.measures.window import MeasuredWindow
 from analysis.page.verdict import ONLY_RANGES, recorded_steps, verdict
@@ -28,6 +30,7 @@ from analysis.show.table import Table
 if TYPE_CHECKING:
     from analysis.advice.finding import Finding
     from analysis.measures.gpu_time_split import GpuTimeSplit
+    from analysis.measures.step_budget import StepBudgets
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
@@ -108,7 +111,8 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     work = chosen.counted_work
     by_phase = phases.overview(chosen)
     by_category = kernels.rank(report, work, by="category")
-    answers = [by_phase]
+    budgets = step_budgets(measured)
+    answers = [budget_table(budgets) if len(budgets) else None, by_phase]
     if len(work):
         what = "CPU operators, by self time" if work.on_cpu else "kernels"
         by_name = kernels.rank(report, work)
@@ -125,8 +129,14 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     answers.append(attention.attention_parts(chosen))
     text = tuple(answer for answer in answers if answer is not None)
     advice = tuple(advise(measured)) if len(work) else ()
-    said = verdict(measured, by_phase, by_category)
+    said = verdict(measured, by_phase, by_category, budgets)
     return Page(said, advice, tuple(lines), text, report.run)
+
+
+def budget_table(found: StepBudgets) -> Table:
+    """Return the budget of the median step."""
+    heading = f"Budget of {what_steps(found)}: where the wall time went"
+    return of_median_step(Table(BUDGET, budget_columns(found), heading=heading))
 
 
 def marked_as_of_everything(chosen: Selected, notes: tuple[str, ...]) -> tuple[str, ...]:
@@ -224,14 +234,11 @@ def trust_lines(measured: MeasuredWindow) -> list[str]:
 
 
 def time_lines(measured: MeasuredWindow) -> list[str]:
-    """Return lines on what each GPU's time went into, and on the host while GPUs were idle."""
+    """Return lines on each GPU's time outside of what the budget is of."""
     splits = gpu_time_splits(measured)
     several = len({split.process for split in splits}) > 1
     names = [gpu_name(split, several=several) for split in splits]
-    lines = [
-        f"{name}: {duration(split.wall_ns)} measured: {split.describe()}"
-        for name, split in zip(names, splits, strict=True)
-    ]
+    lines = []
     warm = ", warm-up included" if measured.chosen.leaves_warmup_out else ""
     for name, split, rest in zip(names, splits, splits_outside_window(measured), strict=True):
         if rest.wall_ns > WORTH_A_LINE * (split.wall_ns + rest.wall_ns):
@@ -239,15 +246,8 @@ def time_lines(measured: MeasuredWindow) -> list[str]:
             lines.append(f"{name}: {time} before and after that{warm}: {rest.describe()}")
     if splits and (excluded := measured.chosen.excluded_names):
         lines.append(f"that is of all work in that time, of {', '.join(excluded)} too")
-    idle_ns = sum(split.idle_ns for split in splits)
-    if not idle_ns:
-        return lines
-    phases = idle_by_phase(measured)
-    parts = [f"{phase} {duration(time)}" for phase, time in phases.items()]
-    lines += [f"idle {duration(idle_ns)}, with the host in: {' · '.join(parts)}"] if parts else []
-    causes = causes_lines(measured.idle, measured.gaps)
     longest = longest_lines(measured.report, measured.idle, measured.gaps)
-    return [*lines, *(f"idle {line}" for line in (*causes, *longest))]
+    return [*lines, *(f"idle {line}" for line in longest)]
 
 
 def gpu_name(split: GpuTimeSplit, *, several: bool) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis.budget import BUDGET, in_words
 from analysis.page.page import Page
 from analysis.page.verdict import NOTHING_TO_DO
 from analysis.show import render
@@ -30,7 +31,7 @@ def as_text(made: Page, form: str, sheet: Sheet) -> tuple[str, tuple[str, ...]]:
     if form == "json":
         return as_json(made), ()
     if form == "markdown":
-        tables = (render.as_markdown(table) for table in made.tables)
+        tables = (render.as_markdown(for_people(table)) for table in made.tables)
         return "\n".join([*above_in_markdown(made), block(made.lines), *tables]), ()
     stream = io.StringIO()
     for line in [*above(made, sheet), "", *in_lines(made.lines, sheet)]:
@@ -38,8 +39,13 @@ def as_text(made: Page, form: str, sheet: Sheet) -> tuple[str, tuple[str, ...]]:
     no_room: list[str] = []
     for table in made.tables:
         stream.write("\n")
-        no_room += render.write_text(table, sheet, stream)
+        no_room += render.write_text(for_people(table), sheet, stream)
     return stream.getvalue(), tuple(no_room)
+
+
+def for_people(table: Table) -> Table:
+    """Return a table of the page as people read it."""
+    return in_words(table) if table.name == BUDGET else table
 
 
 def as_json(made: Page) -> str:

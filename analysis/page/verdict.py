@@ -9,6 +9,7 @@ import numpy as np
 from analysis.attribution.work_phases import OTHER
 from analysis.knowledge.vocabulary import canonical
 from analysis.measures.gpu_time_split import ELSEWHERE, gpu_time_splits, idle_by_phase
+from analysis.measures.step_budget import IDEAL, PARTS
 from analysis.measures.step_times import TRIMMED, step_times
 from analysis.phases import OUTSIDE
 from analysis.show.render import duration, percent, plural
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from analysis.arithmetic.arrays import Float64
     from analysis.attribution.selected import Selected
     from analysis.measures.gpu_time_split import GpuTimeSplit
+    from analysis.measures.step_budget import StepBudgets
     from analysis.measures.window import MeasuredWindow
     from analysis.show.table import Table
 
@@ -32,18 +34,46 @@ NO_PLACE: Final = {OTHER: "no phase", ELSEWHERE: "no phase", OUTSIDE: "no step"}
 """What is said of time outside the phases, and outside the steps."""
 
 
-def verdict(measured: MeasuredWindow, phases: Table | None, categories: Table) -> str:
-    """Return how long a step takes and what most of it went to.
+LEAST_MODELLED: Final = 0.5
+"""Where less of the computing than this has an ideal time, none is told of the step."""
+
+WORTH_TELLING: Final = 0.1
+"""Where it is not known what the work lost, other losses are told from this share of a step on."""
+
+LOST_IN: Final = {
+    "matrix_lost": "matrix products",
+    "memory_lost": "memory-bound work",
+    "communication": "communication",
+    "copies": "copies",
+    "profiler": "the profiler's own overhead",
+    "launch_starved": "waiting for the host to launch",
+    "host_busy": "waiting for a host that did something else",
+    "synchronisation": "waiting for a host that had waited for the GPU",
+    "blocking_copy": "waiting for a host that was in a copy",
+    "stream_wait": "waiting for another stream",
+    "launch_latency": "launch latency",
+    "unknown": "idle time whose cause was not recorded",
+}
+"""The parts of a step that could be less, as the verdict calls them."""
+
+LOST_ON_A_CPU: Final = {"host_busy": "Python and what else is no operator"}
+
+
+def verdict(
+    measured: MeasuredWindow, phases: Table | None, categories: Table, budgets: StepBudgets
+) -> str:
+    """Return how long a step takes, what the same work could take, and what most of it went to.
 
     Args:
         measured: what is looked at.
         phases: what each phase launched, where there are ranges.
         categories: of the work that counts, that with most time first.
+        budgets: of the steps that count.
     """
     splits = gpu_time_splits(measured)
-    parts = [step_time(measured, splits)]
+    parts = [step_time(measured, splits) + what_is_lost(budgets)]
     if splits:
-        parts[0] += f": {busy_and_idle(measured, splits)}"
+        parts.append(busy_and_idle(measured, splits))
     what = "CPU operators" if measured.attribution.work.on_cpu else "kernels"
     shares = [(str(row["name"]), float(row["share"])) for row in categories.head(1).rows()]
     if phases is not None and len(phases):
@@ -54,6 +84,40 @@ def verdict(measured: MeasuredWindow, phases: Table | None, categories: Table) -
     if shares:
         parts.append(f"{what}: " + ", ".join(f"{name} {percent(share)}" for name, share in shares))
     return "; ".join(parts) + "."
+
+
+def what_is_lost(budgets: StepBudgets) -> str:
+    """Return what the same work could take, and what most is lost in; "" where nothing tells.
+
+    It is that of the median step, and of the device that loses most in it. Work that is not
+    modelled counts as it took; where that is most of the work, or no peak is known, only what most
+    is lost in is told.
+    """
+    if not len(budgets):
+        return ""
+    step = budgets.median_step()
+    rows = np.flatnonzero(budgets.step == step)
+    could = np.array([PARTS.index(name) for name in IDEAL])
+    lost_ns = budgets.wall_ns[rows] - budgets.parts_ns[np.ix_(rows, could)].sum(1)
+    row = int(rows[lost_ns.argmax()])
+    parts = dict(zip(PARTS, budgets.parts_ns[row].tolist(), strict=True))
+    computing = sum(parts[name] for name in (*IDEAL, "matrix_lost", "memory_lost"))
+    told = budgets.peaks.known and parts["not_modelled"] < LEAST_MODELLED * computing
+    # Without peaks nothing tells what the work itself lost.
+    lost = {
+        name: time
+        for name, time in parts.items()
+        if name in LOST_IN and (budgets.peaks.known or not name.endswith("_lost"))
+    }
+    most = max(lost, key=lost.__getitem__)
+    if not lost[most]:
+        return ""
+    words = LOST_IN | (LOST_ON_A_CPU if budgets.on_cpu else {})
+    where = f"most is lost in {words[most]} ({duration(lost[most])})"
+    if not told:  # of the work itself nothing tells what is lost
+        return f"; {where}" if lost[most] >= WORTH_TELLING * budgets.wall_ns[row] else ""
+    ideal = duration(sum(parts[name] for name in IDEAL))
+    return f"; the same work could take {ideal} (ideal): {where}"
 
 
 def step_time(measured: MeasuredWindow, splits: list[GpuTimeSplit]) -> str:

@@ -13,6 +13,7 @@ from profiling.common.machine import facts
 from profiling.common.named import named, path_of
 from profiling.common.workload import Workload
 from profiling.processes.notes import SendMessage, rank_folder
+from profiling.recorders.cpu_peaks import measured_peaks
 from profiling.recorders.recorded_steps import RecordedProcess
 from profiling.recorders.recorder import Recorder
 
@@ -55,4 +56,6 @@ def run(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
     )
     result: dict[str, Any] = named(workload.run)(workload, process)
     known = result.get("facts") or facts(workload.device)
+    if workload.device == "cpu" and not workload.ranks:  # beside other ranks it would be less
+        known |= measured_peaks()
     return {**result, "facts": known | at}

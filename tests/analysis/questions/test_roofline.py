@@ -52,10 +52,10 @@ def test_the_whole_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert roofline.main([str(a_step(tmp_path)), "--format", "csv", "--top", "2"]) == 0
     said = capsys.readouterr()
     assert said.out == (
-        "range,kernel_ns,flops,bytes,intensity,flops_per_s,peak_share,bound,roof_share,instances,"
-        "idle_share,source\n"
-        f"step,108,18030,,,{18030 / 108e-9},,unknown,,1,0.0,kernel\n"
-        f"backward,63,12000,,,{12000 / 63e-9},,unknown,,1,0.0,kernel\n"
+        "range,kernel_ns,flops,bytes,intensity,flops_per_s,peak_share,bound,ideal_ns,lost_ns,"
+        "flops_source,roof_share,instances,idle_share,source\n"
+        f"step,108,18030,,,{18030 / 108e-9},,unknown,,,span,,1,0.0,kernel\n"
+        f"backward,63,12000,,,{12000 / 63e-9},,unknown,,,span,,1,0.0,kernel\n"
     )
     assert "no peak rate and no memory bandwidth is known of the device" in said.err
 

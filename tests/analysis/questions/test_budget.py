@@ -1,0 +1,175 @@
+"""Budgets of steps add up to the nanosecond, on built reports, generated ones and real ones."""
+
+import csv
+import random
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import Report, ReportError, budget
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
+from analysis.measures.step_budget import IN_WORDS, PARTS, step_budgets
+from analysis.measures.window import MeasuredWindow
+from tests.made.reports.build_device import Copy, add_device_work
+from tests.made.reports.build_report import Kernel, Operator, Range, make_report
+from tests.made.tools import shared
+
+A100 = "NVIDIA A100-SXM4-40GB"
+
+
+def parts_of(path: Path) -> dict[tuple[int, str], dict[str, int]]:
+    """Return the parts of each step and device, by their names."""
+    with Report(path) as report:
+        rows = budget.budget(report).rows()
+    found: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        found[int(row["step"]), str(row["device"])][str(row["part"])] = int(row["ns"])
+    return found
+
+
+def test_every_part_has_a_name_for_people() -> None:
+    assert set(IN_WORDS) == set(PARTS)
+
+
+def test_a_step_by_eye(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        run={"device_name": A100, "dtype": "float32"},
+        ranges=[
+            Range("step", 0, 1000),
+            # 19.5 TFLOP/s: 1 950 000 FLOPs take 100 ns at best.
+            Range("ffn", 10, 20, payload=1_950_000),
+        ],
+        kernels=[
+            Kernel("ampere_sgemm_128x64_nn", 100, 400, launch=12),
+            Kernel("mystery", 400, 450, launch=30),
+            Kernel("ncclDevKernel_AllReduce_Sum_f32", 440, 500, launch=40, stream=8),
+        ],
+    )
+    path = add_device_work(path, copies=[Copy(600, 650, 64, launch=50)])
+    (found,) = parts_of(path).values()
+    causes = PARTS[PARTS.index("launch_starved") :]
+    idle = {name: time for name, time in found.items() if name in causes}
+    work = {name: time for name, time in found.items() if name not in idle}
+    assert work == {
+        "matrix_ideal": 100,
+        "matrix_lost": 200,
+        "not_modelled": 50,
+        "communication": 50,
+        "copies": 50,
+    }
+    assert sum(idle.values()) == 550
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_generated_steps_add_up_to_their_wall_time(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    steps, at = [], chance.randrange(50)
+    for _ in range(chance.randrange(4)):
+        length = chance.randrange(1, 400)
+        steps.append((at, at + length))
+        at += length + chance.randrange(30)
+    names = ("sgemm", "softmax", "ncclDevKernel_AllReduce", "mystery")
+    kernels = []
+    for _ in range(chance.randrange(1, 30)):
+        start = chance.randrange(900)
+        launch = chance.choice([None, max(start - chance.randrange(60), 0)])
+        kernels.append(
+            Kernel(
+                chance.choice(names),
+                start,
+                start + chance.randrange(80),
+                device=chance.randrange(2),
+                stream=chance.randrange(3),
+                launch=launch,
+            )
+        )
+    ranges = [Range("step", *step) for step in steps]
+    ranges += [Range("ffn", 0, 900, payload=chance.randrange(10**7))] * chance.randrange(2)
+    run = {"device_name": chance.choice([A100, "?"]), "dtype": "float32"}
+    path = make_report(tmp_path / "r.sqlite", run=run, ranges=ranges, kernels=kernels)
+    copies = [Copy(start, start + 9, 5, launch=start) for start in range(0, 900, 300)]
+    path = add_device_work(path, copies=copies)
+    found = parts_of(path)
+    assert all(time > 0 for parts in found.values() for time in parts.values())
+    devices = {str(kernel.device) for kernel in kernels} | {"0"}
+    if steps:
+        assert {key: sum(parts.values()) for key, parts in found.items()} == {
+            (number, device): end - start
+            for number, (start, end) in enumerate(steps)
+            for device in devices
+        }
+
+
+REAL = [
+    *(name for name in shared.WITH_KERNELS),
+    *("cpu-samples-4060ti", "cpu-samples-cpp"),
+    *("gpt-8xh100-rank0", "gpt-8xh100-rank1"),
+]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_budgets_of_real_reports_add_up(name: str) -> None:
+    path = shared.trace(name) if name.startswith("gpt") else shared.report(name)
+    with Report(path) as report:
+        measured = MeasuredWindow(Selected.of(report, Selection()))
+        found = step_budgets(measured)
+        steps = measured.chosen.steps
+        assert (found.parts_ns >= 0).all()
+        assert found.parts_ns.sum(1).tolist() == found.wall_ns.tolist()
+        if steps is None:
+            windows = measured.windows
+            assert found.wall_ns.tolist() == (windows[:, 1] - windows[:, 0]).tolist()
+        else:
+            by_process = {
+                (int(process), int(number)): int(end - start)
+                for process, number, start, end in zip(
+                    steps.process, steps.number, steps.start_ns, steps.end_ns, strict=True
+                )
+            }
+            told = zip(found.process.tolist(), found.step.tolist(), strict=True)
+            assert [by_process[key] for key in told] == found.wall_ns.tolist()
+
+
+@pytest.mark.parametrize("name", shared.WITHOUT_KERNELS)
+def test_a_report_without_work_is_refused(name: str) -> None:
+    with Report(shared.report(name)) as report, pytest.raises(ReportError, match="no CUDA kernels"):
+        report.budget()
+
+
+def test_a_cpu_step_is_operators_and_the_rest(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        run={"peak_flops_per_s": "1e9", "peak_bytes_per_s": "1e9"},
+        ranges=[Range("step", 0, 100), Range("ffn", 20, 60, payload=7)],
+        operators=[Operator("aten::linear", 20, 60, 10), Operator("aten::mm", 25, 55, 30)],
+    )
+    assert parts_of(path) == {(0, "cpu"): {"matrix_ideal": 7, "matrix_lost": 33, "host_busy": 60}}
+
+
+def test_csv_has_every_step_and_the_table_the_median_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", 0, 100), Range("step", 100, 400), Range("step", 400, 600)],
+        kernels=[Kernel("k", start, start + 50, launch=start) for start in (10, 110, 410)],
+    )
+    assert budget.main([str(path), "--format", "csv"]) == 0
+    header, *rows = csv.reader(capsys.readouterr().out.splitlines())
+    assert header == ["step", "device", "part", "ns", "share", "process"]
+    totals = defaultdict(int)
+    for step, _, _, time, *_ in rows:
+        totals[step] += int(time)
+    assert totals == {"0": 100, "1": 300, "2": 200}
+    shares = np.array([float(row[4]) for row in rows if row[0] == "1"])
+    assert shares.sum() == pytest.approx(1)
+    assert budget.main([str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "the step with the median time: 2" in said
+    assert [line.split()[-4:] for line in said.splitlines() if "not modelled" in line] == [
+        ["50", "ns", "25.0", "%"]
+    ]
