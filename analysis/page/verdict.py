@@ -9,7 +9,7 @@ import numpy as np
 from analysis.attribution.work_phases import OTHER
 from analysis.knowledge.vocabulary import canonical
 from analysis.measures.gpu_time_split import ELSEWHERE, gpu_time_splits, idle_by_phase
-from analysis.measures.step_budget import IDEAL, PARTS
+from analysis.measures.step_budget import FIRST_CAUSE, IDEAL, PARTS
 from analysis.measures.step_times import TRIMMED, step_times
 from analysis.phases import OUTSIDE
 from analysis.show.render import duration, percent, plural
@@ -34,11 +34,11 @@ NO_PLACE: Final = {OTHER: "no phase", ELSEWHERE: "no phase", OUTSIDE: "no step"}
 """What is said of time outside the phases, and outside the steps."""
 
 
-LEAST_MODELLED: Final = 0.5
-"""Where less of the computing than this has an ideal time, none is told of the step."""
+MOST_NOT_MODELLED: Final = 0.5
+"""Where more of the computing than this has no ideal time, none is told of the step."""
 
-WORTH_TELLING: Final = 0.1
-"""Where it is not known what the work lost, other losses are told from this share of a step on."""
+MOST_APART: Final = 0.1
+"""Of the time: so much more idle time in the steps on the host is a GPU that lags behind."""
 
 LOST_IN: Final = {
     "matrix_lost": "matrix products",
@@ -71,9 +71,12 @@ def verdict(
         budgets: of the steps that count.
     """
     splits = gpu_time_splits(measured)
-    parts = [step_time(measured, splits) + what_is_lost(budgets)]
+    parts = [step_time(measured, splits)]
+    if possible := could_take(budgets, splits):
+        parts.append(possible)
     if splits:
-        parts.append(busy_and_idle(measured, splits))
+        busy = busy_and_idle(measured, splits)
+        parts = [*parts, busy] if possible else [f"{parts[0]}: {busy}"]
     what = "CPU operators" if measured.attribution.work.on_cpu else "kernels"
     shares = [(str(row["name"]), float(row["share"])) for row in categories.head(1).rows()]
     if phases is not None and len(phases):
@@ -86,38 +89,43 @@ def verdict(
     return "; ".join(parts) + "."
 
 
-def what_is_lost(budgets: StepBudgets) -> str:
+def could_take(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> str:
     """Return what the same work could take, and what most is lost in; "" where nothing tells.
 
-    It is that of the median step, and of the device that loses most in it. Work that is not
-    modelled counts as it took; where that is most of the work, or no peak is known, only what most
-    is lost in is told.
+    It is that of the median step, on the device that loses most in it. Work that is not modelled
+    counts as it took; where that is most of the work, or no peak is known, nothing is told. Nor is
+    it where GPUs lag so far behind the host that steps on the host hold other steps' work.
+
+    Args:
+        budgets: of the steps that count.
+        splits: of the time that was measured.
     """
-    if not len(budgets):
+    if not len(budgets) or not budgets.peaks.known or is_other_work(budgets, splits):
         return ""
-    step = budgets.median_step()
-    rows = np.flatnonzero(budgets.step == step)
-    could = np.array([PARTS.index(name) for name in IDEAL])
-    lost_ns = budgets.wall_ns[rows] - budgets.parts_ns[np.ix_(rows, could)].sum(1)
-    row = int(rows[lost_ns.argmax()])
-    parts = dict(zip(PARTS, budgets.parts_ns[row].tolist(), strict=True))
+    rows = np.flatnonzero(budgets.step == budgets.median_step())
+    ideal = np.array([PARTS.index(name) for name in IDEAL])
+    lost_ns = budgets.wall_ns[rows] - budgets.parts_ns[np.ix_(rows, ideal)].sum(1)
+    parts = dict(zip(PARTS, budgets.parts_ns[rows[lost_ns.argmax()]].tolist(), strict=True))
     computing = sum(parts[name] for name in (*IDEAL, "matrix_lost", "memory_lost"))
-    told = budgets.peaks.known and parts["not_modelled"] < LEAST_MODELLED * computing
-    # Without peaks nothing tells what the work itself lost.
-    lost = {
-        name: time
-        for name, time in parts.items()
-        if name in LOST_IN and (budgets.peaks.known or not name.endswith("_lost"))
-    }
-    most = max(lost, key=lost.__getitem__)
-    if not lost[most]:
+    if parts["not_modelled"] > MOST_NOT_MODELLED * computing or not lost_ns.max():
         return ""
     words = LOST_IN | (LOST_ON_A_CPU if budgets.on_cpu else {})
-    where = f"most is lost in {words[most]} ({duration(lost[most])})"
-    if not told:  # of the work itself nothing tells what is lost
-        return f"; {where}" if lost[most] >= WORTH_TELLING * budgets.wall_ns[row] else ""
-    ideal = duration(sum(parts[name] for name in IDEAL))
-    return f"; the same work could take {ideal} (ideal): {where}"
+    most = max(words, key=parts.__getitem__)
+    least = duration(sum(parts[name] for name in IDEAL))
+    return (
+        f"the same work could take {least} (ideal), most is lost in {words[most]} "
+        f"({duration(parts[most])})"
+    )
+
+
+def is_other_work(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> bool:
+    """Return whether the windows of the steps hold much more idle time than was measured."""
+    measured = sum(split.wall_ns for split in splits)
+    if not measured:
+        return False
+    causes = budgets.parts_ns[:, FIRST_CAUSE:].sum() / max(int(budgets.wall_ns.sum()), 1)
+    idle = sum(split.idle_ns for split in splits) / measured
+    return bool(causes - idle > MOST_APART)
 
 
 def step_time(measured: MeasuredWindow, splits: list[GpuTimeSplit]) -> str:

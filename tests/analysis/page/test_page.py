@@ -62,6 +62,7 @@ def test_json_holds_every_table(report: Path, capsys: pytest.CaptureFixture[str]
         "advice",
         "about",
         "run",
+        "budget",
         "phases",
         "categories",
         "top_kernels",
@@ -100,7 +101,7 @@ def test_sqlite_holds_every_table(report: Path, tmp_path: Path) -> None:
         sql = "SELECT name FROM sqlite_master WHERE type = 'table'"
         names = [row[0] for row in connection.execute(sql)]
         told = connection.execute("SELECT key, value FROM page_run").fetchall()
-    parts = ["run", "phases", "categories", "top_kernels", "attention"]
+    parts = ["run", "budget", "phases", "categories", "top_kernels", "attention"]
     assert names == [*(f"page_{part}" for part in parts), "runs"]
     assert told[0] == ("about", "r.sqlite · nsys 2023.4.4")
     assert dict(told[-len(RUN) :]) == RUN
@@ -163,7 +164,7 @@ def test_without_phase_ranges_the_outermost_stand_in(tmp_path: Path) -> None:
         kernels=[Kernel("k", 50, 60, launch=12)],
     )
     with Report(path) as report:
-        (phases, *_) = page(report).tables
+        (_, phases, *_) = page(report).tables
     assert phases.columns["phase"] == ["run", "load"]
     assert phases.notes == (
         "no range is called forward, backward or optimizer: the outermost are shown",

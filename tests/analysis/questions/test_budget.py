@@ -161,7 +161,7 @@ def test_csv_has_every_step_and_the_table_the_median_one(
     assert budget.main([str(path), "--format", "csv"]) == 0
     header, *rows = csv.reader(capsys.readouterr().out.splitlines())
     assert header == ["step", "device", "part", "ns", "share", "process"]
-    totals = defaultdict(int)
+    totals: dict[str, int] = defaultdict(int)
     for step, _, _, time, *_ in rows:
         totals[step] += int(time)
     assert totals == {"0": 100, "1": 300, "2": 200}
