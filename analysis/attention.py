@@ -31,7 +31,7 @@ from analysis.attribution.launches import Attribution, launched_inside, launched
 from analysis.attribution.origin import Origin, origin
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.measures.range_costs import range_costs
+from analysis.costs.range_costs import range_costs
 from analysis.recorded.ranges import outermost
 from analysis.show import cli
 from analysis.show.errors import ReportError

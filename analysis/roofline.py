@@ -29,10 +29,10 @@ from analysis.arithmetic.statistics import sums as total
 from analysis.attribution import costs, question
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.measures.device_peaks import DevicePeaks
+from analysis.costs.device_peaks import DevicePeaks
+from analysis.costs.operator_sums import OperatorSums, operator_sums
+from analysis.costs.range_sums import range_sums
 from analysis.measures.mfu import mfu
-from analysis.measures.operator_sums import OperatorSums, operator_sums
-from analysis.measures.range_sums import range_sums
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
@@ -44,7 +44,7 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.measures.range_sums import RangeSums
+    from analysis.costs.range_sums import RangeSums
 
 By = Literal["range", "operator"]
 

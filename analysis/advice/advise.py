@@ -22,7 +22,7 @@ from analysis.advice.on_idle import (
     waiting_host,
 )
 from analysis.advice.on_model import products_without_tf32, unfused_attention, unfused_optimizer
-from analysis.measures.range_sums import launched_by_ranges
+from analysis.costs.range_sums import launched_by_ranges
 from analysis.measures.step_times import slowdown, step_times
 from analysis.show.render import duration, percent
 

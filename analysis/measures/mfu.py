@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64
-from analysis.arithmetic.statistics import sums
-from analysis.knowledge.categories import category
-from analysis.knowledge.number_formats import OF_DTYPE, of_kernel
-from analysis.knowledge.peaks import lookup
+from analysis.costs.run_format import peak_in_use
 from analysis.measures.step_times import step_times, unsteady
 from analysis.show.render import duration, percent, scaled
 
 if TYPE_CHECKING:
-    from analysis.recorded.work import Work
     from analysis.source.report import Report
 
 
@@ -107,51 +103,3 @@ def step_flops(report: Report) -> int | None:
     a_token = 6 * (parameters - vocabulary * width) + 12 * layers * width * context
     whole = batch * context * a_token
     return whole // 3 if report.run.get("mode") == "forward" else whole
-
-
-def gemm_times(work: Work) -> dict[str, int]:
-    """Return the time of matrix products by number format, in ns; "" is where it is not known."""
-    spent = sums(work.kind, work.duration_ns, len(work.names))
-    times: dict[str, int] = {}
-    for name, time in zip(work.names, spent.tolist(), strict=True):
-        if time and category(name) == "gemm":
-            label = of_kernel(name)
-            times[label] = times.get(label, 0) + time
-    return times
-
-
-def peak_in_use(report: Report, work: Work | None = None) -> tuple[str, float | None]:
-    """Return the number format of a run and the peak FLOP/s of its GPU in it, None if not known.
-
-    Args:
-        report: what was recorded.
-        work: its kernels; without them only what was noted counts.
-    """
-    card, name = lookup(report.device), run_number_format(report, work)
-    rate = card.flops_per_s(name) if card else None
-    if name == "tf32" and card and rate is None:
-        # A card without tf32 does such products in fp32, whatever PyTorch allows.
-        return "fp32", card.flops_per_s("fp32")
-    return name, rate
-
-
-def run_number_format(report: Report, work: Work | None = None) -> str:
-    """Return the number format of a run, as the launcher noted it or its kernels' names tell.
-
-    float32 is tf32 where PyTorch was allowed to use that; autocast counts before the weights' type.
-
-    Args:
-        report: what was recorded.
-        work: its kernels; without them only what was noted counts.
-
-    Returns:
-        A format as `analysis.knowledge.number_formats` calls it, or "" where it is not known.
-    """
-    cast = OF_DTYPE.get(report.run.get("autocast", ""), "")
-    noted = cast or OF_DTYPE.get(report.run.get("dtype", ""), "")
-    if noted == "fp32" and report.run.get("tf32") == "true":
-        return "tf32"
-    if noted or work is None or work.on_cpu:
-        return noted
-    times = gemm_times(work)
-    return max(times, key=times.__getitem__, default="")

@@ -14,7 +14,7 @@ from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import covered_by_group
 from analysis.attribution.launches import Launches, range_intervals
 from analysis.attribution.origin import origin
-from analysis.measures.range_costs import range_costs
+from analysis.costs.range_costs import range_costs
 from analysis.source import tables
 
 if TYPE_CHECKING:

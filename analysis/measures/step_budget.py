@@ -19,14 +19,14 @@ from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE, self_intervals
 from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import IntervalUnion
+from analysis.costs.costed_calls import costed_calls
+from analysis.costs.device_peaks import DevicePeaks, ideal_of_work, ideal_times
 from analysis.measures import idle
-from analysis.measures.costed_calls import costed_calls
-from analysis.measures.device_peaks import DevicePeaks, ideal_of_work, ideal_times
 from analysis.recorded.device_work import RANKED
 from analysis.source import tables
 
 if TYPE_CHECKING:
-    from analysis.measures.costed_calls import CostedCalls
+    from analysis.costs.costed_calls import CostedCalls
     from analysis.measures.idle import IdleGaps
     from analysis.measures.window import MeasuredWindow
     from analysis.recorded.cuda_calls import CudaCalls

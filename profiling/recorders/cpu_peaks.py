@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from analysis.measures.device_peaks import PEAK_BYTES, PEAK_FLOPS
+from analysis.costs.device_peaks import PEAK_BYTES, PEAK_FLOPS
 
 WIDTH: Final = 1024
 """Of the square matrices: 2.1 GFLOP a product, 12 MiB of operands and result in fp32."""

@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import Report
 from analysis.attribution.launches import Attribution
+from analysis.costs.costed_calls import KINDS, MATRIX, costed_calls
 from analysis.knowledge.operator_costs import has_formula
-from analysis.measures.costed_calls import KINDS, MATRIX, costed_calls
 from model import SIZES, TransformerLM
 from model.flops import forward_products
 from profiling.recorders.nsys_recorder import NsysRecorder

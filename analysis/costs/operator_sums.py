@@ -10,13 +10,13 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Float64, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
-from analysis.measures.costed_calls import costed_calls
-from analysis.measures.device_peaks import ideal_times
+from analysis.costs.costed_calls import costed_calls
+from analysis.costs.device_peaks import ideal_times
 from analysis.source import tables
 
 if TYPE_CHECKING:
     from analysis.attribution.selected import Selected
-    from analysis.measures.device_peaks import DevicePeaks
+    from analysis.costs.device_peaks import DevicePeaks
 
 NAN: Final = float("nan")
 

@@ -15,9 +15,9 @@ from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.containment import Intervals, Slices, contained, distinct
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import costs
-from analysis.measures.costed_calls import costed_calls
-from analysis.measures.device_peaks import DevicePeaks, ideal_of_work, ideal_times
-from analysis.measures.range_costs import RangeCosts, range_costs, rows_to_sum
+from analysis.costs.costed_calls import costed_calls
+from analysis.costs.device_peaks import DevicePeaks, ideal_of_work, ideal_times
+from analysis.costs.range_costs import RangeCosts, range_costs, rows_to_sum
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution

@@ -10,12 +10,12 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.intervals import NONE
+from analysis.costs.run_format import run_number_format
 from analysis.knowledge.peaks import GIGA, TERA, Peak, lookup
-from analysis.measures.mfu import run_number_format
 from analysis.show.render import scaled
 
 if TYPE_CHECKING:
-    from analysis.measures.costed_calls import CostedCalls
+    from analysis.costs.costed_calls import CostedCalls
     from analysis.recorded.work import Work
     from analysis.source.report import Report
 

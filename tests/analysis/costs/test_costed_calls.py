@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis import Report
 from analysis.attribution.launches import Attribution
-from analysis.measures.costed_calls import (
+from analysis.costs.costed_calls import (
     COMMUNICATION,
     KINDS,
     MATRIX,

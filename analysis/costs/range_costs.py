@@ -16,7 +16,7 @@ from analysis.arithmetic.containment import Intervals, contained
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution import costs
-from analysis.measures.costed_calls import SHAPES, CostedCalls, costed_calls
+from analysis.costs.costed_calls import SHAPES, CostedCalls, costed_calls
 from analysis.recorded.ranges import outermost
 from analysis.source import tables
 from profiling import names

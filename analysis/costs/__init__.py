@@ -1,0 +1,1 @@
+"""What work costs, in FLOPs and bytes, and the least time it could take."""
