@@ -1,7 +1,8 @@
 """FLOPs and least bytes of every range: its own, or those of the ranges inside it.
 
 A range has what lies inside it on its own thread. `step`, `warmup` and `backward` wait for
-autograd's thread, so they have what lies inside them on any thread of their process.
+autograd's thread, so they have what lies inside them on any thread of their process. A softmax that
+is made of elementwise operators has its convention's FLOPs for each element that these have.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
     calls = shaped_calls(chosen, softmax_flops)
     parts_flops = np.append(own[outer], calls.flops)
     parts_bytes = np.append(moved[outer], calls.bytes)
+    fused = np.array(["softmax" in name for name in calls.names], np.bool_)[calls.name]
     from_span = np.arange(len(parts_flops)) < len(outer)
     flops, size = own.copy(), moved.copy()
     source = np.where(own == tables.MISSING, 0, OF_SPANS)
@@ -89,6 +91,12 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
         for bit, mine in ((OF_SPANS, from_span), (OF_SHAPES, ~from_span)):
             has_some = slices.sums(mine[order].astype(np.int64)) > 0
             source[lacks[has_some]] |= bit
+        # A softmax made of elementwise operators counts as one operator does.
+        made = ranges.called(names.SOFTMAX)[lacks] & (source[lacks] == OF_SHAPES)
+        made &= slices.sums(np.append(np.zeros(len(outer)), fused)[order].astype(np.int64)) == 0
+        holders = slices.holders()
+        elements = slices.most(parts_flops[order])[made[holders]]
+        flops[lacks[holders[made[holders]]]] = softmax_flops * elements
     return RangeCosts(flops, size, unscaled, source)
 
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from analysis import Report
 from analysis.attribution.launches import Attribution
 from analysis.costs.costed_calls import (
@@ -247,3 +249,11 @@ def test_the_products_and_collectives_of_a_real_trace() -> None:
     assert round(time_ns[together].sum() / time_ns.sum(), 2) == 0.28
     assert time_ns[~known].sum() < 0.25 * time_ns[~together].sum()
     assert any(name.startswith("triton_") for name in calls.names)
+
+
+def test_a_softmax_made_by_hand_counts_as_one_operator_does() -> None:
+    with Report(shared.report("train-step-small-a100")) as report:
+        found = {row["part"]: row for row in report.attention().to_dict("records")}
+    # 12 layers, 4 x 12 x 512 x 512 elements, 3 FLOPs each; the product has 2 x 64 for each.
+    assert found["softmax"]["flops"] == 12 * 3 * 4 * 12 * 512 * 512
+    assert found["final_matmul"]["flop_ratio"] == pytest.approx(2 * 64 / 3)
