@@ -35,7 +35,8 @@ from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.knowledge.vocabulary import clean
 from analysis.measures import idle
-from analysis.measures.host_activity import HostActivity, doing, host_activity, nothing_known
+from analysis.measures.host.activity import HostActivity, host_activity, nothing_known
+from analysis.measures.host.doing import doing
 from analysis.recorded.ranges import load
 from analysis.recorded.work import no_device_work
 from analysis.show import cli

@@ -22,15 +22,8 @@ from analysis.advice.whereabouts import (
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.union import IntervalUnion
 from analysis.measures import idle
-from analysis.measures.host_activity import (
-    COLLECTS,
-    NOT_SCHEDULED,
-    doing,
-    host_activity,
-    more_than_calls,
-    nothing_known,
-    waits,
-)
+from analysis.measures.host.activity import host_activity, more_than_calls, nothing_known
+from analysis.measures.host.doing import COLLECTS, NOT_SCHEDULED, doing, waits
 from analysis.measures.host_calls import host_calls, loading_ns
 from analysis.recorded.cuda_calls import without_version
 from analysis.show.render import duration, percent, plural

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.costs.range_sums import RangeSums, range_sums
-from analysis.measures.host_activity import HostActivity, host_activity
+from analysis.measures.host.activity import HostActivity, host_activity
 from analysis.measures.idle import HOST, LAUNCH_LATENCY, SLOW_CALL_NS, IdleGaps, idle_gaps
 from profiling import names
 

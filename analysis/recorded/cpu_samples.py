@@ -9,7 +9,8 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE
-from analysis.source import host_tables, tables
+from analysis.source import tables
+from analysis.source.host import sampling
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns
@@ -48,11 +49,11 @@ def cpu_samples(report: Report) -> CpuSamples:
 
 
 def _read(report: Report) -> CpuSamples:
-    rows = host_tables.samples(report)
+    rows = sampling.samples(report)
     if not len(rows["id"]):
         none = np.empty(0, np.int64)
         return CpuSamples([], [], none, none, none)
-    frames = host_tables.frames(report, COLLECTORS)
+    frames = sampling.frames(report, COLLECTORS)
     # Of the frames of a sample the last counts: the innermost of the collector, else its only one.
     last = np.lexsort((-frames["depth"], frames["fits"]))
     frames = {name: column[last] for name, column in frames.items()}
@@ -68,7 +69,7 @@ def functions(report: Report, frames: Columns) -> tuple[list[str], list[str], In
         return [], [], np.empty(0, np.int64)
     symbols, symbol = tables.named(report, frames["symbol"])
     modules, module = tables.named(report, frames["module"])
-    nameless = np.array([name.startswith(host_tables.ADDRESS) for name in symbols], np.bool_)
+    nameless = np.array([name.startswith(sampling.ADDRESS) for name in symbols], np.bool_)
     nameless = nameless[symbol] | (frames["symbol"] == tables.MISSING)
     # All that has no name in a module is one.
     inside = np.where(nameless, len(symbols), symbol)

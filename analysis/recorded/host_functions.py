@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals
-from analysis.source import host_tables, tables
+from analysis.source import tables
+from analysis.source.host import functions
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns
@@ -52,11 +53,11 @@ def python_functions(report: Report) -> HostFunctions:
 
 
 def _system_calls(report: Report) -> HostFunctions:
-    return _named(report, host_tables.system_calls(report))
+    return _named(report, functions.system_calls(report))
 
 
 def _python_functions(report: Report) -> HostFunctions:
-    return _named(report, host_tables.python_functions(report))
+    return _named(report, functions.python_functions(report))
 
 
 def _named(report: Report, rows: Columns) -> HostFunctions:

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.union import IntervalUnion
-from analysis.source import host_tables
+from analysis.source.host import sampling
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
@@ -56,7 +56,7 @@ def scheduling(report: Report) -> Scheduling:
 
 
 def _read(report: Report) -> Scheduling:
-    rows = host_tables.switches(report)
+    rows = sampling.switches(report)
     order = np.lexsort((rows["start_ns"], rows["thread"]))
     arrives = rows["arrives"][order] > 0
     return Scheduling(rows["start_ns"][order], rows["thread"][order], arrives)

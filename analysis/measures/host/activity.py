@@ -8,27 +8,25 @@ one that launched most of what the device did.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.arithmetic.arrays import Bools, Int64
-from analysis.arithmetic.containment import Intervals, distinct
-from analysis.arithmetic.global_ids import process_of
-from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.containment import distinct
+from analysis.measures.host.doing import NOT_SCHEDULED, waits
+from analysis.measures.host.sampled import most_sampled, sampled_elsewhere, windows
 from analysis.measures.host_calls import (
     feeding_threads,
     host_calls,
     launching_threads,
     longest_calls,
 )
-from analysis.recorded.cpu_samples import CpuSamples, cpu_samples
+from analysis.recorded.cpu_samples import cpu_samples
 from analysis.recorded.host_functions import python_functions, system_calls
 from analysis.recorded.scheduling import scheduling
-from analysis.show.sheet import in_prose
 from analysis.source import tables
 
 if TYPE_CHECKING:
@@ -36,28 +34,6 @@ if TYPE_CHECKING:
     from analysis.source.report import Report
 
 Texts = npt.NDArray[np.object_]
-
-NOT_SCHEDULED: Final = "not scheduled"
-"""What is said of a thread that no CPU ran for most of a gap: it slept, or waited."""
-
-WAITS: Final = re.compile(
-    r"p?poll|p?select|epoll_p?wait\d*|p?readv?\d*(?:64)?|recv\w*|accept4?|sem_\w*wait|"
-    r"pthread_cond_\w*wait|pthread_\w*join\w*|pthread_mutex_\w*lock|pthread_rwlock_\w*lock|"
-    r"pthread_barrier_wait|futex\w*|\w*sleep|sig\w*wait\w*|wait|waitid|waitpid|wait[34]|"
-    r"mq_\w*receive|flock|lockf|fread\w*|fgets\w*|getline|getdelim|"
-    r"lll_lock_wait\w*|take_gil|PyThread_acquire_lock\w*"
-)
-"""Calls of the operating system in which a thread waits: for data, a thread, a lock, the time."""
-
-WAITS_IN_PYTHON: Final = re.compile(
-    r"\bacquire'? of|\bbuilt-in (?:function|method) (?:sleep|poll|select|wait|recv|read)\b|"
-    r"(?:queue|connection|dataloader|selectors|socket)\.py\(\d+\)|"
-    r"threading\.py\(\d+\): (?:wait|join)"
-)
-"""Python functions in which a thread waits."""
-
-COLLECTS: Final = re.compile(r"gc_collect|_?PyGC_Collect|<built-in function collect>")
-"""Functions of Python's garbage collector."""
 
 
 @dataclass(frozen=True)
@@ -120,31 +96,6 @@ def more_than_calls(report: Report) -> tuple[str, ...]:
     return (*(("sample",) if samples else ()), *(("Python function",) if functions else ()))
 
 
-def doing(name: str) -> str:
-    """Return in words that the host was in a call or a function, or what is said of it besides.
-
-    >>> doing("poll"), doing(NOT_SCHEDULED)
-    ('in poll', 'not scheduled')
-    """
-    return name if name == NOT_SCHEDULED else f"in {in_prose(name)}"
-
-
-def waits(name: str) -> bool:
-    """Return whether what the host did is waiting, for data, another thread, a lock or the time.
-
-    >>> [waits(name) for name in ("sem_wait", "__poll", NOT_SCHEDULED, "write")]
-    [True, True, True, False]
-    """
-    own = name.strip("_").removeprefix("GI_").strip("_").partition("@")[0]
-    known = WAITS.fullmatch(own) is not None or WAITS_IN_PYTHON.search(name) is not None
-    return known or name == NOT_SCHEDULED
-
-
-def windows(gaps: IdleGaps, thread: Int64, rows: Int64) -> Intervals:
-    """Return the gaps at some positions, each with a thread out of ``(G,)``."""
-    return Intervals(thread[rows], gaps.start_ns[rows], gaps.end_ns[rows])
-
-
 def watched_threads(gaps: IdleGaps) -> Int64:
     """Return ``(G,)`` the thread that launched what ended each gap, else most of the device's work.
 
@@ -169,61 +120,6 @@ def off_cpu(report: Report, gaps: IdleGaps, watched: Int64) -> Bools:
             rows = np.flatnonzero(watched == thread)
             start, end = gaps.start_ns[rows], gaps.end_ns[rows]
             result[rows] = 2 * running.within(start, end) < end - start
-    return result
-
-
-def most_sampled(samples: CpuSamples, place: Int64, gaps: Intervals) -> Int64:
-    """Return which function most samples during each gap found, of several the first by name.
-
-    Args:
-        samples: all samples.
-        place: ``(S,)`` ascending, of each sample; what the ``thread`` of a gap is compared with.
-        gaps: ``G`` of them; a sample at the end of one lies outside.
-
-    Returns:
-        ``(G,)`` positions among the functions, `NONE` where there is no sample.
-    """
-    result = np.full(len(gaps), NONE, np.int64)
-    for number in distinct(gaps.thread).tolist():
-        low, high = np.searchsorted(place, [number, number + 1])
-        rows = np.flatnonzero(gaps.thread == number)
-        at = samples.start_ns[low:high]
-        first = np.searchsorted(at, gaps.start_ns[rows], side="left")
-        count = np.searchsorted(at, gaps.end_ns[rows], side="left") - first
-        gap = np.repeat(np.arange(len(rows)), count)
-        within = np.arange(len(gap)) + np.repeat(first - np.cumsum(count) + count, count)
-        symbol = samples.symbol[low:high][within]
-        known, functions = symbol != NONE, max(len(samples.symbols), 1)
-        pair, times = np.unique(gap[known] * functions + symbol[known], return_counts=True)
-        # In this order the last of each gap is the function with most samples; it stays.
-        order = np.lexsort((-pair, times))
-        result[rows[pair[order] // functions]] = pair[order] % functions
-    return result
-
-
-def sampled_elsewhere(samples: CpuSamples, gaps: IdleGaps, watched: Int64, chosen: Int64) -> Int64:
-    """Return which function most samples of other threads found, ``(G,)``; `NONE` elsewhere.
-
-    Args:
-        samples: all samples.
-        gaps: ``G`` of them.
-        watched: ``(G,)`` the threads that are left out; those of their processes are looked at.
-        chosen: positions of the gaps that are asked about.
-    """
-    result = np.full(len(gaps), NONE, np.int64)
-    for thread in distinct(watched[chosen]).tolist() if len(samples) else ():
-        rows = chosen[watched[chosen] == thread]
-        kept = (process_of(samples.thread) == process_of(thread)) & (samples.thread != thread)
-        kept = np.flatnonzero(kept)
-        kept = kept[np.argsort(samples.start_ns[kept], kind="stable")]
-        other = CpuSamples(
-            samples.symbols,
-            samples.modules,
-            samples.symbol[kept],
-            samples.start_ns[kept],
-            np.full(len(kept), thread),
-        )
-        result[rows] = most_sampled(other, other.thread, windows(gaps, watched, rows))
     return result
 
 

@@ -1,4 +1,4 @@
-"""Tables of what threads of the host did: CPU samples, system calls, scheduling, Python functions.
+"""What a sampler and the scheduler saw of threads: CPU samples, their call chains, switches.
 
 As in `analysis.source.tables`, tables and columns may be missing, missing numbers are
 `tables.MISSING`, and times are integer nanoseconds.
@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from analysis.source import device_tables, tables
-from analysis.source.times import sensible
+from analysis.source import tables
+from analysis.source.host.columns import instants, no_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from analysis.source.database import Columns
     from analysis.source.report import Report
@@ -25,9 +23,7 @@ SAMPLES: Final = "COMPOSITE_EVENTS"
 CALL_CHAINS: Final = "SAMPLING_CALLCHAINS"
 """A row for each frame of a sample's call chain, the function that ran at depth 0."""
 
-SYSTEM_CALLS: Final = "OSRT_API"
 SCHEDULING: Final = "SCHED_EVENTS"
-PYTHON: Final = "TOOLKIT_PYTHON"
 
 ADDRESS: Final = "0x"
 """How the symbol of a function begins whose name is not known."""
@@ -35,7 +31,7 @@ ADDRESS: Final = "0x"
 
 def samples(report: Report) -> Columns:
     """Return the CPU samples: ``id, start_ns, thread``, in the order of the file."""
-    return _instants(report, SAMPLES, {"id": "id"})
+    return instants(report, SAMPLES, {"id": "id"})
 
 
 def frames(report: Report, globs: Iterable[str]) -> Columns:
@@ -50,7 +46,7 @@ def frames(report: Report, globs: Iterable[str]) -> Columns:
         where the symbol fits a pattern, else 0.
     """
     if not report.has(CALL_CHAINS, "id", "symbol", "stackDepth"):
-        return _none("id", "symbol", "module", "depth", "fits")
+        return no_rows("id", "symbol", "module", "depth", "fits")
     known: list[int] = []
     if report.has("StringIds", "id", "value"):
         fits = " OR ".join(f"value GLOB '{glob}'" for glob in globs)
@@ -68,42 +64,4 @@ def frames(report: Report, globs: Iterable[str]) -> Columns:
 
 def switches(report: Report) -> Columns:
     """Return when threads got and left a CPU: ``arrives`` (1 or 0), ``start_ns, thread``."""
-    return _instants(report, SCHEDULING, {"arrives": "isSchedIn"})
-
-
-def system_calls(report: Report) -> Columns:
-    """Return the calls of the operating system: ``start_ns, end_ns, thread, name_id``."""
-    fields = {"thread": ("globalTid",), "name_id": ("nameId",)}
-    if not report.has(SYSTEM_CALLS, "globalTid", "nameId"):
-        return _none("start_ns", "end_ns", *fields)
-    return device_tables.events(report, SYSTEM_CALLS, fields)
-
-
-def python_functions(report: Report) -> Columns:
-    """Return the calls of Python functions of a trace: ``start_ns, end_ns, thread, name_id``."""
-    if not report.has(PYTHON, "start_ns", "end_ns", "global_tid", "name_id"):
-        return _none("start_ns", "end_ns", "thread", "name_id")
-    rows = report.columns(
-        f"SELECT start_ns, end_ns, global_tid AS thread, name_id FROM {PYTHON}",
-        tables.count(report, PYTHON),
-    )
-    return sensible(report, PYTHON, rows)
-
-
-def _instants(report: Report, table: str, fields: Mapping[str, str]) -> Columns:
-    """Return some columns, ``start_ns`` and ``thread`` of a table of instants."""
-    if not report.has(table, "start", "globalTid", *fields.values()):
-        return _none(*fields, "start_ns", "thread")
-    listed = ", ".join(
-        f"{tables.first(report, table, column)} AS {name}" for name, column in fields.items()
-    )
-    rows = report.columns(
-        f"SELECT {listed}, start AS start_ns, start AS end_ns, globalTid AS thread FROM {table} "
-        "WHERE globalTid IS NOT NULL",
-        tables.count(report, table),
-    )
-    return sensible(report, table, rows)
-
-
-def _none(*names: str) -> Columns:
-    return {name: np.empty(0, np.int64) for name in names}
+    return instants(report, SCHEDULING, {"arrives": "isSchedIn"})

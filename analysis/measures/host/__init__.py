@@ -1,0 +1,1 @@
+"""What the host did while a GPU was idle."""
