@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from analysis.knowledge.short_names import distinct_short_names, numbered
+from analysis.show.counts import plural as plural
 from analysis.show.sheet import COMFORTABLE_NAME, Sheet, cut, folded, visible, widest
 from analysis.show.table import Table
 
@@ -91,20 +92,6 @@ def are(count: int) -> str:
     ('is', 'are')
     """
     return "is" if count == 1 else "are"
-
-
-def plural(count: int, one: str, several: str = "") -> str:
-    """Return a count with the word for what it counts, in singular or plural.
-
-    Args:
-        count: of what.
-        one: the word for one of them, or several words.
-        several: for none or more; with an s at the end where it is left out.
-
-    >>> plural(1, "step"), plural(3000, "step"), plural(2, "row is", "rows are")
-    ('1 step', '3,000 steps', '2 rows are')
-    """
-    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
 UNITS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final
 
 from analysis.show.command import Parser, failed
+from analysis.show.counts import plural
 from analysis.show.errors import one_line
 from analysis.show.interrupts import STATUS as INTERRUPTED
 from analysis.show.progress import Bar
-from analysis.show.render import plural
 from analysis.show.sheet import say
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from analysis.show.render import plural
+from analysis.show.counts import plural
 from analysis.source.trace import fields, schema
 from analysis.source.trace.source import TraceError
 
