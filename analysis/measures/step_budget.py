@@ -343,6 +343,8 @@ def idle_parts(done: DeviceWork, causes: Int64, call: Int64, duration_ns: Int64)
     took = np.zeros(len(causes), np.int64)
     took[known] = calls.end_ns[call[known]] - calls.start_ns[call[known]]
     starved = (causes == idle.HOST) & launching & (took <= idle.SLOW_CALL_NS)
+    # One that is busy for that long did something else first, and some small calls after it.
+    starved &= duration_ns < idle.RESUME_NS
     part[starved] = PARTS.index("launch_starved")
     held = (causes == idle.LAUNCH_LATENCY) & waits & (duration_ns > WAITING_NS)
     part[held] = PARTS.index("stream_wait")

@@ -1,12 +1,13 @@
 """Troubles of training runs, built: the gaps name what the host did, and the advice its cure."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from analysis import Report, gaps
+from analysis import Report, budget, gaps
 from analysis.__main__ import main as page
 from analysis.advice.finding import Finding
 from tests.analysis.advice.test_advise import MS, findings
@@ -223,6 +224,41 @@ def test_the_culprit_is_named_and_its_cure(
     assert first.id == number
     assert culprit in first.text
     assert cure in first.text
+
+
+@pytest.mark.parametrize(
+    ("make", "part"),
+    [
+        *((make, "host_busy") for make in (loading_data, sleeping, collecting, loading_kernels)),
+        (looking_at_the_loss, "synchronisation"),
+        (launching_little, "launch_starved"),
+        (copying_pageable, "copies"),
+        (reducing, "communication"),
+    ],
+)
+def test_the_budget_has_most_of_what_is_no_work_under_the_same_cause(
+    make: Callable[[Path], Path], part: str, tmp_path: Path
+) -> None:
+    spent: Counter[str] = Counter()
+    with Report(make(tmp_path)) as report:
+        for row in budget.budget(report).rows():
+            spent[str(row["part"])] += int(row["ns"])
+    del spent["not_modelled"]
+    assert spent.most_common(1)[0][0] == part
+
+
+def test_a_host_that_makes_small_calls_after_a_long_wait_did_something_else(
+    tmp_path: Path,
+) -> None:
+    """As PyTorch does before a launch, such as asking whether the stream is captured."""
+    asking = [
+        Call("cudaStreamIsCapturing", at + LATE - 30_000, at + LATE - 29_000, 900 + at // STEP)
+        for at in STARTS
+    ]
+    with Report(steps(tmp_path, calls=asking)) as report:
+        spent = {str(row["part"]): int(row["ns"]) for row in budget.budget(report).rows()}
+    assert spent["host_busy"] >= LATE - 1
+    assert "launch_starved" not in spent
 
 
 def test_an_exposed_all_reduce_is_no_idle_time(tmp_path: Path) -> None:
