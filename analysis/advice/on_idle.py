@@ -50,9 +50,9 @@ LAUNCH_LESS: Final = Cure(
     "launch less (fused kernels, CUDA graphs) or give each launch more (larger pieces of data)",
 )
 LOAD_BEFORE: Final = (
-    "warm up with more steps, load all kernels at the start (CUDA_MODULE_LOADING=EAGER), or leave "
-    "these steps out (--steps)"
+    "warm up with more steps, or load all kernels at the start (CUDA_MODULE_LOADING=EAGER)"
 )
+OR_LEAVE_OUT: Final = "; --steps leaves out those it happened in"
 DO_AHEAD: Final = Cure(
     "do that ahead or on another thread (DataLoader workers, prefetching, asynchronous saving)",
     "do that ahead or on another thread, while kernels run",
@@ -156,7 +156,8 @@ def kernel_loading(measured: MeasuredWindow) -> Finding | None:
     return Finding(
         "kernel-loading",
         f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) while the host "
-        f"loaded kernels on their first use{named}{where.words}: {LOAD_BEFORE}",
+        f"loaded kernels on their first use{named}{where.words}: {LOAD_BEFORE}"
+        f"{OR_LEAVE_OUT if measured.chosen.steps is not None else ''}",
         more(measured, "analysis.gaps"),
         range=where.range,
         time_ns=lost,

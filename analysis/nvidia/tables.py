@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 OPERATIONS: Final = "ENUM_CUDA_MEMCPY_OPER"
-NSYS_FAILS: Final = "nsys cannot make this report either: ask analysis.ranges"
+NSYS_FAILS: Final = "nsys cannot make this report either: ask `ranges`"
 ERAS: Final = "export it with an nsys from 2021 to 2026"
 
 MOST_JOINED: Final = 2_000_000
@@ -122,7 +122,7 @@ def check_joined(report: Report, rows: int, kernels: int) -> None:
     """
     if rows > MOST_JOINED + MOST_JOINED_A_KERNEL * kernels:
         problem = f"calls and kernels share correlation ids, {rows:,} pairs of them"
-        remedy = "ask analysis.ranges, which counts a kernel at the first call of its id"
+        remedy = "ask `ranges`, which counts a kernel at the first call of its id"
         raise ReportError(report.path, problem, remedy)
 
 

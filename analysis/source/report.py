@@ -81,13 +81,16 @@ class Report:
         self._state.check(self.path)
 
     def tell_left_out(self) -> None:
-        """Say on stderr which rows do not count."""
+        """Say on stderr which rows do not count, and which events of a trace did not become one."""
+        lost = report_metadata.events_without_times(self)
+        events = f"{plural(lost, 'event')} of the trace left out: their times make no sense"
         print_notes(
+            *([events] if lost else []),
             *(
                 f"{plural(count, 'row')} of {table} in {self.path.name} left out: the end lies "
                 "before the start, or times are impossibly far away"
                 for table, count in self.left_out.items()
-            )
+            ),
         )
 
     def close(self) -> None:

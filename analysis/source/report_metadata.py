@@ -6,11 +6,13 @@ out of a file.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.source import tables
+from analysis.source.trace.fields import UNTIMED
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns, Database
@@ -92,6 +94,20 @@ def pairs(report: OpenReport, table: str, key: str) -> dict[str, str]:
         text=("key", "value"),
     )
     return dict(zip(found["key"].tolist(), found["value"].tolist(), strict=True))
+
+
+def events_without_times(report: OpenReport) -> int:
+    """Return how many events of a trace were left out because their times make no sense."""
+    try:
+        known = json.loads(run_metadata(report).get("left_out", "{}"))
+    except (ValueError, RecursionError):
+        return 0
+    counts = known.items() if isinstance(known, dict) else ()
+    return sum(
+        count
+        for why, count in counts
+        if why.rpartition(": ")[2] in UNTIMED and isinstance(count, int)
+    )
 
 
 def gpus(report: OpenReport) -> list[Gpu]:

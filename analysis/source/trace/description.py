@@ -106,7 +106,7 @@ def _thread_name(name: str, thread: object) -> str:
 
 def _insert_gpus(connection: sqlite3.Connection, devices: object) -> None:
     rows = (
-        [device for device in devices if isinstance(device, dict)]
+        [device for device in devices if isinstance(device, dict) and has_id(device)]
         if isinstance(devices, list)
         else []
     )
@@ -118,6 +118,11 @@ def _insert_gpus(connection: sqlite3.Connection, devices: object) -> None:
         f"INSERT INTO TARGET_INFO_GPU (vmId, {', '.join(GPU_FIELDS)}) VALUES (0, {marks})",
         [[_cell(device.get(field)) for field in GPU_FIELDS.values()] for device in rows],
     )
+
+
+def has_id(device: Mapping[str, object]) -> bool:
+    """Return whether a device has the number that its row must have."""
+    return fields.integer(device.get(GPU_FIELDS["id"])) is not None
 
 
 def _cell(value: object) -> str | int | None:

@@ -36,6 +36,12 @@ EARLIEST_NS: Final = -LONGEST_NS
 """Of an event, from the trace's base: an earlier one would put the others impossibly far away."""
 
 
+NO_TIMES: Final = "no times"
+NEGATIVE: Final = "negative duration"
+UNTIMED: Final = (NO_TIMES, NEGATIVE)
+"""Why an event is left out that should count; other reasons are those of what has no place."""
+
+
 class Unusable(Exception):
     """An event lacks something that its row needs; the message says what."""
 
@@ -49,7 +55,7 @@ def nanoseconds(microseconds: object) -> int:
     if isinstance(microseconds, int):
         return microseconds * 1000
     if not isinstance(microseconds, str):
-        raise Unusable("no times")
+        raise Unusable(NO_TIMES)
     whole, _, fraction = microseconds.partition(".")
     try:
         if fraction.isdecimal() and len(fraction) <= 3:
@@ -59,16 +65,16 @@ def nanoseconds(microseconds: object) -> int:
             return int((exact * 1000).to_integral_value())
     except (ValueError, ArithmeticError):
         pass
-    raise Unusable("no times")
+    raise Unusable(NO_TIMES)
 
 
 def span(event: Event) -> tuple[int, int]:
     """Return the start and the end of an event, in nanoseconds from the trace's own base."""
     start, duration = nanoseconds(event.get("ts")), nanoseconds(event.get("dur"))
     if duration < 0:
-        raise Unusable("negative duration")
+        raise Unusable(NEGATIVE)
     if not EARLIEST_NS <= start <= FARTHEST_NS or duration > LONGEST_NS:
-        raise Unusable("no times")
+        raise Unusable(NO_TIMES)
     return start, start + duration
 
 
@@ -76,7 +82,7 @@ def instant(event: Event) -> int:
     """Return the time of an event without duration, in nanoseconds from the trace's own base."""
     at = nanoseconds(event.get("ts"))
     if not EARLIEST_NS <= at <= FARTHEST_NS:
-        raise Unusable("no times")
+        raise Unusable(NO_TIMES)
     return at
 
 

@@ -12,6 +12,7 @@ import pytest
 from analysis import Report, gaps
 from analysis.source.trace import source
 from analysis.source.trace.convert import TraceError, TraceSummary, convert
+from tests.made.commands.in_process import run_command
 
 Event = dict[str, object]
 BASE = 1_700_000_000_000_000_000
@@ -265,3 +266,20 @@ def test_a_value_may_lie_across_windows(
     assert summary.converted == {"TOOLKIT_OPERATOR": 8}
     query = "SELECT utcEpochNs FROM TARGET_INFO_SESSION_START_TIME"
     assert rows(report, query) == [(BASE + 1000,)]
+
+
+def test_what_a_trace_loses_is_told_by_every_question(tmp_path: Path) -> None:
+    launch = event("cuda_runtime", "cudaLaunchKernel", 1.5, 2, correlation=5)
+    kernels = [kernel("k", 10 * n, 3) for n in range(1, 4)]
+    events = [launch, *kernels, {**kernels[0], "dur": -1}, {**kernels[0], "ts": "x"}]
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps({"traceEvents": events}))
+    done = run_command("analysis.kernels", path)
+    assert done.returncode == 0
+    assert "note: 2 events of the trace left out: their times make no sense" in done.stderr
+
+
+def test_a_device_whose_number_no_report_holds_is_left_out(tmp_path: Path) -> None:
+    devices = [{"id": 2**70, "name": "far"}, {"id": 0, "name": "near", "totalGlobalMem": 2**70}]
+    _, report = converted(tmp_path, [kernel("k", 1, 2)], deviceProperties=devices)
+    assert rows(report, "SELECT id, name, totalMemory FROM TARGET_INFO_GPU") == [(0, "near", None)]
