@@ -50,9 +50,14 @@ LAUNCH_LESS: Final = Cure(
     "launch less (fused kernels, CUDA graphs) or give each launch more (larger pieces of data)",
 )
 LOAD_BEFORE: Final = (
+    "warm up with more steps, load all kernels at the start (CUDA_MODULE_LOADING=EAGER), or leave "
+    "these steps out (--steps)"
+)
+LOAD_BEFORE_ALL: Final = (
     "warm up with more steps, or load all kernels at the start (CUDA_MODULE_LOADING=EAGER)"
 )
-OR_LEAVE_OUT: Final = "; --steps leaves out those it happened in"
+"""Where no steps are known that could be left out."""
+
 DO_AHEAD: Final = Cure(
     "do that ahead or on another thread (DataLoader workers, prefetching, asynchronous saving)",
     "do that ahead or on another thread, while kernels run",
@@ -153,11 +158,11 @@ def kernel_loading(measured: MeasuredWindow) -> Finding | None:
     by_call = lost_by_call(measured, chosen)
     calls = [name for name in sorted(by_call, key=lambda name: -by_call[name]) if name][:NAMED]
     named = f" (in {in_a_row(calls)})" if calls else ""
+    cure = LOAD_BEFORE_ALL if measured.chosen.steps is None else LOAD_BEFORE
     return Finding(
         "kernel-loading",
         f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) while the host "
-        f"loaded kernels on their first use{named}{where.words}: {LOAD_BEFORE}"
-        f"{OR_LEAVE_OUT if measured.chosen.steps is not None else ''}",
+        f"loaded kernels on their first use{named}{where.words}: {cure}",
         more(measured, "analysis.gaps"),
         range=where.range,
         time_ns=lost,

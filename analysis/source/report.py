@@ -64,13 +64,13 @@ class Report:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         lacking = memory_limit.out_of_memory_error(self) if isinstance(error, MemoryError) else None
+        notes = self.notes_on_what_is_left_out() if error is None else []
         self.close()
         if lacking:
             raise lacking from None
         if error is None or isinstance(error, ReportError):
             self.check_unchanged()
-        if error is None:
-            self.tell_left_out()
+        print_notes(*notes)
 
     def check_unchanged(self) -> None:
         """Refuse to answer of a file that was written while it was read.
@@ -80,18 +80,18 @@ class Report:
         """
         self._state.check(self.path)
 
-    def tell_left_out(self) -> None:
-        """Say on stderr which rows do not count, and which events of a trace did not become one."""
+    def notes_on_what_is_left_out(self) -> list[str]:
+        """Return a note on each table with rows that do not count, and on a trace's lost events."""
         lost = report_metadata.events_without_times(self)
         events = f"{plural(lost, 'event')} of the trace left out: their times make no sense"
-        print_notes(
+        return [
             *([events] if lost else []),
             *(
                 f"{plural(count, 'row')} of {table} in {self.path.name} left out: the end lies "
                 "before the start, or times are impossibly far away"
                 for table, count in self.left_out.items()
             ),
-        )
+        ]
 
     def close(self) -> None:
         """Close the file and remove the temporary copy, if there is one."""

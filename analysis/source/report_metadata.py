@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.show.errors import ReportError
 from analysis.source import tables
 from analysis.source.trace.fields import UNTIMED
 
@@ -99,8 +100,8 @@ def pairs(report: OpenReport, table: str, key: str) -> dict[str, str]:
 def events_without_times(report: OpenReport) -> int:
     """Return how many events of a trace were left out because their times make no sense."""
     try:
-        known = json.loads(run_metadata(report).get("left_out", "{}"))
-    except (ValueError, RecursionError):
+        known = json.loads(run_metadata(report).get("left_out") or "{}")
+    except (ReportError, ValueError, RecursionError):  # closed by now, or another's note
         return 0
     counts = known.items() if isinstance(known, dict) else ()
     return sum(

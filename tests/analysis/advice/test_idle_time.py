@@ -1,5 +1,7 @@
 """Advice on idle time: where the host was, in which call, and whose fault it is."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -208,3 +210,13 @@ def test_a_small_share_of_a_cpus_time_is_no_reason_to_fuse(
         operators=[*small, Operator("aten::mm", 2000, 12_000 - 100 * share, 10_000 - 100 * share)],
     )
     assert (of(path, "unfused-optimizer") is not None) == told
+
+
+def test_steps_are_not_offered_where_there_are_none(tmp_path: Path) -> None:
+    path = loading(tmp_path, Call("cuLibraryLoadData", 12 * MS, 72 * MS, 71))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE NVTX_EVENTS SET text = 'part' WHERE text = 'step'")
+        connection.commit()
+    (found,) = [each for each in findings(path) if each.id == "kernel-loading"]
+    assert "(CUDA_MODULE_LOADING=EAGER)" in found.text
+    assert "--steps" not in found.text
