@@ -13,7 +13,8 @@ VALUES := WORKLOAD=workload SIZE=size MODEL=model RANDOM_INIT=random-init TEACHE
 	TEACHER_RANDOM_INIT=teacher-random-init MAX_NEW_TOKENS=max-new-tokens MODE=mode BATCH=batch \
 	CONTEXT=context DTYPE=dtype DEVICE=device ATTENTION=attention AUTOCAST=autocast \
 	OPTIMIZER=optimizer CHECKPOINT=checkpoint RANKS=ranks STRATEGY=strategy BUCKET_MB=bucket-mb \
-	TIMEOUT=timeout STEPS=steps WARMUP=warmup RECORDER=recorder NAME=name REPORTS=reports
+	TIMEOUT=timeout STEPS=steps WARMUP=warmup RECORDER=recorder NAME=name REPORTS=reports \
+	SCRIPT=script
 SWITCHES := TF32=tf32 COMPILE=compile MEMORY=memory SHAPES=shapes STACKS=stacks OVERWRITE=overwrite
 left = $(word 1,$(subst =, ,$1))
 right = $(word 2,$(subst =, ,$1))
@@ -21,7 +22,7 @@ right = $(word 2,$(subst =, ,$1))
 # What is given reaches commands through the environment, as it was typed: written into a recipe, the
 # shell would run what is in it, and so would make, for which $(...) is a variable or a function.
 GIVEN := $(foreach each,$(VALUES) $(SWITCHES),$(call left,$(each))) \
-	NSYS PYTHON WORKERS ONLY FROM BENCH SYNTHETIC RECIPE RECIPE_PYTHON
+	ARGS NSYS PYTHON WORKERS ONLY FROM BENCH SYNTHETIC RECIPE RECIPE_PYTHON
 literal = $(eval override $1 := $$(value $1))$(eval export $1)
 $(foreach each,$(GIVEN),$(if $(filter-out undefined,$(origin $(each))),$(call literal,$(each))))
 
@@ -49,8 +50,9 @@ $(READY): pyproject.toml constraints.txt spanlight/__init__.py
 
 # What a run says names options as they are given here.
 profile: export SPANLIGHT_TYPED := make
-profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH= CONTEXT= ...
-	@$(BIN)/python -m spanlight profile $(FLAGS)
+# ARGS is cut at blanks and is otherwise as it was typed: no quotes, no patterns.
+profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH= CONTEXT= ..., or SCRIPT= ARGS=
+	@set -f; $(BIN)/python -m spanlight profile $(FLAGS)$(if $(ARGS), -- $$ARGS)
 
 test: $(READY) ## run the tests that take under 3 s each; make check runs these and all others
 	$(PYTEST) -m 'not slow'

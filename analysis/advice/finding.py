@@ -12,7 +12,7 @@ from analysis.measures import gpu_time_split
 from analysis.recorded.device_work import RANKED
 from analysis.recorded.framework import uses_pytorch
 from analysis.show.called import called
-from analysis.show.render import percent
+from analysis.show.render import duration, percent
 
 if TYPE_CHECKING:
     from analysis.measures.window import MeasuredWindow
@@ -103,6 +103,29 @@ def wall_share(measured: MeasuredWindow, time_ns: int) -> float:
 def in_words(measured: MeasuredWindow, share: float) -> str:
     """Return a share of the wall time in words, "" on a CPU, which has no such time."""
     return "" if measured.attribution.work.on_cpu else f"{percent(share)} of the wall time"
+
+
+def time_in_words(measured: MeasuredWindow, time_ns: int) -> str:
+    """Return a time in words, of several GPUs with their number, as it may exceed the wall time.
+
+    Args:
+        measured: what is looked at.
+        time_ns: of all GPUs together.
+    """
+    gpus = len(measured.idle.places)
+    return f"{duration(time_ns)} on {gpus} GPUs together" if gpus > 1 else duration(time_ns)
+
+
+def gpus_that(measured: MeasuredWindow, one: str, several: str) -> str:
+    """Return who did something for a time of all GPUs together, with the verb for one or several.
+
+    Args:
+        measured: what is looked at.
+        one: the verb for a single GPU.
+        several: for more.
+    """
+    gpus = len(measured.idle.places)
+    return f"the GPU {one}" if gpus == 1 else f"{gpus} GPUs together {several}"
 
 
 def work_ns(measured: MeasuredWindow, chosen: Bools) -> int:

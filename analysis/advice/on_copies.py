@@ -15,6 +15,7 @@ from analysis.advice.finding import (
     gpus_in_window,
     in_words,
     more,
+    time_in_words,
     wall_share,
 )
 from analysis.arithmetic.arrays import Bools
@@ -124,7 +125,7 @@ def cost_of(measured: MeasuredWindow, chosen: Bools) -> Cost | None:
     if wall_share(measured, alone_ns + idle_ns) < COPY_SHARE:
         return None
     host = held(measured, chosen)
-    words = f"kept the host waiting for {duration(host.copying_ns)}"
+    words = f"kept the host waiting for {time_in_words(measured, host.copying_ns)}"
     if host.waiting_ns >= TOLD * (host.copying_ns + host.waiting_ns):
         words += f" ({duration(host.waiting_ns)} more it waited for the kernels before them)"
     shares = [
@@ -156,7 +157,7 @@ def exposed_copies(measured: MeasuredWindow) -> Finding | None:
     memory = " of pinned memory" if is_told else ""
     return Finding(
         "exposed-copies",
-        f"copies take {duration(alone_ns)}, {in_words(measured, share)}, with "
+        f"copies take {time_in_words(measured, alone_ns)}, {in_words(measured, share)}, with "
         f"no kernel running beside them, most of it {direction}{memory}, "
         f"{bytes_and_rate(measured, mostly)}: {CURES.get(direction, OTHERWISE)}",
         more(measured, "analysis.copies"),
@@ -201,8 +202,8 @@ def exposed_collectives(measured: MeasuredWindow) -> Finding | None:
     under = hidden_ns / (hidden_ns + alone_ns)
     return Finding(
         "exposed-collectives",
-        f"collectives take {duration(alone_ns)}, {in_words(measured, share)}, with no other "
-        f"kernel running beside them ({percent(under)} of their time is "
+        f"collectives take {time_in_words(measured, alone_ns)}, {in_words(measured, share)}, "
+        f"with no other kernel running beside them ({percent(under)} of their time is "
         f"hidden under computation): {OVERLAP.of(measured)}{uneven(gpus)}",
         more(measured, "analysis.overlap"),
         time_ns=alone_ns,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.advice.blocking_copies import copies_that_block, gaps_of, large
-from analysis.advice.finding import WORTH_A_LINE, Cure, Finding, more, wall_share
+from analysis.advice.finding import WORTH_A_LINE, Cure, Finding, gpus_that, more, wall_share
 from analysis.advice.whereabouts import (
     MOST,
     NAMED,
@@ -95,10 +95,12 @@ def synchronisation(measured: MeasuredWindow) -> Finding | None:
     calls = waiting_calls(measured, chosen, small)
     named = f" in {in_a_row(calls)}" if calls else ""
     later = done_after_waiting(measured, chosen, calls)
+    them = "it" if len(found.places) == 1 else "them"
     return Finding(
         "synchronisation",
-        f"the GPU was idle for {duration(lost)} ({percent(share)}) after the host had waited "
-        f"for it{named}{later}{where.words}: {WAIT_LESS.of(measured)}",
+        f"{gpus_that(measured, 'was', 'were')} idle for {duration(lost)} ({percent(share)}) "
+        f"after the host had waited for {them}{named}{later}{where.words}: "
+        f"{WAIT_LESS.of(measured)}",
         more(measured, "analysis.gaps"),
         range=where.range,
         time_ns=lost,
@@ -161,8 +163,9 @@ def kernel_loading(measured: MeasuredWindow) -> Finding | None:
     cure = LOAD_BEFORE_ALL if measured.chosen.steps is None else LOAD_BEFORE
     return Finding(
         "kernel-loading",
-        f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) while the host "
-        f"loaded kernels on their first use{named}{where.words}: {cure}",
+        f"{gpus_that(measured, 'was', 'were')} idle for {duration(lost)} ({percent(share)} "
+        f"of the time) while the host loaded kernels on their first use{named}{where.words}: "
+        f"{cure}",
         more(measured, "analysis.gaps"),
         range=where.range,
         time_ns=lost,
@@ -191,8 +194,8 @@ def launch_latency(measured: MeasuredWindow) -> Finding | None:
     named = f"; launch-bound: {in_a_row(bound)}" if bound else where.words
     return Finding(
         "launch-latency",
-        f"the GPU waited {duration(lost)} ({percent(share)} of the time) for launches{named}: "
-        f"{LAUNCH_LESS.of(measured)}",
+        f"{gpus_that(measured, 'waited', 'waited')} {duration(lost)} ({percent(share)} "
+        f"of the time) for launches{named}: {LAUNCH_LESS.of(measured)}",
         more(measured, "analysis.gaps"),
         range=(bound[0] if len(bound) == 1 else None) if bound else where.range,
         time_ns=lost,
@@ -271,9 +274,9 @@ def late_host(
     least = idle.RESUME_NS if number == "busy-host" else idle.SLOW_CALL_NS
     return Finding(
         number,
-        f"the GPU was idle for {duration(lost)} ({percent(share)} of the time) in "
-        f"{plural(int(chosen.sum()), 'gap')} of {duration(least)} or more while {meanwhile}"
-        f"{where.words}: {cure}",
+        f"{gpus_that(measured, 'was', 'were')} idle for {duration(lost)} ({percent(share)} "
+        f"of the time) in {plural(int(chosen.sum()), 'gap')} of {duration(least)} or more "
+        f"while {meanwhile}{where.words}: {cure}",
         more(measured, "analysis.gaps"),
         range=where.range,
         time_ns=lost,

@@ -194,13 +194,15 @@ class SharedWork:
         return abs(self.done - 1) <= LIKE
 
     def __str__(self) -> str:
-        """Say how they differ."""
+        """Say how they differ, and by what that is counted."""
         same = abs(self.wall - 1) <= SAME_TIME
         time = "in the same time" if same else f"in {share_or_times(self.wall)} the time"
         if self.done >= TIMES:
-            return f"{relative_change(self.done)} the same work was done {time}"
-        how = "less" if self.done < 1 else "more"
-        return f"{100 * abs(self.done - 1):.1f} % {how} of the same work was done {time}"
+            much = f"{relative_change(self.done)} the work of before"
+        else:
+            how = "less" if self.done < 1 else "more"
+            much = f"{100 * abs(self.done - 1):.1f} % {how} work than before"
+        return f"{much} was done {time} (by the calls of what both recorded)"
 
 
 def share_or_times(ratio: float) -> str:

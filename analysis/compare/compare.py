@@ -118,7 +118,8 @@ def comparison(
         only_kind(table, "total").rows(), key=lambda row: TOTALS.index(str(row["name"]))
     )
     work = shared_work(*sides)
-    found = verdict({str(row["name"]): row for row in totals}, shapes, work)
+    steps = [each.contents.count if each.has_steps else 0 for each in sides]
+    found = verdict({str(row["name"]): row for row in totals}, shapes, work, steps)
     lines = [
         str(found),
         *heading(reports, sides, excluded=not all(each.warmup_counts for each in sides)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from analysis.compare.changes import relative_change
+from analysis.compare.checks import SIDES
 from analysis.compare.rows import FASTER, NOISE, SAME, SLOWER, UNJUDGED
 from analysis.compare.show import Row, interval, only_kind
 from analysis.compare.sides import BUSY, WALL
@@ -21,6 +23,10 @@ OTHER_WORK: Final = "other work"
 NOT_JUDGED: Final = "not judged"
 WORDS: Final = {NOISE: "no difference shown", UNJUDGED: NOT_JUDGED}
 """What the status of a total is called in a verdict; the others are called as they are."""
+
+
+ENOUGH: Final = 3
+"""With so many steps a missing interval is due to how much they differ, not to how few they are."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,9 @@ class Verdict:
         return f"verdict: {self.word}: {self.reason}"
 
 
-def verdict(totals: Mapping[str, Row], shapes: Sequence[str], work: SharedWork | None) -> Verdict:
+def verdict(
+    totals: Mapping[str, Row], shapes: Sequence[str], work: SharedWork | None, steps: Sequence[int]
+) -> Verdict:
     """Return the verdict on two reports.
 
     Where a step is another piece of work, or the recordings hold more or less of it, its time says
@@ -51,6 +59,7 @@ def verdict(totals: Mapping[str, Row], shapes: Sequence[str], work: SharedWork |
         totals: rows of kind ``total`` by name.
         shapes: in what the shapes of the work differ.
         work: how the work of two reports without steps differs.
+        steps: how many steps are compared, before and after; 0 where none are marked.
     """
     if shapes:
         return Verdict(OTHER_SHAPES, f"{', '.join(shapes)}; times differ as the work does")
@@ -61,7 +70,25 @@ def verdict(totals: Mapping[str, Row], shapes: Sequence[str], work: SharedWork |
     status, ratio = str(row["status"]), float(row["ratio"])
     before, after = duration(float(row["before_ns"])), duration(float(row["after_ns"]))
     found = f"{name} {before} -> {after}, {relative_change(ratio)}{interval(row)}"
+    found += why_no_interval(row, steps)
     return Verdict(WORDS.get(status, status), found)
+
+
+def why_no_interval(row: Row, steps: Sequence[int]) -> str:
+    """Return in words why a total has no interval; "" where it has one, or is the same.
+
+    Args:
+        row: the total.
+        steps: see `verdict`.
+    """
+    if row["status"] == SAME or not row["before_ns"] or not math.isnan(float(row["ratio_low"])):
+        return ""
+    if not all(steps):
+        return "; too few steps to tell (none are marked)"
+    pairs = zip(steps, SIDES, strict=True)
+    if few := [f"{plural(count, 'step')} {word}" for count, word in pairs if count < ENOUGH]:
+        return f"; too few steps to tell ({' and '.join(few)})"
+    return "; no interval: the steps before differ too much among themselves, record more of them"
 
 
 def lone_totals(table: Table) -> list[str]:

@@ -52,6 +52,9 @@ REPORT_TABLES: Final = ("StringIds", "NVTX_EVENTS", "META_DATA_EXPORT", "EXPORT_
 REPORT_TABLE_PREFIXES: Final = ("CUPTI_ACTIVITY_KIND_", "TOOLKIT_")
 """Tables that only a report has, and how the names of others begin."""
 
+RESERVED: Final = "sqlite_"
+"""How the names of SQLite's own tables begin."""
+
 OTHER_NAME: Final = "name another file, or another table with --table NAME"
 MOST_NAMED: Final = 3
 """How many columns an error names."""
@@ -341,8 +344,12 @@ def _is_there(
     """Return whether a table of this name is there that rows can be added to.
 
     Raises:
-        ReportError: there is a view of that name, or a table with other columns.
+        ReportError: no table can have that name, there is a view of it, or a table with other
+            columns.
     """
+    if name.lower().startswith(RESERVED):
+        problem = f"no table can be called {name!r}: SQLite keeps names in {RESERVED} for itself"
+        raise ReportError(output, problem, "choose another --table")
     sql = (
         "SELECT type FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(?)"
     )

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from analysis.arithmetic.noise import FEWEST, fieller_interval, student_quantile
 from analysis.show.render import duration, percent, plural
 
 FEW: Final = 5
@@ -91,21 +92,54 @@ def drift(times_ns: Sequence[int]) -> float:
 
 
 def slow_first(times_ns: Sequence[int]) -> bool:
-    """Return whether the first of a few steps is longer than all others by half."""
-    return times_ns[0] > SLOW * max(times_ns[1:])
+    """Return whether the first of a few steps is longer than all others by half, beyond noise."""
+    others = times_ns[1:]
+    return times_ns[0] > SLOW * max(others) and times_longer(times_ns[0], others)[0] > 1
 
 
-def steadiness_warnings(times_ns: Sequence[int]) -> list[str]:
-    """Return warnings of unsteady step times, one line each; none where they are steady."""
+def times_longer(first_ns: int, warm_ns: Sequence[int]) -> tuple[float, float]:
+    """Return how many times as long as a warm step a first one took, at least and at most.
+
+    The first step is one, so it is taken to vary as a single warm step does, their mean as a mean:
+    the interval leaves out 1 where no warm step would be expected to be like it. Both ends are NaN
+    where that cannot be told.
+
+    >>> [round(end, 1) for end in times_longer(30, [10, 11, 10, 12])]
+    [2.4, 3.2]
+    """
+    times = np.array(warm_ns, np.float64)
+    if len(times) < FEWEST:
+        return math.nan, math.nan
+    first, mean, variance = (
+        np.array([value], np.float64) for value in (first_ns, times.mean(), times.var(ddof=1))
+    )
+    quantile = student_quantile(np.array([len(times) - 1.0]))
+    low, high = fieller_interval((mean, first), (variance / len(times), variance), quantile)
+    return float(low[0]), float(high[0])
+
+
+def steadiness_warnings(times_ns: Sequence[int], warm_ns: Sequence[int] | None = None) -> list[str]:
+    """Return warnings of unsteady step times, one line each; none where they are steady.
+
+    Args:
+        times_ns: of the steps, in order.
+        warm_ns: of the same steps after more warm-up, where there are some: by these the first
+            step is judged then.
+    """
     count, said = len(times_ns), []
     if count < FEW:
         said.append(f"only {plural(count, 'step')}, so the spread is hardly known; time 10 or more")
     odd = outliers(times_ns) if count >= FEW else []
     middle = statistics.median(times_ns)
-    if times_ns[0] > middle and (0 in odd or (1 < count < FEW and slow_first(times_ns))):
-        times = f"{duration(times_ns[0])} against {duration(middle)}"
+    if warm_ns is None:
+        few_slow = 1 < count < FEW and slow_first(times_ns)
+        slow, usual = times_ns[0] > middle and (0 in odd or few_slow), middle
+    else:
+        slow, usual = times_longer(times_ns[0], warm_ns)[0] > 1, statistics.median(warm_ns)
+    if slow:
+        times = f"{duration(times_ns[0])} against {duration(usual)}"
         said.append(f"the first step is slow ({times}); warm up more")
-    if others := [place for place in odd if place or times_ns[0] < middle]:
+    if others := [place for place in odd if place or not slow]:
         which = ", ".join(str(place + 1) for place in others[:5])
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         said.append(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.show import nsys_program
+from analysis.show.called import option
 from profiling.common import machine
 from profiling.common.cli import Parser, add_device
 from profiling.common.errors import UsageError
@@ -88,7 +89,7 @@ def parse(words: Sequence[str], doc: str | None = None) -> tuple[str, argparse.N
     if name == SCRIPT:
         arguments.arguments += own[end + 1 :]
     elif own[end + 1 :]:
-        raise UsageError(f"{own[end + 1]!r} is no option; arguments need a --script")
+        raise UsageError(f"{own[end + 1]!r} is no option; arguments need a {option('--script')}")
     return name, arguments
 
 

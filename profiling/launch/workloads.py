@@ -6,9 +6,12 @@ profile --script train.py -- --epochs 1        as is `profile script train.py --
 """
 
 import argparse
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
+from analysis.show.called import option
 from profiling.common.errors import UsageError
 from profiling.common.named import named
 from profiling.common.workload import Workload
@@ -56,6 +59,9 @@ def split(words: Sequence[str]) -> tuple[str, list[str]]:
         name = own.pop(0)
         said = name
     if name not in {None, *WORKLOADS}:
+        if name.endswith(".py") or Path(name).is_file():
+            hint = f"record a script with {option('--script', shlex.quote(name))}"
+            raise UsageError(f"{name!r} is no workload; {hint}")
         raise UsageError(f"{name!r} is no workload; there are: {', '.join(WORKLOADS)}")
     if has_script and name not in {None, SCRIPT}:
         raise UsageError(f"{said} is of our own model; {OF_A_SCRIPT}")

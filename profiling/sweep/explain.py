@@ -5,13 +5,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
-from analysis.arithmetic.noise import FEWEST, fieller_interval, student_quantile
 from analysis.show.render import digits, plural
 from profiling import names
+from profiling.benchmark.steadiness import times_longer
 from profiling.sweep.store import SweepRow
-from profiling.sweep.table import NOISY, NS_PER_MS, statistic
+from profiling.sweep.table import NOISY, NS_PER_MS, by_configuration, statistic, step_times
 
 ON_GPU: Final = (
     "a cold step pays for what is done once: loading kernels (CUDA loads them when they are first "
@@ -27,15 +25,9 @@ ON_CPU: Final = (
 
 def explained(rows: Sequence[SweepRow]) -> list[str]:
     """Return the answers, a line a sentence."""
-    alike: dict[object, list[SweepRow]] = {}
-    for row in rows:
-        if row.result is not None:
-            run = row.settings
-            key = run.size, run.batch, run.context, run.mode, run.precision
-            alike.setdefault(key, []).append(row)
-    if not alike:
+    groups = by_configuration(rows)
+    if not groups:
         return ["no row could be measured, so there is nothing to explain"]
-    groups = [sorted(group, key=lambda row: row.settings.warmup) for group in alike.values()]
     return [
         "(b) How long forward and backward take, and how steady that is",
         *(_duration(group[-1]) for group in groups),
@@ -76,7 +68,7 @@ def _warmup(groups: Sequence[Sequence[SweepRow]], device: str) -> list[str]:
         return ["Every configuration was measured with one warm-up only; give --warmups 0,1,2,5."]
     lines = [line for group in groups for line in _compared(group)]
     colder = [(row, group[-1]) for group in groups for row in group[:-1]]
-    if not any(_times_longer(row, warm)[0] > 1 for row, warm in colder):
+    if not any(times_longer(step_times(row)[0], step_times(warm))[0] > 1 for row, warm in colder):
         return [*lines, "No first step was shown to be slower, so there is nothing to explain."]
     return [*lines, f"Why: {ON_GPU if device.startswith('cuda') else ON_CPU}."]
 
@@ -93,8 +85,8 @@ def _compared(ordered: Sequence[SweepRow]) -> list[str]:
     for row in ordered[:-1]:
         steps = row.settings.warmup
         warmup = plural(steps, "warm-up step") if steps else "no warm-up"
-        first = _times(row)[0] / NS_PER_MS
-        rest = _times(row)[1:]
+        first = step_times(row)[0] / NS_PER_MS
+        rest = step_times(row)[1:]
         later = f", the others {digits(statistics.median(rest) / NS_PER_MS)} ms" if rest else ""
         lines.append(
             f"{name(row)}, {warmup}: the first timed step took "
@@ -108,7 +100,7 @@ def _compared(ordered: Sequence[SweepRow]) -> list[str]:
 
 def _verdict(row: SweepRow, warm: SweepRow) -> str:
     """Return whether the first timed step of a row took longer than a warm one, in words."""
-    low, high = _times_longer(row, warm)
+    low, high = times_longer(step_times(row)[0], step_times(warm))
     if low > 1:
         return "slower than warm steps differ among themselves"
     if high < 1:
@@ -116,25 +108,3 @@ def _verdict(row: SweepRow, warm: SweepRow) -> str:
     if math.isnan(low):
         return "which is too noisy to tell"
     return f"which is too noisy to tell ({low:.1f} to {high:.1f} times their mean)"
-
-
-def _times_longer(row: SweepRow, warm: SweepRow) -> tuple[float, float]:
-    """Return how many times as long as a warm step the first of a row took, at least and at most.
-
-    The first step is one, so it is taken to vary as a single warm step does, their mean as a mean:
-    the interval leaves out 1 where no warm step would be expected to be like it. Both ends are NaN
-    where that cannot be told.
-    """
-    times = np.array(_times(warm), np.float64)
-    if len(times) < FEWEST:
-        return math.nan, math.nan
-    first, mean, variance = (
-        np.array([value], np.float64) for value in (_times(row)[0], times.mean(), times.var(ddof=1))
-    )
-    quantile = student_quantile(np.array([len(times) - 1.0]))
-    low, high = fieller_interval((mean, first), (variance / len(times), variance), quantile)
-    return float(low[0]), float(high[0])
-
-
-def _times(row: SweepRow) -> list[int]:
-    return list(row.result["total_ns"]) if row.result else []

@@ -24,6 +24,22 @@ def statistic(row: SweepRow, part: str, which: str) -> float:
     return value / NS_PER_MS
 
 
+def step_times(row: SweepRow) -> list[int]:
+    """Return the times of a row's steps in nanoseconds, none where it could not be measured."""
+    return list(row.result["total_ns"]) if row.result else []
+
+
+def by_configuration(rows: Sequence[SweepRow]) -> list[list[SweepRow]]:
+    """Return the measured rows of each configuration, ordered by their warm-up."""
+    alike: dict[object, list[SweepRow]] = {}
+    for row in rows:
+        if row.result is not None:
+            run = row.settings
+            key = run.size, run.batch, run.context, run.mode, run.precision
+            alike.setdefault(key, []).append(row)
+    return [sorted(group, key=lambda row: row.settings.warmup) for group in alike.values()]
+
+
 def utilization(row: SweepRow) -> float:
     """Return the MFU, a share of 1; NaN where no peak is known, or nothing was measured."""
     found = (row.result or {}).get("mfu")
@@ -100,15 +116,16 @@ def label(row: SweepRow) -> str:
 def _remarks(rows: Sequence[SweepRow]) -> list[str]:
     """Return why rows are missing, and why some are unsteady."""
     said = [f"{label(row)}: {row.status}: {row.reason}" for row in rows if row.status != OK]
+    warmest = {id(row): group[-1] for group in by_configuration(rows) for row in group[:-1]}
     for row in rows:
         if row.result is None:
             continue
         total = row.result["statistics"]["total"]
         if total["std"] > NOISY * total["mean"]:
             share = f"{total['std'] / total['mean']:.0%}"
+            warm = step_times(warmest[id(row)]) if id(row) in warmest else None
             cause = (
-                "; ".join(steadiness_warnings(row.result["total_ns"]))
-                or "no step stands out: noise"
+                "; ".join(steadiness_warnings(step_times(row), warm)) or "no step stands out: noise"
             )
             said.append(f"{label(row)}: the deviation is {share} of the mean: {cause}")
     return said

@@ -109,6 +109,18 @@ def test_no_other_target_runs_what_it_is_given(value: str, folder: Path) -> None
         make(folder, target, f"PYTHON={value}", status=2)
 
 
+@pytest.mark.parametrize("by", ["words", "environment"])
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_script_gets_its_arguments_cut_at_blanks_and_nothing_else(
+    value: str, by: str, folder: Path
+) -> None:
+    given = {"SCRIPT": "my train.py", "ARGS": f"--epochs 1 {value}"}
+    words = [f"{name}={text}" for name, text in given.items()] if by == "words" else []
+    (called,) = make(folder, "profile", *words, env=given if by == "environment" else None)
+    own = ["--", "--epochs", "1", *value.split()]
+    assert called["argv"] == ["-m", "spanlight", "profile", "--script=my train.py", *own]
+
+
 def test_switches_are_on_or_off(folder: Path) -> None:
     switches = table("SWITCHES")
     (called,) = make(folder, "profile", *(f"{name}=1" for name in switches))

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from analysis.show.progress import Bar
 from analysis.show.sheet import say
 from analysis.source.trace import schema as report_schema
 from analysis.source.trace.description import run_rows
-from analysis.source.trace.events import Staging
+from analysis.source.trace.events import NO_EVENT, Staging
 from analysis.source.trace.report import write_report
 from analysis.source.trace.source import Progress, TraceError, TraceSource
 
@@ -148,21 +149,25 @@ def _build(
 def _nothing(staging: Staging) -> str:
     if not staging.left_out:
         return "a trace without events; record at least one step inside the profiler"
-    found = ", ".join(f"{name} {count}" for name, count in staging.left_out.most_common(5))
+    found = ", ".join(starmap(_counted, staging.left_out.most_common(5)))
     return (
         f"no operators, kernels or annotations in it, only {found}; "
         "record with torch.profiler and its CPU or CUDA activity"
     )
 
 
+def _counted(name: str, count: int) -> str:
+    """Return in words how many events of a kind were left out."""
+    if name == NO_EVENT:
+        return plural(count, "entry that is no event", "entries that are no events")
+    return f"{one_line(name)} {count}"
+
+
 def _say(source: Path, summary: TraceSummary) -> None:
     converted = ", ".join(f"{table} {count}" for table, count in summary.converted.items())
     say(f"{source.name}: converted {converted}")
     if summary.left_out:
-        left = ", ".join(
-            f"{one_line(name)} {count}"
-            for name, count in list(summary.left_out.items())[:MOST_NAMED]
-        )
+        left = ", ".join(starmap(_counted, list(summary.left_out.items())[:MOST_NAMED]))
         more = len(summary.left_out) - MOST_NAMED
         left += (
             f", and {plural(more, 'more kind')}: see left_out in TOOLKIT_RUN" if more > 0 else ""

@@ -74,6 +74,9 @@ BOOKKEEPING: Final = frozenset(
 OBJECT: Final = re.compile(r" at 0x[0-9a-f]+")
 """What Python puts behind the name of an object's type."""
 
+NO_EVENT: Final = "not an event"
+"""What an entry of the list of events is counted under that is none."""
+
 MEMORY: Final = "[memory]"
 """The instant events of ``profile_memory=True``, one for every allocation and release."""
 
@@ -109,7 +112,7 @@ class Staging:
     def add(self, event: object) -> None:
         """Stage one event of the trace, or count it among those left out."""
         if not isinstance(event, dict):
-            self.left_out["not an event"] += 1
+            self.left_out[NO_EVENT] += 1
             return
         category = event.get("cat")
         kind = KIND_OF_CATEGORY.get(category) if isinstance(category, str) else None

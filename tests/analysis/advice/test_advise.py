@@ -341,7 +341,7 @@ def test_a_finding_about_no_time_comes_last(tmp_path: Path) -> None:
 EXPECTED = {
     "cuda-graphs-a100": ["in CUDA graphs", "no NVTX ranges"],
     "forward-2.7b-a100": ["without TF32", "attention takes"],
-    "fsdp-2xh100-after": ["collectives take 33.74 ms, 5.6 %"],
+    "fsdp-2xh100-after": ["collectives take 33.74 ms on 2 GPUs together, 5.6 %"],
     "fsdp-2xh100-before": [],
     "mpi-saxpy-2022.2": ["72.9 % of it in no range and 27.1 % in MPI_Recv", "pageable memory"],
     "no-meta-2021": ["something else", "pageable memory", "no NVTX ranges"],

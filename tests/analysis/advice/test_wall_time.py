@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.analysis.advice.test_advise import MS, lines, one
 from tests.made.reports.build_device import DEVICE, PAGEABLE, TO_HOST, WITHIN, Copy, add_device_work
 from tests.made.reports.build_report import Kernel, Range, make_report
+from tests.made.tools import shared
 
 
 def copying(tmp_path: Path, *copies: Copy) -> str:
@@ -29,6 +30,25 @@ def test_copies_under_no_kernel_are_named_with_kind_and_rate(tmp_path: Path) -> 
     assert "most of it Device-to-Device, 280" in copying(tmp_path, within)
     assert copying(tmp_path, replace(to_device, start=0, end=10 * MS)) == ""  # all under it
     assert copying(tmp_path, replace(to_device, source=PAGEABLE)) == ""  # a line of its own
+
+
+def test_the_time_of_several_gpus_is_said_to_be_theirs_together(tmp_path: Path) -> None:
+    """Each GPU copies for 80 of 100 ms, and idles before: 160 ms in a recording of 100."""
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", 0, 5)],
+        kernels=[Kernel("a", 0, 20 * MS, device=device, launch=1) for device in (0, 1)],
+    )
+    copies = [Copy(20 * MS, 100 * MS, 10**8, launch=2, device=device) for device in (0, 1)]
+    assert one(add_device_work(path, copies=copies), "copies take").startswith(
+        "copies take 160.0 ms on 2 GPUs together, 80.0 % of the wall time, with no kernel"
+    )
+
+
+def test_copies_of_a_real_report_take_no_longer_than_there_were_gpus() -> None:
+    assert one(shared.report("sliced-2xh100"), "copies take").startswith(
+        "copies take 1.881 s on 2 GPUs together, 97.0 % of the wall time, with no kernel"
+    )
 
 
 def test_what_takes_most_of_the_wall_time_comes_first(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from analysis.show.table import Table
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 
 STEP_NS = 1000
+UNBOUNDED = "; no interval: the steps before differ too much among themselves, record more of them"
 Row = dict[str, int | float | str]
 
 
@@ -289,6 +290,40 @@ def test_other_shapes_are_said_to_be_other_shapes(
     assert answer["reason"].startswith("context differs: 16 before, 256 after")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        # The first step takes so long that the mean of the four might as well be nothing.
+        ([24_000, 5_000, 5_000, 4_900], [5_000, 4_980, 5_010, 4_990, 4_960], UNBOUNDED),
+        ([24_000, 100], [5_000, 4_990, 5_010], "; too few steps to tell (2 steps before)"),
+        ([5_000], [4_990], "; too few steps to tell (1 step before and 1 step after)"),
+        ([5_000, 5_010, 4_990], [4_900], "; too few steps to tell (1 step after)"),
+        ([5_000, 5_010, 4_990], [4_900, 4_890, 4_910], " %)"),
+    ],
+)
+def test_a_verdict_without_an_interval_says_why(
+    before: list[int], after: list[int], said: str, tmp_path: Path
+) -> None:
+    one, two = (
+        run_of(tmp_path / f"{name}.sqlite", *([("sgemm", time)] for time in times))
+        for name, times in (("one", before), ("two", after))
+    )
+    line = heading_of(one, two)[0]
+    assert line.startswith("verdict: ")
+    assert line.endswith(said)
+
+
+def test_without_steps_the_verdict_says_that_there_are_none(tmp_path: Path) -> None:
+    one, two = (
+        make_report(tmp_path / f"{end}.sqlite", kernels=[Kernel("gemm", 0, end)])
+        for end in (100, 120)
+    )
+    assert heading_of(one, two)[0] == (
+        "verdict: not judged: busy 100 ns -> 120 ns, +20.0 %; too few steps to tell (none are "
+        "marked)"
+    )
+
+
 def with_grids(path: Path, grids: dict[str, list[int]]) -> Path:
     """Give the launches of each kernel grids of so many blocks, in turn."""
     with closing(sqlite3.connect(path)) as connection:
@@ -336,7 +371,7 @@ def test_without_notes_on_the_run_grids_tell_other_shapes(
         paths.append(with_grids(make_report(tmp_path / f"{place}.sqlite", kernels=kernels), grids))
     heading = compared(*paths).heading
     assert heading.startswith(f"verdict: {word}: ")
-    assert ("of the same work was done" in heading) == (word == "other work")
+    assert ("work than before was done" in heading) == (word == "other work")
 
 
 def test_same_is_what_cannot_differ_by_more_than_one_percent(tmp_path: Path) -> None:
@@ -479,5 +514,5 @@ def test_json_says_of_a_gate_that_cannot_be_judged_why(
     said = capsys.readouterr()
     answer = json.loads(said.out)
     assert (answer["verdict"], answer["gate"]) == ("other work", "not judged")
-    assert "cannot be judged without steps: 2.00× the same work" in answer["reason"]
+    assert "cannot be judged without steps: 2.00× the work of before" in answer["reason"]
     assert said.err.splitlines()[-1].startswith("error: ")

@@ -308,3 +308,21 @@ def test_a_report_whose_name_is_no_text_can_be_written_about(form: str, tmp_path
         assert said.startswith("r\\udcff.sqlite")
     else:
         assert "r\\udcff.sqlite" in out.read_text()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_table_that_sqlite_keeps_for_itself_is_refused_by_its_name(
+    there: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.db"
+    words = [str(a_report(tmp_path / "r.sqlite")), "--format", "sqlite", "--output", str(out)]
+    if there:
+        assert cli.run(lambda: kernels.main(words)) == 0
+    before = out.read_bytes() if there else None
+    capsys.readouterr()
+    assert cli.run(lambda: kernels.main([*words, "--table", "SQLite_x"])) == 1
+    assert capsys.readouterr().err == (
+        f"error: {out}: no table can be called 'SQLite_x': SQLite keeps names in sqlite_ for "
+        "itself; choose another --table\n"
+    )
+    assert (out.read_bytes() if out.exists() else None) == before

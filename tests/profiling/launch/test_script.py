@@ -268,12 +268,25 @@ def test_a_script_beside_another_workload_is_refused(said: list[str]) -> None:
     [
         (["--device", "cpu", "layers"], "layers: the workload comes first"),
         (["--workload"], "--workload: expected one argument"),
+        (["gone.py"], "'gone.py' is no workload; record a script with --script gone.py$"),
+        (["--workload", "gone.py"], "'gone.py' is no workload; record a script with --script gone"),
+        ([__file__], f"is no workload; record a script with --script {__file__}$"),
+        (["larger"], "'larger' is no workload; there are: training, "),
+        (["tiny", "--", "1"], "'tiny' is no workload"),
         (["script", "x.py", "--epochs", "1"], "--epochs is no option of a recording; a script"),
     ],
 )
 def test_what_is_typed_in_another_order_is_told_so(words: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         options.parse(words)
+
+
+def test_make_is_told_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPANLIGHT_TYPED", "make")
+    with pytest.raises(UsageError, match=r"record a script with SCRIPT=gone.py$"):
+        options.parse(["--workload=gone.py"])
+    with pytest.raises(UsageError, match=r"'1' is no option; arguments need a SCRIPT=$"):
+        options.parse(["--", "1"])
 
 
 def test_an_error_of_a_script_that_is_called_as_one_of_ours_is_its_own(tmp_path: Path) -> None:

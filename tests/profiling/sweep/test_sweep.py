@@ -227,6 +227,43 @@ def test_explanation_has_the_figures_of_the_run(
     assert "give --warmups 0,1,2,5" in capsys.readouterr().out
 
 
+def measuring(cold: list[int], warm: list[int]) -> Callable[..., dict[str, Any]]:
+    """Return what stands in for a measurement: steps of so many milliseconds, by warm-up."""
+
+    def measured(_: str, spec: dict[str, Any], **__: Any) -> dict[str, Any]:
+        times = warm if spec["settings"]["warmup"] else cold
+        total = [time * 1_000_000 for time in times]
+        parts = {"forward": total, "backward": total, "total": total}
+        spreads = {
+            part: {name: getattr(Spread.of_values(values), name) for name in Spread.__slots__}
+            for part, values in parts.items()
+        }
+        return {**{f"{part}_ns": total for part in parts}, "statistics": spreads}
+
+    return measured
+
+
+def test_a_note_blames_the_warm_up_only_where_the_explanation_does(
+    fake: Fake,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def said_of(cold: list[int], warm: list[int]) -> tuple[bool, bool]:
+        monkeypatch.setattr(isolated, "run", measuring(cold, warm))
+        results = tmp_path / f"{cold}{warm}.jsonl"
+        arguments = ("--num-steps", str(len(cold)), "--results", str(results), "--explain")
+        assert start("--sizes", "tiny", "--device", "cpu", "--warmups", "0,5", *arguments) == 0
+        said = capsys.readouterr()
+        return "warm up more" in said.err, "slower than warm steps" in said.out
+
+    assert said_of([140, 1], [70, 30]) == (False, False)
+    assert said_of([140, 1], [70, 71]) == (True, True)
+    assert said_of([30, 11, 10, 12], [10, 11, 10, 12]) == (True, True)
+    assert said_of([30, 11, 10, 12], [10, 40, 1, 12]) == (False, False)
+    assert said_of([90, 11, 10, 12, 11, 10], [10, 40, 1, 12, 11, 80]) == (False, False)
+
+
 @pytest.mark.parametrize(
     ("cold", "warm", "said"),
     [
@@ -245,17 +282,7 @@ def test_only_a_cold_step_that_was_slower_is_explained(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def measured(_: str, spec: dict[str, Any], **__: Any) -> dict[str, Any]:
-        times = warm if spec["settings"]["warmup"] else cold
-        total = [time * 1_000_000 for time in times]
-        parts = {"forward": total, "backward": total, "total": total}
-        spreads = {
-            part: {name: getattr(Spread.of_values(values), name) for name in Spread.__slots__}
-            for part, values in parts.items()
-        }
-        return {**{f"{part}_ns": total for part in parts}, "statistics": spreads}
-
-    monkeypatch.setattr(isolated, "run", measured)
+    monkeypatch.setattr(isolated, "run", measuring(cold, warm))
     given = ["--sizes", "tiny", "--device", "cpu", "--warmups", "0,5"]
     assert start(*given, "--num-steps", str(len(cold)), "--explain") == 0
     out = capsys.readouterr().out

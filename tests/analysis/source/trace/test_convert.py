@@ -128,6 +128,13 @@ def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     assert json.loads(str(stored)) == summary.left_out
 
 
+def test_a_trace_of_no_events_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"annotations in it, only 3 entries that are no events;"):
+        converted(tmp_path, ["a", 1, None])
+    with pytest.raises(TraceError, match=r"it, only 1 entry that is no event;"):
+        converted(tmp_path, ["a"])
+
+
 def test_python_functions_are_kept_without_the_addresses_of_objects(tmp_path: Path) -> None:
     """Of a trace with stacks; each tensor has an address of its own."""
     item = "<built-in method item of Tensor object at 0x7f3e5a8e90%d0>"
