@@ -155,6 +155,19 @@ def test_waiting_for_the_gpu_is_named_with_the_range(tmp_path: Path) -> None:
     )
 
 
+def test_the_idle_time_of_two_gpus_is_said_to_be_theirs_together(tmp_path: Path) -> None:
+    """Each idles for 40 ms of the 80 ms in which it is looked at."""
+    both = [
+        Kernel(name, start * MS, (start + 20) * MS, device=device, launch=max(start * MS - 5, 0))
+        for device in (0, 1)
+        for name, start in (("a", 0), ("b", 60))
+    ]
+    path = make_report(tmp_path / "r.sqlite", ranges=[Range("step", 0, 80 * MS)], kernels=both)
+    assert one(path, "something else").startswith(
+        "2 GPUs together were idle for 80.00 ms (50.0 % of the time) in 2 gaps of 1.000 ms or more"
+    )
+
+
 @pytest.mark.parametrize(
     ("device", "kernel", "end"),
     [
