@@ -72,11 +72,10 @@ def verdict(
     """
     splits = gpu_time_splits(measured)
     parts = [step_time(measured, splits)]
+    busy = [busy_and_idle(measured, splits)] if splits else []
     if possible := could_take(budgets, splits):
-        parts.append(possible)
-    if splits:
-        busy = busy_and_idle(measured, splits)
-        parts = [*parts, busy] if possible else [f"{parts[0]}: {busy}"]
+        return "; ".join([*parts, possible, *busy]) + "."
+    parts = [": ".join([*parts, *busy])]
     what = "CPU operators" if measured.attribution.work.on_cpu else "kernels"
     shares = [(str(row["name"]), float(row["share"])) for row in categories.head(1).rows()]
     if phases is not None and len(phases):

@@ -6,13 +6,14 @@ operators are ranges. Like `source.tables`, this holds SQL and looks first at wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from analysis.arithmetic import global_ids
 from analysis.source.nvtx_tables import domain_rows
 from analysis.source.tables import (
+    MISSING,
     NVTX,
     OPERATOR,
     PUSH_POP,
@@ -73,24 +74,37 @@ def operator_rows(report: Report) -> Columns:
     """Return the rows of `OPERATOR`, read once: CPU operators, and autograd's nodes among them.
 
     Returns:
-        ``start_ns, end_ns, self_ns, name_id, thread, process, number, forward_thread``; the number
-        is autograd's sequence number, the last the profiler's number of the thread that made the
-        node that is run; MISSING where there is none. Empty where there is no such table.
+        ``start_ns, end_ns, self_ns, name_id, thread, process, number, forward_thread, shapes,
+        types, inputs``; the number is autograd's sequence number, the next the profiler's number of
+        the thread that made the node that is run, the last three string ids of JSON lists with an
+        entry for each argument. MISSING where there is none. Empty where there is no such table.
     """
     return report.once(_operator_rows)
 
 
+_OPTIONAL: Final = {
+    "number": "sequence",
+    "forward_thread": "forward_thread",
+    "shapes": "shapes",
+    "types": "types",
+    "inputs": "inputs",
+}
+"""Our name for a column that a table of operators need not have, and its own."""
+
+
 def _operator_rows(report: Report) -> Columns:
     if is_empty(report, OPERATOR):
-        fields = ("start_ns", "end_ns", "self_ns", "name_id", "thread", "process", "number")
-        return dict.fromkeys((*fields, "forward_thread"), np.empty(0, np.int64))
+        fields = ("start_ns", "end_ns", "self_ns", "name_id", "thread", "process", *_OPTIONAL)
+        return dict.fromkeys(fields, np.empty(0, np.int64))
+    there = {ours: its for ours, its in _OPTIONAL.items() if report.has(OPERATOR, its)}
+    more = "".join(f", {first(report, OPERATOR, its)} AS {ours}" for ours, its in there.items())
     rows = report.columns(
-        "SELECT start_ns, end_ns, self_ns, name_id, global_tid AS thread, "
-        f"{first(report, OPERATOR, 'sequence')} AS number, "
-        f"{first(report, OPERATOR, 'forward_thread')} AS forward_thread "
+        f"SELECT start_ns, end_ns, self_ns, name_id, global_tid AS thread{more} "
         f"FROM {OPERATOR} ORDER BY rowid",
         count(report, OPERATOR),
     )
+    lacking = np.broadcast_to(np.int64(MISSING), len(rows["start_ns"]))
+    rows |= {ours: lacking for ours in _OPTIONAL if ours not in there}
     rows["process"] = global_ids.process_of(rows["thread"])
     rows = sensible(report, OPERATOR, rows)
     inside = (rows["self_ns"] >= 0) & (rows["self_ns"] <= rows["end_ns"] - rows["start_ns"])
@@ -101,21 +115,12 @@ def shape_rows(report: Report) -> Columns:
     """Return the rows of `OPERATOR` whose shapes were recorded, of autograd's nodes too.
 
     Returns:
-        ``start_ns, end_ns, thread, name_id, shapes, types, inputs``; the last three are string ids
-        of JSON lists with an entry for each argument, MISSING where nothing was recorded. Empty
-        where the table has no shapes.
+        ``start_ns, end_ns, thread, name_id, shapes, types, inputs``, as `operator_rows` has them.
     """
+    rows = operator_rows(report)
+    known = rows["shapes"] != MISSING
     fields = ("start_ns", "end_ns", "thread", "name_id", "shapes", "types", "inputs")
-    if not report.has(OPERATOR, "shapes") or is_empty(report, OPERATOR):
-        return dict.fromkeys(fields, np.empty(0, np.int64))
-    rows = report.columns(
-        "SELECT start_ns, end_ns, global_tid AS thread, name_id, shapes, "
-        f"{first(report, OPERATOR, 'types')} AS types, "
-        f"{first(report, OPERATOR, 'inputs')} AS inputs "
-        f"FROM {OPERATOR} WHERE shapes IS NOT NULL ORDER BY rowid",
-        count(report, OPERATOR),
-    )
-    return sensible(report, f"{OPERATOR} (shapes)", rows)
+    return {field: rows[field][known] for field in fields}
 
 
 def operator_nodes(report: Report) -> Columns:

@@ -163,4 +163,4 @@ def test_in_a_pipe_a_line_stays_a_line(
     assert kernels([str(SAMPLE)]) == 0
     shown = capsys.readouterr()
     assert "\x1b" not in shown.out + shown.err
-    assert shown.out.splitlines()[0].endswith("· Intel(R) Xeon(R) Processor, 2 threads")
+    assert shown.out.splitlines()[0].endswith("· AMD EPYC, 2 threads")
