@@ -32,7 +32,7 @@ from analysis.attribution.selection import Options, Selection
 from analysis.costs.device_peaks import DevicePeaks
 from analysis.costs.operator_sums import OperatorSums, operator_sums
 from analysis.costs.range_sums import range_sums
-from analysis.measures.mfu import mfu
+from analysis.measures.mfu import mfu, mfu_of_products
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
@@ -52,6 +52,9 @@ NAN: Final = float("nan")
 
 LAUNCH_BOUND: Final = 0.5
 """Idle for more than this share of a range's time on the GPU, launching is what takes longest."""
+
+COMMUNICATION: Final = "communication"
+"""What bounds a collective: the links between ranks, of which no peak is known."""
 
 MOST_NAMED: Final = 5
 """How many names of work that is not modelled are listed."""
@@ -128,7 +131,7 @@ def by_range(chosen: Selected, limit: DevicePeaks, softmax_flops: int) -> Table 
             **columns,
             "source": [attribution.work.source] * len(labels),
         },
-        heading="\n".join(heading(attribution, limit, softmax_flops, labels, group)),
+        heading="\n".join(heading(chosen, limit, softmax_flops, labels, group)),
         counted=chosen.heading_lines,
         notes=(
             *notes(attribution, sums, kept, place, group, limit),
@@ -225,7 +228,14 @@ def by_operator(chosen: Selected, limit: DevicePeaks, softmax_flops: int) -> Tab
             "intensity": intensity,
             "flops_per_s": rate,
             "peak_share": rate / peak,
-            "bound": bounds(intensity, np.zeros(len(found)), limit, peak),
+            "bound": [
+                COMMUNICATION if communicates else bound
+                for communicates, bound in zip(
+                    found.communicates.tolist(),
+                    bounds(intensity, np.zeros(len(found)), limit, peak),
+                    strict=True,
+                )
+            ],
             "ideal_ns": costs.whole_numbers(np.round(found.ideal_ns)),
             "lost_ns": costs.whole_numbers(lost),
             "flops_source": ["shapes"] * len(found),
@@ -266,13 +276,14 @@ def bounds(
 
 
 def heading(
-    attribution: Attribution,
+    chosen: Selected,
     limit: DevicePeaks,
     softmax_flops: int,
     labels: list[str],
     group: Int64,
 ) -> list[str]:
     """Return the lines above a roofline: the report, the peaks, how FLOPs are counted, the MFU."""
+    attribution = chosen.attribution
     what = "CPU operators' self time" if attribution.work.on_cpu else "kernel time"
     lines = [attribution.report.describe(), f"Roofline by {what}"]
     if limit.origin:
@@ -280,7 +291,8 @@ def heading(
     if names.SOFTMAX in {labels[number] for number in np.unique(group).tolist()}:
         lines.append(costs.softmax_convention(softmax_flops))
     peak = limit.flops_per_s("")
-    if utilization := mfu(attribution.report, None if math.isnan(peak) else peak):
+    found = mfu(attribution.report, None if math.isnan(peak) else peak)
+    if utilization := found or mfu_of_products(chosen):
         lines.append(utilization.describe())
     return lines
 

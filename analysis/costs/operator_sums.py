@@ -34,6 +34,7 @@ class OperatorSums:
         flops: ``(K,)``, NaN where those of a call are not known.
         bytes: ``(K,)`` the least that must move, likewise.
         ideal_ns: ``(K,)`` the least time by the device's peaks, likewise.
+        communicates: ``(K,)`` which of them are collectives.
         modelled: ``(N,)`` which work of the report an operator with known costs launched.
     """
 
@@ -45,6 +46,7 @@ class OperatorSums:
     flops: Float64
     bytes: Float64
     ideal_ns: Float64
+    communicates: Bools
     modelled: Bools
 
     def __len__(self) -> int:
@@ -78,6 +80,7 @@ def operator_sums(chosen: Selected, peaks: DevicePeaks, softmax_flops: int) -> O
         flops=sums_where_known(group, as_known(calls.flops[used]), count),
         bytes=sums_where_known(group, as_known(calls.bytes[used]), count),
         ideal_ns=sums_where_known(group, ideal_times(calls, peaks)[used], count),
+        communicates=np.bincount(group, calls.is_communication[used], count) > 0,
         modelled=modelled,
     )
 

@@ -5,18 +5,29 @@ That depends on the number format of the run's matrix products.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64
+from analysis.arithmetic.intervals import NONE
+from analysis.costs.costed_calls import costed_calls
+from analysis.costs.device_peaks import DevicePeaks
 from analysis.costs.run_format import peak_in_use
 from analysis.measures.step_times import step_times, unsteady
 from analysis.show.render import duration, percent, scaled
+from analysis.source import tables
 
 if TYPE_CHECKING:
+    from analysis.attribution.selected import Selected
     from analysis.source.report import Report
+
+
+BY_PARAMETERS: Final = "the model's {} (6N + 12 L d T a token)"
+BY_PRODUCTS: Final = "the {} of the matrix products found"
+"""How the FLOPs of a step are counted: by the model's size, or by the shapes of what it ran."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +39,14 @@ class Mfu:
         step_ns: ``(S,)`` the time of each step.
         recorded: whether they were slowed by recording.
         peak_flops_per_s: of the device, or None where it is not known.
+        counted: in words, how the FLOPs were counted.
     """
 
     flops: int
     step_ns: Float64
     recorded: bool
     peak_flops_per_s: float | None
+    counted: str = BY_PARAMETERS
 
     @property
     def median_ns(self) -> float:
@@ -56,7 +69,7 @@ class Mfu:
         first = f"MFU {percent(self.share)}, {what}" if self.share is not None else what
         how = "recorded" if self.recorded else "not recorded"
         line = (
-            f"{first}: the model's {scaled(self.flops, 'FLOP')} (6N + 12 L d T a token) "
+            f"{first}: {self.counted.format(scaled(self.flops, 'FLOP'))} "
             f"in a median step of {duration(self.median_ns)}, {how}"
         )
         if not unsteady(self.step_ns):
@@ -89,6 +102,31 @@ def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
     if peak_flops_per_s is None:
         peak_flops_per_s = peak_in_use(report)[1]
     return Mfu(flops, times, not use_bare, peak_flops_per_s)
+
+
+def mfu_of_products(chosen: Selected) -> Mfu | None:
+    """Return the MFU of a run of anyone's, by the matrix products that were found in its steps.
+
+    Attention counts as it was launched, and what was computed twice counts twice: it is the
+    hardware's utilization (HFU) where a model computes parts of its forward pass again.
+
+    Args:
+        chosen: the part of a report that counts; None is returned where it has no steps.
+    """
+    steps, attribution = chosen.steps, chosen.attribution
+    if steps is None:
+        return None
+    launches = attribution.launches
+    inside = chosen.work & (steps.at(launches.start_ns, launches.process) != NONE)
+    calls = costed_calls(attribution)
+    used = np.unique(calls.owner[inside & (calls.owner != NONE)])
+    used = used[calls.is_matrix[used] & (calls.flops[used] != tables.MISSING)]
+    flops = int(calls.flops[used].sum()) // max(steps.count, 1)
+    rate = DevicePeaks.of(attribution.report, attribution.work).flops_per_s("")
+    if not flops:
+        return None
+    times = steps.wall_ns.astype(np.float64)
+    return Mfu(flops, times, True, None if math.isnan(rate) else rate, BY_PRODUCTS)
 
 
 def step_flops(report: Report) -> int | None:
