@@ -21,15 +21,20 @@ from typing import Unpack
 
 import numpy as np
 
-from analysis.arithmetic.statistics import summarize
+from analysis.arithmetic.arrays import Int64, quotient
+from analysis.arithmetic.statistics import summarize, sums
 from analysis.attribution import question
-from analysis.attribution.selected import selected_work
+from analysis.attribution.costs import whole_numbers
+from analysis.attribution.selected import selected_rows, selected_work
 from analysis.attribution.selection import Options, Selection
+from analysis.costs.operator_sums import flops_of_single_kernels
 from analysis.knowledge import categories
+from analysis.recorded.operator_calls import may_have_shapes
 from analysis.recorded.work import CPU_HEADING, Work
 from analysis.show import cli
 from analysis.show.render import duration
-from analysis.show.table import Table
+from analysis.show.table import Column, Table
+from analysis.source import tables
 from analysis.source.report import Report
 
 
@@ -55,13 +60,21 @@ def ranking(
 
     Returns:
         ``name, category, calls, total_ns, mean_ns, median_ns, min_ns, max_ns, std_ns, share,
-        source``; ``std_ns`` is the sample's, 0.0 for one call.
+        source``; ``std_ns`` is the sample's, 0.0 for one call. By name, where operators' shapes
+        were recorded, ``flops, flops_per_s`` too: the rate of the calls that are the only work
+        that their operator launched, the FLOPs where all calls of a name are; else NaN.
 
     Raises:
         ReportError: there are neither kernels nor operators, or no such range, step, device or
             process.
     """
-    work, counted = selected_work(report, within, Selection(**selected))
+    asked = Selection(**selected)
+    if by == "name" and may_have_shapes(report):
+        chosen, kept, counted = selected_rows(report, within, asked)
+        attribution = chosen.attribution
+        flops = flops_of_single_kernels(attribution)[kept]
+        return rank(report, attribution.work.take(kept), sort=sort, counted=counted, flops=flops)
+    work, counted = selected_work(report, within, asked)
     return rank(report, work, by=by, sort=sort, counted=counted)
 
 
@@ -72,6 +85,7 @@ def rank(
     by: str = "name",
     sort: str = "time",
     counted: tuple[str, ...] = (),
+    flops: Int64 | None = None,
 ) -> Table:
     """Return the ranking of some work of a report, by name or by category.
 
@@ -81,6 +95,7 @@ def rank(
         by: ``name`` or ``category``.
         sort: ``time`` or ``calls``.
         counted: what the heading says of the part of the report that this is.
+        flops: ``(N,)`` of each piece of work, or `tables.MISSING`; None where none are known.
     """
     labels = work.categories
     names, sources, kind = work.names, work.sources, work.kind
@@ -107,11 +122,12 @@ def rank(
             "std_ns": found.std_ns,
             "share": found.total_ns / max(everything, 1),
             "source": sources,
+            **({} if flops is None else rates(kind, flops, work.duration_ns, len(names))),
         },
         heading=heading(report, work, everything),
         counted=counted,
         notes=work.notes,
-        hidden=("source", "std_ns", *(("category",) if by == "category" else ())),
+        hidden=("source", "std_ns", "flops", *(("category",) if by == "category" else ())),
         droppable=("median_ns", "min_ns", "max_ns"),
         spare=("mean_ns", "category"),
     )
@@ -121,6 +137,24 @@ def rank(
         keys = [alphabet, -found.total_ns, -found.calls]
     order = np.lexsort(keys)
     return table.take(order[found.calls[order] > 0])
+
+
+def rates(kind: Int64, flops: Int64, duration_ns: Int64, kinds: int) -> dict[str, Column]:
+    """Return the FLOPs of each kind of work, NaN if a call's are not known, and the known rate.
+
+    Args:
+        kind: ``(N,)`` of each piece of work.
+        flops: ``(N,)``, or `tables.MISSING`.
+        duration_ns: ``(N,)``.
+        kinds: how many there are.
+    """
+    known = flops != tables.MISSING
+    total, time = (sums(kind[known], of[known], kinds) for of in (flops, duration_ns))
+    lacking = np.bincount(kind, ~known, kinds) > 0
+    return {
+        "flops": whole_numbers(np.where(lacking, np.nan, total)),
+        "flops_per_s": quotient(total, time / 1e9),
+    }
 
 
 def joined_sources(sources: Iterable[str]) -> str:

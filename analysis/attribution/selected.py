@@ -385,6 +385,17 @@ def selected_work(
     plain = within_range is None and asked.is_plain
     if plain and not tables.has_range(report, named_ranges.WARMUP_NAMES, STEP_GLOBS):
         return ranked_work_quickly(report), ()
+    chosen, kept, lines = selected_rows(report, within_range, asked)
+    return chosen.attribution.work.take(kept), lines
+
+
+def selected_rows(
+    report: Report, within_range: str | None, asked: Selection
+) -> tuple[Selected, Bools, tuple[str, ...]]:
+    """Return the part of a report that counts, ``(N,)`` which ranked work does, and heading lines.
+
+    Args and errors are those of `selected_work`.
+    """
     chosen = Selected.of(report, asked)
     kept = chosen.work
     lines: tuple[str, ...] = ()
@@ -394,4 +405,4 @@ def selected_work(
         kept = kept & work_phases.work_inside(attribution, wanted)[: len(kept)]
         if attribution.ranges.inferred[wanted].any():
             lines = (f"{within_range} is inferred: no range marks it",)
-    return chosen.attribution.work.take(kept), (*lines, *chosen.heading_lines)
+    return chosen, kept, (*lines, *chosen.heading_lines)

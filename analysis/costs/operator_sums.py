@@ -15,6 +15,7 @@ from analysis.costs.device_peaks import ideal_times
 from analysis.source import tables
 
 if TYPE_CHECKING:
+    from analysis.attribution.launches import Attribution
     from analysis.attribution.selected import Selected
     from analysis.costs.device_peaks import DevicePeaks
 
@@ -83,6 +84,29 @@ def operator_sums(chosen: Selected, peaks: DevicePeaks, softmax_flops: int) -> O
         communicates=np.bincount(group, calls.is_communication[used], count) > 0,
         modelled=modelled,
     )
+
+
+def flops_of_single_kernels(attribution: Attribution) -> Int64:
+    """Return the FLOPs of each piece of work that is all that its operator launched.
+
+    On a CPU an operator is its own work, whatever others it calls for small things.
+
+    Returns:
+        ``(N,)``, or `tables.MISSING`: of an operator with several kernels nothing tells which did
+        how much.
+    """
+    calls, operators = costed_calls(attribution, spans=False), attribution.work.calls
+    flops = np.append(calls.flops, tables.MISSING)[calls.owner]
+    if operators is not None:
+        begun, ended = (
+            np.append(times, tables.MISSING)[calls.owner]
+            for times in (calls.start_ns, calls.end_ns)
+        )
+        alone = (begun == operators.start_ns) & (ended == operators.end_ns)
+    else:
+        pieces = np.bincount(calls.owner[calls.owner != NONE], minlength=len(calls))
+        alone = np.append(pieces == 1, False)[calls.owner]
+    return np.where(alone & (flops > 0), flops, tables.MISSING)
 
 
 def as_known(values: Int64) -> Float64:

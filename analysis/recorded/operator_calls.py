@@ -7,7 +7,7 @@ nsys recording without a GPU puts around operators; and those of ``emit_nvtx(rec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -43,6 +43,23 @@ class OperatorCalls:
 
     def __len__(self) -> int:
         return len(self.kind)
+
+
+LOOKED_AT: Final = 50_000
+"""Of the ranges so many are looked at for shapes: with `emit_nvtx` nearly every one has some."""
+
+
+def may_have_shapes(report: Report) -> bool:
+    """Return whether a report can hold operators with shapes, without reading them all."""
+    if report.has(tables.OPERATOR, "shapes"):
+        return not tables.is_empty(report, tables.OPERATOR)
+    if not report.has(tables.NVTX, "text"):
+        return False
+    found = report.columns(
+        f"SELECT 1 AS there FROM (SELECT text FROM {tables.NVTX} LIMIT {LOOKED_AT}) "
+        "WHERE text LIKE '%, sizes = [%' LIMIT 1"
+    )
+    return len(found["there"]) > 0
 
 
 def operator_calls(report: Report) -> OperatorCalls:

@@ -33,7 +33,15 @@ from benchmarks.conditions import RESULTS, Conditions, conditions, conditions_te
 from benchmarks.speed import agreement, recipe
 from benchmarks.speed.processes import Command, Runs, contest, output_of, program
 from benchmarks.speed.recipe import Recipe
-from benchmarks.speed.speed_table import LEGEND, PROJECTION, ReportRuns, compared_as, lines, table
+from benchmarks.speed.speed_table import (
+    BY_OPERATOR,
+    LEGEND,
+    PROJECTION,
+    ReportRuns,
+    compared_as,
+    lines,
+    table,
+)
 from benchmarks.text import BenchmarkError, earlier_data, writable, write
 
 SIZES: Final = ("100k", "1m", "5m")
@@ -98,7 +106,13 @@ def contests(
 
     return [
         {"kernels": ours("analysis.kernels", report), **theirs("cuda_gpu_kern_sum")},
-        {"ranges": ours("analysis.ranges", report), **replaced(recipe.NAME), **recipes},
+        {
+            "ranges": ours("analysis.ranges", report),
+            "budget": ours("analysis.budget", report),
+            BY_OPERATOR: ours("analysis.roofline", report, "--by", "operator"),
+            **replaced(recipe.NAME),
+            **recipes,
+        },
         replaced("nvtx_kern_sum"),
     ]
 

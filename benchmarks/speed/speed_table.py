@@ -66,11 +66,14 @@ def compared_as(ours: str, theirs: str) -> str:
 
 THEIR_PROJECTION: Final = "nvtx_gpu_proj_sum"
 PROJECTION: Final = f"nvidia {THEIR_PROJECTION}"
+BY_OPERATOR: Final = "roofline --by operator"
 PAIRS: Final = (
     Pair("rank kernels", "kernels", "cuda_gpu_kern_sum", 4),
     Pair("project ranges", PROJECTION, THEIR_PROJECTION, 10),
     *(Pair(f"project ranges / {name}", PROJECTION, name, 4) for name in MODES),
     Pair("analysis.ranges / projection", "ranges", THEIR_PROJECTION, 6),
+    Pair("budget of steps / projection", "budget", THEIR_PROJECTION, 6),
+    Pair("roofline by operator / projection", BY_OPERATOR, THEIR_PROJECTION, 6),
     Pair("kernels per range", "nvidia nvtx_kern_sum", "nvtx_kern_sum", 10),
 )
 GOALS_AT: Final = "1m"

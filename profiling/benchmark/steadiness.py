@@ -105,7 +105,7 @@ def times_longer(first_ns: int, warm_ns: Sequence[int]) -> tuple[float, float]:
     where that cannot be told.
 
     >>> [round(end, 1) for end in times_longer(30, [10, 11, 10, 12])]
-    [2.4, 3.2]
+    [2.4, 3.3]
     """
     times = np.array(warm_ns, np.float64)
     if len(times) < FEWEST:

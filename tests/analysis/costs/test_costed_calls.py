@@ -8,6 +8,8 @@ import pytest
 
 from analysis import Report
 from analysis.attribution.launches import Attribution
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
 from analysis.costs.costed_calls import (
     COMMUNICATION,
     KINDS,
@@ -16,6 +18,7 @@ from analysis.costs.costed_calls import (
     CostedCalls,
     costed_calls,
 )
+from analysis.measures.mfu import mfu_of_products
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
 
@@ -257,3 +260,24 @@ def test_a_softmax_made_by_hand_counts_as_one_operator_does() -> None:
     # 12 layers, 4 x 12 x 512 x 512 elements, 3 FLOPs each; the product has 2 x 64 for each.
     assert found["softmax"]["flops"] == 12 * 3 * 4 * 12 * 512 * 512
     assert found["final_matmul"]["flop_ratio"] == pytest.approx(2 * 64 / 3)
+
+
+def test_a_kernel_that_is_all_its_operator_launched_has_a_rate() -> None:
+    with Report(shared.report("train-step-small-a100")) as report:
+        found = {row["name"]: row for row in report.kernels().to_dict("records")}
+    product = found["ampere_sgemm_128x32_tn"]
+    # Forward: 12 layers of (2048 x 768) x (768 x 3072), twice.
+    assert product["flops"] == 24 * 2 * 2048 * 768 * 3072
+    assert product["flops_per_s"] == pytest.approx(product["flops"] / product["total_ns"] * 1e9)
+
+
+def test_products_found_tell_the_mfu_of_anyone_s_steps() -> None:
+    with Report(shared.trace("gpt-8xh100-rank0")) as report:
+        chosen = Selected.of(report, Selection())
+        found = mfu_of_products(chosen)
+        table = report.roofline(by="operator")
+    assert found is not None
+    assert found.peak_flops_per_s == 989.5e12
+    products = table[table["bound"].isin(["compute", "memory"]) & (table["peak_share"] > 0.05)]
+    assert found.flops * 4 == pytest.approx(products["flops"].sum(), rel=0.02)
+    assert found.share == pytest.approx(0.25, abs=0.05)
