@@ -32,11 +32,14 @@ from analysis.attribution.selection import Options, Selection
 from analysis.costs.device_peaks import DevicePeaks
 from analysis.costs.operator_sums import OperatorSums, operator_sums
 from analysis.costs.range_sums import range_sums
+from analysis.knowledge.short_names import distinct_short_names
+from analysis.measures.collectives import CATEGORY as COLLECTIVE
 from analysis.measures.mfu import mfu, mfu_of_products
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent, plural, scaled
+from analysis.show.sheet import in_prose
 from analysis.show.table import Column, Table
 from analysis.source import tables
 from analysis.source.report import Report
@@ -217,7 +220,11 @@ def by_operator(chosen: Selected, limit: DevicePeaks, softmax_flops: int) -> Tab
     )
     lost = found.kernel_ns - np.round(found.ideal_ns)
     what = "CPU operators' self time" if work.on_cpu else "kernel time"
-    lines = [chosen.attribution.report.describe(), f"Roofline of operators by {what}"]
+    lines = [
+        chosen.attribution.report.describe(),
+        f"Roofline of operators by {what}",
+        how_much_is_modelled(chosen, found),
+    ]
     table = Table(
         name="roofline_by_operator",
         columns={
@@ -350,25 +357,37 @@ def too_fast(peak_share: Float64, limit: DevicePeaks) -> tuple[str, ...]:
     )
 
 
+def how_much_is_modelled(chosen: Selected, found: OperatorSums) -> str:
+    """Return in words how much of the time is communication, and how much is not modelled."""
+    work = chosen.attribution.work
+    communicates = work.in_category(COLLECTIVE)
+    whole, talking, lacking = (
+        int(work.duration_ns[chosen.work & some].sum())
+        for some in (np.ones(len(work), np.bool_), communicates, ~communicates & ~found.modelled)
+    )
+    said = f"not modelled: {percent(lacking / max(whole - talking, 1))} of the time"
+    if not talking:
+        return said
+    return f"{said} but for communication, which is {percent(talking / whole)} of all"
+
+
 def not_modelled(chosen: Selected, found: OperatorSums) -> tuple[str, ...]:
     """Return a note on the work that no operator with known costs launched, by name.
 
     Collectives are communication: they have no part in it.
     """
     work = chosen.attribution.work
-    computes = chosen.work & ~work.in_category("collective")
+    computes = chosen.work & ~work.in_category(COLLECTIVE)
     lacking = computes & ~found.modelled
     if not lacking.any():
         return ()
     spent = total(work.kind[lacking], work.duration_ns[lacking], len(work.names))
     most = np.argsort(-spent, kind="stable")[: min(MOST_NAMED, int((spent > 0).sum()))]
-    named = [f"{work.names[place]} {duration(int(spent[place]))}" for place in most.tolist()]
+    short = distinct_short_names(work.names)
+    named = [f"{in_prose(short[place])} {duration(int(spent[place]))}" for place in most.tolist()]
     rest = int((spent > 0).sum()) - len(named)
-    share = int(spent.sum()) / max(int(work.duration_ns[computes].sum()), 1)
-    return (
-        f"{percent(share)} of the time is not modelled, no costs are known of it: "
-        f"{', '.join(named)}{f' and {rest} more' if rest else ''}",
-    )
+    more = f" and {rest} more" if rest else ""
+    return (f"not modelled, no costs are known of it: {', '.join(named)}{more}",)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
