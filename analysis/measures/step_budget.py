@@ -392,12 +392,14 @@ def edges(
     start, end, part = [], [], []
     if low < first:
         rows = np.flatnonzero(place.did(done))
-        following = rows[[int(done.start_ns[rows].argmin())]]
-        bounds = np.array([low]), np.array([first])
+        following = rows[np.argsort(done.start_ns[rows], kind="stable")[:1]]
+        bounds = np.full(len(following), low), np.full(len(following), first)
         cause = idle.idle_causes(done, *bounds, following)
+        found = idle_parts(done, cause, done.call[following], bounds[1] - bounds[0])
         start.append(low)
         end.append(first)
-        part.append(int(idle_parts(done, cause, done.call[following], bounds[1] - bounds[0])[0]))
+        # Of a device whose number no report should hold nothing is found to follow.
+        part.append(int(np.append(found, PARTS.index("unknown"))[0]))
     if last < high:
         calls = done.calls
         waits = calls.synchronise & (process_of(calls.thread) == place.process)

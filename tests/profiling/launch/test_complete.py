@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.costs.device_peaks import PEAK_BYTES, PEAK_FLOPS
 from profiling.recorders import importer
 from profiling.recorders.nsys import Nsys
 from tests.made.commands.in_process import run_command
@@ -15,7 +16,7 @@ from tests.made.runs.launched import TINY, launch, payloads, rows, run_facts
 from tests.made.runs.recording_half import half_of_nsys
 from tests.made.runs.shared_recording import tiny_recording
 
-CHANGING = {"date", "command", "step_ns", "unprofiled_step_ns"}
+CHANGING = {"date", "command", "step_ns", "unprofiled_step_ns", PEAK_FLOPS, PEAK_BYTES}
 """The facts in which two runs of the same differ."""
 
 
@@ -207,7 +208,7 @@ def spoil(recording: Path, how: str) -> None:
     [
         ("cut", r"tiny.qdstrm: cut short, [0-9,]+ of [0-9,]+ bytes are here; bring it again"),
         ("changed", r"tiny.qdstrm: damaged, not what was recorded; bring it again"),
-        ("notes cut", r"tiny.qdstrm.json: damaged, or no notes of profiling.launch; bring it"),
+        ("notes cut", r"tiny.qdstrm.json: no JSON; bring it"),
         ("other notes", r"tiny.qdstrm.json: damaged, or no notes of profiling.launch; bring it"),
         ("noise", r"the importer failed \(Qdstrm file is incomplete or invalid.*is damaged"),
         ("empty", r"the importer failed \(ReadStreamException\); the recording is damaged"),

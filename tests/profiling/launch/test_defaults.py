@@ -45,7 +45,8 @@ def test_make_profile_runs_by_the_changed_default(changed: str) -> None:
         ["make", "--dry-run", "profile"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     line = next(each for each in done.stdout.splitlines() if " -m spanlight profile" in each)
-    name, arguments = options.parse(shlex.split(line)[4:])
+    words_typed = shlex.split(line)
+    name, arguments = options.parse(words_typed[words_typed.index("profile") + 1 :])
     told = workloads.load(name).read(arguments, "cpu").describe()
     value = CHANGED[changed][1]
     shown = value.on("cpu") if isinstance(value, ByDevice) else value
