@@ -32,7 +32,7 @@ BY_TWO: Final = (
     (SAMPLE, *shared.WITH_KERNELS[:4], "cpu-samples-4060ti"),
     (*shared.WITH_KERNELS[4:], *shared.WITHOUT_KERNELS, "cpu-samples-cpp"),
 )
-"""The reports, by file of tests: `test_mutants_of_others` has the second half, for a worker more."""
+"""The reports by file of tests: `test_mutants_of_others` has the second half, for another."""
 
 OF_EACH: Final = 20
 OF_SAMPLE: Final = 44
