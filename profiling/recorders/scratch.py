@@ -74,7 +74,10 @@ def named_folder(reports: Path, choose: Choose, elsewhere: str = "") -> Iterator
         try:
             reports.mkdir(parents=True, exist_ok=True)
             with _alone(reports):
-                name = choose(_going_on(reports))
+                others = _going_on(reports)
+                if others and not made:  # one of them may have made the folder, and end first
+                    made = [reports]
+                name = choose(others)
                 # Whole: a script that is recorded may change the current folder.
                 folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=reports.resolve()))
                 owner = _owned(folder, name)
