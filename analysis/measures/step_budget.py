@@ -409,4 +409,4 @@ def edges(
         end.append(high)
         name = "synchronisation" if 2 * waited >= high - last else "host_busy"
         part.append(PARTS.index(name))
-    return tuple(np.array(column, np.int64) for column in (start, end, part))  # type: ignore[return-value]
+    return np.array(start, np.int64), np.array(end, np.int64), np.array(part, np.int64)
