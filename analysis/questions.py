@@ -41,6 +41,7 @@ QUESTIONS: Final = {
     "copies": Question("analysis.copies", "copies"),
     "overlap": Question("analysis.overlap", "overlap"),
     "streams": Question("analysis.streams", "streams"),
+    "whatif": Question("analysis.whatif", "whatif"),
     "memory": Question("analysis.memory.tables", "memory"),
     "answers": Question("analysis.answers.answers", "answers"),
     "compare": Question("analysis.compare.compare", "compare"),

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 COPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
 SET: Final = "CUPTI_ACTIVITY_KIND_MEMSET"
 OVERHEAD: Final = "PROFILER_OVERHEAD"
+SYNCHRONIZATION: Final = f"{tables.ACTIVITY}SYNCHRONIZATION"
+CUDA_EVENT: Final = f"{tables.ACTIVITY}CUDA_EVENT"
+STREAM: Final = "TARGET_INFO_CUDA_STREAM"
+UNIFIED_MEMORY: Final = ("CUDA_UM_CPU_PAGE_FAULT_EVENTS", "CUDA_UM_GPU_PAGE_FAULT_EVENTS")
+"""What says that pages of unified memory were moved when they were touched."""
+
 OF_DEVICES: Final = (tables.KERNEL, tables.GRAPH, COPY, SET)
 """The tables of what GPUs did, in the order of `analysis.recorded.device_work.KINDS`."""
 
@@ -85,6 +91,17 @@ CALLED: Final = {
     "name_id": ("nameId",),
 }
 TAKEN: Final = {"thread": ("globalTid",), "name_id": ("nameId",)}
+OF_STREAM: Final = {
+    "device": ("deviceId",),
+    "stream": ("streamId",),
+    "correlation": ("correlationId",),
+    "global_pid": ("globalPid",),
+    "event": ("eventSyncId",),
+}
+"""What says which stream a synchronisation or the record of an event is about, and which event.
+
+``eventId`` is a handle that CUDA uses again; ``eventSyncId`` is one record's alone.
+"""
 
 
 def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> Columns:
@@ -151,6 +168,35 @@ def calls(report: Report) -> Columns:
 def overhead(report: Report) -> Columns:
     """Return what the profiler itself took: ``start_ns``, ``end_ns`` and `TAKEN`."""
     return events(report, OVERHEAD, TAKEN)
+
+
+def synchronizations(report: Report) -> Columns:
+    """Return what calls waited for, or made a stream wait for: `OF_STREAM` and ``sync_type``."""
+    return _numbers(report, SYNCHRONIZATION, {**OF_STREAM, "sync_type": ("syncType",)})
+
+
+def event_records(report: Report) -> Columns:
+    """Return where CUDA events were recorded: `OF_STREAM`."""
+    return _numbers(report, CUDA_EVENT, OF_STREAM)
+
+
+def stream_kinds(report: Report) -> Columns:
+    """Return ``process, stream, kind`` of streams: 1 blocking, 2 non-blocking, 3 the default.
+
+    The kinds are those of `ENUM_CUPTI_STREAM_TYPE`.
+    """
+    fields = {"process": ("processId",), "stream": ("streamId",), "kind": ("flag",)}
+    return _numbers(report, STREAM, fields)
+
+
+def _numbers(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> Columns:
+    """Return columns of a table that need not have times, empty where there is no such table."""
+    if not report.has(table):
+        return {name: np.empty(0, np.int64) for name in fields}
+    listed = ", ".join(
+        f"{tables.first(report, table, *columns)} AS {name}" for name, columns in fields.items()
+    )
+    return report.columns(f"SELECT {listed} FROM {table}")
 
 
 def copy_kinds(report: Report) -> dict[int, str]:

@@ -1,0 +1,1 @@
+"""Replaying a run: what it would take with other durations."""

@@ -1,0 +1,82 @@
+"""A change of a run: what of it would take another time, and by which factor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+COLLECTIVE: Final = "collective"
+"""The category of work whose overlap can be asked for."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is changed of a run, all of it together.
+
+    Attributes:
+        scale: factors by the name of a category, a range or kernels (a glob); 0.25 is four times
+            as fast, 0 takes no time.
+        remove: names of ranges that are left out, the host's time in them too.
+        host: the factor of the host's time between and in its calls.
+        graph: names of ranges whose work is launched at once, as by a CUDA graph.
+        overlap: whether collectives run beside the work that follows them.
+    """
+
+    scale: Mapping[str, float] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+    host: float = 1.0
+    graph: tuple[str, ...] = ()
+    overlap: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse factors that are none.
+
+        Raises:
+            ValueError: a factor is negative, or no finite number.
+        """
+        for name, factor in [*self.scale.items(), ("host", self.host)]:
+            if not (math.isfinite(factor) and factor >= 0):
+                raise ValueError(f"{name} cannot be scaled by {factor}")
+
+    @property
+    def words(self) -> list[str]:
+        """The changes one by one, as they are typed on a command line without the dashes."""
+        found = [f"scale {name}={factor:g}" for name, factor in self.scale.items()]
+        found += [f"remove {name}" for name in self.remove]
+        found += [f"host {self.host:g}"] if self.host != 1 else []
+        found += [f"graph {name}" for name in self.graph]
+        return found + ([f"overlap {COLLECTIVE}"] if self.overlap else [])
+
+    @property
+    def label(self) -> str:
+        """The change in one line.
+
+        >>> Change({"gemm": 0.25}, host=0.5).label
+        'scale gemm=0.25, host 0.5'
+        """
+        return ", ".join(self.words) or "none"
+
+    def __bool__(self) -> bool:
+        return bool(self.words)
+
+
+def together(changes: Iterable[Change]) -> Change:
+    """Return several changes as one; factors of one name multiply.
+
+    >>> together([Change({"gemm": 0.5}), Change({"gemm": 0.5}, host=0.25)]).label
+    'scale gemm=0.25, host 0.25'
+    """
+    scale: dict[str, float] = {}
+    host = 1.0
+    remove, graph = dict[str, None](), dict[str, None]()
+    overlap = False
+    for change in changes:
+        for name, factor in change.scale.items():
+            scale[name] = scale.get(name, 1.0) * factor
+        remove.update(dict.fromkeys(change.remove))
+        graph.update(dict.fromkeys(change.graph))
+        host *= change.host
+        overlap |= change.overlap
+    return Change(scale, tuple(remove), host, tuple(graph), overlap)

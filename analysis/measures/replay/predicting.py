@@ -1,0 +1,62 @@
+"""Predictions for a run, on GPUs by replaying it and on a CPU by adding up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from analysis.attribution.launches import Attribution
+from analysis.measures.replay.cpu_predictions import CpuPredictions
+from analysis.measures.replay.device_predictions import DevicePredictions
+from analysis.measures.replay.times import Blind, Times
+
+if TYPE_CHECKING:
+    from analysis.attribution.steps import Steps
+    from analysis.measures.replay.change import Change
+    from analysis.source.report import Report
+
+
+class Predictions(Protocol):
+    """What predicts a run: what it took, and what it would take after a change."""
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether operators stand in for kernels."""
+
+    @property
+    def steps(self) -> Steps | None:
+        """The steps that count, or None where none is marked."""
+
+    @property
+    def distrust(self) -> str | None:
+        """Why predictions cannot be trusted, or None."""
+
+    @property
+    def blind(self) -> Blind:
+        """The blind replay, beside what was recorded."""
+
+    @property
+    def recorded(self) -> Times:
+        """What was recorded."""
+
+    @property
+    def unrecorded_host(self) -> float | None:
+        """The factor of the host's time in the run without a recorder; None where not known."""
+
+    def predict(self, change: Change, host: float = 1.0) -> Times:
+        """Return what the run takes after a change, the host's time by a factor before it."""
+
+
+def predictions(report: Report) -> Predictions:
+    """Return what predicts the run of a report, made once.
+
+    Raises:
+        ReportError: it holds neither kernels nor operators.
+    """
+    return report.once(_predictions)
+
+
+def _predictions(report: Report) -> Predictions:
+    attribution = Attribution.of(report)
+    if attribution.work.on_cpu:
+        return CpuPredictions.of(attribution)
+    return DevicePredictions.of(attribution)
