@@ -123,7 +123,7 @@ class CpuPredictions:
     def recorded(self) -> Times:
         """What was recorded."""
         _, start, end = self.windows
-        return self._times((end - start).astype(np.float64))
+        return self._times((end - start).astype(np.float64), self.operators.self_ns)
 
     @property
     def blind(self) -> Blind:
@@ -152,13 +152,13 @@ class CpuPredictions:
                 ranges.append((found, by))
         ranges += [(scope_of_ranges(self.attribution, name), 0.0) for name in change.remove]
         thread, start, end = self.windows
-        times = np.empty(len(thread))
+        times, took = np.empty(len(thread)), self.operators.self_ns.astype(np.float64)
         for one in np.unique(thread).tolist():
-            rows = np.flatnonzero(thread == one)
-            times[rows] = self._of_thread(
+            rows, mine = np.flatnonzero(thread == one), self.operators.thread == one
+            times[rows], took[mine] = self._of_thread(
                 one, start[rows], end[rows], factor.copy(), ranges, change.host * host
             )
-        return self._times(times)
+        return self._times(times, took)
 
     def _of_thread(
         self,
@@ -168,8 +168,8 @@ class CpuPredictions:
         factor: Float64,
         scopes: list[tuple[Scope, float]],
         host: float,
-    ) -> Float64:
-        """Return ``(W,)`` how long windows of a thread take."""
+    ) -> tuple[Float64, Float64]:
+        """Return ``(W,)`` how long windows of a thread take, and its operators by themselves."""
         calls, listed = self.operators, []
         for found, by in scopes:
             assert found.ranges is not None, "a scope of ranges has ranges"
@@ -182,8 +182,9 @@ class CpuPredictions:
         time = ThreadTime.of(listed)
         mine = calls.thread == thread
         busy = IntervalUnion.of(calls.start_ns[mine], calls.end_ns[mine])
+        at = time.at(calls.start_ns)
         rows = np.flatnonzero(mine & (factor != 1))
-        less = (1 - factor[rows]) * calls.self_ns[rows] * time.at(calls.start_ns[rows])
+        less = (1 - factor[rows]) * calls.self_ns[rows] * at[rows]
         order = np.argsort(calls.start_ns[rows], kind="stable")
         running = np.append(0.0, np.cumsum(less[order]))
         begun = calls.start_ns[rows][order]
@@ -193,12 +194,13 @@ class CpuPredictions:
             for window in zip(start_ns.tolist(), end_ns.tolist(), strict=True)
         ]
         left: Float64 = np.maximum(np.array(whole) - (running[high] - running[low]), 0.0)
-        return left
+        return left, (factor * calls.self_ns * at)[mine]
 
-    def _times(self, windows: Float64) -> Times:
-        """Return the times of windows as those of the whole and of each step."""
+    def _times(self, windows: Float64, took_ns: Float64 | Int64) -> Times:
+        """Return what the windows, and the operators by themselves, take."""
         whole = np.rint(windows).astype(np.int64)
         steps = np.zeros(0 if self.steps is None else self.steps.count, np.int64)
         if self.steps is not None:
             np.maximum.at(steps, self.steps.number, whole[1:])
-        return Times(int(whole[0]), steps)
+        took = np.rint(took_ns).astype(np.int64)
+        return Times(int(whole[0]), steps, took, np.empty(0, np.int64))

@@ -141,7 +141,8 @@ class DevicePredictions:
             at = replayed.start_ns[self.run.chain.marks]
             steps = np.zeros(self.steps.count, np.int64)
             np.maximum.at(steps, self.steps.number, at[count:] - at[:count])
-        return Times(window_of(self.run, replayed), steps)
+        end_ns = replayed.work_end_ns
+        return Times(window_of(self.run, replayed), steps, end_ns - replayed.work_start_ns, end_ns)
 
 
 def edge_lags(run: RecordedRun, lags: Lags, changed: RecordedRun) -> Int64:

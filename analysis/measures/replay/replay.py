@@ -27,16 +27,18 @@ collective of several devices."""
 
 @dataclass(frozen=True)
 class Replayed:
-    """When each call began and returned and each piece of work ended, from the origin, in ns.
+    """When each call began and returned and each piece of work ran, from the origin, in ns.
 
     Attributes:
         start_ns: ``(K,)``.
         end_ns: ``(K,)``.
+        work_start_ns: ``(M,)``.
         work_end_ns: ``(M,)``.
     """
 
     start_ns: Int64
     end_ns: Int64
+    work_start_ns: Int64
     work_end_ns: Int64
 
 
@@ -148,7 +150,7 @@ class Score:
         own, late = run.waits.own.tolist(), self._late
         unknown = run.done.start_ns - origin
         group, come = run.order.meetings.group.tolist(), [NEVER] * run.order.meetings.count
-        parts = self._parts
+        parts, came = self._parts, dict[int, int]()
         for kind, call, work in zip(*self.steps, strict=True):
             if kind == LAUNCH:
                 before_call = end[source[call]]
@@ -194,15 +196,21 @@ class Score:
                         time = int(unknown[work])
                     done[work] = time + took[work]
                     if group[work] != NONE:
+                        came[work] = time
                         come[group[work]] = max(come[group[work]], time)
                 if (waiting and kind == RETURN) or (kind == WAITING_CALL and call not in late):
                     for pair in targets.get(call, ()):
                         if waiting and (kind == RETURN or waited[pair] == own[call]):
                             end[call] = max(end[call], done[waited[pair]] + tail[pair])
+        work_end_ns = np.array(done[:-1], np.int64)
+        work_start_ns = work_end_ns - lags.took_ns
+        for work, time in came.items():
+            work_start_ns[work] = time
         return Replayed(
             np.array(start[:-1], np.int64),
             np.array(end[:-1], np.int64),
-            np.array(done[:-1], np.int64),
+            work_start_ns,
+            work_end_ns,
         )
 
 

@@ -14,10 +14,14 @@ class Times:
     Attributes:
         whole_ns: from the first launch to the last end; on a CPU from the first operator.
         step_ns: ``(S,)`` each step that counts, in the process where it takes longest.
+        took_ns: ``(M,)`` each piece of device work; on a CPU each operator by itself.
+        end_ns: ``(M,)`` when device work ends, from some origin; empty on a CPU.
     """
 
     whole_ns: int
     step_ns: Int64
+    took_ns: Int64
+    end_ns: Int64
 
 
 @dataclass(frozen=True)
