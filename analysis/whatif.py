@@ -25,6 +25,8 @@ from typing import Final
 import numpy as np
 
 from analysis.measures.replay.change import COLLECTIVE, Change
+from analysis.measures.replay.edit import Edit
+from analysis.measures.replay.edits import edits
 from analysis.measures.replay.predicting import Predictions, predictions
 from analysis.measures.replay.times import Times
 from analysis.show import cli
@@ -45,6 +47,7 @@ def whatif(
     remove: Sequence[str] = (),
     host: float = 1.0,
     graph: Sequence[str] = (),
+    no_wait: Sequence[str] = (),
     overlap: bool = False,
 ) -> Table:
     """Return what the run takes before and after a change.
@@ -55,6 +58,7 @@ def whatif(
         remove: names of ranges that are left out.
         host: the factor of the host's time between and in CUDA calls.
         graph: names of ranges whose work is launched at once.
+        no_wait: names of CUDA calls (globs) that wait for nothing any more.
         overlap: whether collectives run beside the work that follows them.
 
     Returns:
@@ -64,16 +68,16 @@ def whatif(
         ReportError: a replay of the report cannot be trusted, or there is nothing of a name.
         ValueError: a factor is negative, or no finite number.
     """
-    change = Change(dict(scale or {}), tuple(remove), host, tuple(graph), overlap)
+    change = Change(dict(scale or {}), tuple(remove), host, tuple(graph), tuple(no_wait), overlap)
     known = predictions(report)
     if reason := known.distrust:
         raise ReportError(report.path, f"its replay cannot be trusted: {reason}", "")
     blind = known.blind
     rows = [("none", blind.window_ns, blind.replayed_ns, "")]
     if change:
-        before, after = known.recorded, known.predict(change)
-        rows += change_rows(change.label, before, after)
-        rows += unrecorded_rows(known, change)
+        changed = edits(known.attribution, change)
+        rows += change_rows(change.label, known.recorded, known.predict(changed))
+        rows += unrecorded_rows(known, change.label, changed)
     return Table(
         name=WHATIF,
         columns=columns(rows),
@@ -92,14 +96,14 @@ def change_rows(label: str, before: Times, after: Times) -> list[Row]:
     return rows + [(label, one, other, str(place)) for place, (one, other) in enumerate(steps)]
 
 
-def unrecorded_rows(known: Predictions, change: Change) -> list[Row]:
+def unrecorded_rows(known: Predictions, label: str, changed: Sequence[Edit]) -> list[Row]:
     """Return the row of the median step without a recorder, where the report holds its time."""
     host = known.unrecorded_host
     if host is None or host == 1.0:
         return []
-    before, after = known.predict(Change(), host), known.predict(change, host)
+    before, after = known.predict([], host), known.predict(changed, host)
     one, other = (round(float(np.median(each.step_ns))) for each in (before, after))
-    return [(change.label, one, other, UNRECORDED)]
+    return [(label, one, other, UNRECORDED)]
 
 
 def columns(rows: Sequence[Row]) -> dict[str, Column]:
@@ -173,7 +177,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=scaled_name,
         default=[],
         metavar="NAME=FACTOR",
-        help="a category, a range or kernels (a glob) takes its time by this factor, from 0; repeatable",
+        help="the time of a category, a range or kernels (a glob) by a factor from 0; repeatable",
     )
     parser.add_argument(
         "--remove",
@@ -197,6 +201,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="launch the work of a range at once, as a CUDA graph does; repeatable",
     )
     parser.add_argument(
+        "--no-wait",
+        action="append",
+        default=[],
+        metavar="CALL",
+        help="CUDA calls of this name (a glob) wait for nothing any more; repeatable",
+    )
+    parser.add_argument(
         "--overlap",
         choices=[COLLECTIVE],
         help="collectives run beside the work that follows them",
@@ -213,6 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("--scale", [name for name, _ in args.scale]),
         ("--remove", args.remove),
         ("--graph", args.graph),
+        ("--no-wait", args.no_wait),
     ):
         twice = sorted({name for name in given if given.count(name) > 1})
         if twice:
@@ -224,6 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             remove=args.remove,
             host=args.host,
             graph=args.graph,
+            no_wait=args.no_wait,
             overlap=args.overlap is not None,
         )
     cli.write_answer(table, args)

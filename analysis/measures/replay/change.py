@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +21,7 @@ class Change:
         remove: names of ranges that are left out, the host's time in them too.
         host: the factor of the host's time between and in its calls.
         graph: names of ranges whose work is launched at once, as by a CUDA graph.
+        no_wait: names of CUDA calls (globs) that wait for nothing any more.
         overlap: whether collectives run beside the work that follows them.
     """
 
@@ -28,6 +29,7 @@ class Change:
     remove: tuple[str, ...] = ()
     host: float = 1.0
     graph: tuple[str, ...] = ()
+    no_wait: tuple[str, ...] = ()
     overlap: bool = False
 
     def __post_init__(self) -> None:
@@ -47,6 +49,7 @@ class Change:
         found += [f"remove {name}" for name in self.remove]
         found += [f"host {self.host:g}"] if self.host != 1 else []
         found += [f"graph {name}" for name in self.graph]
+        found += [f"no-wait {name}" for name in self.no_wait]
         return found + ([f"overlap {COLLECTIVE}"] if self.overlap else [])
 
     @property
@@ -60,23 +63,3 @@ class Change:
 
     def __bool__(self) -> bool:
         return bool(self.words)
-
-
-def together(changes: Iterable[Change]) -> Change:
-    """Return several changes as one; factors of one name multiply.
-
-    >>> together([Change({"gemm": 0.5}), Change({"gemm": 0.5}, host=0.25)]).label
-    'scale gemm=0.25, host 0.25'
-    """
-    scale: dict[str, float] = {}
-    host = 1.0
-    remove, graph = dict[str, None](), dict[str, None]()
-    overlap = False
-    for change in changes:
-        for name, factor in change.scale.items():
-            scale[name] = scale.get(name, 1.0) * factor
-        remove.update(dict.fromkeys(change.remove))
-        graph.update(dict.fromkeys(change.graph))
-        host *= change.host
-        overlap |= change.overlap
-    return Change(scale, tuple(remove), host, tuple(graph), overlap)

@@ -6,6 +6,7 @@ thread of the step; everything else stays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -15,18 +16,16 @@ import numpy as np
 from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.steps import Steps, steps_of_report
-from analysis.measures.replay.scope import scope, scope_of_ranges
 from analysis.measures.replay.step_bounds import step_threads
 from analysis.measures.replay.times import Blind, Times
-from analysis.show.errors import ReportError
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.measures.replay.change import Change
-    from analysis.measures.replay.scope import Scope
+    from analysis.measures.replay.edit import Edit
     from analysis.recorded.operators import Operators
 
-LAUNCHES: Final = "a CPU run launches nothing that could be put into a graph, or overlap"
+HOST: Final = "host"
+"""What a run is limited by that spends most of its time outside of operators."""
 
 
 @dataclass(frozen=True)
@@ -130,71 +129,73 @@ class CpuPredictions:
         """The recorded window: there are no waits to withhold."""
         return Blind(self.recorded.whole_ns, self.recorded.whole_ns)
 
-    def predict(self, change: Change, host: float = 1.0) -> Times:
-        """Return what the run takes after a change.
+    def predict(self, edits: Sequence[Edit], host: float = 1.0) -> Times:
+        """Return what the run takes after some edits, all of them together.
 
         Args:
-            change: what is changed.
+            edits: what is changed.
             host: a further factor of the time outside of operators.
-
-        Raises:
-            ReportError: there is nothing of a name, or the change is about launches.
         """
-        if change.graph or change.overlap:
-            raise ReportError(self.attribution.report.path, LAUNCHES, "change something else")
-        factor = np.ones(len(self.operators.name))
-        ranges: list[tuple[Scope, float]] = []
-        for name, by in change.scale.items():
-            found = scope(self.attribution, name)
-            if found.ranges is None:
-                factor[found.work] *= by
-            else:
-                ranges.append((found, by))
-        ranges += [(scope_of_ranges(self.attribution, name), 0.0) for name in change.remove]
+        return self._times(*self._after(edits, host))
+
+    def limit(self, edits: Sequence[Edit], host: float = 1.0) -> str:
+        """Return what the median step, or the whole, takes longest for after some edits.
+
+        That is a category of operators, or the time outside of operators.
+        """
+        times, left = self._after(edits, host)
+        window = 0
+        if self.steps is not None:
+            took = self._times(times, left).step_ns
+            middle = int(np.argsort(took, kind="stable")[(len(took) - 1) // 2])
+            rows = np.flatnonzero(self.steps.number == middle)
+            window = 1 + int(rows[int(times[1:][rows].argmax())])
+        thread, start, end = (int(column[window]) for column in self.windows)
+        calls, work = self.operators, self.attribution.work
+        rows = np.flatnonzero(
+            (calls.thread == thread) & (calls.start_ns >= start) & (calls.start_ns < end)
+        )
+        labels = sorted(set(work.categories))
+        number = np.array([labels.index(label) for label in work.categories], np.int64)
+        spent = dict(
+            zip(labels, np.bincount(number[work.kind[rows]], left[rows], len(labels)), strict=True)
+        )
+        spent[HOST] = times[window] - left[rows].sum()
+        return max(spent, key=lambda name: spent[name])
+
+    def _after(self, edits: Sequence[Edit], host: float) -> tuple[Float64, Float64]:
+        """Return ``(W,)`` what windows take after some edits, ``(N,)`` operators by themselves."""
         thread, start, end = self.windows
         times, took = np.empty(len(thread)), self.operators.self_ns.astype(np.float64)
+        for edit in edits:
+            host *= edit.host
+        calls = self.operators
         for one in np.unique(thread).tolist():
-            rows, mine = np.flatnonzero(thread == one), self.operators.thread == one
-            times[rows], took[mine] = self._of_thread(
-                one, start[rows], end[rows], factor.copy(), ranges, change.host * host
-            )
-        return self._times(times, took)
+            rows = np.flatnonzero(thread == one)
+            factor, time = self._of_thread(one, edits)
+            mine = calls.thread == one
+            busy = IntervalUnion.of(calls.start_ns[mine], calls.end_ns[mine])
+            changed = np.flatnonzero(mine & (factor != 1))
+            begun = calls.start_ns[changed]
+            took[mine] = (factor * calls.self_ns * time.at(calls.start_ns))[mine]
+            less = (1 - factor[changed]) * calls.self_ns[changed] * time.at(begun)
+            order = np.argsort(begun, kind="stable")
+            running = np.append(0.0, np.cumsum(less[order]))
+            low, high = (np.searchsorted(begun[order], bound[rows]) for bound in (start, end))
+            bounds = zip(start[rows].tolist(), end[rows].tolist(), strict=True)
+            whole = np.array([time.after(*window, busy, host) for window in bounds])
+            times[rows] = np.maximum(whole - (running[high] - running[low]), 0.0)
+        return times, took
 
-    def _of_thread(
-        self,
-        thread: int,
-        start_ns: Int64,
-        end_ns: Int64,
-        factor: Float64,
-        scopes: list[tuple[Scope, float]],
-        host: float,
-    ) -> tuple[Float64, Float64]:
-        """Return ``(W,)`` how long windows of a thread take, and its operators by themselves."""
-        calls, listed = self.operators, []
-        for found, by in scopes:
-            assert found.ranges is not None, "a scope of ranges has ranges"
-            ranges = self.attribution.ranges.take(found.ranges)
-            mine = ranges.thread == thread
-            union = IntervalUnion.of(ranges.start_ns[mine], ranges.end_ns[mine])
-            listed.append((union, by))
-            # Work of its backward pass that no range of the thread holds.
-            factor[found.work & ~union.contains(calls.start_ns)] *= by
-        time = ThreadTime.of(listed)
-        mine = calls.thread == thread
-        busy = IntervalUnion.of(calls.start_ns[mine], calls.end_ns[mine])
-        at = time.at(calls.start_ns)
-        rows = np.flatnonzero(mine & (factor != 1))
-        less = (1 - factor[rows]) * calls.self_ns[rows] * at[rows]
-        order = np.argsort(calls.start_ns[rows], kind="stable")
-        running = np.append(0.0, np.cumsum(less[order]))
-        begun = calls.start_ns[rows][order]
-        low, high = np.searchsorted(begun, start_ns), np.searchsorted(begun, end_ns)
-        whole = [
-            time.after(*window, busy, host)
-            for window in zip(start_ns.tolist(), end_ns.tolist(), strict=True)
-        ]
-        left: Float64 = np.maximum(np.array(whole) - (running[high] - running[low]), 0.0)
-        return left, (factor * calls.self_ns * at)[mine]
+    def _of_thread(self, thread: int, edits: Sequence[Edit]) -> tuple[Float64, ThreadTime]:
+        """Return ``(N,)`` factors of the operators' self times, and those of a thread's time."""
+        factor, stretches = np.ones(len(self.operators.name)), []
+        for edit in edits:
+            if edit.work is not None:
+                factor = factor * edit.work
+            if edit.stretches is not None:
+                stretches.append((edit.stretches.of_thread(thread), edit.by))
+        return factor, ThreadTime.of(stretches)
 
     def _times(self, windows: Float64, took_ns: Float64 | Int64) -> Times:
         """Return what the windows, and the operators by themselves, take."""

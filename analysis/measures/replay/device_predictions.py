@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -9,27 +10,50 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
 from analysis.attribution.steps import Steps, steps_of_report
-from analysis.attribution.work_phases import work_inside
-from analysis.measures.replay.changed import changed_lags, host_scaled
+from analysis.measures.replay.critical_path import Backwards, Event, Moment
+from analysis.measures.replay.edit import Edit, edited_lags, host_scaled
+from analysis.measures.replay.edits import collectives
 from analysis.measures.replay.lags import Lags, recorded_lags
-from analysis.measures.replay.overlapping import collectives, with_overlap
+from analysis.measures.replay.overlapping import with_overlap
 from analysis.measures.replay.recorded_run import RecordedRun, recorded_run
 from analysis.measures.replay.replay import Replayed, Score
 from analysis.measures.replay.step_bounds import step_bounds
+from analysis.measures.replay.step_ends import StepEnds
 from analysis.measures.replay.times import Blind, Times
 from analysis.measures.replay.trust import blind_replay, distrust, window_of
 from analysis.measures.step_times import step_times
-from profiling import names
+from analysis.recorded.device_work import COPY, SET
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.measures.replay.change import Change
 
 NEAR: Final = 0.002
 """How near a replay comes to the step time without a recorder: as a share of that."""
 
 ROUNDS: Final = 24
+
+HOST: Final = "host"
+LATENCY: Final = "latency"
+COPIES: Final = "copies"
+"""What a run is limited by that is no category of kernels."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A replay, with what it was made of.
+
+    Attributes:
+        score: the run.
+        lags: those that were replayed.
+        replayed: the times.
+    """
+
+    score: Score
+    lags: Lags
+    replayed: Replayed
 
 
 @dataclass(frozen=True)
@@ -79,33 +103,77 @@ class DevicePredictions:
     @cached_property
     def recorded(self) -> Times:
         """What was recorded; an unchanged replay takes exactly that."""
-        return self.times(self.score.replay(self.lags))
+        return self.predict([])
 
-    def predict(self, change: Change, host: float = 1.0) -> Times:
-        """Return what the run takes after a change.
+    @cached_property
+    def step_ends(self) -> StepEnds | None:
+        """What the times of steps depend on; None where no step is marked."""
+        return None if self.steps is None else StepEnds.of(self.run, self.steps)
+
+    def predict(self, edits: Sequence[Edit], host: float = 1.0) -> Times:
+        """Return what the run takes after some edits, all of them together.
 
         Args:
-            change: what is changed.
+            edits: what is changed.
             host: the factor of the host's time in the run that is changed.
-
-        Raises:
-            ReportError: there is nothing of a name.
         """
-        return self.times(self.replayed(change, host))
+        return self.times(self.outcome(edits, host).replayed)
 
-    def replayed(self, change: Change, host: float = 1.0) -> Replayed:
-        """Return the replay of the run after a change, see `predict`."""
+    def outcome(self, edits: Sequence[Edit], host: float = 1.0) -> Outcome:
+        """Return the replay after some edits, see `predict`."""
         lags = host_scaled(self.run, self.lags, host)
-        lags = changed_lags(self.run, self.attribution, change, lags)
-        if not change.overlap:
-            return self.score.replay(lags)
-        return self._beside(lags)
+        score = self.score
+        for edit in edits:
+            lags = edited_lags(self.run, lags, edit)
+        for edit in edits:
+            if edit.apart is not None:
+                rows = self.run.rows
+                until = np.zeros(len(rows), np.bool_) if edit.until is None else edit.until[rows]
+                run = with_overlap(score.run, edit.apart[rows], until)
+                lags = replace(lags, edge_ns=edge_lags(score.run, lags, run))
+                score = Score(run)
+        return Outcome(score, lags, score.replay(lags))
 
-    def _beside(self, lags: Lags) -> Replayed:
-        optimizer = self.attribution.ranges.called(names.OPTIMIZER)
-        until = work_inside(self.attribution, optimizer)
-        run = with_overlap(self.run, collectives(self.attribution), until)
-        return Score(run).replay(replace(lags, edge_ns=edge_lags(self.run, lags, run)))
+    def limit(self, edits: Sequence[Edit], host: float = 1.0) -> str:
+        """Return what the median step, or the whole, is limited by after some edits.
+
+        That is what lies on the critical path for longest: the host, latency (of launches, of what
+        follows on what, of waits that return), copies, or a category of kernels.
+        """
+        made = self.outcome(edits, host)
+        replayed, ends = made.replayed, self.step_ends
+        if ends is None:
+            last = int(replayed.work_end_ns.argmax())
+            event, begin = Event(Moment.ENDED, last), 0
+        else:
+            window = self._median_window(replayed, ends)
+            call, work = ends.last_event(replayed, window)
+            event = Event(Moment.ENDED, work) if call == NONE else Event(Moment.RETURNED, call)
+            begin = int(ends.begins_ns(replayed)[window])
+        path = Backwards(made.score, made.lags, replayed).path(event, begin)
+        spent = self._by_category(path.work_ns)
+        spent |= {HOST: path.host_ns, LATENCY: path.latency_ns}
+        return max(spent, key=lambda name: spent[name])
+
+    def _median_window(self, replayed: Replayed, ends: StepEnds) -> int:
+        """Return the position of the step of median length, in the process where it is longest."""
+        times = ends.times_ns(replayed)
+        middle = int(np.argsort(times, kind="stable")[(len(times) - 1) // 2])
+        rows = np.flatnonzero(ends.steps.number == middle)
+        took = ends.ends_ns(replayed)[rows] - ends.begins_ns(replayed)[rows]
+        return int(rows[int(took.argmax())])
+
+    def _by_category(self, work_ns: Int64) -> dict[str, int]:
+        """Return the time of device work by its category; of copies and sets together."""
+        work, done = self.attribution.work, self.run.done
+        whole = np.zeros(len(self.attribution.device), np.int64)
+        whole[self.run.rows] = work_ns
+        labels = sorted(set(work.categories))
+        number = np.array([labels.index(label) for label in work.categories], np.int64)
+        time = sums(number[work.kind], whole[: len(work)], len(labels))
+        result = dict(zip(labels, time.tolist(), strict=True))
+        result[COPIES] = int(work_ns[np.isin(done.kind, (COPY, SET))].sum())
+        return result
 
     def host_factor(self, step_ns: float) -> float:
         """Return the factor of the host's time with which the median step takes so long.
@@ -118,8 +186,7 @@ class DevicePredictions:
             return 1.0
         for _ in range(ROUNDS):
             middle = (low + high) / 2
-            lags = host_scaled(self.run, self.lags, middle)
-            found = float(np.median(self.times(self.score.replay(lags)).step_ns))
+            found = float(np.median(self.predict([], middle).step_ns))
             if abs(found - step_ns) <= NEAR * step_ns:
                 return middle
             low, high = (middle, high) if found < step_ns else (low, middle)
@@ -135,14 +202,10 @@ class DevicePredictions:
 
     def times(self, replayed: Replayed) -> Times:
         """Return what a replay takes."""
-        steps = np.zeros(0, np.int64)
-        if self.steps is not None:
-            count = len(self.steps.number)
-            at = replayed.start_ns[self.run.chain.marks]
-            steps = np.zeros(self.steps.count, np.int64)
-            np.maximum.at(steps, self.steps.number, at[count:] - at[:count])
-        end_ns = replayed.work_end_ns
-        return Times(window_of(self.run, replayed), steps, end_ns - replayed.work_start_ns, end_ns)
+        ends, end_ns = self.step_ends, replayed.work_end_ns
+        steps = np.empty(0, np.int64) if ends is None else ends.times_ns(replayed)
+        took_ns = end_ns - replayed.work_start_ns
+        return Times(window_of(self.run, replayed), steps, took_ns, end_ns)
 
 
 def edge_lags(run: RecordedRun, lags: Lags, changed: RecordedRun) -> Int64:

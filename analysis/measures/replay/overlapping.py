@@ -1,4 +1,4 @@
-"""A run whose collectives run beside what follows them on their stream."""
+"""A run of which some work, such as collectives, runs beside what follows it on its stream."""
 
 from __future__ import annotations
 
@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.intervals import NONE
-from analysis.measures.replay.change import COLLECTIVE
 from analysis.measures.replay.device_order import possible
 
 if TYPE_CHECKING:
     from analysis.arithmetic.arrays import Bools, Int64
-    from analysis.attribution.launches import Attribution
     from analysis.measures.replay.recorded_run import RecordedRun
 
 Edges = tuple["Int64", "Int64"]
-
-
-def collectives(attribution: Attribution) -> Bools:
-    """Return ``(M,)`` which device work is a collective."""
-    result = np.zeros(len(attribution.device), np.bool_)
-    result[: len(attribution.work)] = attribution.work.in_category(COLLECTIVE)
-    return result
 
 
 def with_overlap(run: RecordedRun, apart: Bools, until: Bools) -> RecordedRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from analysis.attribution.launches import Attribution
@@ -11,12 +12,16 @@ from analysis.measures.replay.times import Blind, Times
 
 if TYPE_CHECKING:
     from analysis.attribution.steps import Steps
-    from analysis.measures.replay.change import Change
+    from analysis.measures.replay.edit import Edit
     from analysis.source.report import Report
 
 
 class Predictions(Protocol):
     """What predicts a run: what it took, and what it would take after a change."""
+
+    @property
+    def attribution(self) -> Attribution:
+        """All work of the report beside its ranges."""
 
     @property
     def on_cpu(self) -> bool:
@@ -42,8 +47,11 @@ class Predictions(Protocol):
     def unrecorded_host(self) -> float | None:
         """The factor of the host's time in the run without a recorder; None where not known."""
 
-    def predict(self, change: Change, host: float = 1.0) -> Times:
-        """Return what the run takes after a change, the host's time by a factor before it."""
+    def predict(self, edits: Sequence[Edit], host: float = 1.0) -> Times:
+        """Return what the run takes after some edits, the host's time by a factor before them."""
+
+    def limit(self, edits: Sequence[Edit], host: float = 1.0) -> str:
+        """Return what the median step, or the whole, is limited by after some edits."""
 
 
 def predictions(report: Report) -> Predictions:

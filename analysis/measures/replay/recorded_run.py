@@ -29,13 +29,15 @@ class RecordedRun:
     """The calls and the device work of a report, with what each follows on.
 
     Attributes:
-        done: what the GPUs did, ``M`` rows.
+        rows: ``(M,)`` which of all device work of the report it is.
+        done: that work.
         chain: the host's calls, ``K`` of them.
         order: what the work follows on.
         waits: what the calls wait for.
         means: what starting and waiting take on average.
     """
 
+    rows: Int64
     done: DeviceWork
     chain: HostChain
     order: DeviceOrder
@@ -80,4 +82,4 @@ def recorded_run(done: DeviceWork, collective: Bools, marks: tuple[Int64, Int64]
         to, source = possible(done, order.lines, *both)
         order = replace(order, edge_to=to, edge_from=source)
         known = means(done, chain, order, held)
-    return RecordedRun(done, chain, order, held, known)
+    return RecordedRun(np.arange(len(done)), done, chain, order, held, known)

@@ -107,17 +107,17 @@ class Score:
         return kinds.tolist(), which.tolist(), work.tolist()
 
     @cached_property
-    def _targets(self) -> dict[int, list[int]]:
+    def targets(self) -> dict[int, list[int]]:
         """For each call that waits, the positions of its pairs among the waits."""
         return grouped(self.run.waits.node)
 
     @cached_property
-    def _edges(self) -> dict[int, list[int]]:
+    def edges(self) -> dict[int, list[int]]:
         """For each work that follows on work of other streams, the positions of its edges."""
         return grouped(self.run.order.edge_to)
 
     @cached_property
-    def _parts(self) -> dict[int, list[int]]:
+    def parts(self) -> dict[int, list[int]]:
         """For each collective of several devices, the work that is part of it."""
         parts = grouped(self.run.order.meetings.group)
         parts.pop(NONE, None)
@@ -143,14 +143,15 @@ class Score:
         room = run.order.full_queue.tolist()
         gap, host, queue = lags.gap_ns.tolist(), lags.host_ns.tolist(), lags.queue_ns.tolist()
         lag, follow = lags.lag_ns.tolist(), lags.follow_ns.tolist()
-        took = (lags.took_ns + lags.late_ns).tolist()
+        took, late_by = lags.took_ns.tolist(), lags.late_ns.tolist()
+        after = (lags.late_ns + lags.took_ns).tolist()
         through = (lags.gap_ns + lags.host_ns).tolist()
-        targets, tail, waited = self._targets, lags.tail_ns.tolist(), run.waits.work.tolist()
-        edges, edge, other = self._edges, lags.edge_ns.tolist(), run.order.edge_from.tolist()
+        targets, tail, waited = self.targets, lags.tail_ns.tolist(), run.waits.work.tolist()
+        edges, edge, other = self.edges, lags.edge_ns.tolist(), run.order.edge_from.tolist()
         own, late = run.waits.own.tolist(), self._late
         unknown = run.done.start_ns - origin
         group, come = run.order.meetings.group.tolist(), [NEVER] * run.order.meetings.count
-        parts, came = self._parts, dict[int, int]()
+        parts, came = self.parts, dict[int, int]()
         for kind, call, work in zip(*self.steps, strict=True):
             if kind == LAUNCH:
                 before_call = end[source[call]]
@@ -163,7 +164,9 @@ class Score:
                 end[call] = time
                 time += lag[work]
                 free = done[before[work]] + follow[work]
-                done[work] = (free if free > time else time) + took[work]
+                if free > time:
+                    time = free
+                done[work] = time + after[work]
             elif kind == CALL:
                 before_call = end[source[call]]
                 start[call] = before_call + gap[call]
@@ -194,6 +197,7 @@ class Score:
                         time = max(time, done[other[pair]] + edge[pair])
                     if time < NEVER // 2:  # nothing that it follows on is known
                         time = int(unknown[work])
+                    time += late_by[work]
                     done[work] = time + took[work]
                     if group[work] != NONE:
                         came[work] = time
