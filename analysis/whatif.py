@@ -24,11 +24,11 @@ from typing import Final
 
 import numpy as np
 
-from analysis.measures.replay.change import COLLECTIVE, Change
-from analysis.measures.replay.edit import Edit
-from analysis.measures.replay.edits import edits
-from analysis.measures.replay.predicting import Predictions, predictions
-from analysis.measures.replay.times import Times
+from analysis.measures.predictions.change import COLLECTIVE, Change
+from analysis.measures.predictions.edit import Edit
+from analysis.measures.predictions.edits import edits
+from analysis.measures.predictions.predicting import Predictions, predictions
+from analysis.measures.predictions.times import Times
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.render import duration

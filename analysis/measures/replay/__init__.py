@@ -1,1 +1,1 @@
-"""Replaying a run: what it would take with other durations."""
+"""The replay of a run: what follows on what, and the times that come of it."""

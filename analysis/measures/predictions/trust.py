@@ -9,8 +9,8 @@ import numpy as np
 
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import IntervalUnion
+from analysis.measures.predictions.times import Blind
 from analysis.measures.replay.lags import blind_lags, late_ns, most_lag, unexplained_ns
-from analysis.measures.replay.times import Blind
 from analysis.show.render import duration, percent
 from analysis.source import device_tables
 

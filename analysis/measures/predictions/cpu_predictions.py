@@ -16,12 +16,12 @@ import numpy as np
 from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.steps import Steps, steps_of_report
-from analysis.measures.replay.step_bounds import step_threads
-from analysis.measures.replay.times import Blind, Times
+from analysis.measures.predictions.step_bounds import step_threads
+from analysis.measures.predictions.times import Blind, Times
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.measures.replay.edit import Edit
+    from analysis.measures.predictions.edit import Edit
     from analysis.recorded.operators import Operators
 
 HOST: Final = "host"

@@ -13,17 +13,17 @@ from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
 from analysis.attribution.steps import Steps, steps_of_report
+from analysis.measures.predictions.edit import Edit, edited_lags, host_scaled
+from analysis.measures.predictions.edits import collectives
+from analysis.measures.predictions.overlapping import with_overlap
+from analysis.measures.predictions.step_bounds import step_bounds
+from analysis.measures.predictions.step_ends import StepEnds
+from analysis.measures.predictions.times import Blind, Times
+from analysis.measures.predictions.trust import blind_replay, distrust, window_of
 from analysis.measures.replay.critical_path import Backwards, Event, Moment
-from analysis.measures.replay.edit import Edit, edited_lags, host_scaled
-from analysis.measures.replay.edits import collectives
 from analysis.measures.replay.lags import Lags, recorded_lags
-from analysis.measures.replay.overlapping import with_overlap
 from analysis.measures.replay.recorded_run import RecordedRun, recorded_run
 from analysis.measures.replay.replay import Replayed, Score
-from analysis.measures.replay.step_bounds import step_bounds
-from analysis.measures.replay.step_ends import StepEnds
-from analysis.measures.replay.times import Blind, Times
-from analysis.measures.replay.trust import blind_replay, distrust, window_of
 from analysis.measures.step_times import step_times
 from analysis.recorded.device_work import COPY, SET
 

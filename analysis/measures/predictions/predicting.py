@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from analysis.attribution.launches import Attribution
-from analysis.measures.replay.cpu_predictions import CpuPredictions
-from analysis.measures.replay.device_predictions import DevicePredictions
-from analysis.measures.replay.times import Blind, Times
+from analysis.measures.predictions.cpu_predictions import CpuPredictions
+from analysis.measures.predictions.device_predictions import DevicePredictions
+from analysis.measures.predictions.times import Blind, Times
 
 if TYPE_CHECKING:
     from analysis.attribution.steps import Steps
-    from analysis.measures.replay.edit import Edit
+    from analysis.measures.predictions.edit import Edit
     from analysis.source.report import Report
 
 

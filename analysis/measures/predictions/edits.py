@@ -12,17 +12,17 @@ from analysis.arithmetic.arrays import Bools, Float64, Int64
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.work_phases import work_inside
-from analysis.measures.replay.change import COLLECTIVE
-from analysis.measures.replay.edit import Edit, Stretches
+from analysis.measures.predictions.change import COLLECTIVE
+from analysis.measures.predictions.edit import Edit, Stretches
+from analysis.measures.predictions.scope import Scope, scope, scope_of_ranges
 from analysis.measures.replay.lags import kinds
-from analysis.measures.replay.scope import Scope, scope, scope_of_ranges
 from analysis.recorded.cuda_calls import without_version
 from analysis.show.errors import ReportError
 from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
-    from analysis.measures.replay.change import Change
+    from analysis.measures.predictions.change import Change
     from analysis.recorded.device_work import DeviceWork
     from analysis.recorded.ranges import Ranges
 
