@@ -1,7 +1,7 @@
 """An edit of a run: which work, calls and time of the host take another time, by which factor.
 
-A `Change` is in a user's words; what it comes to in a report are edits (`analysis.measures.predictions.
-edits`), and so is what advice would cure.
+A `Change` is in a user's words; what it comes to in a report are edits (see
+`analysis.measures.predictions.edits`), and so is what advice would cure.
 """
 
 from __future__ import annotations
