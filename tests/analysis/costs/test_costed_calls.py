@@ -18,6 +18,7 @@ from analysis.costs.costed_calls import (
     CostedCalls,
     costed_calls,
 )
+from analysis.costs.device_peaks import DevicePeaks
 from analysis.measures.mfu import mfu_of_products
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -274,7 +275,7 @@ def test_a_kernel_that_is_all_its_operator_launched_has_a_rate() -> None:
 def test_products_found_tell_the_mfu_of_anyone_s_steps() -> None:
     with Report(shared.trace("gpt-8xh100-rank0")) as report:
         chosen = Selected.of(report, Selection())
-        found = mfu_of_products(chosen)
+        found = mfu_of_products(chosen, DevicePeaks.of(report, chosen.attribution.work))
         table = report.roofline(by="operator")
     assert found is not None
     assert found.peak_flops_per_s == 989.5e12
