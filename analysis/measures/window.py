@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.union import IntervalUnion
 from analysis.costs.range_sums import RangeSums, range_sums
 from analysis.measures.host.activity import HostActivity, host_activity
 from analysis.measures.idle import HOST, LAUNCH_LATENCY, SLOW_CALL_NS, IdleGaps, idle_gaps
@@ -46,8 +47,11 @@ class MeasuredWindow:
     def window(self) -> dict[int, tuple[int, int]]:
         """The window of each process: from its first step's (or phase's) start to the last's end.
 
-        Where neither is marked, from the end of the warm-up, if there is one, to the end.
+        Where neither is marked, from the end of the first warm-up, if there is one, to the end.
+        Where nothing is to be left out there is no window, unless some steps are asked for.
         """
+        if self.chosen.warmup_counts and self.chosen.selection.steps is None:
+            return {}
         ranges = self.attribution.ranges
         steps = ranges.called(names.STEP)
         steps |= ranges.where(lambda name: name in names.PHASES)
@@ -58,8 +62,9 @@ class MeasuredWindow:
                 return result
             warm = self.attribution.warmup
             for process in np.unique(warm.process).tolist():
-                until = int(warm.end_ns[warm.process == process].max())
-                result[process] = (until, np.iinfo(np.int64).max)
+                mine = warm.process == process
+                first = IntervalUnion.of(warm.start_ns[mine], warm.end_ns[mine])
+                result[process] = (int(first.end_ns[0]), np.iinfo(np.int64).max)
             return result
         for process in np.unique(chosen.process).tolist():
             mine = chosen.process == process
@@ -134,6 +139,22 @@ class MeasuredWindow:
         """``(G,)`` which gaps lie in the windows of their devices."""
         counts: Bools = self.idle.duration_ns > 0
         return counts
+
+    @cached_property
+    def left_out_gaps(self) -> Bools:
+        """``(G,)`` which gaps of `idle` begin in a range that is left out."""
+        return self.chosen.left_out_at(self.idle.start_ns, self.every_gap.process)
+
+    @property
+    def outside(self) -> str:
+        """In words which time is not in the window; "" where all is."""
+        if not self.window:
+            return ""
+        ranges = self.attribution.ranges
+        if (ranges.called(names.STEP) & self.chosen.ranges).any():
+            return "before and after the steps"
+        phases = ranges.where(lambda name: name in names.PHASES) & self.chosen.ranges
+        return "before and after the phases" if phases.any() else "before the end of the warm-up"
 
     @cached_property
     def host_late(self) -> tuple[Int64, HostActivity]:
