@@ -1,9 +1,10 @@
 """The budget of a step: its wall time on each device, cut into parts that add up to it exactly.
 
 Each instant of a step counts once, for the first of these that is going on then: a matrix product,
-other work whose bytes are known, work that is not modelled, a collective, a copy, the profiler's
-own overhead; else the device is idle, for a cause. What a part of the first two could not have been
-faster than, by the roofline, is its ideal time; the rest is lost.
+other work whose bytes are known, work that is not modelled, a collective, a copy, work that is left
+out (of warm-up, or of a range that was named), the profiler's own overhead; else the device is
+idle, for a cause, or in what is left out. What a part of the first two could not have been faster
+than, by the roofline, is its ideal time; the rest is lost.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 PARTS: Final = (
     *("matrix_ideal", "matrix_lost", "memory_ideal", "memory_lost", "not_modelled"),
-    *("communication", "copies", "profiler"),
+    *("communication", "copies", "left_out", "profiler"),
     *("launch_starved", "host_busy", "synchronisation", "blocking_copy", "stream_wait"),
     *("launch_latency", "unknown"),
 )
@@ -48,6 +49,7 @@ IN_WORDS: Final = {
     "not_modelled": "work that is not modelled",
     "communication": "communication, exposed",
     "copies": "copies, exposed",
+    "left_out": "what is left out",
     "profiler": "the profiler's own overhead",
     "launch_starved": "idle: the host launched too slowly",
     "host_busy": "idle: the host did something else",
@@ -59,13 +61,13 @@ IN_WORDS: Final = {
 }
 """What each part is called for people."""
 
-IDEAL: Final = ("matrix_ideal", "memory_ideal", "not_modelled")
+IDEAL: Final = ("matrix_ideal", "memory_ideal", "not_modelled", "left_out")
 """The parts that the same work takes at best, as far as anything is known of it."""
 
-MATRIX, MEMORY, NOT_MODELLED, COMMUNICATION, COPIES = range(5)
+MATRIX, MEMORY, NOT_MODELLED, COMMUNICATION, COPIES, LEFT_OUT = range(6)
 """Classes of what a device does, the first that is going on counts."""
 
-CLASSES: Final = 5
+CLASSES: Final = 6
 FIRST_CAUSE: Final = PARTS.index("launch_starved")
 
 LAUNCHING_NS: Final = 100_000
@@ -131,6 +133,16 @@ class Pieces:
     kind: Int64
     ideal_ns: Float64
 
+    def joined(self, start_ns: Int64, end_ns: Int64) -> Pieces:
+        """Return these and stretches of what is left out, ``(L,)``."""
+        count = len(start_ns)
+        return Pieces(
+            np.append(self.start_ns, start_ns),
+            np.append(self.end_ns, end_ns),
+            np.append(self.kind, np.full(count, LEFT_OUT)),
+            np.append(self.ideal_ns, np.full(count, np.nan)),
+        )
+
     def of_kind(self, kind: int) -> IntervalUnion:
         """Return when anything of a class was going on."""
         mine = self.kind == kind
@@ -158,6 +170,7 @@ def _on_gpus(
     done, gaps = measured.done, measured.every_gap
     kind, ideal = classes_of_work(measured, calls, ideal_ns, peaks)
     cause = idle_parts(done, gaps.cause, gaps.call, gaps.duration_ns)
+    cause[measured.left_out_gaps] = PARTS.index("left_out")
     steps = measured.chosen.steps
     found = []
     for number, place in enumerate(gaps.places):
@@ -175,9 +188,9 @@ def _on_gpus(
             np.append(of_gaps[mine], of_edges)
             for of_gaps, of_edges in zip((gaps.start_ns, gaps.end_ns, cause), ends, strict=True)
         )
-        for part in range(FIRST_CAUSE, len(PARTS)):
+        for part in (PARTS.index("left_out"), *range(FIRST_CAUSE, len(PARTS))):
             idle_then = IntervalUnion.of(start[why == part], end[why == part])
-            parts[:, part] = idle_then.within(low, high)
+            parts[:, part] += idle_then.within(low, high)
         of_place = np.full(len(low), place.process), np.full(len(low), place.device)
         number_of = (
             steps.number[steps.process == place.process] if steps else np.zeros(len(low), np.int64)
@@ -211,6 +224,9 @@ def _on_cpu(
             number = steps.number[steps.process == process]
         of_it = owner[mine]
         pieces = Pieces(start[mine], end[mine], kind[of_it], ideal[of_it] * share[mine])
+        left_out = measured.chosen.left_out_ranges
+        inside = left_out.process == process
+        pieces = pieces.joined(left_out.start_ns[inside], left_out.end_ns[inside])
         parts = split(pieces, low, high)
         parts[:, PARTS.index("host_busy")] = high - low - parts.sum(1)
         place = np.full(len(low), process), np.full(len(low), tables.MISSING)
@@ -261,6 +277,7 @@ def classes_of_work(
     kind[communicates] = COMMUNICATION
     if not work.on_cpu:
         kind[measured.done.kind >= RANKED] = COPIES
+    kind[measured.chosen.left_out_work] = LEFT_OUT
     return kind, ideal
 
 
@@ -279,7 +296,7 @@ def split(pieces: Pieces, low: Int64, high: Int64) -> Int64:
     cover = IntervalUnion.of(np.empty(0, np.int64), np.empty(0, np.int64))
     before = np.zeros(len(low), np.int64)
     columns = (("matrix_ideal", "matrix_lost"), ("memory_ideal", "memory_lost"), ("not_modelled",))
-    for kind, names in enumerate((*columns, ("communication",), ("copies",))):
+    for kind, names in enumerate((*columns, ("communication",), ("copies",), ("left_out",))):
         cover = cover.joined(pieces.of_kind(kind))
         covered = cover.within(low, high)
         time, before = covered - before, covered
