@@ -7,12 +7,13 @@
 Gaps between the first and the last work of each device in each process, the longest first; where
 steps or phases are marked, from the first of them to the last, `--exclude none` for all. `cause`
 tells what the next work waited for: `host` came late with its launch, or a `synchronisation` or a
-`copy` held it up; or it was launched in time, and took its `launch_latency`. `range` is where the
-host was meanwhile, `call` the CUDA call that it was in for longest, else the system call, empty
-where it was outside of both for longer. `symbol` then is the function that CPU samples found it in
-most often, `not scheduled` where no CPU ran its thread for most of the time, or the Python function
-of a trace with stacks; `other_threads` what others of its process were in while it waited. Long
-calls of `cuLibraryLoadData` or `cudaLaunchKernel` are kernels being loaded.
+`copy` held it up; or it was launched in time, and took its `launch_latency`, or longer, in a
+`stream_wait`: for an event of another stream, or for another device. `range` is where the host was
+meanwhile, `call` the CUDA call that it was in for longest, else the system call, empty where it was
+outside of both for longer. `symbol` then is the function that CPU samples found it in most often,
+`not scheduled` where no CPU ran its thread for most of the time, or the Python function of a trace
+with stacks; `other_threads` what others of its process were in while it waited. Long calls of
+`cuLibraryLoadData` or `cudaLaunchKernel` are kernels being loaded.
 Kernels, graph replays, copies, sets and the profiler's own overhead are busy.
 In a table `start` is since the first work; `start_ns` of csv and json is since the recording began.
 """
@@ -62,10 +63,6 @@ MOST_SAID: Final = 3
 
 WORTH_A_WORD: Final = 0.01
 """Of the listed idle time: what the host did for less of it the heading does not name."""
-
-IN_TIME_NS: Final = 100_000
-"""Ten times what a launch takes: work launched in time that waits longer waits for other work."""
-
 
 GROUPS: Final = ("cause", "call", "range", "symbol", "device", "process")
 """What gaps can be summed up by: columns of the list of them."""
@@ -315,7 +312,7 @@ def counted_lines(measured: MeasuredWindow) -> tuple[str, ...]:
 
 
 def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tuple[str, ...]:
-    """Return notes on gaps that are not listed, of unknown cause, or of work launched in time."""
+    """Return notes on gaps that are not listed or of unknown cause, and on the profiler."""
     time = every.duration_ns
     lines = []
     if short.any():
@@ -327,12 +324,6 @@ def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tupl
     if unknown.any():
         lines.append(
             f"before work whose launch was not recorded: {plural(int(unknown.sum()), 'gap')}"
-        )
-    waiting = kept & (every.cause == idle.LAUNCH_LATENCY) & (time >= IN_TIME_NS)
-    if waiting.any():
-        lines.append(
-            f"{plural(int(waiting.sum()), 'gap')} of {duration(IN_TIME_NS)} or more before work "
-            "that was launched in time: it waited for an event, or for another device"
         )
     if overhead := sum(place.overhead_ns for place in every.places):
         lines.append(f"{duration(overhead)} of the profiler's own overhead count as busy")

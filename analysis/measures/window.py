@@ -13,7 +13,8 @@ from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import IntervalUnion
 from analysis.costs.range_sums import RangeSums, range_sums
 from analysis.measures.host.activity import HostActivity, host_activity
-from analysis.measures.idle import HOST, LAUNCH_LATENCY, SLOW_CALL_NS, IdleGaps, idle_gaps
+from analysis.measures.idle import SLOW_CALL_NS, IdleGaps, idle_gaps
+from analysis.measures.idle_parts import BUSY, LATENCY, STARVED, idle_parts, with_stream_waits
 from profiling import names
 
 if TYPE_CHECKING:
@@ -99,7 +100,18 @@ class MeasuredWindow:
     def every_gap(self) -> IdleGaps:
         """The gaps of the GPUs that count, before, between and after the steps too."""
         asked = self.chosen.selection
-        return idle_gaps(self.report).of_places(asked.device, asked.process)
+        return with_stream_waits(idle_gaps(self.report).of_places(asked.device, asked.process))
+
+    @cached_property
+    def idle_part(self) -> Int64:
+        """``(G,)`` which part of a budget each gap belongs to: positions in `IDLE_PARTS`."""
+        gaps = self.every_gap
+        return idle_parts(self.done, gaps.cause, gaps.call, gaps.duration_ns)
+
+    @cached_property
+    def host_is_late(self) -> Bools:
+        """``(G,)`` in which gaps of the window a GPU waited for a launch."""
+        return self.gaps & np.isin(self.idle_part, (STARVED, BUSY, LATENCY))
 
     @cached_property
     def windows(self) -> Int64:
@@ -159,8 +171,7 @@ class MeasuredWindow:
     @cached_property
     def host_late(self) -> tuple[Int64, HostActivity]:
         """The gaps of `SLOW_CALL_NS` or more in which the host came late, and what it did."""
-        late = np.isin(self.idle.cause, (HOST, LAUNCH_LATENCY)) & self.gaps
-        rows = np.flatnonzero(late & (self.idle.duration_ns >= SLOW_CALL_NS))
+        rows = np.flatnonzero(self.host_is_late & (self.idle.duration_ns >= SLOW_CALL_NS))
         return rows, host_activity(self.report, self.every_gap.take(rows))
 
     @cached_property
