@@ -149,15 +149,21 @@ def notes(chosen: Selected, found: StepBudgets) -> tuple[str, ...]:
 
 
 def of_median_step(table: Table) -> Table:
-    """Return the rows of the step that took the median time."""
+    """Return the rows of the step that took the median time, of an even number the lower one."""
     step = np.asarray(table.columns["step"], np.int64)
     time = np.asarray(table.columns["ns"], np.int64)
     numbers, place = np.unique(step, return_inverse=True)
     wall = sums(place, time, len(numbers))
-    middle = int(numbers[np.argsort(wall, kind="stable")[(len(numbers) - 1) // 2]])
-    line = f"the step with the median time: {middle}" if len(numbers) > 1 else ""
-    heading = "\n".join(filter(None, (table.heading, line)))
-    return replace(table.take(np.flatnonzero(step == middle)), heading=heading)
+    middle = (len(numbers) - 1) // 2
+    shown = np.argsort(wall, kind="stable")[middle]
+    kept = np.flatnonzero(place == shown)
+    told = [table.heading]
+    if len(numbers) > 1:
+        devices = {(row["device"], row["process"]) for row in table.take(kept).rows()}
+        took = duration(int(wall[shown]) // max(len(devices), 1))
+        lower = "" if len(numbers) % 2 else ", the lower of the two in the middle"
+        told.append(f"below: step {numbers[shown]}, {took}, of median time{lower}")
+    return replace(table.take(kept), heading="\n".join(filter(None, told)))
 
 
 def in_words(shown: Table) -> Table:

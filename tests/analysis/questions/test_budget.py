@@ -231,7 +231,10 @@ def test_csv_has_every_step_and_the_table_the_median_one(
     assert shares.sum() == pytest.approx(1)
     assert budget.main([str(path)]) == 0
     said = capsys.readouterr().out
-    assert "the step with the median time: 2" in said
+    assert "below: step 2, 200 ns, of median time\n" in said
+    assert budget.main([str(path), "--steps", "1:3"]) == 0
+    lower = "below: step 1, 200 ns, of median time, the lower of the two in the middle\n"
+    assert lower in capsys.readouterr().out
     assert [line.split()[-4:] for line in said.splitlines() if "not modelled" in line] == [
         ["50", "ns", "25.0", "%"]
     ]
