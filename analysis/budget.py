@@ -4,10 +4,11 @@
     python -m analysis.budget report.sqlite --format csv
 
 Each instant of a step counts once on each device, for the first of these that goes on then: matrix
-products, other work whose bytes are known, work that is not modelled, collectives, copies, the
-profiler's own overhead; else the device is idle, for a cause. Of the first two the ideal time, by
-the roofline at the device's peak rates, stands apart from what was lost; without known peaks they
-stand whole. csv has every step, the table the median one; without steps the recording is one step.
+products, other work whose bytes are known, work that is not modelled, collectives, copies, work of
+ranges left out by `--exclude`, the profiler's own overhead; else the device is idle, for a cause.
+Of the first two the ideal time, by the roofline at the device's peak rates, stands apart from what
+was lost; without known peaks they stand whole. csv has every step, the table the median one;
+without steps the recording is one step.
 On a CPU the device is `cpu`, and operators' self time stands for kernels. Warm-up is left out;
 `--exclude none` includes it.
 """
@@ -31,7 +32,7 @@ from analysis.measures.step_budget import IN_WORDS, PARTS, StepBudgets, step_bud
 from analysis.measures.window import MeasuredWindow
 from analysis.show import cli
 from analysis.show.errors import ReportError
-from analysis.show.render import percent, plural
+from analysis.show.render import duration, percent, plural
 from analysis.show.table import Column, Table
 from analysis.source.report import Report
 
@@ -137,21 +138,32 @@ def notes(chosen: Selected, found: StepBudgets) -> tuple[str, ...]:
         )
     if chosen.steps is not None:
         lines += chosen.steps.notes
-    if chosen.excluded_names:
-        lines.append(f"that is of all work in that time, of {', '.join(chosen.excluded_names)} too")
+    left_out = int(parts[PARTS.index("left_out")])
+    if left_out:
+        what = [*(["warm-up"] if chosen.leaves_warmup_out else []), *chosen.excluded_names]
+        lines.append(
+            f"what is left out ({', '.join(what)}) took {duration(left_out)} of that time: its "
+            "work, and the idle time that begins in it"
+        )
     return tuple(lines)
 
 
 def of_median_step(table: Table) -> Table:
-    """Return the rows of the step that took the median time."""
+    """Return the rows of the step that took the median time, of an even number the lower one."""
     step = np.asarray(table.columns["step"], np.int64)
     time = np.asarray(table.columns["ns"], np.int64)
     numbers, place = np.unique(step, return_inverse=True)
     wall = sums(place, time, len(numbers))
-    middle = int(numbers[np.argsort(wall, kind="stable")[(len(numbers) - 1) // 2]])
-    line = f"the step with the median time: {middle}" if len(numbers) > 1 else ""
-    heading = "\n".join(filter(None, (table.heading, line)))
-    return replace(table.take(np.flatnonzero(step == middle)), heading=heading)
+    middle = (len(numbers) - 1) // 2
+    shown = np.argsort(wall, kind="stable")[middle]
+    kept = np.flatnonzero(place == shown)
+    told = [table.heading]
+    if len(numbers) > 1:
+        devices = {(row["device"], row["process"]) for row in table.take(kept).rows()}
+        took = duration(int(wall[shown]) // max(len(devices), 1))
+        lower = "" if len(numbers) % 2 else ", the lower of the two in the middle"
+        told.append(f"below: step {numbers[shown]}, {took}, of median time{lower}")
+    return replace(table.take(kept), heading="\n".join(filter(None, told)))
 
 
 def in_words(shown: Table) -> Table:

@@ -4,14 +4,16 @@
     python -m analysis.gaps report.sqlite --min-gap 500000     the threshold of NVIDIA's gpu_gaps
     python -m analysis.gaps report.sqlite --by cause,call,range     summed up
 
-Gaps between the first and the last work of each device in each process, the longest first. `cause`
+Gaps between the first and the last work of each device in each process, the longest first; where
+steps or phases are marked, from the first of them to the last, `--exclude none` for all. `cause`
 tells what the next work waited for: `host` came late with its launch, or a `synchronisation` or a
-`copy` held it up; or it was launched in time, and took its `launch_latency`. `range` is where the
-host was meanwhile, `call` the CUDA call that it was in for longest, else the system call, empty
-where it was outside of both for longer. `symbol` then is the function that CPU samples found it in
-most often, `not scheduled` where no CPU ran its thread for most of the time, or the Python function
-of a trace with stacks; `other_threads` what others of its process were in while it waited. Long
-calls of `cuLibraryLoadData` or `cudaLaunchKernel` are kernels being loaded.
+`copy` held it up; or it was launched in time, and took its `launch_latency`, or longer, in a
+`stream_wait`: for an event of another stream, or for another device. `range` is where the host was
+meanwhile, `call` the CUDA call that it was in for longest, else the system call, empty where it was
+outside of both for longer. `symbol` then is the function that CPU samples found it in most often,
+`not scheduled` where no CPU ran its thread for most of the time, or the Python function of a trace
+with stacks; `other_threads` what others of its process were in while it waited. Long calls of
+`cuLibraryLoadData` or `cudaLaunchKernel` are kernels being loaded.
 Kernels, graph replays, copies, sets and the profiler's own overhead are busy.
 In a table `start` is since the first work; `start_ns` of csv and json is since the recording began.
 """
@@ -37,6 +39,7 @@ from analysis.knowledge.vocabulary import clean
 from analysis.measures import idle
 from analysis.measures.host.activity import HostActivity, host_activity, nothing_known
 from analysis.measures.host.doing import doing
+from analysis.measures.window import MeasuredWindow
 from analysis.recorded.ranges import load
 from analysis.recorded.work import no_device_work
 from analysis.show import cli
@@ -61,10 +64,6 @@ MOST_SAID: Final = 3
 WORTH_A_WORD: Final = 0.01
 """Of the listed idle time: what the host did for less of it the heading does not name."""
 
-IN_TIME_NS: Final = 100_000
-"""Ten times what a launch takes: work launched in time that waits longer waits for other work."""
-
-
 GROUPS: Final = ("cause", "call", "range", "symbol", "device", "process")
 """What gaps can be summed up by: columns of the list of them."""
 
@@ -83,8 +82,8 @@ def gaps(
         min_gap_us: shorter ones are counted in the heading, and not listed; None for `MIN_GAP_US`,
             and for 0 where gaps are summed up.
         by: which of `GROUPS` gaps are alike in, with commas between; None for each gap.
-        selected: what counts, a gap by the instant at which it begins: see
-            `analysis.attribution.selection.Options`.
+        selected: what counts: see `analysis.attribution.selection.Options`. A range that is named
+            leaves out the gaps that begin in it.
 
     Returns:
         ``device, start_ns, duration_ns, cause, range, call, symbol, process, module,
@@ -98,24 +97,21 @@ def gaps(
         ValueError: gaps cannot be summed up by that.
     """
     fields = groups(by)
-    every = idle.idle_gaps(report)
-    if not every.places:
+    if not idle.idle_gaps(report).places:
         raise no_device_work(report, "nothing that could be idle")
-    chosen = Selected.of_devices(report, Selection(**selected))
+    measured = MeasuredWindow(Selected.of_devices(report, Selection(**selected)))
     if min_gap_us is None:
         min_gap_us = 0.0 if fields else MIN_GAP_US
-    listed = listed_gaps(chosen, min_gap_us)
+    kept = measured.gaps & ~measured.left_out_gaps
+    listed = listed_gaps(measured, kept, min_gap_us)
     if not fields:
         return listed
-    kept = chosen.during(every.start_ns, every.process) & of_selection(chosen, every)
-    return summed_up(listed, fields, int(every.duration_ns[kept].sum()))
+    return summed_up(listed, fields, int(measured.idle.duration_ns[kept].sum()))
 
 
-def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
-    """Return one row per gap that counts and is long enough."""
-    report, ranges = chosen.attribution.report, chosen.attribution.ranges
-    every = idle.idle_gaps(report).of_places(chosen.selection.device, chosen.selection.process)
-    kept = chosen.during(every.start_ns, every.process)
+def listed_gaps(measured: MeasuredWindow, kept: Bools, min_gap_us: float) -> Table:
+    """Return one row per gap that counts, ``(G,)``, and is long enough."""
+    report, ranges, every = measured.report, measured.attribution.ranges, measured.idle
     long = every.duration_ns >= min_gap_us * 1e3
     rows = np.flatnonzero(kept & long)
     report.database.check_held(len(rows), "rows", "list fewer, with a larger --min-gap")
@@ -138,10 +134,10 @@ def listed_gaps(chosen: Selected, min_gap_us: float) -> Table:
             "other_threads": host.others,
         },
         heading="\n".join(
-            (report.describe(), *heading(chosen, every, kept), *host_lines(report, shown, host))
+            (report.describe(), *heading(measured, kept), *host_lines(report, shown, host))
         ),
-        counted=counted_lines(chosen, every),
-        notes=(*notes(every, kept, kept & ~long, min_gap_us), *notes_on_selection(chosen)),
+        counted=counted_lines(measured),
+        notes=(*notes(every, kept, kept & ~long, min_gap_us), *notes_on_selection(measured)),
         hidden=(
             "module",
             *(() if several else ("process",)),
@@ -223,32 +219,20 @@ def host_lines(report: Report, shown: IdleGaps, host: HostActivity) -> tuple[str
     return (f"the host meanwhile: {' · '.join(parts)}",)
 
 
-def of_selection(chosen: Selected, every: IdleGaps) -> Bools:
-    """Return ``(G,)`` which gaps are of the device and the process that are asked for."""
-    asked = chosen.selection
-    result = np.ones(len(every), np.bool_)
-    if asked.device is not None:
-        result &= every.device == asked.device
-    if asked.process is not None:
-        result &= every.process == asked.process
-    return result
-
-
-def heading(chosen: Selected, every: IdleGaps, kept: Bools) -> tuple[str, ...]:
+def heading(measured: MeasuredWindow, kept: Bools) -> tuple[str, ...]:
     """Return lines on how long each device was idle, and for what cause.
 
     Args:
-        chosen: the part of the report that counts.
-        every: the gaps of the devices that are asked for.
-        kept: ``(G,)`` those that count.
+        measured: the part of the report that counts.
+        kept: ``(G,)`` the gaps of it that do.
     """
-    lines = []
+    lines, every = [], measured.idle
     several = len({place.process for place in every.places}) > 1
     for number, place in enumerate(every.places):
         mine = kept & (every.place == number)
         time = int(every.duration_ns[mine].sum())
         of_process = f" in process {place.process}" if several else ""
-        looked_at = place.busy.span_ns - left_out_ns(chosen, every, number, mine)
+        looked_at = time_that_counts(measured, number, mine)
         lines.append(
             f"GPU {place.device}{of_process}: idle {duration(time)} of "
             f"{duration(looked_at)} ({percent(time / max(looked_at, 1))}), "
@@ -257,23 +241,23 @@ def heading(chosen: Selected, every: IdleGaps, kept: Bools) -> tuple[str, ...]:
     return (*lines, *causes_lines(every, kept))
 
 
-def left_out_ns(chosen: Selected, every: IdleGaps, number: int, kept: Bools) -> int:
-    """Return how much of a device's time is left out: stretches, and gaps that begin in them.
+def time_that_counts(measured: MeasuredWindow, number: int, kept: Bools) -> int:
+    """Return how long a device's window is without what is left out: ranges, gaps begun in them.
 
-    A gap that began before such a stretch and ends in it counts whole, and so does its time.
+    A gap that began before such a range and ends in it counts whole, and so does its time.
     """
-    place = every.places[number]
-    first, last = int(place.busy.start_ns[0]), int(place.busy.end_ns[-1])
-    start, end = chosen.left_out_windows(place.process)
-    if not len(start):
-        return 0
-    begun = (every.place == number) & ~chosen.during(every.start_ns, every.process)
+    every, window = measured.idle, measured.windows[number]
+    mine = every.place == number
+    left_out = measured.chosen.left_out_ranges
+    of_it = left_out.process == every.places[number].process
+    begun = mine & measured.left_out_gaps
     parts = [
-        (start.clip(first, last), end.clip(first, last)),
+        (left_out.start_ns[of_it].clip(*window), left_out.end_ns[of_it].clip(*window)),
         *((every.start_ns[some], every.end_ns[some]) for some in (begun, kept)),
     ]
     start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return IntervalUnion.of(start, end).busy_ns - int(every.duration_ns[kept].sum())
+    gone = IntervalUnion.of(start, end).busy_ns - int(every.duration_ns[kept].sum())
+    return int(window[1] - window[0]) - gone
 
 
 def causes_lines(every: IdleGaps, kept: Bools) -> tuple[str, ...]:
@@ -307,19 +291,28 @@ def longest_lines(report: Report, every: IdleGaps, kept: Bools) -> tuple[str, ..
     return (f"longest: {' · '.join(parts)}",)
 
 
-def counted_lines(chosen: Selected, every: IdleGaps) -> tuple[str, ...]:
-    """Return lines on gaps that began in warm-up, and on what else is left out."""
+def counted_lines(measured: MeasuredWindow) -> tuple[str, ...]:
+    """Return lines on idle time in warm-up, outside of the window, and on what else is left out."""
+    chosen, every = measured.chosen, measured.every_gap
     warm = during_ranges(every.start_ns, every.process, chosen.attribution.warmup)
-    if not warm.any():
-        return chosen.other_lines
-    what = "left out" if chosen.leaves_warmup_out else "included"
-    time = duration(int(every.duration_ns[warm].sum()))
-    line = f"{plural(int(warm.sum()), 'gap')}, {time}, began in warm-up: {what}"
-    return (line, *chosen.other_lines)
+    outside_ns = every.duration_ns - measured.idle.duration_ns
+    lines = []
+    if chosen.leaves_warmup_out:
+        warm &= outside_ns > 0
+    if warm.any():
+        time, what = every.duration_ns, "included"
+        if chosen.leaves_warmup_out:
+            time, what = outside_ns, "left out"
+        time_in_words = duration(int(time[warm].sum()))
+        lines.append(f"{plural(int(warm.sum()), 'gap')}, {time_in_words}, began in warm-up: {what}")
+    if outside_ns[~warm].any():
+        time_in_words = duration(int(outside_ns[~warm].sum()))
+        lines.append(f"{time_in_words} of idle time {measured.outside}: left out")
+    return (*lines, *chosen.other_lines)
 
 
 def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tuple[str, ...]:
-    """Return notes on gaps that are not listed, of unknown cause, or of work launched in time."""
+    """Return notes on gaps that are not listed or of unknown cause, and on the profiler."""
     time = every.duration_ns
     lines = []
     if short.any():
@@ -332,27 +325,19 @@ def notes(every: IdleGaps, kept: Bools, short: Bools, min_gap_us: float) -> tupl
         lines.append(
             f"before work whose launch was not recorded: {plural(int(unknown.sum()), 'gap')}"
         )
-    waiting = kept & (every.cause == idle.LAUNCH_LATENCY) & (time >= IN_TIME_NS)
-    if waiting.any():
-        lines.append(
-            f"{plural(int(waiting.sum()), 'gap')} of {duration(IN_TIME_NS)} or more before work "
-            "that was launched in time: it waited for an event, or for another device"
-        )
     if overhead := sum(place.overhead_ns for place in every.places):
         lines.append(f"{duration(overhead)} of the profiler's own overhead count as busy")
     return tuple(lines)
 
 
-def notes_on_selection(chosen: Selected) -> tuple[str, ...]:
-    """Return lines on what decides whether a gap is of the steps asked for, or is left out."""
+def notes_on_selection(measured: MeasuredWindow) -> tuple[str, ...]:
+    """Return lines on gaps that are cut, and on what decides whether one is left out."""
     lines = []
-    if chosen.selection.steps is not None:
-        lines.append(
-            "a gap is of the step that was open on the host as it began; where the GPU lags "
-            "behind, that is a later one than its work is of"
-        )
-    if chosen.excluded_names:
-        names = ", ".join(chosen.excluded_names)
+    every = measured.every_gap
+    if (measured.gaps & (measured.idle.duration_ns < every.duration_ns)).any():
+        lines.append("a gap that reaches beyond what counts is listed by its part in it")
+    if measured.chosen.excluded_names:
+        names = ", ".join(measured.chosen.excluded_names)
         lines.append(
             f"a gap is left out where {names} was open as it began, on any thread of its process"
         )

@@ -34,7 +34,7 @@ from analysis.costs.operator_sums import OperatorSums, operator_sums
 from analysis.costs.range_sums import range_sums
 from analysis.knowledge.short_names import distinct_short_names
 from analysis.measures.collectives import CATEGORY as COLLECTIVE
-from analysis.measures.mfu import mfu, mfu_of_products
+from analysis.measures.mfu import mfu
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
@@ -297,9 +297,7 @@ def heading(
         lines.append(f"peak {limit.origin}")
     if names.SOFTMAX in {labels[number] for number in np.unique(group).tolist()}:
         lines.append(costs.softmax_convention(softmax_flops))
-    peak = limit.flops_per_s("")
-    found = mfu(attribution.report, None if math.isnan(peak) else peak)
-    if utilization := found or mfu_of_products(chosen):
+    if utilization := mfu(chosen, limit):
         lines.append(utilization.describe())
     return lines
 

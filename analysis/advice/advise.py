@@ -20,6 +20,7 @@ from analysis.advice.on_idle import (
     launch_latency,
     synchronisation,
     waiting_host,
+    waiting_stream,
 )
 from analysis.advice.on_model import products_without_tf32, unfused_attention, unfused_optimizer
 from analysis.costs.range_sums import launched_by_ranges
@@ -52,7 +53,7 @@ def advise(measured: MeasuredWindow) -> list[Finding]:
     """
     on_gpu = (
         *(exposed_copies, synchronous_copies, pageable_copies, exposed_collectives),
-        *(synchronisation, kernel_loading, launch_latency),
+        *(synchronisation, kernel_loading, launch_latency, waiting_stream),
         *(garbage_collection, waiting_host, busy_host),
         *(opaque_graphs, products_without_tf32),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools
+from analysis.arithmetic.statistics import sums
 from analysis.measures import gpu_time_split
 from analysis.recorded.device_work import RANKED
 from analysis.recorded.framework import uses_pytorch
@@ -15,11 +16,16 @@ from analysis.show.called import called
 from analysis.show.render import duration, percent
 
 if TYPE_CHECKING:
+    from analysis.measures.idle import DeviceActivity
     from analysis.measures.window import MeasuredWindow
 
 
 WORTH_A_LINE: Final = 0.05
 """Of the wall time. Steps differ by some percent among themselves: less is not seen in them."""
+
+
+NEARLY_ALL: Final = 0.95
+"""Of some idle time: one GPU that has so much of it is named alone."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +122,38 @@ def time_in_words(measured: MeasuredWindow, time_ns: int) -> str:
     return f"{duration(time_ns)} on {gpus} GPUs together" if gpus > 1 else duration(time_ns)
 
 
-def gpus_that(measured: MeasuredWindow, one: str, several: str) -> str:
-    """Return who did something for a time of all GPUs together, with the verb for one or several.
+def idle_gpu(measured: MeasuredWindow, gaps: Bools) -> DeviceActivity | None:
+    """Return the one of several GPUs that has nearly all time of some gaps, ``(G,)``, or None."""
+    places = measured.idle.places
+    time = sums(measured.idle.place[gaps], measured.idle.duration_ns[gaps], len(places))
+    most = int(time.argmax())
+    alone = len(places) > 1 and time[most] >= NEARLY_ALL * time.sum()
+    return places[most] if alone else None
+
+
+def gpus_that(measured: MeasuredWindow, gaps: Bools, one: str, several: str) -> str:
+    """Return who was idle in some gaps, ``(G,)``, with the verb for one or several.
 
     Args:
         measured: what is looked at.
-        one: the verb for a single GPU.
+        gaps: ``(G,)``, the times of all GPUs being added up.
+        one: the verb for a single GPU, which is named where there are others.
         several: for more.
     """
-    gpus = len(measured.idle.places)
-    return f"the GPU {one}" if gpus == 1 else f"{gpus} GPUs together {several}"
+    places = measured.idle.places
+    if len(places) == 1:
+        return f"the GPU {one}"
+    alone = idle_gpu(measured, gaps)
+    if alone is None:
+        return f"{len(places)} GPUs together {several}"
+    processes = len({place.process for place in places}) > 1
+    return f"GPU {alone.device}{f' in process {alone.process}' if processes else ''} {one}"
+
+
+def idle_share_in_words(measured: MeasuredWindow, gaps: Bools, share: float) -> str:
+    """Return the share that some gaps, ``(G,)``, have of the time of all GPUs."""
+    of_all = "" if idle_gpu(measured, gaps) is None else f" of {len(measured.idle.places)} GPUs"
+    return f"({percent(share)} of the time{of_all})"
 
 
 def work_ns(measured: MeasuredWindow, chosen: Bools) -> int:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.advice.blocking_copies import copies_that_block, gaps_of, large
-from analysis.advice.finding import WORTH_A_LINE, Cure, Finding, gpus_that, more, wall_share
+from analysis.advice.finding import (
+    WORTH_A_LINE,
+    Cure,
+    Finding,
+    gpus_that,
+    idle_share_in_words,
+    more,
+    wall_share,
+)
 from analysis.advice.whereabouts import (
     MOST,
     NAMED,
@@ -25,6 +33,7 @@ from analysis.measures import idle
 from analysis.measures.host.activity import host_activity, more_than_calls, nothing_known
 from analysis.measures.host.doing import COLLECTS, NOT_SCHEDULED, doing, waits
 from analysis.measures.host_calls import host_calls, loading_ns
+from analysis.measures.idle_parts import BUSY, STREAM_WAIT
 from analysis.recorded.cuda_calls import without_version
 from analysis.show.render import duration, percent, plural
 from analysis.show.sheet import in_prose
@@ -72,6 +81,10 @@ COLLECT_LESS: Final = (
     "gc.freeze() before the first step, gc.disable() around steps, and gc.collect() between some "
     "of them"
 )
+WAIT_LATER: Final = (
+    "begin what it waits for earlier, or make the stream wait for its event only before the work "
+    "that needs it"
+)
 KEEP_MEMORY: Final = Cure(
     "keep memory that is needed again: no torch.cuda.empty_cache() between steps, the largest "
     "shapes first",
@@ -98,8 +111,8 @@ def synchronisation(measured: MeasuredWindow) -> Finding | None:
     them = "it" if len(found.places) == 1 else "them"
     return Finding(
         "synchronisation",
-        f"{gpus_that(measured, 'was', 'were')} idle for {duration(lost)} ({percent(share)}) "
-        f"after the host had waited for {them}{named}{later}{where.words}: "
+        f"{gpus_that(measured, chosen, 'was', 'were')} idle for {duration(lost)} "
+        f"({percent(share)}) after the host had waited for {them}{named}{later}{where.words}: "
         f"{WAIT_LESS.of(measured)}",
         more(measured, "analysis.gaps"),
         range=where.range,
@@ -163,9 +176,9 @@ def kernel_loading(measured: MeasuredWindow) -> Finding | None:
     cure = LOAD_BEFORE_ALL if measured.chosen.steps is None else LOAD_BEFORE
     return Finding(
         "kernel-loading",
-        f"{gpus_that(measured, 'was', 'were')} idle for {duration(lost)} ({percent(share)} "
-        f"of the time) while the host loaded kernels on their first use{named}{where.words}: "
-        f"{cure}",
+        f"{gpus_that(measured, chosen, 'was', 'were')} idle for {duration(lost)} "
+        f"{idle_share_in_words(measured, chosen, share)} while the host loaded kernels on their "
+        f"first use{named}{where.words}: {cure}",
         more(measured, "analysis.gaps"),
         range=where.range,
         time_ns=lost,
@@ -176,15 +189,13 @@ def kernel_loading(measured: MeasuredWindow) -> Finding | None:
 def spent_loading(measured: MeasuredWindow) -> Bools:
     """Return ``(G,)`` in which gaps with a late host it loaded kernels for most of the time."""
     every = measured.every_gap
-    late = np.isin(every.cause, (idle.HOST, idle.LAUNCH_LATENCY))
-    most: Bools = late & (loading_ns(every) >= MOST * every.duration_ns)
+    most: Bools = measured.host_is_late & (loading_ns(every) >= MOST * every.duration_ns)
     return most
 
 
 def launch_latency(measured: MeasuredWindow) -> Finding | None:
     """Return advice on a GPU that waits for launches, with the ranges that are launch-bound."""
-    short = measured.idle.duration_ns < idle.RESUME_NS
-    chosen = late_gaps(measured) & short
+    chosen = late_gaps(measured) & (measured.idle_part != BUSY)
     lost = int(measured.idle.duration_ns[chosen].sum())
     share = wall_share(measured, lost)
     if share < LAUNCH_IDLE:
@@ -194,10 +205,31 @@ def launch_latency(measured: MeasuredWindow) -> Finding | None:
     named = f"; launch-bound: {in_a_row(bound)}" if bound else where.words
     return Finding(
         "launch-latency",
-        f"{gpus_that(measured, 'waited', 'waited')} {duration(lost)} ({percent(share)} "
-        f"of the time) for launches{named}: {LAUNCH_LESS.of(measured)}",
+        f"{gpus_that(measured, chosen, 'waited', 'waited')} {duration(lost)} "
+        f"{idle_share_in_words(measured, chosen, share)} for launches{named}: "
+        f"{LAUNCH_LESS.of(measured)}",
         more(measured, "analysis.gaps"),
         range=(bound[0] if len(bound) == 1 else None) if bound else where.range,
+        time_ns=lost,
+        share=share,
+    )
+
+
+def waiting_stream(measured: MeasuredWindow) -> Finding | None:
+    """Return advice on a GPU whose work was launched in time, and waited for another stream."""
+    chosen = measured.gaps & (measured.idle_part == STREAM_WAIT)
+    lost = int(measured.idle.duration_ns[chosen].sum())
+    share = wall_share(measured, lost)
+    if share < WORTH_A_LINE:
+        return None
+    where = whereabouts(measured, chosen)
+    return Finding(
+        "stream-wait",
+        f"{gpus_that(measured, chosen, 'was', 'were')} idle for {duration(lost)} "
+        f"{idle_share_in_words(measured, chosen, share)} before work that was launched in time and "
+        f"waited for another stream or device{where.words}: {WAIT_LATER}",
+        more(measured, "analysis.gaps"),
+        range=where.range,
         time_ns=lost,
         share=share,
     )
@@ -234,7 +266,7 @@ def waiting_host(measured: MeasuredWindow) -> Finding | None:
 def busy_host(measured: MeasuredWindow) -> Finding | None:
     """Return advice on a GPU that waits for a host which does something else than launching."""
     time = measured.idle.duration_ns
-    chosen = late_gaps(measured) & (time >= idle.RESUME_NS)
+    chosen = late_gaps(measured) & (measured.idle_part == BUSY)
     lost = int(time[chosen].sum())
     rows, host = measured.host_late
     by_name = lost_by(host.name, np.where(chosen[rows], time[rows], 0))
@@ -271,12 +303,14 @@ def late_host(
     if share < WORTH_A_LINE:
         return None
     where = whereabouts(measured, chosen)
-    least = idle.RESUME_NS if number == "busy-host" else idle.SLOW_CALL_NS
+    shortest = int(measured.idle.duration_ns[chosen].min())
+    least = next((time for time in (idle.RESUME_NS, idle.SLOW_CALL_NS) if shortest >= time), 0)
+    or_more = f" of {duration(least)} or more" if least else ""
     return Finding(
         number,
-        f"{gpus_that(measured, 'was', 'were')} idle for {duration(lost)} ({percent(share)} "
-        f"of the time) in {plural(int(chosen.sum()), 'gap')} of {duration(least)} or more "
-        f"while {meanwhile}{where.words}: {cure}",
+        f"{gpus_that(measured, chosen, 'was', 'were')} idle for {duration(lost)} "
+        f"{idle_share_in_words(measured, chosen, share)} in {plural(int(chosen.sum()), 'gap')}"
+        f"{or_more} while {meanwhile}{where.words}: {cure}",
         more(measured, "analysis.gaps"),
         range=where.range,
         time_ns=lost,
@@ -313,8 +347,7 @@ def late_gaps(measured: MeasuredWindow) -> Bools:
 
     Those for which another advice knows more of the host are not among them.
     """
-    causes = (idle.HOST, idle.LAUNCH_LATENCY)
-    late = measured.gaps & np.isin(measured.idle.cause, causes)
+    late = measured.host_is_late.copy()
     for wanted in (COLLECTS.search, waits):
         late &= ~host_was_in(measured, wanted)
     chosen: Bools = late & ~spent_loading(measured)

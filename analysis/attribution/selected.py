@@ -26,6 +26,7 @@ from profiling import names
 
 if TYPE_CHECKING:
     from analysis.attribution.steps import Steps
+    from analysis.recorded.ranges import Ranges
     from analysis.recorded.work import Work
     from analysis.source.report import Report
 
@@ -219,33 +220,33 @@ class Selected:
 
     def during(self, instant_ns: Int64, process: Int64) -> Bools:
         """Return ``(T,)`` which instants of some processes lie in the part that counts."""
-        attribution = self.attribution
-        kept = np.ones(len(instant_ns), np.bool_)
-        if self.leaves_warmup_out:
-            kept &= ~during_ranges(instant_ns, process, attribution.warmup)
-        for _, chosen in self.excluded:
-            kept &= ~during_ranges(instant_ns, process, attribution.ranges.take(chosen))
+        kept = ~self.left_out_at(instant_ns, process)
         if self._chosen_steps is not None:
             kept &= self._in_chosen_steps(instant_ns, process)
         if self._processes is not None:
             kept &= np.isin(process, self._processes)
         return kept
 
-    def left_out_windows(self, process: int) -> tuple[Int64, Int64]:
-        """Return starts and ends of the stretches of a process's time that do not count."""
-        attribution = self.attribution
-        parts = [attribution.warmup] if self.leaves_warmup_out else []
-        parts += [attribution.ranges.take(chosen) for _, chosen in self.excluded]
-        mine = [part.take(part.process == process) for part in parts]
-        start = np.concatenate([np.empty(0, np.int64), *(part.start_ns for part in mine)])
-        end = np.concatenate([np.empty(0, np.int64), *(part.end_ns for part in mine)])
-        if self._chosen_steps is not None:
-            known, wanted = self._chosen_steps
-            begins, ends = known.numbered(wanted).times_of(process)
-            lowest, highest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-            start = np.concatenate([start, [lowest], ends])
-            end = np.concatenate([end, begins, [highest]])
-        return start, end
+    @cached_property
+    def left_out_work(self) -> Bools:
+        """``(M,)`` which device work is left out by the range it is in: warm-up, or one named."""
+        result = np.zeros(len(self.attribution.all_launches), np.bool_)
+        for _, inside in self._excluded_work:
+            result |= inside
+        return result | self.attribution.all_in_warmup if self.leaves_warmup_out else result
+
+    @cached_property
+    def left_out_ranges(self) -> Ranges:
+        """The ranges that are left out with all inside them: warm-up, and those that are named."""
+        ranges = self.attribution.ranges
+        kept = ranges.called(names.WARMUP) & self.leaves_warmup_out
+        for _, chosen in self.excluded:
+            kept |= chosen
+        return ranges.take(kept)
+
+    def left_out_at(self, instant_ns: Int64, process: Int64) -> Bools:
+        """Return ``(T,)`` which instants lie in a range of their process that is left out."""
+        return during_ranges(instant_ns, process, self.left_out_ranges)
 
     @cached_property
     def steps(self) -> Steps | None:

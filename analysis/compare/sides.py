@@ -180,10 +180,11 @@ class Side:
         A step that returns before its work ends may keep them busy for longer than it was open:
         that counts as never idle.
         """
-        there = int(self.contents.wall_ns.sum()) * self.gpus
+        contents = self.contents
+        there = contents.windows_ns or int(contents.wall_ns.sum()) * self.gpus
         if not there or self.excluded:
             return math.nan
-        return max(1 - int(self.contents.busy_ns.sum()) / there, 0.0)
+        return max(1 - int(contents.busy_ns.sum()) / there, 0.0)
 
 
 def side(report: Report, asked: Selection, *, whole: bool = False) -> Side:

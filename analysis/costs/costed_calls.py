@@ -19,6 +19,7 @@ from analysis.arithmetic.containment import Intervals, innermost_of_any
 from analysis.arithmetic.intervals import NONE, parents
 from analysis.attribution import costs
 from analysis.attribution.launches import range_intervals
+from analysis.costs.uncomputed import uncomputed
 from analysis.knowledge import number_formats
 from analysis.knowledge import operator_costs as knowledge
 from analysis.knowledge.kernel_names import parts as parts_of_name
@@ -237,6 +238,10 @@ def _of_operators(attribution: Attribution, softmax_flops: int) -> _Part:
         for name, operands in calls.kinds
     ]
     rows = _innermost_calls(calls, modelled)
+    if attribution.work.on_cpu:
+        kinds = _kinds(modelled)[calls.kind[rows]]
+        nothing = uncomputed(attribution.report, calls.take(rows), kinds == MATRIX)
+        rows = rows[~nothing]
     spans = Intervals(calls.thread[rows], calls.start_ns[rows], calls.end_ns[rows])
     owner = innermost_of_any(spans, attribution.launches)
     kind = calls.kind[rows]
@@ -257,6 +262,11 @@ def _of_operators(attribution: Attribution, softmax_flops: int) -> _Part:
     )
 
 
+def _kinds(modelled: list[OperatorCost | None]) -> Int64:
+    """Return positions in `KINDS`, `NONE` for what has no cost."""
+    return np.array([KINDS.index(cost.kind) if cost else NONE for cost in modelled], np.int64)
+
+
 def _numbers(values: Iterable[int | None]) -> Int64:
     """Return numbers, `tables.MISSING` for one that is not known, or is too large to be true."""
     known = (tables.MISSING if value is None else value for value in values)
@@ -267,10 +277,11 @@ def _numbers(values: Iterable[int | None]) -> Int64:
 def _innermost_calls(calls: OperatorCalls, modelled: list[OperatorCost | None]) -> Int64:
     """Return the positions of calls with a cost, without those that left their work to others.
 
-    An operator that may do so, or one of the same name, has none of its own where another of its
-    kind lies inside it; one that does another's work has none where that lies around it.
+    An operator that may do so, one of the same name, or one that multiplies matrices, has none of
+    its own where another of its kind lies inside it; one that does another's work has none where
+    that lies around it.
     """
-    kinds = np.array([KINDS.index(cost.kind) if cost else NONE for cost in modelled], np.int64)
+    kinds = _kinds(modelled)
     wraps = np.array([knowledge.is_wrapper(name) for name, _ in calls.kinds], np.bool_)
     is_part = np.array([name in knowledge.PARTS for name, _ in calls.kinds], np.bool_)
     _, called = coded(name for name, _ in calls.kinds)
@@ -292,7 +303,8 @@ def _innermost_calls(calls: OperatorCalls, modelled: list[OperatorCost | None]) 
         if kind == COMMUNICATION:  # the outermost has the name that says what it is
             rows.append(of_kind[around == NONE])
             continue
-        left[outer[wraps[calls.kind[of_kind]][outer] | (name[inner] == name[outer])]] = True
+        may_leave = wraps[calls.kind[of_kind]] | (kind == MATRIX)
+        left[outer[may_leave[outer] | (name[inner] == name[outer])]] = True
         rows.append(of_kind[~left])
     return np.sort(np.concatenate(rows))
 

@@ -81,11 +81,7 @@ class DevicePeaks:
     def _origin(self, peak_tflops: float | None, peak_gbs: float | None) -> str:
         parts, rate = [], self.flops_per_s("")
         if peak_tflops is None and not math.isnan(rate):
-            name = self.number_format
-            in_use = (
-                "fp32" if self.card and name == "tf32" and name not in self.card.tflops else name
-            )
-            parts.append(f"{scaled(rate, 'FLOP/s')} in {in_use}")
+            parts.append(f"{scaled(rate, 'FLOP/s')} in {self.computed_in(self.number_format)}")
         if peak_gbs is None and not math.isnan(self.bytes_per_s):
             parts.append(scaled(self.bytes_per_s, "B/s"))
         source = f"{self.card.name}: {self.card.cited}" if self.card else "measured while recording"
@@ -97,19 +93,22 @@ class DevicePeaks:
         return "; ".join(words)
 
     def flops_per_s(self, number_format: str) -> float:
-        """Return the peak rate in a number format, NaN where not known.
-
-        A card without tf32 does such products in fp32.
-        """
-        name = number_format or self.number_format
+        """Return the peak rate in a number format, "" for the run's; NaN where not known."""
+        name = self.computed_in(number_format or self.number_format)
         if not math.isnan(self.given_flops_per_s):
             return self.given_flops_per_s
         if self.card is None:
             return self.measured_flops_per_s if name == "fp32" else NAN
         rate = self.card.flops_per_s(name)
-        if rate is None and name == "tf32":
-            rate = self.card.flops_per_s("fp32")
         return NAN if rate is None else rate
+
+    def computed_in(self, number_format: str) -> str:
+        """Return the format that products of a number format are computed in on this device.
+
+        A card without tf32 does such products in fp32, whatever PyTorch allows.
+        """
+        lacks = self.card is not None and self.card.flops_per_s(number_format) is None
+        return "fp32" if lacks and number_format == "tf32" else number_format
 
     @property
     def known(self) -> bool:

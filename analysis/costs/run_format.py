@@ -1,4 +1,4 @@
-"""The number format that a run multiplies in, and the peak of its GPU in it."""
+"""The number format that a run multiplies in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from analysis.arithmetic.statistics import sums
 from analysis.knowledge.categories import category
 from analysis.knowledge.number_formats import OF_DTYPE, of_kernel
-from analysis.knowledge.peaks import lookup
 
 if TYPE_CHECKING:
     from analysis.recorded.work import Work
@@ -25,29 +24,14 @@ def gemm_times(work: Work) -> dict[str, int]:
     return times
 
 
-def peak_in_use(report: Report, work: Work | None = None) -> tuple[str, float | None]:
-    """Return the number format of a run and the peak FLOP/s of its GPU in it, None if not known.
-
-    Args:
-        report: what was recorded.
-        work: its kernels; without them only what was noted counts.
-    """
-    card, name = lookup(report.device), run_number_format(report, work)
-    rate = card.flops_per_s(name) if card else None
-    if name == "tf32" and card and rate is None:
-        # A card without tf32 does such products in fp32, whatever PyTorch allows.
-        return "fp32", card.flops_per_s("fp32")
-    return name, rate
-
-
-def run_number_format(report: Report, work: Work | None = None) -> str:
+def run_number_format(report: Report, work: Work) -> str:
     """Return the number format of a run, as the launcher noted it or its kernels' names tell.
 
     float32 is tf32 where PyTorch was allowed to use that; autocast counts before the weights' type.
 
     Args:
         report: what was recorded.
-        work: its kernels; without them only what was noted counts.
+        work: its ranked work, whose names count where nothing was noted.
 
     Returns:
         A format as `analysis.knowledge.number_formats` calls it, or "" where it is not known.
@@ -56,7 +40,7 @@ def run_number_format(report: Report, work: Work | None = None) -> str:
     noted = cast or OF_DTYPE.get(report.run.get("dtype", ""), "")
     if noted == "fp32" and report.run.get("tf32") == "true":
         return "tf32"
-    if noted or work is None or work.on_cpu:
+    if noted or work.on_cpu:
         return noted
     times = gemm_times(work)
     return max(times, key=times.__getitem__, default="")

@@ -21,8 +21,7 @@ COLLECTIVE: Final = re.compile(r"c10d::|nccl:|record_param_comms$|_c10d_function
 
 WRAPPERS: Final = frozenset(
     memory_costs.aten(
-        "linear mkldnn_linear matmul scaled_dot_product_attention "
-        "_scaled_dot_product_attention_math softmax log_softmax _safe_softmax "
+        "softmax log_softmax _safe_softmax "
         "cross_entropy_loss nll_loss layer_norm rms_norm "
         "_fused_rms_norm group_norm batch_norm instance_norm embedding embedding_backward "
         "contiguous clone _to_copy to reshape repeat type_as stack concat concatenate dropout "
@@ -31,14 +30,15 @@ WRAPPERS: Final = frozenset(
         "index_put_ value_selecting_reduction_backward mse_loss l1_loss "
         "binary_cross_entropy_with_logits"
     )
-) | {"flash_attn_3::_flash_attn_forward", "flash_attn_3::_flash_attn_backward"}
+)
 """Operators that may leave the work to others: their formula counts where none of those, of the
-same kind, was recorded inside them."""
+same kind, was recorded inside them. What multiplies matrices needs no naming: it always may."""
 
 
 PARTS: Final = frozenset(
     memory_costs.aten(
-        "_convolution _flash_attention_forward _flash_attention_backward "
+        "_convolution mkldnn_convolution cudnn_convolution cudnn_convolution_transpose "
+        "_flash_attention_forward _flash_attention_backward "
         "_efficient_attention_forward _efficient_attention_backward "
         "_cudnn_attention_forward _cudnn_attention_backward"
     )

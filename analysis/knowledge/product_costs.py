@@ -2,16 +2,20 @@
 
 A multiplication and an addition count as two FLOPs; the bias of a product, and all that is
 elementwise, counts none. So the counts are those of ``torch.utils.flop_counter`` (PyTorch 2.13,
-``FlopCounterMode``), with two differences: attention that skips its masked half counts the pairs of
-query and key that it computes, as ``model/flops.py`` does (FlashAttention-2, arXiv 2307.08691), and
+``FlopCounterMode``), with three differences: attention that skips its masked half counts the pairs
+of query and key that it computes, as ``model/flops.py`` does (FlashAttention-2, arXiv 2307.08691);
 attention over sequences packed one after another, whose lengths no shape tells, counts sequences of
-the greatest length that was given. Bytes: operands read once, results written once.
+the greatest length that was given; and products that torch does not count have their formula too:
+those with a vector, in place, of integers, of recurrent layers. Bytes: operands read once, results
+written once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from math import prod
 from typing import Final
 
@@ -52,13 +56,14 @@ def text(*sizes: int) -> str:
     return TIMES.join(map(str, sizes))
 
 
-def product(left: int, right: int, added: int | None = None) -> Formula:
+def product(left: int, right: int, added: int | None = None, *, summed: bool = False) -> Formula:
     """Return the formula of a product of matrices, or of batches of them: 2*b*m*k*n.
 
     Args:
         left: the position of the left factor among the operands.
         right: that of the right one.
         added: that of a matrix or bias that is added, if any.
+        summed: whether the result is one matrix, the sum of the batch's.
     """
 
     def cost(of: Operands) -> Cost | None:
@@ -69,12 +74,34 @@ def product(left: int, right: int, added: int | None = None) -> Formula:
         count, n = prod(batch), b[-1]
         size = of.size_at(left)
         more = [] if added is None else [(prod(of.shape(added)), of.size_at(added))]
+        result = m * n if summed else count * m * n
         size_moved = moved(
-            (count * m * k, size), (count * k * n, of.size_at(right)), (count * m * n, size), *more
+            (count * m * k, size), (count * k * n, of.size_at(right)), (result, size), *more
         )
         return Cost(2 * count * m * k * n, size_moved, text(*batch, m, k, n))
 
     return cost
+
+
+def products_of_lists(of: Operands) -> Cost | None:
+    """Cost of the products of two lists of matrices, one by one.
+
+    Under emit_nvtx the matrices of both lists stand one after another.
+    """
+    lists = of.lists
+    if len(lists) < 2:
+        half = len(of.tensors) // 2
+        lists = [of.tensors[:half], of.tensors[half:]]
+    if len(lists[0]) != len(lists[1]):
+        return None
+    pairs = [
+        Operands((a.shape, b.shape), itemsize=a.itemsize) for a, b in zip(*lists, strict=False)
+    ]
+    costs = [each for each in map(product(0, 1), pairs) if each is not None]
+    if not costs or len(costs) < len(pairs):
+        return None
+    size_moved = moved(*((1, each.bytes) for each in costs))
+    return Cost(sum(each.flops or 0 for each in costs), size_moved)
 
 
 def scaled_product(of: Operands) -> Cost | None:
@@ -88,8 +115,13 @@ def scaled_product(of: Operands) -> Cost | None:
     return Cost(made.flops, size_moved, made.shapes)
 
 
-def grouped_product(of: Operands) -> Cost | None:
-    """Cost of ``_grouped_mm``: groups of rows by a matrix each, or groups of inner dimensions."""
+def grouped_product(of: Operands, offsets: int) -> Cost | None:
+    """Cost of ``_grouped_mm``: groups of rows by a matrix each, or groups of inner dimensions.
+
+    Args:
+        of: what it was called with.
+        offsets: the position of where each group ends.
+    """
     a, b = of.shape(0), of.shape(1)
     if len(a) == 3 and len(b) == 3:
         return product(0, 1)(of)
@@ -97,7 +129,7 @@ def grouped_product(of: Operands) -> Cost | None:
         return None
     groups = max(prod(a[:-2]), prod(b[:-2]))
     m, k, n = a[-2], a[-1], b[-1]
-    result = m * n if len(a) != len(b) else m * n * max(of.shape(2)[0] if of.shape(2) else 1, 1)
+    result = m * n if len(a) != len(b) else m * n * max(*of.shape(offsets)[:1], 1, 1)
     size = of.size_at(0)
     size_moved = moved((prod(a), size), (prod(b), of.size_at(1)), (result, size))
     return Cost(2 * m * k * n, size_moved, text(groups, m, k, n) if groups > 1 else text(m, k, n))
@@ -163,54 +195,110 @@ def broadcast(*shapes: Shape) -> Shape | None:
     return tuple(result)
 
 
-def convolution(of: Operands) -> Cost | None:
-    """Cost of a convolution, or of a transposed one.
+@dataclass(frozen=True)
+class Convolution:
+    """The cost of a convolution, or of a transposed one.
 
     For each point of the result (of the input, where transposed) and each point of the filter, the
-    channels' products. The result's shape follows from stride, padding and dilation: arguments 3
-    to 8, without which nothing is known.
+    channels' products. The result's shape follows from stride, padding and dilation, without whose
+    values nothing is known.
+
+    Attributes:
+        bias: the position of the bias, None where there is none; input and weight come first.
+        stride: that of the stride.
+        padding: likewise.
+        dilation: likewise.
+        groups: likewise.
+        transposed: of an operator that is told, that of whether it is transposed; else whether.
+        added: that of what is added to the result of a transposed one.
     """
-    x, w = of.shape(0), of.shape(1)
-    transposed = of.truth(6)
-    out = output_of_convolution(of)
-    if out is None:
-        return None
-    size = of.size_at(0)
-    bias = prod(of.shape(2)) if of.is_tensor(2) else 0
-    size_moved = moved((prod(x) + bias + prod(out), size), (prod(w), of.size_at(1)))
-    return Cost(convolved(x, w, out, transposed), size_moved, f"{text(*x)}, {text(*w)}")
 
+    bias: int | None = 2
+    stride: int = 3
+    padding: int = 4
+    dilation: int = 5
+    groups: int = 8
+    transposed: int | bool = 6
+    added: int = 7
 
-def output_of_convolution(of: Operands) -> Shape | None:
-    """Return the shape of a convolution's result, None where its arguments do not tell."""
-    x, w = of.shape(0), of.shape(1)
-    stride, padding, dilation, more = (of.numbers(place) for place in (3, 4, 5, 7))
-    groups = of.whole(8)
-    if not stride or padding is None or not dilation or groups is None or len(x) < 3:
-        return None
-    points = len(x) - 2
-    lists = (stride, padding, dilation, more or [0])
-    if len(w) != len(x) or not all(len(part) in (1, points) for part in lists):
-        return None
-    steps, edges, gaps, added = ((part * points)[:points] for part in lists)
-    out = []
-    for place in range(points):
-        reach = gaps[place] * (w[place + 2] - 1)
-        if of.truth(6):
-            out.append(
-                (x[place + 2] - 1) * steps[place] - 2 * edges[place] + reach + added[place] + 1
-            )
-        elif steps[place] > 0:
-            out.append((x[place + 2] + 2 * edges[place] - reach - 1) // steps[place] + 1)
-    channels = w[1] * groups if of.truth(6) else w[0]
-    if len(out) != points or min(out) < 0:
-        return None
-    return (x[0], channels, *out)
+    def __call__(self, of: Operands) -> Cost | None:
+        """Return the cost."""
+        x, w = of.shape(0), of.shape(1)
+        out = self.result(of)
+        if out is None:
+            return None
+        size = of.size_at(0)
+        has_bias = self.bias is not None and of.is_tensor(self.bias)
+        bias = prod(of.shape(self.bias or 0)) if has_bias else 0
+        size_moved = moved((prod(x) + bias + prod(out), size), (prod(w), of.size_at(1)))
+        flops = convolved(x, w, out, self._is_transposed(of))
+        return Cost(flops, size_moved, f"{text(*x)}, {text(*w)}")
+
+    def _is_transposed(self, of: Operands) -> bool:
+        given = self.transposed
+        return given if isinstance(given, bool) else of.truth(given)
+
+    def result(self, of: Operands) -> Shape | None:
+        """Return the shape of a convolution's result, None where its arguments do not tell."""
+        x, w = of.shape(0), of.shape(1)
+        stride, padding, dilation = map(of.numbers, (self.stride, self.padding, self.dilation))
+        groups, transposed = of.whole(self.groups), self._is_transposed(of)
+        more = of.numbers(self.added) if transposed else None
+        if not stride or padding is None or not dilation or groups is None or len(x) < 3:
+            return None
+        points = len(x) - 2
+        lists = (stride, padding, dilation, more or [0])
+        if len(w) != len(x) or not all(len(part) in (1, points) for part in lists):
+            return None
+        steps, edges, gaps, added = ((part * points)[:points] for part in lists)
+        out = []
+        for place in range(points):
+            reach = gaps[place] * (w[place + 2] - 1)
+            if transposed:
+                out.append(
+                    (x[place + 2] - 1) * steps[place] - 2 * edges[place] + reach + added[place] + 1
+                )
+            elif steps[place] > 0:
+                out.append((x[place + 2] + 2 * edges[place] - reach - 1) // steps[place] + 1)
+        channels = w[1] * groups if transposed else w[0]
+        if len(out) != points or min(out) < 0:
+            return None
+        return (x[0], channels, *out)
 
 
 def convolved(x: Shape, w: Shape, out: Shape, transposed: bool) -> int:
     """Return the FLOPs of a convolution by its shapes."""
     return 2 * prod((x if transposed else out)[2:]) * prod(w[2:]) * x[0] * w[0] * w[1]
+
+
+def recurrent(weights: int, *, layers: bool, backward: bool = False) -> Formula:
+    """Return the formula of a recurrent network: at every step each matrix times a vector.
+
+    The backward pass has two such products, for the gradients of inputs and of weights.
+
+    Args:
+        weights: the position of the weights, the input being the first argument.
+        layers: whether they are a list, of all layers; else they are two matrices, of one.
+        backward: whether it is the backward pass.
+    """
+
+    def cost(of: Operands) -> Cost | None:
+        x = of.shape(0)
+        listed = of.of_list(weights)
+        if not listed:  # one after another: matrices and their biases
+            places = range(weights, len(of.shapes) if layers else weights + 2)
+            rows = (of.tensor(place) for place in takewhile(of.is_tensor, places))
+            listed = list(takewhile(lambda each: len(each.shape) <= 2, rows))
+        matrices = [each for each in listed if len(each.shape) == 2]
+        if len(x) < 2 or not matrices or x[-1] != matrices[0].shape[1]:
+            return None
+        numbers = sum(each.elements for each in matrices)
+        directions = 2 if backward else 1
+        size_moved = moved((directions * (numbers + prod(x)), of.size_at(0)))
+        shapes = f"{text(*x)}, {text(*matrices[0].shape)}"
+        return Cost(2 * directions * prod(x[:-1]) * numbers, size_moved, shapes)
+
+    return cost
 
 
 def convolution_gradients(transposed: int, wanted: int) -> Formula:
@@ -254,6 +342,7 @@ class Attention:
     Attributes:
         q: the position of the queries; keys and values follow.
         causal: that of whether keys after the query are masked.
+        mask: in place of it, that of the kind of mask: 1 and 2 are causal.
         heads_first: whether heads come before positions: ``(B, H, T, D)``, else ``(B, T, H, D)``.
         longest: the position of the greatest length of packed queries, that of keys following.
         window: that of how many keys to the left are seen, that of those to the right following.
@@ -264,6 +353,7 @@ class Attention:
 
     q: int = 0
     causal: int | None = None
+    mask: int | None = None
     heads_first: bool = True
     longest: int | None = None
     window: int | None = None
@@ -300,7 +390,8 @@ class Attention:
 
     def _lengths(self, of: Operands, queries: int, keys: int) -> Sequence[tuple[int, int]]:
         """Return queries and keys of each sequence; of packed ones, if as long as they can be."""
-        packed = len(of.shape(self.q)) == 3 and self.longest is not None
+        shape = of.shape(self.q)
+        packed = (len(shape) == 3 or shape[0] == 1) and self.longest is not None
         most = of.whole(self.longest) if packed and self.longest is not None else None
         if not most or not 0 < most < queries or queries != keys:
             return [(queries, keys)]
@@ -311,7 +402,8 @@ class Attention:
         """Return how many pairs of query and key are computed."""
         left = of.whole(self.window) if self.window is not None else None
         right = of.whole(self.window + 1) if self.window is not None else None
-        causal = self.causal is not None and of.value(self.causal) in ("True", "true", "1", "2")
+        causal = self.causal is not None and of.truth(self.causal)
+        causal = causal or (self.mask is not None and of.whole(self.mask) in (1, 2))
         if not self.skips:
             return queries * keys
         after = 0 if causal else (keys if right is None or right < 0 else right)
@@ -360,9 +452,9 @@ ATTENTIONS: Final[dict[str, Attention]] = {
     "aten::_flash_attention_backward": Attention(
         1, causal=11, heads_first=False, longest=8, window=15, backward=True
     ),
-    "aten::_efficient_attention_forward": Attention(causal=9, heads_first=False),
+    "aten::_efficient_attention_forward": Attention(mask=9, heads_first=False, longest=6),
     "aten::_efficient_attention_backward": Attention(
-        1, causal=14, heads_first=False, backward=True
+        1, mask=14, heads_first=False, longest=8, backward=True
     ),
     "aten::_cudnn_attention_forward": Attention(causal=10),
     "aten::_cudnn_attention_backward": Attention(1, causal=14, backward=True),
@@ -399,14 +491,20 @@ PRODUCTS: Final[dict[str, Formula]] = {
     "aten::mm": product(0, 1),
     "aten::bmm": product(0, 1),
     "aten::addmm": product(1, 2, added=0),
+    "aten::addmm_": product(1, 2, added=0),
     "aten::_addmm_activation": product(1, 2, added=0),
     "aten::baddbmm": product(1, 2, added=0),
+    "aten::baddbmm_": product(1, 2, added=0),
+    "aten::addbmm": product(1, 2, added=0, summed=True),
+    "aten::addbmm_": product(1, 2, added=0, summed=True),
+    "aten::_foreach_mm": products_of_lists,
     "aten::_int_mm": product(0, 1),
     "aten::_scaled_mm": scaled_product,
-    "aten::_grouped_mm": grouped_product,
-    "aten::_scaled_grouped_mm": grouped_product,
+    "aten::_grouped_mm": partial(grouped_product, offsets=2),
+    "aten::_scaled_grouped_mm": partial(grouped_product, offsets=4),
     "aten::mv": vector_product(0, 1),
     "aten::addmv": vector_product(1, 2),
+    "aten::addmv_": vector_product(1, 2),
     "aten::dot": vector_product(0, 1),
     "aten::vdot": vector_product(0, 1),
     "aten::linear": linear,
@@ -414,11 +512,30 @@ PRODUCTS: Final[dict[str, Formula]] = {
     "aten::mkl_linear": linear,
     "aten::_mkl_linear": linear,
     "aten::matmul": matmul,
-    "aten::convolution": convolution,
-    "aten::_convolution": convolution,
-    "aten::convolution_overrideable": convolution,
+    "aten::convolution": Convolution(),
+    "aten::_convolution": Convolution(),
+    "aten::convolution_overrideable": Convolution(),
+    "aten::mkldnn_convolution": Convolution(
+        stride=4, padding=3, dilation=5, groups=6, transposed=False
+    ),
+    "aten::cudnn_convolution": Convolution(
+        None, stride=3, padding=2, dilation=4, groups=5, transposed=False
+    ),
+    "aten::cudnn_convolution_transpose": Convolution(
+        None, stride=4, padding=2, dilation=5, groups=6, transposed=True, added=3
+    ),
+    "aten::cudnn_convolution_relu": Convolution(groups=6, transposed=False),
+    "aten::cudnn_convolution_add_relu": Convolution(
+        4, stride=5, padding=6, dilation=7, groups=8, transposed=False
+    ),
     "aten::convolution_backward": convolution_gradients(transposed=7, wanted=10),
     "aten::convolution_backward_overrideable": convolution_gradients(transposed=6, wanted=9),
+    "aten::_cudnn_rnn": recurrent(1, layers=True),
+    "aten::_cudnn_rnn_backward": recurrent(1, layers=True, backward=True),
+    "aten::miopen_rnn": recurrent(1, layers=True),
+    "aten::miopen_rnn_backward": recurrent(1, layers=True, backward=True),
+    "aten::mkldnn_rnn_layer": recurrent(1, layers=False),
+    "aten::mkldnn_rnn_layer_backward": recurrent(1, layers=False, backward=True),
     **ATTENTIONS,
 }
 """The formula of each operator that multiplies matrices."""

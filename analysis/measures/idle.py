@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
 
-CAUSES: Final = ("host", "copy", "synchronisation", "launch_latency", "unknown")
+CAUSES: Final = ("host", "copy", "synchronisation", "launch_latency", "unknown", "stream_wait")
 """Why a GPU was idle; unknown where the launch of what followed was not recorded."""
 
-HOST, COPY, SYNCHRONISATION, LAUNCH_LATENCY, UNKNOWN = range(len(CAUSES))
+HOST, COPY, SYNCHRONISATION, LAUNCH_LATENCY, UNKNOWN, STREAM_WAIT = range(len(CAUSES))
 
 SLOW_CALL_NS: Final = 100_000
 """Ten times what a launch takes; one that takes longer mostly loads the kernel's module first."""

@@ -1,4 +1,4 @@
-"""Model FLOPs utilization: what the model needs a second, against what the GPU could do.
+"""Model FLOPs utilization: what the model needs a second, against what the device could do.
 
 That depends on the number format of the run's matrix products.
 """
@@ -14,14 +14,13 @@ import numpy as np
 from analysis.arithmetic.arrays import Float64
 from analysis.arithmetic.intervals import NONE
 from analysis.costs.costed_calls import costed_calls
-from analysis.costs.device_peaks import DevicePeaks
-from analysis.costs.run_format import peak_in_use
 from analysis.measures.step_times import step_times, unsteady
 from analysis.show.render import duration, percent, scaled
 from analysis.source import tables
 
 if TYPE_CHECKING:
     from analysis.attribution.selected import Selected
+    from analysis.costs.device_peaks import DevicePeaks
     from analysis.source.report import Report
 
 
@@ -78,7 +77,17 @@ class Mfu:
         return f"{line}; steps differ, from {' to '.join(scaled(end, 'FLOP/s') for end in ends)}"
 
 
-def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
+def mfu(chosen: Selected, peaks: DevicePeaks) -> Mfu | None:
+    """Return the MFU of a report: by the model's size, else by the products found in its steps.
+
+    Args:
+        chosen: the part of it that counts.
+        peaks: of the device.
+    """
+    return mfu_of_model(chosen.attribution.report, peaks) or mfu_of_products(chosen, peaks)
+
+
+def mfu_of_model(report: Report, peaks: DevicePeaks) -> Mfu | None:
     """Return the MFU of a run of our launcher, or None where the report does not tell enough.
 
     PaLM's convention (arXiv 2204.02311, appendix B), as nanoGPT has it: a token needs 6N + 12 L d T
@@ -89,7 +98,7 @@ def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
 
     Args:
         report: what was recorded.
-        peak_flops_per_s: of the device; None looks it up.
+        peaks: of the device.
     """
     flops = step_flops(report)
     bare, recorded = step_times(report, "unprofiled_step_ns"), step_times(report, "step_ns")
@@ -99,12 +108,10 @@ def mfu(report: Report, peak_flops_per_s: float | None = None) -> Mfu | None:
     times = bare if use_bare else recorded
     if flops is None or not len(times) or float(np.median(times)) <= 0:
         return None
-    if peak_flops_per_s is None:
-        peak_flops_per_s = peak_in_use(report)[1]
-    return Mfu(flops, times, not use_bare, peak_flops_per_s)
+    return Mfu(flops, times, not use_bare, _peak(peaks))
 
 
-def mfu_of_products(chosen: Selected) -> Mfu | None:
+def mfu_of_products(chosen: Selected, peaks: DevicePeaks) -> Mfu | None:
     """Return the MFU of a run of anyone's, by the matrix products that were found in its steps.
 
     Attention counts as it was launched, and what was computed twice counts twice: it is the
@@ -112,6 +119,7 @@ def mfu_of_products(chosen: Selected) -> Mfu | None:
 
     Args:
         chosen: the part of a report that counts; None is returned where it has no steps.
+        peaks: of the device.
     """
     steps, attribution = chosen.steps, chosen.attribution
     if steps is None:
@@ -122,11 +130,16 @@ def mfu_of_products(chosen: Selected) -> Mfu | None:
     used = np.unique(calls.owner[inside & (calls.owner != NONE)])
     used = used[calls.is_matrix[used] & (calls.flops[used] != tables.MISSING)]
     flops = int(calls.flops[used].sum()) // max(steps.count, 1)
-    rate = DevicePeaks.of(attribution.report, attribution.work).flops_per_s("")
     if not flops:
         return None
     times = steps.wall_ns.astype(np.float64)
-    return Mfu(flops, times, True, None if math.isnan(rate) else rate, BY_PRODUCTS)
+    return Mfu(flops, times, True, _peak(peaks), BY_PRODUCTS)
+
+
+def _peak(peaks: DevicePeaks) -> float | None:
+    """Return the peak rate in the run's number format, None where it is not known."""
+    rate = peaks.flops_per_s("")
+    return None if math.isnan(rate) else rate
 
 
 def step_flops(report: Report) -> int | None:

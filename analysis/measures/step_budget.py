@@ -1,20 +1,20 @@
 """The budget of a step: its wall time on each device, cut into parts that add up to it exactly.
 
 Each instant of a step counts once, for the first of these that is going on then: a matrix product,
-other work whose bytes are known, work that is not modelled, a collective, a copy, the profiler's
-own overhead; else the device is idle, for a cause. What a part of the first two could not have been
-faster than, by the roofline, is its ideal time; the rest is lost.
+other work whose bytes are known, work that is not modelled, a collective, a copy, work that is left
+out (of warm-up, or of a range that was named), the profiler's own overhead; else the device is
+idle, for a cause, or in what is left out. What a part of the first two could not have been faster
+than, by the roofline, is its ideal time; the rest is lost.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools, Float64, Int64
+from analysis.arithmetic.arrays import Float64, Int64
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE, self_intervals
 from analysis.arithmetic.statistics import sums
@@ -22,6 +22,7 @@ from analysis.arithmetic.union import IntervalUnion
 from analysis.costs.costed_calls import costed_calls
 from analysis.costs.device_peaks import DevicePeaks, ideal_of_work, ideal_times
 from analysis.measures import idle
+from analysis.measures.idle_parts import IDLE_PARTS, idle_parts
 from analysis.recorded.device_work import RANKED
 from analysis.source import tables
 
@@ -29,14 +30,12 @@ if TYPE_CHECKING:
     from analysis.costs.costed_calls import CostedCalls
     from analysis.measures.idle import IdleGaps
     from analysis.measures.window import MeasuredWindow
-    from analysis.recorded.cuda_calls import CudaCalls
     from analysis.recorded.device_work import DeviceWork
 
 PARTS: Final = (
     *("matrix_ideal", "matrix_lost", "memory_ideal", "memory_lost", "not_modelled"),
-    *("communication", "copies", "profiler"),
-    *("launch_starved", "host_busy", "synchronisation", "blocking_copy", "stream_wait"),
-    *("launch_latency", "unknown"),
+    *("communication", "copies", "left_out", "profiler"),
+    *IDLE_PARTS,
 )
 """The parts of a step's wall time; those from `launch_starved` on are causes of idle time."""
 
@@ -48,6 +47,7 @@ IN_WORDS: Final = {
     "not_modelled": "work that is not modelled",
     "communication": "communication, exposed",
     "copies": "copies, exposed",
+    "left_out": "what is left out",
     "profiler": "the profiler's own overhead",
     "launch_starved": "idle: the host launched too slowly",
     "host_busy": "idle: the host did something else",
@@ -59,23 +59,14 @@ IN_WORDS: Final = {
 }
 """What each part is called for people."""
 
-IDEAL: Final = ("matrix_ideal", "memory_ideal", "not_modelled")
+IDEAL: Final = ("matrix_ideal", "memory_ideal", "not_modelled", "left_out")
 """The parts that the same work takes at best, as far as anything is known of it."""
 
-MATRIX, MEMORY, NOT_MODELLED, COMMUNICATION, COPIES = range(5)
+MATRIX, MEMORY, NOT_MODELLED, COMMUNICATION, COPIES, LEFT_OUT = range(6)
 """Classes of what a device does, the first that is going on counts."""
 
-CLASSES: Final = 5
-FIRST_CAUSE: Final = PARTS.index("launch_starved")
-
-LAUNCHING_NS: Final = 100_000
-"""A host that launches one operation after another is at the next within this; ten times what a
-launch takes, and what PyTorch takes for an operator while its shapes are recorded."""
-
-WAITING_NS: Final = 20_000
-"""Longer than any launch lag (up to some 10 µs): the stream was held up."""
-
-STREAM_WAITS: Final = re.compile(r"cu(?:da)?StreamWaitEvent")
+CLASSES: Final = 6
+FIRST_CAUSE: Final = PARTS.index(IDLE_PARTS[0])
 
 
 @dataclass(frozen=True)
@@ -131,6 +122,16 @@ class Pieces:
     kind: Int64
     ideal_ns: Float64
 
+    def joined(self, start_ns: Int64, end_ns: Int64) -> Pieces:
+        """Return these and stretches of what is left out, ``(L,)``."""
+        count = len(start_ns)
+        return Pieces(
+            np.append(self.start_ns, start_ns),
+            np.append(self.end_ns, end_ns),
+            np.append(self.kind, np.full(count, LEFT_OUT)),
+            np.append(self.ideal_ns, np.full(count, np.nan)),
+        )
+
     def of_kind(self, kind: int) -> IntervalUnion:
         """Return when anything of a class was going on."""
         mine = self.kind == kind
@@ -157,7 +158,8 @@ def _on_gpus(
 ) -> StepBudgets:
     done, gaps = measured.done, measured.every_gap
     kind, ideal = classes_of_work(measured, calls, ideal_ns, peaks)
-    cause = idle_parts(done, gaps.cause, gaps.call, gaps.duration_ns)
+    cause = FIRST_CAUSE + measured.idle_part
+    cause[measured.left_out_gaps] = PARTS.index("left_out")
     steps = measured.chosen.steps
     found = []
     for number, place in enumerate(gaps.places):
@@ -175,9 +177,9 @@ def _on_gpus(
             np.append(of_gaps[mine], of_edges)
             for of_gaps, of_edges in zip((gaps.start_ns, gaps.end_ns, cause), ends, strict=True)
         )
-        for part in range(FIRST_CAUSE, len(PARTS)):
+        for part in (PARTS.index("left_out"), *range(FIRST_CAUSE, len(PARTS))):
             idle_then = IntervalUnion.of(start[why == part], end[why == part])
-            parts[:, part] = idle_then.within(low, high)
+            parts[:, part] += idle_then.within(low, high)
         of_place = np.full(len(low), place.process), np.full(len(low), place.device)
         number_of = (
             steps.number[steps.process == place.process] if steps else np.zeros(len(low), np.int64)
@@ -211,6 +213,9 @@ def _on_cpu(
             number = steps.number[steps.process == process]
         of_it = owner[mine]
         pieces = Pieces(start[mine], end[mine], kind[of_it], ideal[of_it] * share[mine])
+        left_out = measured.chosen.left_out_ranges
+        inside = left_out.process == process
+        pieces = pieces.joined(left_out.start_ns[inside], left_out.end_ns[inside])
         parts = split(pieces, low, high)
         parts[:, PARTS.index("host_busy")] = high - low - parts.sum(1)
         place = np.full(len(low), process), np.full(len(low), tables.MISSING)
@@ -261,6 +266,7 @@ def classes_of_work(
     kind[communicates] = COMMUNICATION
     if not work.on_cpu:
         kind[measured.done.kind >= RANKED] = COPIES
+    kind[measured.chosen.left_out_work] = LEFT_OUT
     return kind, ideal
 
 
@@ -279,7 +285,7 @@ def split(pieces: Pieces, low: Int64, high: Int64) -> Int64:
     cover = IntervalUnion.of(np.empty(0, np.int64), np.empty(0, np.int64))
     before = np.zeros(len(low), np.int64)
     columns = (("matrix_ideal", "matrix_lost"), ("memory_ideal", "memory_lost"), ("not_modelled",))
-    for kind, names in enumerate((*columns, ("communication",), ("copies",))):
+    for kind, names in enumerate((*columns, ("communication",), ("copies",), ("left_out",))):
         cover = cover.joined(pieces.of_kind(kind))
         covered = cover.within(low, high)
         time, before = covered - before, covered
@@ -317,61 +323,6 @@ def ideal_in_windows(pieces: Pieces, kind: int, low: Int64, high: Int64) -> Floa
     return result
 
 
-def idle_parts(done: DeviceWork, causes: Int64, call: Int64, duration_ns: Int64) -> Int64:
-    """Return the part of a budget that gaps in which a GPU was idle belong to.
-
-    Args:
-        done: what the GPUs did.
-        causes: ``(G,)`` positions in `analysis.measures.idle.CAUSES`.
-        call: ``(G,)`` the call that started the work after each gap, or `NONE`.
-        duration_ns: ``(G,)``.
-
-    Returns:
-        ``(G,)`` positions in `PARTS`.
-    """
-    calls, known = done.calls, call != NONE
-    part = np.full(len(causes), PARTS.index("unknown"), np.int64)
-    for cause, name in (
-        (idle.HOST, "host_busy"),
-        (idle.COPY, "blocking_copy"),
-        (idle.SYNCHRONISATION, "synchronisation"),
-        (idle.LAUNCH_LATENCY, "launch_latency"),
-    ):
-        part[causes == cause] = PARTS.index(name)
-    launching, waits = np.zeros((2, len(causes)), np.bool_)
-    launching[known], waits[known] = before_calls(calls, call[known])
-    took = np.zeros(len(causes), np.int64)
-    took[known] = calls.end_ns[call[known]] - calls.start_ns[call[known]]
-    starved = (causes == idle.HOST) & launching & (took <= idle.SLOW_CALL_NS)
-    # One that is busy for that long did something else first, and some small calls after it.
-    starved &= duration_ns < idle.RESUME_NS
-    part[starved] = PARTS.index("launch_starved")
-    held = (causes == idle.LAUNCH_LATENCY) & waits & (duration_ns > WAITING_NS)
-    part[held] = PARTS.index("stream_wait")
-    return part
-
-
-def before_calls(calls: CudaCalls, call: Int64) -> tuple[Bools, Bools]:
-    """Return whether the host was launching until each call, and had made a stream wait before it.
-
-    Args:
-        calls: of the report.
-        call: ``(K,)`` positions among them.
-
-    Returns:
-        ``(K,)`` whether the process's call before had ended at most `LAUNCHING_NS` earlier, and
-        ``(K,)`` whether that call on the thread was one that makes a stream wait for an event.
-    """
-    order = np.lexsort((calls.start_ns, calls.thread))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    previous = order[(place[call] - 1).clip(0)]
-    same = (place[call] > 0) & (calls.thread[previous] == calls.thread[call])
-    launching = same & (calls.start_ns[call] - calls.end_ns[previous] <= LAUNCHING_NS)
-    waits = same & calls.like(STREAM_WAITS)[previous]
-    return launching, waits
-
-
 def edges(
     done: DeviceWork, gaps: IdleGaps, number: int, low: int, high: int
 ) -> tuple[Int64, Int64, Int64]:
@@ -395,7 +346,7 @@ def edges(
         following = rows[np.argsort(done.start_ns[rows], kind="stable")[:1]]
         bounds = np.full(len(following), low), np.full(len(following), first)
         cause = idle.idle_causes(done, *bounds, following)
-        found = idle_parts(done, cause, done.call[following], bounds[1] - bounds[0])
+        found = idle_parts(done, cause, done.call[following], bounds[1] - bounds[0]) + FIRST_CAUSE
         start.append(low)
         end.append(first)
         # Of a device whose number no report should hold nothing is found to follow.

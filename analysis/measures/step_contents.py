@@ -10,6 +10,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import covered_by_group, serialized
+from analysis.measures.window import MeasuredWindow
 from analysis.recorded.device_work import RANKED
 from analysis.show.render import duration
 from analysis.source import tables
@@ -29,14 +30,16 @@ class StepContents:
         count: how many there are.
         work: ``(N,)`` the step of each piece of work, or `NONE`.
         ranges: ``(R,)`` the step that each range began in, or `NONE`.
-        wall_ns: ``(count,)`` how long each was open on the host; of a whole report, from the first
-            start of its work to the last end.
+        wall_ns: ``(count,)`` how long each was open on the host; of a whole report how long the
+            window is that counts (`MeasuredWindow.windows`), on a CPU from the first start of its
+            work to the last end.
+        windows_ns: of a whole report, how long the windows of all its GPUs are together; else 0.
         busy_ns: ``(count,)`` for how long the devices worked, together: on each, the union of its
             kernels, copies, sets and graph replays. 0 on a CPU.
         queued_ns: ``(count,)`` for how long they would have, had no two kernels of one stream run
             at the same time.
         busy_calls: ``(count,)`` of how many of those that is.
-        notes: what is in no step, and why.
+        notes: what is in no step or outside the window, and why.
     """
 
     steps: Steps | None
@@ -44,6 +47,7 @@ class StepContents:
     work: Int64
     ranges: Int64
     wall_ns: Int64
+    windows_ns: int
     busy_ns: Int64
     queued_ns: Int64
     busy_calls: Int64
@@ -66,25 +70,33 @@ def step_contents(chosen: Selected, *, whole: bool = False) -> StepContents:
     count = known.count if known is not None else 1
     inside = number != NONE
     busy, queued, calls = np.zeros((3, count), np.int64)
+    measured = MeasuredWindow(chosen)
     if not attribution.work.on_cpu:
         done = attribution.device
         times = done.start_ns, done.end_ns
+        if known is None:
+            times = cut_to_windows(measured, *times)
+            inside &= times[1] > times[0]
+            number = np.where(inside, number, NONE)
         busy = busy_by_step(*times, done.device, number, count)
         queued = busy_by_step(*serialized(*times, queue_numbers(done)), done.device, number, count)
         calls = np.bincount(number[inside], minlength=count).astype(np.int64)
     if known is not None:
         wall = known.wall_ns
     else:
-        at = (
-            attribution.ran
-            if attribution.work.on_cpu
-            else (attribution.device.start_ns, attribution.device.end_ns)
-        )
-        first = int(at[0][inside].min(initial=np.iinfo(np.int64).max))
-        last = int(at[1][inside].max(initial=0))
-        wall = np.array([max(last - first, 0)], np.int64)
-    notes = (*(known.notes if known else ()), *note_on_stray_work(chosen, known, work))
-    return StepContents(known, count, work, began, wall, busy, queued, calls, notes)
+        if attribution.work.on_cpu:
+            from_ns, until_ns = (times[inside] for times in attribution.ran)
+        else:
+            from_ns, until_ns = measured.windows.T
+        first = int(from_ns.min(initial=np.iinfo(np.int64).max))
+        wall = np.array([max(int(until_ns.max(initial=0)) - first, 0)], np.int64)
+    notes = (
+        *(known.notes if known else ()),
+        *note_on_stray_work(chosen, known, work),
+        *(note_on_window(measured) if known is None and not attribution.work.on_cpu else ()),
+    )
+    windows_ns = measured.wall_ns if known is None and not attribution.work.on_cpu else 0
+    return StepContents(known, count, work, began, wall, windows_ns, busy, queued, calls, notes)
 
 
 def note_on_stray_work(chosen: Selected, known: Steps | None, work: Int64) -> tuple[str, ...]:
@@ -99,6 +111,30 @@ def note_on_stray_work(chosen: Selected, known: Steps | None, work: Int64) -> tu
     what = attribution.work.source + ("s" if calls > 1 else "")
     why = f" ({unknown:,} without a recorded launch)" if unknown else ""
     return (f"left out, in no step: {calls:,} {what}, {time}{why}",)
+
+
+def cut_to_windows(measured: MeasuredWindow, start_ns: Int64, end_ns: Int64) -> tuple[Int64, Int64]:
+    """Return the starts and ends of device work, ``(M,)``, cut to the windows of its devices."""
+    start, end = start_ns.copy(), end_ns.copy()
+    for place, window in zip(measured.every_gap.places, measured.windows, strict=True):
+        here = place.did(measured.done)
+        start[here] = start[here].clip(*window)
+        end[here] = end[here].clip(*window)
+    return start, end
+
+
+def note_on_window(measured: MeasuredWindow) -> tuple[str, ...]:
+    """Return a line on ranked work that counts and was not launched in the window; none without."""
+    stray = measured.chosen.work & ~measured.work
+    if not stray.any():
+        return ()
+    work = measured.attribution.work
+    time, calls = duration(int(work.duration_ns[stray].sum())), int(stray.sum())
+    verb = "counts" if calls == 1 else "count"
+    return (
+        f"busy, wall and idle leave out the time {measured.outside}, in which {calls:,} "
+        f"{work.source}{'s'[: calls - 1]}, {time}, that {verb} were launched",
+    )
 
 
 def queue_numbers(done: DeviceWork) -> Int64:

@@ -10,9 +10,11 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.union import IntervalUnion
 from analysis.costs.range_sums import RangeSums, range_sums
 from analysis.measures.host.activity import HostActivity, host_activity
-from analysis.measures.idle import HOST, LAUNCH_LATENCY, SLOW_CALL_NS, IdleGaps, idle_gaps
+from analysis.measures.idle import SLOW_CALL_NS, IdleGaps, idle_gaps
+from analysis.measures.idle_parts import BUSY, LATENCY, STARVED, idle_parts, with_stream_waits
 from profiling import names
 
 if TYPE_CHECKING:
@@ -46,8 +48,11 @@ class MeasuredWindow:
     def window(self) -> dict[int, tuple[int, int]]:
         """The window of each process: from its first step's (or phase's) start to the last's end.
 
-        Where neither is marked, from the end of the warm-up, if there is one, to the end.
+        Where neither is marked, from the end of the first warm-up, if there is one, to the end.
+        Where nothing is to be left out there is no window, unless some steps are asked for.
         """
+        if self.chosen.warmup_counts and self.chosen.selection.steps is None:
+            return {}
         ranges = self.attribution.ranges
         steps = ranges.called(names.STEP)
         steps |= ranges.where(lambda name: name in names.PHASES)
@@ -58,8 +63,9 @@ class MeasuredWindow:
                 return result
             warm = self.attribution.warmup
             for process in np.unique(warm.process).tolist():
-                until = int(warm.end_ns[warm.process == process].max())
-                result[process] = (until, np.iinfo(np.int64).max)
+                mine = warm.process == process
+                first = IntervalUnion.of(warm.start_ns[mine], warm.end_ns[mine])
+                result[process] = (int(first.end_ns[0]), np.iinfo(np.int64).max)
             return result
         for process in np.unique(chosen.process).tolist():
             mine = chosen.process == process
@@ -94,7 +100,18 @@ class MeasuredWindow:
     def every_gap(self) -> IdleGaps:
         """The gaps of the GPUs that count, before, between and after the steps too."""
         asked = self.chosen.selection
-        return idle_gaps(self.report).of_places(asked.device, asked.process)
+        return with_stream_waits(idle_gaps(self.report).of_places(asked.device, asked.process))
+
+    @cached_property
+    def idle_part(self) -> Int64:
+        """``(G,)`` which part of a budget each gap belongs to: positions in `IDLE_PARTS`."""
+        gaps = self.every_gap
+        return idle_parts(self.done, gaps.cause, gaps.call, gaps.duration_ns)
+
+    @cached_property
+    def host_is_late(self) -> Bools:
+        """``(G,)`` in which gaps of the window a GPU waited for a launch."""
+        return self.gaps & np.isin(self.idle_part, (STARVED, BUSY, LATENCY))
 
     @cached_property
     def windows(self) -> Int64:
@@ -136,10 +153,25 @@ class MeasuredWindow:
         return counts
 
     @cached_property
+    def left_out_gaps(self) -> Bools:
+        """``(G,)`` which gaps of `idle` begin in a range that is left out."""
+        return self.chosen.left_out_at(self.idle.start_ns, self.every_gap.process)
+
+    @property
+    def outside(self) -> str:
+        """In words which time is not in the window; "" where all is."""
+        if not self.window:
+            return ""
+        ranges = self.attribution.ranges
+        if (ranges.called(names.STEP) & self.chosen.ranges).any():
+            return "before and after the steps"
+        phases = ranges.where(lambda name: name in names.PHASES) & self.chosen.ranges
+        return "before and after the phases" if phases.any() else "before the end of the warm-up"
+
+    @cached_property
     def host_late(self) -> tuple[Int64, HostActivity]:
         """The gaps of `SLOW_CALL_NS` or more in which the host came late, and what it did."""
-        late = np.isin(self.idle.cause, (HOST, LAUNCH_LATENCY)) & self.gaps
-        rows = np.flatnonzero(late & (self.idle.duration_ns >= SLOW_CALL_NS))
+        rows = np.flatnonzero(self.host_is_late & (self.idle.duration_ns >= SLOW_CALL_NS))
         return rows, host_activity(self.report, self.every_gap.take(rows))
 
     @cached_property

@@ -16,9 +16,10 @@ from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.attribution.steps import warmup_steps
 from analysis.budget import BUDGET, budget_columns, of_median_step, what_steps
+from analysis.costs.device_peaks import DevicePeaks
 from analysis.gaps import longest_lines
 from analysis.measures.gpu_time_split import gpu_time_splits, splits_outside_window
-from analysis.measures.mfu import mfu, mfu_of_products
+from analysis.measures.mfu import mfu
 from analysis.measures.step_budget import step_budgets
 from analysis.measures.step_times import FEWEST, TRIMMED, slowdown, step_times
 from analysis.measures.window import MeasuredWindow
@@ -227,7 +228,7 @@ def trust_lines(measured: MeasuredWindow) -> list[str]:
             f"{chosen.why_warmup}"
         )
     lines += chosen.other_lines
-    used = mfu(report) or mfu_of_products(chosen)
+    used = mfu(chosen, DevicePeaks.of(report, work))
     whole = ", of the run it was cut from" if is_worth_telling(report.run.get(TRIMMED)) else ""
     lines += [*step_lines(chosen), *([used.describe() + whole] if used else [])]
     return lines if work.on_cpu else [*lines, *time_lines(measured)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis.advice.finding import WORTH_A_LINE
 from analysis.attribution.work_phases import OTHER
 from analysis.knowledge.vocabulary import canonical
 from analysis.measures.gpu_time_split import ELSEWHERE, gpu_time_splits, idle_by_phase
@@ -17,6 +18,8 @@ from analysis.show.sheet import in_prose
 from profiling.names import STEP
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analysis.arithmetic.arrays import Float64
     from analysis.attribution.selected import Selected
     from analysis.measures.gpu_time_split import GpuTimeSplit
@@ -39,6 +42,8 @@ MOST_NOT_MODELLED: Final = 0.5
 
 MOST_APART: Final = 0.1
 """Of the time: so much more idle time in the steps on the host is a GPU that lags behind."""
+
+COMPUTING: Final = ("matrix_ideal", "matrix_lost", "memory_ideal", "memory_lost")
 
 LOST_IN: Final = {
     "matrix_lost": "matrix products",
@@ -83,6 +88,8 @@ def verdict(
         name = str(most["phase"])
         if canonical(name) != STEP:  # which stands in for the phases where there are none
             shares.append((NO_PLACE.get(name, in_prose(name)), float(most["share"])))
+    if known := known_to_be_lost(budgets, splits):
+        parts.append(known)
     if shares:
         parts.append(f"{what}: " + ", ".join(f"{name} {percent(share)}" for name, share in shares))
     return "; ".join(parts) + "."
@@ -101,20 +108,67 @@ def could_take(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> str:
     """
     if not len(budgets) or not budgets.peaks.known or is_other_work(budgets, splits):
         return ""
-    rows = np.flatnonzero(budgets.step == budgets.median_step())
-    ideal = np.array([PARTS.index(name) for name in IDEAL])
-    lost_ns = budgets.wall_ns[rows] - budgets.parts_ns[np.ix_(rows, ideal)].sum(1)
-    parts = dict(zip(PARTS, budgets.parts_ns[rows[lost_ns.argmax()]].tolist(), strict=True))
-    computing = sum(parts[name] for name in (*IDEAL, "matrix_lost", "memory_lost"))
-    if parts["not_modelled"] > MOST_NOT_MODELLED * computing or not lost_ns.max():
+    row, lost_ns = row_that_lost_most(budgets, IDEAL)
+    parts = dict(zip(PARTS, budgets.parts_ns[row].tolist(), strict=True))
+    computing = sum(parts[name] for name in (*COMPUTING, "not_modelled"))
+    if parts["not_modelled"] > MOST_NOT_MODELLED * computing or not lost_ns:
         return ""
-    words = LOST_IN | (LOST_ON_A_CPU if budgets.on_cpu else {})
+    words = lost_in(budgets)
     most = max(words, key=parts.__getitem__)
     least = duration(sum(parts[name] for name in IDEAL))
     return (
         f"the same work could take {least} (ideal), most is lost in {words[most]} "
-        f"({duration(parts[most])})"
+        f"({duration(parts[most])}{of_step(budgets, row)})"
     )
+
+
+def known_to_be_lost(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> str:
+    """Return what most is lost in as far as is known without an ideal time; "" if that is little.
+
+    What computing could take is not known then, so a part of it may be lost too.
+    """
+    if not len(budgets) or is_other_work(budgets, splits):
+        return ""
+    row, _ = row_that_lost_most(budgets, (*IDEAL, *COMPUTING))
+    parts = dict(zip(PARTS, budgets.parts_ns[row].tolist(), strict=True))
+    words = {name: said for name, said in lost_in(budgets).items() if name not in COMPUTING}
+    most = max(words, key=parts.__getitem__)
+    if parts[most] < WORTH_A_LINE * int(budgets.wall_ns[row]):
+        return ""
+    return (
+        f"most of what is known to be lost is in {words[most]} "
+        f"({duration(parts[most])}{of_step(budgets, row)})"
+    )
+
+
+def lost_in(budgets: StepBudgets) -> dict[str, str]:
+    """Return the parts of a step that could be less, as the verdict calls them."""
+    return LOST_IN | (LOST_ON_A_CPU if budgets.on_cpu else {})
+
+
+def row_that_lost_most(budgets: StepBudgets, others: Sequence[str]) -> tuple[int, int]:
+    """Return the position of the median step's budget on the device that lost most, and how much.
+
+    Args:
+        budgets: of the steps that count.
+        others: the parts that are not lost.
+    """
+    rows = np.flatnonzero(budgets.step == budgets.median_step())
+    kept = np.array([PARTS.index(name) for name in others])
+    lost_ns = budgets.wall_ns[rows] - budgets.parts_ns[np.ix_(rows, kept)].sum(1)
+    return int(rows[lost_ns.argmax()]), int(lost_ns.max())
+
+
+def of_step(budgets: StepBudgets, row: int) -> str:
+    """Return in words which step and device one of several budgets is of."""
+    step = int(budgets.step[row])
+    several = len(np.unique(budgets.step)) > 1
+    where = f" in step {step}" if several else ""
+    if np.count_nonzero(budgets.step == step) > 1 and not budgets.on_cpu:
+        where += f" on GPU {budgets.device[row]}"
+        if len(np.unique(budgets.process)) > 1:
+            where += f" in process {budgets.process[row]}"
+    return where
 
 
 def is_other_work(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> bool:

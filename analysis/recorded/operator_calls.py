@@ -6,8 +6,8 @@ nsys recording without a GPU puts around operators; and those of ``emit_nvtx(rec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
@@ -43,6 +43,11 @@ class OperatorCalls:
 
     def __len__(self) -> int:
         return len(self.kind)
+
+    def take(self, rows: Int64) -> Self:
+        """Return the calls at some positions; the kinds stay as they are."""
+        fields = ("kind", "start_ns", "end_ns", "thread")
+        return replace(self, **{field: getattr(self, field)[rows] for field in fields})
 
 
 LOOKED_AT: Final = 50_000

@@ -1,11 +1,13 @@
 """CPU operators as NVTX ranges, for nsys, which knows nothing of them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import nvtx
 import torch
+from torch._ops import OpOverload
+from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.knowledge.operands import LIST, OF_TORCH
@@ -34,6 +36,10 @@ CODE_OF_DTYPE: Final = {
 """PyTorch's own numbers of its types, as its profiler records an argument that is one."""
 
 
+NO_DISPATCH: Final = torch.Tensor.__torch_dispatch__
+"""What tensors have that leave operators on them to PyTorch, lazy parameters among them."""
+
+
 class NvtxOperators(TorchDispatchMode):
     """Push a range in the domain ``aten`` around every operator dispatched, backward too.
 
@@ -44,6 +50,8 @@ class NvtxOperators(TorchDispatchMode):
         shapes: whether the name tells what the operator was called with, if FLOPs follow from it.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self, *, shapes: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._known: dict[str, nvtx.annotate] = {}
@@ -52,13 +60,24 @@ class NvtxOperators(TorchDispatchMode):
     def __torch_dispatch__(
         self,
         func: Any,
-        types: object,
+        types: Collection[Any],
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
         """Run one operator inside its range."""
+        if not isinstance(func, OpOverload):
+            # Control flow, or attention by a function of the user's: it has no schema, and what it
+            # runs inside is not dispatched here.
+            with self._range(func.name()):
+                return func(*args, **(kwargs or {}))
+        if FakeTensor in types:
+            # It holds no numbers: only the shape of a result is asked for.
+            return func(*args, **(kwargs or {}))
+        if any(each.__torch_dispatch__ is not NO_DISPATCH for each in types):
+            # Nested and distributed tensors are made of others: these are dispatched here next.
+            return NotImplemented
         name = func._schema.name
-        if self._shapes and func is not torch.ops.prim.device.default:
+        if self._shapes and torch.is_inference_mode_enabled():
             # Under inference_mode operators arrive that are made of others, as autograd else
             # takes them apart: `einsum`, `conv2d`. Of the others the FLOPs follow.
             with self:
@@ -67,12 +86,14 @@ class NvtxOperators(TorchDispatchMode):
                 return made
         if self._shapes and has_formula(name):
             name = name_with_operands(name, func._schema.arguments, args, kwargs or {})
-        annotation = self._known.get(name)
-        if annotation is None:
-            annotation = nvtx.annotate(name, domain=names.OPERATOR_DOMAIN)
-            self._known[name] = annotation
-        with annotation:
+        with self._range(name):
             return func(*args, **(kwargs or {}))
+
+    def _range(self, name: str) -> nvtx.annotate:
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = nvtx.annotate(name, domain=names.OPERATOR_DOMAIN)
+        return found
 
 
 def name_with_operands(
@@ -110,7 +131,7 @@ def _is_tensors(value: object) -> bool:
 
 def _shape(value: object) -> list[Any]:
     if isinstance(value, torch.Tensor):
-        return list(value.shape)
+        return [] if value.is_nested else list(value.shape)
     if isinstance(value, (list, tuple)) and _is_tensors(value):
         return [_shape(each) for each in value]
     return []

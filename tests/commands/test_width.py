@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from analysis.kernels import main as kernels
 from analysis.layers import __main__ as layers
 from analysis.nvidia.__main__ import REPORTS
 from analysis.show.command import run
+from analysis.source.report import Report
 from spanlight.commands import COMMANDS, Main
 from tests.made.commands.commands import command_module, commands
 from tests.made.records.generation_records import record, write
@@ -35,6 +37,29 @@ MORE = {
     "ranges": [["--tree"], ["--instances"]],
 }
 """By command, what else of it there is to see."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_report_is_read_once() -> Iterator[None]:
+    """Let a report that is opened again be the one that is open: only what is shown is tested."""
+    reports: dict[Path, Report] = {}
+    begin = Report.__init__
+
+    def new(kind: type[Report], path: str) -> Report:
+        return reports.setdefault(Path(path).resolve(), object.__new__(kind))
+
+    def init(report: Report, path: str) -> None:
+        if not hasattr(report, "database"):
+            begin(report, path)
+        report.path = Path(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Report, "__new__", new)
+        patch.setattr(Report, "__init__", init)
+        patch.setattr(Report, "close", lambda _: None)
+        yield
+    for report in reports.values():
+        report.close()
 
 
 class Terminal(io.StringIO):

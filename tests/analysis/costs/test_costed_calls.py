@@ -18,6 +18,7 @@ from analysis.costs.costed_calls import (
     CostedCalls,
     costed_calls,
 )
+from analysis.costs.device_peaks import DevicePeaks
 from analysis.measures.mfu import mfu_of_products
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -194,6 +195,46 @@ def test_on_a_cpu_the_operators_are_the_work_and_containers_count_nothing(tmp_pa
     assert calls.formats == ["bf16"]
 
 
+def test_of_products_inside_one_another_the_innermost_counts(tmp_path: Path) -> None:
+    """As `torch.vmap` leaves a product to one of batches, and `vdot` the work to `dot`."""
+    operators = [
+        shaped("aten::mm", 0, 100, 50, [4, 5], [5, 6]),
+        shaped("aten::bmm", 10, 60, 50, [3, 4, 5], [3, 5, 6]),
+        shaped("aten::vdot", 100, 200, 50, [8], [8]),
+        shaped("aten::dot", 110, 160, 50, [8], [8]),
+        shaped("aten::convolution", 200, 300, 50, [2, 4, 9], [6, 4, 3]),
+        shaped("aten::mkldnn_convolution", 210, 260, 50, [2, 4, 9], [6, 4, 3]),
+    ]
+    path = make_report(tmp_path / "r.sqlite", operators=operators)
+    assert owners(path) == [None, "aten::bmm", None, "aten::dot", None, None]
+
+
+def test_operators_that_compile_alone_calls_are_not_counted(tmp_path: Path) -> None:
+    operators = [
+        Operator("_compile.compile_inner (dynamo_timed)", 0, 100, 20),
+        shaped("aten::mm", 10, 90, 80, [4, 8], [8, 16]),
+        shaped("aten::mm", 110, 190, 80, [4, 8], [8, 16]),
+    ]
+    path = make_report(tmp_path / "r.sqlite", operators=operators)
+    assert owners(path) == [None, "aten::mm"]
+
+
+def test_a_product_that_checkpointing_broke_off_is_not_counted(tmp_path: Path) -> None:
+    """It saved its operands, and did nothing else; the other looked at them as all do."""
+    operators = [
+        shaped("aten::linear", 0, 100, 20, [4, 8], [16, 8]),
+        shaped("aten::mm", 10, 90, 70, [4, 8], [8, 16]),
+        Operator("aten::detach", 20, 30, 10),
+        shaped("aten::linear", 100, 200, 20, [4, 8], [16, 8]),
+        shaped("aten::mm", 110, 190, 60, [4, 8], [8, 16]),
+        Operator("aten::detach", 120, 130, 10),
+        Operator("aten::resolve_conj", 130, 140, 10),
+    ]
+    path = make_report(tmp_path / "r.sqlite", operators=operators)
+    mm = "aten::mm"
+    assert owners(path) == [None, None, None, None, mm, mm, mm]
+
+
 def test_a_report_without_shapes_or_spans_has_no_calls(tmp_path: Path) -> None:
     path = make_report(tmp_path / "r.sqlite", kernels=[Kernel(GEMM, 0, 9, launch=0)])
     _, calls = calls_of(path)
@@ -274,7 +315,7 @@ def test_a_kernel_that_is_all_its_operator_launched_has_a_rate() -> None:
 def test_products_found_tell_the_mfu_of_anyone_s_steps() -> None:
     with Report(shared.trace("gpt-8xh100-rank0")) as report:
         chosen = Selected.of(report, Selection())
-        found = mfu_of_products(chosen)
+        found = mfu_of_products(chosen, DevicePeaks.of(report, chosen.attribution.work))
         table = report.roofline(by="operator")
     assert found is not None
     assert found.peak_flops_per_s == 989.5e12

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from analysis.knowledge import memory_costs, operands
 from analysis.knowledge.operands import Operands, in_name
 from analysis.knowledge.operator_costs import MATRIX, has_formula, operator_cost
-from analysis.knowledge.product_costs import ATTENTIONS, PRODUCTS
+from analysis.knowledge.product_costs import ATTENTIONS, PRODUCTS, Convolution
 from model.flops import SOFTMAX_BACKWARD_FLOPS, fused_attention, visible_pairs
 from profiling.recorders.nvtx_operators import name_with_operands
 
@@ -128,14 +128,97 @@ def test_the_arguments_of_fused_attention_stand_where_torch_declares_them(name: 
     where = ATTENTIONS[name]
     assert declared[where.q] == "query"
     if where.causal is not None:
-        assert declared[where.causal] in ("is_causal", "custom_mask_type")
+        assert declared[where.causal] == "is_causal"
+    if where.mask is not None:
+        assert declared[where.mask] == "custom_mask_type"
     if where.longest is not None:
-        assert declared[where.longest] == "max_q"
+        assert declared[where.longest] in ("max_q", "max_seqlen_q")
     if where.window is not None:
         assert declared[where.window : where.window + 2] == [
             "window_size_left",
             "window_size_right",
         ]
+
+
+CONVOLUTIONS = {name: of for name, of in PRODUCTS.items() if isinstance(of, Convolution)}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_the_arguments_of_a_convolution_stand_where_torch_declares_them(name: str) -> None:
+    packet = getattr(torch.ops.aten, name.removeprefix("aten::"))
+    schema = getattr(packet, packet.overloads()[0])._schema
+    declared = [each.name for each in schema.arguments]
+    where = CONVOLUTIONS[name]
+    assert declared[1] == "weight"
+    for argument in ("stride", "padding", "dilation", "groups"):
+        assert declared[getattr(where, argument)] == argument
+    if where.bias is not None:
+        assert declared[where.bias] == "bias"
+    if not isinstance(where.transposed, bool):
+        assert declared[where.transposed] == "transposed"
+    if where.transposed:
+        assert declared[where.added] == "output_padding"
+
+
+def test_a_library_s_own_convolution_costs_as_much_as_torch_s() -> None:
+    x, w, b = (2, 4, 9, 11), (6, 2, 3, 3), (6,)
+    asked = ["[2]", "[1]", "[2]"]  # stride, padding, dilation
+    whole = (x, w, b, *[()] * 6), ("", "", "", *asked, "False", "[0, 0]", "2")
+    cudnn = (x, w, *[()] * 7), ("", "", asked[1], asked[0], asked[2], "2", "", "", "")
+    onednn = (x, w, b, *[()] * 4), ("", "", "", asked[1], asked[0], asked[2], "2")
+    costs = [
+        operator_cost(name, Operands(shapes, (), inputs, 4))
+        for name, (shapes, inputs) in {
+            "aten::convolution": whole,
+            "aten::cudnn_convolution": cudnn,
+            "aten::mkldnn_convolution": onednn,
+        }.items()
+    ]
+    out = 4 * 5  # (9 + 2 - 4 - 1) // 2 + 1 by (11 + 2 - 4 - 1) // 2 + 1
+    assert [each and each.flops for each in costs] == [2 * 2 * 6 * out * 2 * 9] * 3
+
+
+def test_products_in_place_and_of_many_are_counted() -> None:
+    assert flops("aten::addmm_", (3, 5), (3, 4), (4, 5), (), ()) == 2 * 3 * 4 * 5
+    assert flops("aten::baddbmm_", (2, 3, 5), (2, 3, 4), (2, 4, 5)) == 2 * 2 * 3 * 4 * 5
+    assert flops("aten::addmv_", (3,), (3, 4), (4,)) == 2 * 3 * 4
+    summed = operator_cost("aten::addbmm", Operands(((3, 5), (2, 3, 4), (2, 4, 5)), itemsize=4))
+    assert summed is not None
+    assert (summed.flops, summed.bytes) == (2 * 2 * 3 * 4 * 5, 4 * (15 + 24 + 40 + 15))
+    lists = (((3, 4), (2, 2)), ((4, 5), (2, 1)))
+    listed = operator_cost("aten::_foreach_mm", Operands(lists, itemsize=4))
+    flat = operator_cost("aten::_foreach_mm", Operands((*lists[0], *lists[1]), itemsize=4))
+    assert listed == flat
+    assert listed is not None
+    assert (listed.flops, listed.kind) == (2 * 3 * 4 * 5 + 2 * 2 * 2, MATRIX)
+
+
+def test_a_recurrent_network_multiplies_each_matrix_at_every_step() -> None:
+    layer = ((20, 4), (20, 5), (20,), (20,))
+    second = ((20, 5), (20, 5), (20,), (20,))
+    steps = 7 * 2
+    one, both = 20 * (4 + 5), 20 * (4 + 5 + 5 + 5)
+    x, hidden = (7, 2, 4), (2, 2, 5)
+    listed = (x, (*layer, *second), (), (), hidden, hidden)
+    flat = (x, *layer, *second, (), (), hidden, hidden)
+    assert flops("aten::_cudnn_rnn", *listed) == flops("aten::_cudnn_rnn", *flat)
+    assert flops("aten::_cudnn_rnn", *flat) == 2 * steps * both
+    assert flops("aten::_cudnn_rnn_backward", *flat) == 2 * 2 * steps * both
+    alone = (x, *layer, (2, 5), (2, 5))
+    assert flops("aten::mkldnn_rnn_layer", *alone) == 2 * steps * one
+
+
+def test_of_an_older_torch_s_attention_the_kind_of_mask_is_not_mistaken() -> None:
+    """Before 2.4 there was one argument less: whether to keep the logarithms stands there."""
+    shapes = ((2, 16, 4, 8),) * 3 + ((),) * 7
+
+    def counted(ninth: str) -> int | None:
+        inputs = ("",) * 9 + (ninth,)
+        found = operator_cost("aten::_efficient_attention_forward", Operands(shapes, (), inputs))
+        return found.flops if found else None
+
+    assert counted("True") == counted("0") == 4 * 2 * 4 * 16 * 16 * 8
+    assert counted("1") == 4 * 2 * 4 * visible_pairs(16) * 8
 
 
 def test_packed_sequences_are_as_long_as_they_can_be_and_see_a_window() -> None:
@@ -184,7 +267,7 @@ def test_what_has_no_product_is_counted_by_hand() -> None:
     assert {name: ours.bytes[name] for name in ours_by_hand} == ours_by_hand
 
 
-def flops(name: str, *shapes: tuple[int, ...]) -> int | None:
+def flops(name: str, *shapes: Any) -> int | None:
     found = operator_cost(name, Operands(shapes, itemsize=4))
     return found.flops if found else None
 

@@ -11,6 +11,7 @@ from analysis.measures.step_budget import (
     CLASSES,
     COMMUNICATION,
     COPIES,
+    LEFT_OUT,
     MATRIX,
     MEMORY,
     NOT_MODELLED,
@@ -28,6 +29,7 @@ OF_CLASS = {
     NOT_MODELLED: ("not_modelled",),
     COMMUNICATION: ("communication",),
     COPIES: ("copies",),
+    LEFT_OUT: ("left_out",),
 }
 
 

@@ -294,8 +294,28 @@ def test_the_verdict_says_where_the_host_was_while_the_gpu_was_idle(tmp_path: Pa
     with Report(path) as report:
         assert page(report).verdict == (
             "A step takes 55 ns (median of 2, 10 ns to 100 ns): GPU busy 50.0 %, idle 50.0 % "
-            "(80.0 % of it in optimizer); kernels: gemm 80.0 %, forward 80.0 %."
+            "(80.0 % of it in optimizer); most of what is known to be lost is in waiting for a "
+            "host that did something else (10 ns in step 1); kernels: gemm 80.0 %, forward 80.0 %."
         )
+
+
+def test_the_verdict_names_what_is_lost_where_no_ideal_time_is_known(tmp_path: Path) -> None:
+    """Of 100 ns a step GPU 1 waits 30 for a launch; its kernels' ideal time is not known."""
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", at, at + 100) for at in (0, 100, 200)],
+        kernels=[
+            Kernel("k", at + start, at + 100, device=device, launch=at + start - 1)
+            for at in (0, 100, 200)
+            for device, start in ((0, 1), (1, 30))
+        ],
+    )
+    words = (
+        "; most of what is known to be lost is in waiting for the host to launch "
+        "(30 ns in step 1 on GPU 1); "
+    )
+    with Report(path) as report:
+        assert words in page(report).verdict
 
 
 def test_a_page_without_advice_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

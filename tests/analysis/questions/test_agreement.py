@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from analysis import Report
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Options, Selection
+from analysis.measures.gpu_time_split import gpu_time_splits
+from analysis.measures.step_budget import FIRST_CAUSE, PARTS
+from analysis.measures.window import MeasuredWindow
 from analysis.page.page import page
+from analysis.show.render import percent
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 from tests.made.tools.shared import ROOT
@@ -161,3 +167,24 @@ def test_ranges_and_the_roofline_count_the_same_flops(tmp_path: Path) -> None:
             "softmax.backward": 8,
         }
     )
+
+
+@pytest.mark.parametrize("chosen", [Options(), Options(exclude=["attention"])])
+@pytest.mark.parametrize("name", ["forward-2.7b-a100", "train-step-small-a100"])
+def test_gaps_budget_page_and_compare_look_at_the_same_time(name: str, chosen: Options) -> None:
+    """Their idle time is the same to the nanosecond, and is of the same stretch of time."""
+    with Report(shared.report(name)) as report, Report(shared.report(name)) as same:
+        spent: Counter[str] = Counter()
+        for row in rows(report, "budget", **chosen):
+            spent[row["part"]] += row["ns"]
+        listed = rows(report, "gaps", min_gap_us=0, **chosen)
+        compared = {row["name"]: row["before_ns"] for row in rows(report, "compare", same)}
+        on_page = page(report, **chosen).verdict
+        (split,) = gpu_time_splits(MeasuredWindow(Selected.of(report, Selection(**chosen))))
+    idle = sum(spent[part] for part in PARTS[FIRST_CAUSE:])
+    assert sum(row["duration_ns"] for row in listed) == idle
+    assert spent.total() == split.wall_ns == compared["wall"]
+    assert f"idle {percent(split.idle_ns / split.wall_ns)}" in on_page
+    if not chosen:
+        assert split.idle_ns == idle
+        assert compared["wall"] - compared["busy"] == idle

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import Report, ReportError, budget
+from analysis import Report, ReportError, budget, gaps
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Selection
 from analysis.measures.step_budget import IN_WORDS, PARTS, step_budgets
 from analysis.measures.window import MeasuredWindow
+from analysis.page.page import page
 from tests.made.reports.build_device import Copy, add_device_work
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared
@@ -20,10 +21,10 @@ from tests.made.tools import shared
 A100 = "NVIDIA A100-SXM4-40GB"
 
 
-def parts_of(path: Path) -> dict[tuple[int, str], dict[str, int]]:
+def parts_of(path: Path, *exclude: str) -> dict[tuple[int, str], dict[str, int]]:
     """Return the parts of each step and device, by their names."""
     with Report(path) as report:
-        rows = budget.budget(report).rows()
+        rows = budget.budget(report, exclude=exclude).rows()
     found: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
     for row in rows:
         found[int(row["step"]), str(row["device"])][str(row["part"])] = int(row["ns"])
@@ -89,11 +90,17 @@ def test_generated_steps_add_up_to_their_wall_time(seed: int, tmp_path: Path) ->
         )
     ranges = [Range("step", *step) for step in steps]
     ranges += [Range("ffn", 0, 900, payload=chance.randrange(10**7))] * chance.randrange(2)
+    begin = chance.randrange(900)
+    ranges.append(Range("data", begin, begin + chance.randrange(90), thread=102))
     run = {"device_name": chance.choice([A100, "?"]), "dtype": "float32"}
     path = make_report(tmp_path / "r.sqlite", run=run, ranges=ranges, kernels=kernels)
     copies = [Copy(start, start + 9, 5, launch=start) for start in range(0, 900, 300)]
     path = add_device_work(path, copies=copies)
     found = parts_of(path)
+    left_out = parts_of(path, "data")
+    assert {key: sum(parts.values()) for key, parts in left_out.items()} == {
+        key: sum(parts.values()) for key, parts in found.items()
+    }
     assert all(time > 0 for parts in found.values() for time in parts.values())
     devices = {str(kernel.device) for kernel in kernels} | {"0"}
     if steps:
@@ -102,6 +109,61 @@ def test_generated_steps_add_up_to_their_wall_time(seed: int, tmp_path: Path) ->
             for number, (start, end) in enumerate(steps)
             for device in devices
         }
+
+
+def test_what_is_left_out_of_a_step_is_a_part_of_its_wall_time(tmp_path: Path) -> None:
+    """The work launched in a range that is left out, and the idle time that begins in it."""
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("step", 0, 100),
+            Range("data", 20, 50),
+            Range("step", 100, 200),
+            Range("data", 110, 120),
+        ],
+        kernels=[
+            Kernel("a", 0, 30, launch=0),
+            Kernel("b", 60, 70, launch=45),
+            Kernel("a", 70, 200, launch=70),
+        ],
+    )
+    with Report(path) as report:
+        rows = budget.budget(report, exclude=["data"])
+        every = budget.budget(report)
+        assert [int(row["duration_ns"]) for row in gaps.gaps(report, min_gap_us=0).rows()] == [30]
+        assert not len(gaps.gaps(report, min_gap_us=0, exclude=["data"]))
+    parts = [(row["step"], row["part"], row["ns"]) for row in rows.rows()]
+    assert parts == [(0, "not_modelled", 60), (0, "left_out", 40), (1, "not_modelled", 100)]
+    words = "what is left out (data) took 40 ns of that time: its work, and the idle time that"
+    assert any(words in note for note in rows.notes)
+    assert not any("left out" in note for note in every.notes)
+    with Report(path) as report:
+        (verdict,) = {page(report, exclude=["data"]).verdict}
+    assert "most is lost" not in verdict
+
+
+def test_what_a_warm_up_still_runs_in_the_first_step_is_no_work_of_it(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("warmup", 0, 50), Range("step", 50, 150)],
+        kernels=[Kernel("a", 10, 80, launch=10), Kernel("a", 80, 150, launch=60)],
+    )
+    assert parts_of(path) == {(0, "0"): {"not_modelled": 70, "left_out": 30}}
+
+
+def test_what_is_left_out_of_a_step_on_a_cpu_is_the_range_as_a_whole(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", 0, 100), Range("data", 20, 60)],
+        operators=[Operator("aten::rand", 25, 55, 30), Operator("aten::mm", 70, 90, 20)],
+    )
+    with Report(path) as report:
+        rows = budget.budget(report, exclude=["data"]).rows()
+    assert {row["part"]: row["ns"] for row in rows} == {
+        "not_modelled": 20,
+        "left_out": 40,
+        "host_busy": 40,
+    }
 
 
 REAL = [
@@ -169,7 +231,10 @@ def test_csv_has_every_step_and_the_table_the_median_one(
     assert shares.sum() == pytest.approx(1)
     assert budget.main([str(path)]) == 0
     said = capsys.readouterr().out
-    assert "the step with the median time: 2" in said
+    assert "below: step 2, 200 ns, of median time\n" in said
+    assert budget.main([str(path), "--steps", "1:3"]) == 0
+    lower = "below: step 1, 200 ns, of median time, the lower of the two in the middle\n"
+    assert lower in capsys.readouterr().out
     assert [line.split()[-4:] for line in said.splitlines() if "not modelled" in line] == [
         ["50", "ns", "25.0", "%"]
     ]

@@ -185,23 +185,73 @@ def test_what_is_left_out_counts_neither_as_idle_nor_as_time(
         ranges=[Range("warmup", 0, 40), Range("step", 40, 120)],
     )
     assert gaps.main([str(path), "--exclude", "warmup"]) == 0
-    # Of 10 to 110 the warm-up's 10 to 40 go, and the gap that began in it, 20 to 45.
-    assert "GPU 0: idle 20 ns of 65 ns (30.8 %), in 1 gap\n" in capsys.readouterr().out
+    said = capsys.readouterr()
+    # From 40 to 110: of the gap from 20 to 45 what lies after the warm-up.
+    assert "GPU 0: idle 25 ns of 70 ns (35.7 %), in 2 gaps\n" in said.out
+    assert "1 gap, 20 ns, began in warm-up: left out\n" in said.out
+    assert "a gap that reaches beyond what counts is listed by its part in it" in said.err
 
 
-def test_a_gap_that_reaches_into_the_warm_up_counts_whole(
+def test_idle_time_before_the_warm_up_does_not_count(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make_report(
         tmp_path / "r.sqlite",
-        kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60), Kernel("c", 60, 100)],
+        kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60), Kernel("c", 65, 100)],
         ranges=[Range("warmup", 20, 50)],
     )
-    assert gaps.main([str(path), "--exclude", "warmup"]) == 0
-    assert "GPU 0: idle 20 ns of 80 ns (25.0 %), in 1 gap\n" in capsys.readouterr().out
+    assert gaps.main([str(path), "--min-gap", "0"]) == 0
+    said = capsys.readouterr().out
+    assert "GPU 0: idle 5 ns of 50 ns (10.0 %), in 1 gap\n" in said
+    assert "20 ns of idle time before the end of the warm-up: left out\n" in said
 
 
-def test_a_gap_is_of_the_step_that_is_open_as_it_begins(tmp_path: Path) -> None:
+def test_idle_time_of_a_warm_up_between_others_is_left_out(tmp_path: Path) -> None:
+    """As in a script that times one size after the other, each with its own warm-up."""
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[
+            *(Kernel("a", at, at + 10, launch=at) for at in (0, 50, 65, 105, 150)),
+            Kernel("a", 180, 190, launch=180),
+        ],
+        ranges=[Range("warmup", 0, 40), Range("warmup", 100, 140)],
+    )
+    with Report(path) as report:
+        table = gaps.gaps(report, min_gap_us=0)
+    # From 40 on; the gap from 115 to 150 began in the second warm-up, that from 75 before it.
+    assert sorted(table.columns["start_ns"]) == [40, 60, 75, 160]
+    assert "idle 65 ns of 105 ns" in table.heading
+    assert {(int(row["start_ns"]), int(row["duration_ns"])) for row in table.rows()} == {
+        *((40, 10), (60, 5), (75, 30), (160, 20))
+    }
+
+
+@pytest.mark.parametrize(
+    ("marks", "outside"),
+    [
+        ([Range("step", 100, 200), Range("step", 200, 300)], "before and after the steps"),
+        ([Range("forward", 100, 200), Range("backward", 200, 300)], "before and after the phases"),
+    ],
+)
+def test_idle_time_outside_the_steps_is_told_and_not_listed(
+    marks: list[Range], outside: str, tmp_path: Path
+) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("k", at, at + 50, launch=at) for at in (0, 100, 200, 400)],
+        ranges=marks,
+    )
+    with Report(path) as report:
+        table = gaps.gaps(report, min_gap_us=0)
+        every = gaps.gaps(report, min_gap_us=0, exclude=["none"])
+    assert list(table.columns["start_ns"]) == [150, 250]
+    assert "idle 100 ns of 200 ns" in table.heading
+    assert f"150 ns of idle time {outside}: left out" in table.counted
+    assert sorted(every.columns["start_ns"]) == [50, 150, 250]
+    assert "left out" not in " ".join(every.counted)
+
+
+def test_the_gaps_of_a_step_lie_in_it(tmp_path: Path) -> None:
     path = make_report(
         tmp_path / "r.sqlite",
         kernels=[Kernel("a", 0, 10), Kernel("b", 30, 60), Kernel("c", 80, 90)],
@@ -210,9 +260,11 @@ def test_a_gap_is_of_the_step_that_is_open_as_it_begins(tmp_path: Path) -> None:
     with Report(path) as report:
         table = gaps.gaps(report, min_gap_us=0, steps=(1, 2))
         whole = gaps.gaps(report, min_gap_us=0)
-    assert list(table.columns["start_ns"]) == [60]
-    assert any(note.startswith("a gap is of the step that was open") for note in table.notes)
-    assert not any(note.startswith("a gap is of the step") for note in whole.notes)
+    assert list(table.columns["start_ns"]) == [60, 20]
+    assert list(table.columns["duration_ns"]) == [20, 10]
+    cut = "a gap that reaches beyond what counts is listed by its part in it"
+    assert cut in table.notes
+    assert cut not in whole.notes
 
 
 def test_what_leaves_a_gap_out_is_said(tmp_path: Path) -> None:
@@ -237,10 +289,11 @@ def test_that_there_is_no_warm_up_to_leave_out_is_said(
 
 
 def test_idle_time_on_a_real_report_is_of_the_time_after_the_warm_up() -> None:
-    """The warm-up of forward-2.7b is 962 ms long and begins after the first work."""
+    """In forward-2.7b the weights are copied for 3.9 s, and the warm-up takes 962 ms."""
     with Report(shared.report("forward-2.7b-a100")) as report:
         table = gaps.gaps(report)
-    assert "idle 777.9 ms of 6.9" in table.heading
+    assert "idle 7.214 ms of 2.525 s (0.3 %)" in table.heading
+    assert "770.7 ms of idle time before the end of the warm-up: left out" in table.counted
 
 
 @pytest.mark.parametrize("form", cli.WITH_HEADING)

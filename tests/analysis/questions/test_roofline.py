@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from analysis import Report, roofline
-from analysis.measures.mfu import mfu
+from analysis.__main__ import main as page_main
+from analysis.attribution.launches import Attribution
+from analysis.costs.device_peaks import DevicePeaks
+from analysis.measures.mfu import mfu_of_model
 from analysis.show.errors import ReportError
 from tests.made.reports.build_device import add_device_work
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
@@ -252,8 +255,10 @@ MODEL = {
 def utilization(tmp_path: Path, **changed: str) -> tuple[object, ...] | None:
     """Return FLOPs and time of a step, and the share of the peak."""
     (tmp_path / "r.sqlite").unlink(missing_ok=True)
-    with Report(make_report(tmp_path / "r.sqlite", run={**MODEL, **changed})) as report:
-        found = mfu(report)
+    kernels = [Kernel("a", 20, 30)]
+    path = make_report(tmp_path / "r.sqlite", run={**MODEL, **changed}, kernels=kernels)
+    with Report(path) as report:
+        found = mfu_of_model(report, DevicePeaks.of(report, Attribution.of(report).work))
     return None if found is None else (found.flops, found.median_ns, found.share)
 
 
@@ -293,6 +298,21 @@ def test_without_a_peak_there_is_the_rate_and_without_a_model_nothing(tmp_path: 
     assert utilization(tmp_path, device_name="Some CPU") == (108_000, 80, None)
     assert utilization(tmp_path, parameters="many") is None
     assert utilization(tmp_path, step_ns="[", unprofiled_step_ns="{}") is None
+
+
+def test_the_page_and_the_roofline_hold_a_cpu_against_its_measured_peak(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """108 000 FLOPs in 80 ns are 1.35 TFLOP/s, of 2.7 that a large product reached."""
+    path = make_report(
+        tmp_path / "r.sqlite",
+        run={**MODEL, "device_name": "Some CPU", "dtype": "float32", "peak_flops_per_s": "2.7e12"},
+        ranges=[Range("step", 0, 100), Range("ffn", 10, 90, payload=6000)],
+        operators=[Operator("aten::mm", 20, 80, 60)],
+    )
+    for command in (page_main, roofline.main):
+        assert command([str(path)]) == 0
+        assert "MFU 50.0 %, 1.350 TFLOP/s: the model's" in capsys.readouterr().out
 
 
 def test_mfu_stands_in_the_heading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,10 +24,10 @@ TINY = ("--size", "tiny", "--batch", "2", "--context", "16", "--steps", "2", "--
 
 
 def launch(
-    *arguments: str | Path, reports: Path, env: dict[str, str] | None = None
+    *arguments: str | Path, reports: Path, env: dict[str, str] | None = None, cwd: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **(env or {})}
-    return run_command("profiling.launch", "--reports", reports, *arguments, env=environment)
+    given = ("--reports", reports, *arguments)
+    return run_command("profiling.launch", *given, env={**os.environ, **(env or {})}, cwd=cwd)
 
 
 def launch_process(

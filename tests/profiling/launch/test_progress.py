@@ -88,17 +88,3 @@ def test_while_a_script_runs_the_terminal_is_its_own(tmp_path: Path) -> None:
     assert lines[begun - 1].endswith("nsys_reports/train.sqlite")
     assert ended == begun + 1
     assert in_order(lines[ended:], "writing the trace ", "converting the trace ")
-
-
-def test_what_is_no_terminal_gets_no_bar(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text("import torch\ntorch.ones(3) + 1\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "spanlight", "profile", "--script", "train.py"],
-        cwd=tmp_path,
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0
-    assert not CLOCK.search(done.stderr)
-    assert "\x1b" not in done.stderr

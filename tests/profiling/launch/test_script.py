@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.made.runs.launched import (
     run_facts,
 )
 from tests.profiling.common.test_host import repository
+from tests.profiling.launch.test_progress import CLOCK
 
 SCRIPT = """
 import sys
@@ -84,14 +86,39 @@ def test_a_script_with_spans(recorder: str, tmp_path: Path) -> None:
     assert any(row["name"] == "aten::addmm" and row["calls"] == 3 for row in ranking(report))
 
 
-def test_the_commit_is_that_of_the_scripts_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "theirs"
+class Wanderer(NamedTuple):
+    """A recorded script that lies in a repository and goes to another folder."""
+
+    folder: Path
+    commit: str
+    report: Path
+    stderr: str
+
+
+@pytest.fixture(scope="module")
+def wanderer(tmp_path_factory: pytest.TempPathFactory) -> Wanderer:
+    here = tmp_path_factory.mktemp("here")
+    folder = here / "theirs"
     folder.mkdir()
-    script = write(folder, "import os, torch\ntorch.ones(3) + 1\nos.chdir('/')\n")
+    script = write(
+        folder,
+        """
+        import os
+        import torch
+        from profiling.spans import span
+        with span('größe "x"', flops=3, bytes=4):
+            torch.ones(2) + 1
+        os.chdir("/")
+        """,
+    )
     commit = repository(folder)
-    done = launch("--script", script, reports=tmp_path / "reports")
+    done = launch("--script", script, "--", "\udcff", reports=Path("made"), cwd=here)
     assert done.returncode == 0, done.stderr
-    assert run_facts(tmp_path / "reports" / "train.sqlite")["commit"] == commit
+    return Wanderer(here, commit, here / "made" / "train.sqlite", done.stderr)
+
+
+def test_the_commit_is_that_of_the_scripts_folder(wanderer: Wanderer) -> None:
+    assert run_facts(wanderer.report)["commit"] == wanderer.commit
 
 
 @pytest.mark.slow
@@ -125,12 +152,15 @@ def test_arguments_without_a_script_are_wrong_usage(tmp_path: Path) -> None:
 
 
 def failed(text: str, tmp_path: Path, *arguments: str) -> str:
-    """Run a script that cannot be recorded; return the one line said of it."""
-    reports = tmp_path / "reports"
+    """Run a script that cannot be recorded; return the one line said of it.
+
+    Folders that were made for its report are taken away.
+    """
+    reports = tmp_path / "a" / "b" / "c"
     done = launch("--script", write(tmp_path, text), *arguments, reports=reports)
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
-    assert not reports.exists()
+    assert not (tmp_path / "a").exists()
     return done.stderr.splitlines()[-1]
 
 
@@ -190,21 +220,10 @@ def test_threads_and_same_named_annotations_lose_nothing(recorder: str, tmp_path
         assert found["forward"] == [None, None]
 
 
-def test_costs_stand_under_the_name_the_range_has(tmp_path: Path) -> None:
-    script = write(
-        tmp_path,
-        """
-        import torch
-        from profiling.spans import span
-        with span('größe "x"', flops=3, bytes=4):
-            torch.ones(2) + 1
-        """,
-    )
-    done = launch("--script", script, reports=tmp_path / "reports")
-    assert done.returncode == 0, done.stderr
-    report = tmp_path / "reports" / "train.sqlite"
-    (name,) = payloads(report)
-    assert rows(report, "SELECT name, bytes FROM TOOLKIT_RANGE_COST") == [(name, 4)]
+def test_costs_stand_under_the_name_the_range_has(wanderer: Wanderer) -> None:
+    (name,) = payloads(wanderer.report)
+    costs = rows(wanderer.report, "SELECT name, bytes FROM TOOLKIT_RANGE_COST")
+    assert costs == [(name, 4)]
 
 
 def test_a_script_that_profiles_itself_is_told_so(tmp_path: Path) -> None:
@@ -250,11 +269,15 @@ def test_a_span_over_very_many_nodes_costs_its_backward_range_only(tmp_path: Pat
     assert "note: 1 range long.backward left out: over 10,000 autograd nodes" in done.stderr
 
 
-def test_a_script_may_change_the_folder(tmp_path: Path) -> None:
-    script = write(tmp_path, "import os, torch\ntorch.ones(3) + 1\nos.chdir('/')\n")
-    done = launch_process("--script", script, reports=Path("made"), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "made" / "train.sqlite").exists()
+def test_a_script_may_change_the_folder(wanderer: Wanderer) -> None:
+    assert [path.name for path in wanderer.report.parent.iterdir()] == ["train.sqlite"]
+    assert sorted(path.name for path in wanderer.folder.iterdir()) == ["made", "theirs"]
+
+
+def test_what_is_no_terminal_gets_no_bar(wanderer: Wanderer) -> None:
+    assert wanderer.stderr.startswith("recording ")
+    assert not CLOCK.search(wanderer.stderr)
+    assert "\x1b" not in wanderer.stderr
 
 
 @pytest.mark.parametrize("said", [["layers"], ["--workload", "layers"], ["training"]])
@@ -293,6 +316,7 @@ def test_an_error_of_a_script_that_is_called_as_one_of_ours_is_its_own(tmp_path:
     script = write(tmp_path, "class UsageError(Exception): pass\nraise UsageError('mine')\n")
     *_, said = beside_python(script, tmp_path)
     assert said.startswith("error: the run failed with UsageError: mine (train.py:")
+    assert not (tmp_path / "reports").exists()
 
 
 def beside_python(script: Path, folder: Path, *words: str, status: int = 1) -> list[str]:
@@ -300,8 +324,9 @@ def beside_python(script: Path, folder: Path, *words: str, status: int = 1) -> l
     alone = subprocess.run(
         [sys.executable, str(script)], cwd=folder, capture_output=True, text=True, timeout=60
     )
-    done = launch_process("--script", script, *words, reports=folder / "reports", cwd=folder)
+    done = launch("--script", script, *words, reports=folder / "reports", cwd=folder)
     assert done.returncode == status, done.stderr
+    assert not (status and done.stdout)
     assert alone.stderr in done.stderr
     more = done.stderr.replace(alone.stderr, "", 1)
     assert "Traceback" not in more
@@ -335,9 +360,14 @@ def beside_python(script: Path, folder: Path, *words: str, status: int = 1) -> l
 def test_what_a_script_raises_is_shown_as_python_does_and_then_our_line(
     text: str, line: str, tmp_path: Path
 ) -> None:
-    *_, said = beside_python(write(tmp_path, text), tmp_path)
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    (reports / "mine.sqlite").write_bytes(b"earlier")
+    words = ("--name", "mine", "--overwrite", "--device", "cpu")
+    *_, said = beside_python(write(tmp_path, text), tmp_path, *words)
     assert said.startswith(f"error: {line}"), said
-    assert not (tmp_path / "reports").exists()
+    assert [path.name for path in reports.iterdir()] == ["mine.sqlite"]
+    assert (reports / "mine.sqlite").read_bytes() == b"earlier"
 
 
 FORKS = """
@@ -401,8 +431,5 @@ def test_what_a_script_forks_ends_as_it_would_alone(
     assert recorder == "nsys" or "child" not in found
 
 
-def test_an_argument_that_is_no_utf_8_is_kept_as_escapes(tmp_path: Path) -> None:
-    script = write(tmp_path, "import torch\ntorch.ones(3) + 1\n")
-    done = launch("--script", script, "--", "\udcff", reports=tmp_path / "made")
-    assert done.returncode == 0, done.stderr
-    assert run_facts(tmp_path / "made" / "train.sqlite")["command"].endswith("\\udcff")
+def test_an_argument_that_is_no_utf_8_is_kept_as_escapes(wanderer: Wanderer) -> None:
+    assert run_facts(wanderer.report)["command"].endswith("\\udcff")

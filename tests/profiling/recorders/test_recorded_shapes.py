@@ -10,6 +10,8 @@ from unittest.mock import MagicMock, patch
 import numpy as np
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import Report
@@ -105,7 +107,46 @@ def convolutions(step: bool) -> Callable[[], Any]:
     return run
 
 
-RUNS: Final = {"ours": our_model, "qwen": qwen, "convolutions": convolutions}
+def checkpointed(step: bool) -> Callable[[], Any]:
+    """Return blocks that are computed again in the backward pass, up to what is needed of them."""
+    blocks = [torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Linear(16, 8)) for _ in "ab"]
+    x = torch.randn(3, 8, requires_grad=True)
+
+    def run() -> None:
+        with torch.set_grad_enabled(step):
+            y = x
+            for block in blocks:
+                y = checkpoint(block, y, use_reentrant=False)
+        if step:
+            torch.autograd.backward(y.sum())
+
+    return run
+
+
+def compiled(step: bool) -> Callable[[], Any]:
+    """Return a compiled net, which is compiled while it is recorded."""
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 8)
+    )
+    x = torch.randn(2, 3, 8, 8)
+
+    def run() -> None:
+        torch._dynamo.reset()
+        with torch.set_grad_enabled(step):
+            y = torch.compile(lambda x: net(x), backend="aot_eager")(x)
+        if step:
+            torch.autograd.backward(y.sum())
+
+    return run
+
+
+RUNS: Final = {
+    "ours": our_model,
+    "qwen": qwen,
+    "convolutions": convolutions,
+    "checkpointed": checkpointed,
+    "compiled": compiled,
+}
 
 
 @pytest.mark.parametrize("step", [False, True], ids=["forward", "train"])
@@ -262,6 +303,59 @@ def test_on_a_gpu_nsys_has_torch_name_the_operators(shapes: bool, tmp_path: Path
     emitting.assert_called_once_with(enabled=shapes, record_shapes=True)
 
 
+def pushed(run: Callable[[], Any], *, shapes: bool = True) -> list[str]:
+    """Return the names of the ranges that a run's operators are put into under nsys."""
+    names: list[str] = []
+
+    def annotate(name: str, domain: str) -> MagicMock:
+        opened = MagicMock()
+        opened.__enter__.side_effect = lambda: names.append(name)
+        return opened
+
+    with patch("nvtx.annotate", annotate), NvtxOperators(shapes=shapes):
+        run()
+    return names
+
+
+def jagged() -> None:
+    rows = [torch.randn(3, 8), torch.randn(5, 8)]
+    nested = torch.nested.nested_tensor(rows, layout=torch.jagged)
+    torch.nn.functional.linear(nested, torch.randn(4, 8))
+
+
+def padded() -> None:
+    one = torch.nested.nested_tensor([torch.randn(3, 8), torch.randn(5, 8)])
+    torch.matmul(one, torch.nested.nested_tensor([torch.randn(8, 3), torch.randn(8, 5)]))
+
+
+def of_no_numbers() -> None:
+    with FakeTensorMode():
+        torch.mm(torch.randn(3, 4), torch.randn(4, 5))
+
+
+def chosen() -> None:
+    x = torch.randn(3, 4)
+    torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("shapes", [False, True])
+@pytest.mark.parametrize("run", [jagged, padded, of_no_numbers, chosen])
+def test_tensors_made_of_others_and_control_flow_run_as_without_nsys(
+    run: Callable[[], Any], shapes: bool
+) -> None:
+    names = pushed(run, shapes=shapes)
+    assert any(name.startswith("aten::randn") for name in names)
+    assert not any("mm" in name for name in names if run is of_no_numbers)
+    if run is chosen:
+        assert "cond" in names
+
+
+def test_of_a_nested_tensor_the_products_inside_it_are_recorded() -> None:
+    (product,) = (name for name in pushed(jagged) if name.startswith("aten::linear"))
+    assert "sizes = [[8, 8], [4, 8], []]" in product
+
+
 def test_under_inference_mode_operators_are_taken_apart(tmp_path: Path) -> None:
     net = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3, padding="same"), torch.nn.Flatten(), torch.nn.Linear(256, 5)
@@ -274,16 +368,8 @@ def test_under_inference_mode_operators_are_taken_apart(tmp_path: Path) -> None:
             torch.einsum("bij,bjk->bik", a, b)
             torch.matmul(a, b)
 
-    names: list[str] = []
-
-    def annotate(name: str, domain: str) -> MagicMock:
-        opened = MagicMock()
-        opened.__enter__.side_effect = lambda: names.append(name)
-        return opened
-
     wanted = counted(run)
-    with patch("nvtx.annotate", annotate), NvtxOperators(shapes=True):
-        run()
+    names = pushed(run)
     ranges = [Range(name, 10 * at, 10 * at + 9, domain="aten") for at, name in enumerate(names)]
     assert matrix_flops(make_report(tmp_path / "r.sqlite", ranges=ranges)) == wanted
 
