@@ -56,6 +56,7 @@ class Edit:
         calls: ``(C,)`` the factor of the host's time in CUDA calls.
         unwaited: ``(C,)`` which calls wait for nothing any more.
         unqueued: ``(C,)`` which launches need no room of their own in a queue.
+        unheld: ``(M,)`` which work follows on no work of another stream any more.
         host: the factor of all of the host's time.
         apart: ``(M,)`` which work runs beside what follows it.
         until: ``(M,)`` which work follows on all work that runs beside.
@@ -68,6 +69,7 @@ class Edit:
     calls: Float64 | None = None
     unwaited: Bools | None = None
     unqueued: Bools | None = None
+    unheld: Bools | None = None
     host: float = 1.0
     apart: Bools | None = None
     until: Bools | None = None
@@ -107,6 +109,10 @@ def edited_lags(run: RecordedRun, lags: Lags, edit: Edit) -> Lags:
     if edit.unqueued is not None:
         free = (call != NONE) & edit.unqueued[call]
         lags = replace(lags, queue_ns=np.where(free, NO_WAIT_NS, lags.queue_ns))
+    if edit.unheld is not None:
+        free = edit.unheld[run.rows]
+        edge = np.where(free[run.order.edge_to], NO_WAIT_NS, lags.edge_ns)
+        lags = replace(lags, edge_ns=edge, late_ns=np.where(free, 0, lags.late_ns))
     return host_scaled(run, lags, edit.host)
 
 

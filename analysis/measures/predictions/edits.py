@@ -179,13 +179,16 @@ def launched_at_once(attribution: Attribution, found: Scope) -> Edit:
     return at_once(attribution.device, call, kinds(process, instance))
 
 
-def at_once(done: DeviceWork, call: Int64, group: Int64) -> Edit:
+def at_once(
+    done: DeviceWork, call: Int64, group: Int64, longest_ns: int = np.iinfo(np.int64).max
+) -> Edit:
     """Return the edit in which the first of each group of launches launches what all of them do.
 
     Args:
         done: what the GPUs did.
         call: ``(L,)`` launches, positions among the CUDA calls.
         group: ``(L,)``.
+        longest_ns: pauses of the host between two launches that are shorter go, others stay.
     """
     calls = done.calls
     begun = calls.start_ns[call] if len(call) else call
@@ -202,6 +205,7 @@ def at_once(done: DeviceWork, call: Int64, group: Int64) -> Edit:
         else (others, others, others)
     )
     ordered = between.start_ns < between.end_ns
+    ordered &= between.end_ns - between.start_ns < longest_ns
     stretches = Stretches(
         between.thread[ordered], between.start_ns[ordered], between.end_ns[ordered]
     )
