@@ -35,6 +35,7 @@ from analysis.costs.range_sums import range_sums
 from analysis.knowledge.short_names import distinct_short_names
 from analysis.measures.collectives import CATEGORY as COLLECTIVE
 from analysis.measures.mfu import mfu
+from analysis.recorded.operator_calls import operator_calls
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
@@ -103,9 +104,11 @@ def roofline(
     if ask(chosen.everything, limit, softmax_flops) is not None:
         raise chosen.without(what)
     if by == "operator":
+        unread = operator_calls(report).unread
         raise ReportError(
             report.path,
-            "no operator in this report has its shapes recorded",
+            "no operator in this report has its shapes recorded"
+            + (f": {unread}" if unread else ""),
             "record with spanlight profile (SHAPES=1 under nsys), or "
             "torch.profiler(record_shapes=True)",
         )
@@ -256,6 +259,7 @@ def by_operator(chosen: Selected, limit: DevicePeaks, softmax_flops: int) -> Tab
         notes=(
             *unknown_peaks(chosen.attribution, limit),
             *not_modelled(chosen, found),
+            *filter(None, [operator_calls(chosen.attribution.report).unread]),
         ),
         hidden=("source", "flops_source"),
         droppable=("intensity", "bytes", "number_format", "bound"),

@@ -150,25 +150,29 @@ def look_up(table: int, places: int) -> Formula:
     """Return the formula of rows taken from a table: they are read and written."""
 
     def cost(of: Operands) -> Cost | None:
-        rows, index = of.tensor(table), indices(of, places)
+        rows = of.tensor(table)
+        index = indices(of, places)
         if not of.is_tensor(table) or index is None:
             return None
-        count, width = index
-        size = rows.itemsize
-        taken = count * (prod(rows.shape[1:]) if width else 1)
-        return Cost(0, moved((2 * taken, size), (count, 8)))
+        count, along = index
+        left = [size for place, size in enumerate(rows.shape) if place not in along]
+        return Cost(0, moved((2 * count * prod(left), rows.itemsize), (count, 8)))
 
     return cost
 
 
-def indices(of: Operands, place: int) -> tuple[int, bool] | None:
-    """Return how many indices an argument holds, and whether each is of a row; None if none."""
+def indices(of: Operands, place: int) -> tuple[int, list[int]] | None:
+    """Return how many indices an argument holds, and along which dimensions; None if none.
+
+    A list has an index for each of the first dimensions, empty where all of a dimension is taken;
+    if all are empty they are single numbers.
+    """
     listed = of.of_list(place)
     if listed:
         shape = broadcast(*(each.shape for each in listed if each.shape))
-        # As many lists as dimensions take single numbers.
-        return (prod(shape), len(listed) < len(of.shape(0))) if shape is not None else None
-    return (prod(of.shape(place)), True) if of.is_tensor(place) or of.shape(place) else None
+        along = [at for at, each in enumerate(listed) if each.shape] or [*range(len(listed))]
+        return (prod(shape), along) if shape is not None else None
+    return (prod(of.shape(place)), [0]) if of.is_tensor(place) or of.shape(place) else None
 
 
 def gather(of: Operands) -> Cost | None:
@@ -388,6 +392,7 @@ are templates of products and attention, whose arithmetic no operand tells."""
 
 FOREACH: Final = re.compile(r"aten::_foreach_(\w+?)(_?)$")
 THREE_LISTS: Final = ("addcmul", "addcdiv")
+READ_LISTS: Final = ("norm", "max")
 ONE_LIST: Final = ("sqrt", "rsqrt", "exp", "log", "neg", "abs", "reciprocal", "sigmoid", "tanh")
 
 
@@ -518,6 +523,8 @@ def _of_lists(what: str, in_place: bool) -> Callable[[Operands], Cost | None]:
         return joined_copies
     if what == "zero":
         return zeroed
+    if what in READ_LISTS:
+        return read_alone
     lists = 3 if what in THREE_LISTS else 1 if what in ONE_LIST else 2 if what == "lerp" else 0
     return partial(many, in_place=in_place, lists=lists, flops=2 if lists > 1 else 1)
 
@@ -526,6 +533,15 @@ def joined_copies(of: Operands) -> Cost | None:
     """Cost of a list of tensors copied into another."""
     every = [one for part in of.lists for one in part] or of.tensors
     return Cost(0, total(every)) if every else None
+
+
+def read_alone(of: Operands) -> Cost | None:
+    """Cost of lists of tensors that a number each is made of."""
+    every = of.lists[0] if of.lists else of.tensors
+    count = sum(each.elements for each in every)
+    return (
+        Cost(count, total(every), f"{len(every):,} tensors, {count:,} numbers") if every else None
+    )
 
 
 def zeroed(of: Operands) -> Cost | None:

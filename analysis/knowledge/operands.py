@@ -26,12 +26,17 @@ OF_TYPE: Final = {
     "c10::Float8_e5m2": (1, "fp8"),
     "c10::Float8_e4m3fnuz": (1, "fp8"),
     "c10::Float8_e5m2fnuz": (1, "fp8"),
+    "c10::Float8_e8m0fnu": (1, "fp8"),
     "c10::Float4_e2m1fn_x2": (1, "fp4"),
+    "c10::complex<c10::Half>": (4, "fp16"),
     "c10::complex<float>": (8, "fp32"),
     "c10::complex<double>": (16, "fp64"),
     "long int": (8, ""),
     "long": (8, ""),
+    "long unsigned int": (8, ""),
+    "unsigned long": (8, ""),
     "int": (4, ""),
+    "unsigned int": (4, ""),
     "short": (2, ""),
     "short int": (2, ""),
     "short unsigned int": (2, ""),
@@ -40,6 +45,9 @@ OF_TYPE: Final = {
     "unsigned char": (1, "int8"),
     "char": (1, "int8"),
     "bool": (1, ""),
+    "c10::qint8": (1, "int8"),
+    "c10::quint8": (1, "int8"),
+    "c10::qint32": (4, ""),
 }
 """Bytes of an element and the number format, by what PyTorch's profiler calls a tensor's type."""
 
@@ -52,8 +60,12 @@ OF_TORCH: Final = {
     "float8_e5m2": "c10::Float8_e5m2",
     "complex64": "c10::complex<float>",
     "complex128": "c10::complex<double>",
+    "float8_e8m0fnu": "c10::Float8_e8m0fnu",
+    "complex32": "c10::complex<c10::Half>",
     "int64": "long int",
+    "uint64": "long unsigned int",
     "int32": "int",
+    "uint32": "unsigned int",
     "int16": "short",
     "uint16": "short unsigned int",
     "int8": "signed char",
@@ -63,7 +75,8 @@ OF_TORCH: Final = {
 """The profiler's names of PyTorch's types."""
 
 SIZE_OF_CODE: Final = {
-    0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 2, 6: 4, 7: 8, 9: 8, 10: 16, 11: 1, 15: 2, 23: 1, 24: 1
+    0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 2, 6: 4, 7: 8, 8: 4, 9: 8, 10: 16, 11: 1, 12: 1, 13: 1, 14: 4,
+    15: 2, 23: 1, 24: 1, 25: 1, 26: 1, 27: 2, 28: 4, 29: 8, 44: 1, 45: 1
 }  # fmt: skip
 """Bytes of an element by the number of a type, which is what a dtype argument is recorded as."""
 

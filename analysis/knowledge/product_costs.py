@@ -142,9 +142,8 @@ def linear(of: Operands) -> Cost | None:
         return None
     rows = prod(x[:-1])
     size = of.size_at(0)
-    size_moved = moved(
-        (prod(x), size), (prod(w), of.size_at(1)), (prod(of.shape(2)), size), (rows * w[0], size)
-    )
+    bias = prod(of.shape(2)) if of.is_tensor(2) else 0
+    size_moved = moved((prod(x), size), (prod(w), of.size_at(1)), (bias, size), (rows * w[0], size))
     return Cost(2 * rows * w[0] * w[1], size_moved, text(rows, w[1], w[0]))
 
 

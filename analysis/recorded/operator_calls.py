@@ -1,7 +1,9 @@
 """The calls of operators with their shapes, wherever a report has them.
 
-Three recordings tell: the table of operators that is made of a PyTorch trace; the ranges that our
-nsys recording without a GPU puts around operators; and those of ``emit_nvtx(record_shapes=True)``.
+Four recordings tell: the table of operators that is made of a PyTorch trace; the ranges that our
+nsys recording without a GPU puts around operators; those of ``emit_nvtx(record_shapes=True)``; and
+those of PyTorch's functions with payloads. The first that tells any is read: ``emit_nvtx`` sees the
+backward pass, functions do not.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from analysis.arithmetic.intervals import NONE
 from analysis.knowledge.operands import Operands, in_name, read
 from analysis.knowledge.vocabulary import clean
 from analysis.recorded import ranges
+from analysis.recorded.payload_shapes import may_have_payload_shapes, payload_shapes
 from analysis.source import tables
 from analysis.source.operator_tables import operator_ranges, shape_rows
 
@@ -33,6 +36,7 @@ class OperatorCalls:
         start_ns: ``(M,)``.
         end_ns: ``(M,)``.
         thread: ``(M,)`` the global thread id.
+        unread: in words, where shapes may be that were not read; "" where nowhere.
     """
 
     kinds: list[tuple[str, Operands]]
@@ -40,6 +44,7 @@ class OperatorCalls:
     start_ns: Int64
     end_ns: Int64
     thread: Int64
+    unread: str = ""
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -59,6 +64,8 @@ def may_have_shapes(report: Report) -> bool:
     if report.has(tables.OPERATOR, "shapes"):
         known = f"SELECT 1 AS there FROM {tables.OPERATOR} WHERE shapes IS NOT NULL LIMIT 1"
         return len(report.columns(known)["there"]) > 0
+    if may_have_payload_shapes(report):
+        return True
     if not report.has(tables.NVTX, "text"):
         return False
     found = report.columns(
@@ -78,7 +85,7 @@ def _read(report: Report) -> OperatorCalls:
         found = source(report)
         if len(found):
             return found
-    return found
+    return _of_payloads(report)
 
 
 def _of_trace(report: Report) -> OperatorCalls:
@@ -110,6 +117,12 @@ def _of_operator_ranges(report: Report) -> OperatorCalls:
 def _of_names(report: Report) -> OperatorCalls:
     known = ranges.load(report)
     return _named(known.names, known.name, known.start_ns, known.end_ns, known.thread)
+
+
+def _of_payloads(report: Report) -> OperatorCalls:
+    known = payload_shapes(report)
+    calls = _calls(known.told, known.key, known.start_ns, known.end_ns, known.thread)
+    return replace(calls, unread=known.note)
 
 
 def _named(

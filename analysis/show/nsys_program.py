@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ VARIABLE: Final = "NSYS"
 
 BY: Final = f"with --nsys PATH or {VARIABLE}="
 """How one names it, where there is none or another one is wanted."""
+
+INCLUDE_BLOBS: Final = "--include-blobs"
+"""Of ``nsys export`` of newer versions: with it the file has the payloads of NVTX ranges."""
 
 
 def asked() -> str | None:
@@ -25,6 +29,11 @@ def asked() -> str | None:
 def found() -> str | None:
     """Return the nsys to run: what is `asked` for, else the first on the PATH; None without one."""
     return shutil.which(asked() or "nsys")
+
+
+def long_options(told: str) -> frozenset[str]:
+    """Return the long options of an nsys command by its help; they differ between versions."""
+    return frozenset(re.findall(r"--[a-z][\w-]*", told))
 
 
 class _Named(argparse.Action):

@@ -1,4 +1,4 @@
-"""The rows of `NVTX_EVENTS`: ranges with their names, and domains.
+"""The rows of `NVTX_EVENTS`: ranges with their names, domains, and payloads with their schemas.
 
 A registered string wins over the row's own text, as in NVIDIA's reports. Text is read in the same
 pass as the numbers.
@@ -17,6 +17,8 @@ from analysis.source import tables
 from analysis.source.tables import DOMAIN_CREATE, NVTX, first, name_sql
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from analysis.source.database import Columns
     from analysis.source.report import Report
 
@@ -24,6 +26,9 @@ RANGE_TYPES: Final = (tables.PUSH_POP, tables.START_END, 70, 71)
 """`NVTX_EVENTS.eventType` of ranges; 70 and 71 are those of nvtxt files."""
 
 START_END_TYPES: Final = (tables.START_END, 71)
+
+PAYLOAD: Final = "NVTX_PAYLOAD_"
+"""How the names of the tables begin that tell what programs declared their payloads to be."""
 
 NO_TEXT: Final = "\0"
 """Stands for NULL where text is read; no text of C can hold it."""
@@ -170,3 +175,67 @@ def named(
     pairs = zip(words, used.tolist(), strict=True)
     names, position = coded((word if it_is else None for word, it_is in pairs), NO_TEXT)
     return names, position[code]
+
+
+def payload_schemas(report: Report) -> Columns:
+    """Return the schemas of payloads: ``domain, number, type, size, pack``; 0 where not told."""
+    fields = {"type": "type", "size": "payloadSize", "pack": "alignTo"}
+    return _declared(report, "SCHEMAS", fields)
+
+
+def payload_entries(report: Report) -> Columns:
+    """Return what schemas consist of: ``domain, number, place, flags, type, detail, offset, text``.
+
+    The place is that in its schema, the text the label. Two processes that declared the same have
+    it once, what each declared otherwise stands there twice.
+    """
+    fields = {"place": "idx", "flags": "flags", "type": "type", "detail": "arrayOrUnionDetail"}
+    return _declared(report, "SCHEMA_ENTRIES", {**fields, "offset": "offset"}, text=True)
+
+
+def payload_enums(report: Report) -> Columns:
+    """Return the enumerations of payloads: ``domain, number, size``, that of a value in bytes."""
+    return _declared(report, "ENUMS", {"size": "size"})
+
+
+def _declared(
+    report: Report, table: str, fields: Mapping[str, str], *, text: bool = False
+) -> Columns:
+    """Return the distinct rows of a table of declarations, in the order of their first fields."""
+    fields = {"domain": "domainId", "number": "schemaId", **fields}
+    name = f"{PAYLOAD}{table}"
+    if not report.has(name, *fields.values(), *(("name",) if text else ())):
+        none = dict.fromkeys(fields, np.empty(0, np.int64))
+        return {**none, "text": np.empty(0, object)} if text else none
+    chosen = [f'coalesce("{column}", 0) AS {ours}' for ours, column in fields.items()]
+    label = ["cast(coalesce(name, '') AS blob) AS text"] if text else []
+    return report.columns(
+        f"SELECT DISTINCT {', '.join([*chosen, *label])} FROM {name} ORDER BY 1, 2, 3",
+        text=("text",) if text else (),
+    )
+
+
+def has_payloads(report: Report) -> bool:
+    """Return whether any event has a payload of bytes; an export leaves them out unless asked."""
+    if not has_ranges(report) or not report.has(NVTX, "binaryData"):
+        return False
+    sql = f"SELECT 1 AS there FROM {NVTX} WHERE binaryData IS NOT NULL LIMIT 1"
+    return len(report.columns(sql)["there"]) > 0
+
+
+def payload_ranges(report: Report) -> tuple[RangeRows, list[str], Int64]:
+    """Return the ranges with a payload of bytes, with ``domain`` among ``more``; `has_payloads`.
+
+    Returns:
+        The ranges, ``N`` of them, the distinct payloads in hexadecimal digits, and ``(N,)`` the
+        position of each range's. What a file holds as text is taken for such digits.
+    """
+    condition = " AND binaryData IS NOT NULL"
+    found = range_rows(report, condition, domain="coalesce(domainId, -1)")
+    digits, code = report.coded(
+        "SELECT cast(CASE typeof(binaryData) WHEN 'blob' THEN hex(binaryData) ELSE binaryData END "
+        f"AS blob) AS digits FROM {NVTX} "
+        f"WHERE eventType IN ({', '.join(map(str, RANGE_TYPES))}){condition} ORDER BY rowid",
+        len(found),
+    )
+    return found, digits, code

@@ -200,14 +200,21 @@ def export(source: Path, destination: Path) -> None:
     if nsys is None:
         problem = "an nsys report, not yet exported, and no nsys is found here"
         raise ReportError(source, problem, f"name one {nsys_program.BY}, or where nsys is: {hint}")
-    command = [nsys, "export", "--type=sqlite", f"--output={destination}", str(source.resolve())]
+    chosen = ["--type=sqlite", f"--output={destination}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        told = _run(nsys, "export", "--help")
+        if nsys_program.INCLUDE_BLOBS in nsys_program.long_options(told.stdout + told.stderr):
+            chosen.append(f"{nsys_program.INCLUDE_BLOBS}=true")
+        done = _run(nsys, "export", *chosen, str(source.resolve()))
     except OSError as error:
         raise ReportError(source, f"{nsys} does not run ({error.strerror})", hint) from None
     if done.returncode != 0 or not destination.is_file():
         problem = f"nsys could not export it ({last_line(done.stderr or done.stdout)})"
         raise ReportError(source, problem, f"try an nsys at least as new as the recorder's: {hint}")
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, errors="replace")
 
 
 def last_line(text: str) -> str:

@@ -127,6 +127,7 @@ def prepare(name: str, arguments: argparse.Namespace, command: str) -> Launch:
         check_free(*earlier(arguments.reports, called, of_ranks=of_ranks), overwrite=False)
     workload = kind.read(arguments, machine.choose_device(arguments.device))
     recorder = choose_recorder(arguments.recorder, workload.device)
+    recorder = recorder.with_shapes() if arguments.shapes else recorder
     launch = Launch(
         workload=workload,
         recorder=recorder.with_stacks() if arguments.stacks else recorder,

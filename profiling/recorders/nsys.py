@@ -20,6 +20,10 @@ FIRST_UNHEARD_NVTX: Final = (0, 2, 12)
 """From this version on the Python package names ranges in a way nsys up to 2023.4 cannot read."""
 
 
+SHAPES: Final = "functions-trace-shapes"
+"""The value of ``--pytorch``, since 2026.4, for functions of PyTorch with shapes as payloads."""
+
+
 @dataclass(frozen=True)
 class Nsys:
     """An installed nsys."""
@@ -59,7 +63,15 @@ class Nsys:
 
     def options(self, command: str) -> frozenset[str]:
         """Return the long options of an nsys command; they differ between versions."""
-        return frozenset(re.findall(r"--[a-z][\w-]*", self._answer(command, "--help")))
+        return nsys_program.long_options(self._answer(command, "--help"))
+
+    @cached_property
+    def traces_shapes(self) -> bool:
+        """Whether it puts the shapes that PyTorch's functions are called with on their ranges.
+
+        Its help breaks lines inside the value.
+        """
+        return SHAPES in "".join(self._answer("profile", "--help").split())
 
     @cached_property
     def may_sample(self) -> bool:
@@ -79,6 +91,7 @@ class Nsys:
         temporary: Path,
         *,
         stacks: bool = False,
+        shapes: bool = False,
     ) -> list[str]:
         """Return the command line that records ``command`` into ``output`` (without suffix).
 
@@ -88,7 +101,8 @@ class Nsys:
         Only with ``stacks`` are system calls, CPU samples and scheduling recorded: they slow the
         host (steps of 0.9 ms by about a fifth), and samples need rights that a container may not
         give. On a GPU only what stands between cudaProfilerStart and -Stop is recorded, the
-        kernels of a CUDA graph one by one, and the events that streams wait for.
+        kernels of a CUDA graph one by one, and the events that streams wait for; with ``shapes``
+        PyTorch's functions with theirs, where this nsys can.
         """
         on_gpu = device.startswith("cuda")
         traced = [*(["cuda"] if on_gpu else []), "nvtx", *(["osrt"] if stacks else [])]
@@ -107,6 +121,8 @@ class Nsys:
                 "--cuda-graph-trace": "node",
                 "--cuda-event-trace": "true",
             }
+        if on_gpu and shapes and self.traces_shapes:
+            wanted["--pytorch"] = SHAPES
         known = self.options("profile")
         chosen = [f"{option}={value}" for option, value in wanted.items() if option in known]
         own = os.environ.get(TEMPORARY)
@@ -120,7 +136,12 @@ class Nsys:
         Raises:
             LaunchError: nsys could not, with what it said.
         """
-        wanted = {"--type": "sqlite", "--force-overwrite": "true", "--output": str(destination)}
+        wanted = {
+            "--type": "sqlite",
+            "--force-overwrite": "true",
+            "--output": str(destination),
+            nsys_program.INCLUDE_BLOBS: "true",
+        }
         known = self.options("export")
         chosen = [f"{option}={value}" for option, value in wanted.items() if option in known]
         done = subprocess.run(

@@ -39,6 +39,11 @@ class NsysRecorder(Recorder):
 
     nsys: Nsys
     stacks: bool = False
+    shapes: bool = False
+
+    def with_shapes(self) -> Recorder:
+        """Return the recorder of PyTorch's functions with their shapes too, where nsys can."""
+        return replace(self, shapes=True)
 
     def with_stacks(self) -> Recorder:
         """Return the recorder of system calls, CPU samples and scheduling too."""
@@ -87,7 +92,9 @@ class NsysRecorder(Recorder):
         temporary = folder.resolve() / _TEMPORARY
         temporary.mkdir()
         output = folder / RECORDING
-        return self.nsys.profile_command(output, device, command, temporary, stacks=self.stacks)
+        return self.nsys.profile_command(
+            output, device, command, temporary, stacks=self.stacks, shapes=self.shapes
+        )
 
     @classmethod
     @contextmanager

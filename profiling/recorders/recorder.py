@@ -107,6 +107,10 @@ class Recorder(ABC):
         """Return the command line that runs another under the recorder, for a run's folder."""
         return command
 
+    def with_shapes(self) -> "Recorder":
+        """Return the recorder as it is put around a process whose operators' shapes are wanted."""
+        return self
+
     def with_stacks(self) -> "Recorder":
         """Return the recorder as it records what the host does besides launching, too.
 

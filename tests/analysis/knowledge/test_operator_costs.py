@@ -253,6 +253,7 @@ def test_what_has_no_product_is_counted_by_hand() -> None:
         torch.zeros(3, 4)
         x.add_(x)
         torch.where(x > 0, x, x)
+        x[:, torch.tensor([1, 1, 2])]
     ours_by_hand = {
         "aten::_softmax": 2 * 96,
         "aten::add": 96 + 24 + 96,
@@ -263,8 +264,21 @@ def test_what_has_no_product_is_counted_by_hand() -> None:
         "aten::zeros": 48,
         "aten::add_": 3 * 96,
         "aten::where": 24 + 3 * 96,
+        "aten::index": 2 * 4 * 3 * 4 + 3 * 8,
     }
     assert {name: ours.bytes[name] for name in ours_by_hand} == ours_by_hand
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.uint32, torch.uint64, torch.complex64, torch.float8_e8m0fnu, torch.bfloat16, torch.bool],
+)
+def test_of_numbers_of_any_type_the_size_is_known(dtype: torch.dtype) -> None:
+    ours = Costs()
+    x = torch.zeros(3, 4).to(dtype)
+    with ours:
+        x.clone()
+    assert ours.bytes["aten::clone"] == 2 * 12 * dtype.itemsize
 
 
 def flops(name: str, *shapes: Any) -> int | None:
@@ -296,6 +310,9 @@ def test_lists_of_tensors_are_read_as_a_whole() -> None:
     assert foreach == flat
     assert foreach is not None
     assert (foreach.flops, foreach.bytes) == (17, 3 * 17 * 4)
+    norm = operator_cost("aten::_foreach_norm", Operands((parameters, ()), itemsize=4))
+    assert norm is not None
+    assert (norm.flops, norm.bytes) == (17, 17 * 4)  # nothing as long is written
 
 
 def test_fused_kernels_of_inductor_move_their_operands() -> None:

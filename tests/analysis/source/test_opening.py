@@ -119,6 +119,20 @@ def test_an_nsys_rep_is_exported_by_the_nsys_that_is_chosen(
         assert report.path == nsys_rep
 
 
+@pytest.mark.parametrize("known", ["--include-blobs=", "--lazy="])
+def test_payloads_are_exported_where_nsys_can(
+    known: str, small: Path, nsys_rep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        f"if [ $2 = --help ]; then echo '{known}'; exit; fi",
+        f"echo $* > {tmp_path / 'asked'}; cp {small} ${{3#--output=}}",
+    ]
+    fake_nsys(tmp_path, monkeypatch, "\n".join(lines))
+    with Report(nsys_rep):
+        asked = (tmp_path / "asked").read_text().split()
+    assert ("--include-blobs=true" in asked) == (known == "--include-blobs=")
+
+
 def test_an_nsys_that_cannot_export_it_is_quoted(
     nsys_rep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

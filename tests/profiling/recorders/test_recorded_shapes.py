@@ -20,12 +20,14 @@ from analysis.costs.costed_calls import KINDS, MATRIX, costed_calls
 from analysis.knowledge.operator_costs import has_formula
 from model import SIZES, TransformerLM
 from model.flops import forward_products
+from profiling.launch.options import parse, prepare
 from profiling.recorders.nsys_recorder import NsysRecorder
 from profiling.recorders.nvtx_operators import NvtxOperators, name_with_operands
 from profiling.recorders.torch_recorder import EmbeddedRecorder
 from tests.made.models.tiny_qwen import built, tiny_config
 from tests.made.reports.build_report import Range, make_report
 from tests.made.runs.launched import find_nsys, launch, rows
+from tests.profiling.recorders.test_stacks import asked, stand_in
 
 COUNTED: Final = (
     *("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
@@ -354,6 +356,42 @@ def test_tensors_made_of_others_and_control_flow_run_as_without_nsys(
 def test_of_a_nested_tensor_the_products_inside_it_are_recorded() -> None:
     (product,) = (name for name in pushed(jagged) if name.startswith("aten::linear"))
     assert "sizes = [[8, 8], [4, 8], []]" in product
+
+
+IN_HELP: Final = """
+--pytorch=
+    Possible values are autograd-nvtx, functions-trace, functions-trace-
+    shapes and none.
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "device", "shapes", "asked_for"),
+    [
+        (IN_HELP, "cuda:0", True, ["--pytorch=functions-trace-shapes"]),
+        (IN_HELP, "cuda:0", False, []),
+        (IN_HELP, "cpu", True, []),
+        ("--pytorch= one of autograd-nvtx, functions-trace", "cuda:0", True, []),
+        ("", "cuda:0", True, []),
+    ],
+)
+def test_a_newer_nsys_traces_functions_with_their_shapes_too(
+    told: str, device: str, shapes: bool, asked_for: list[str], tmp_path: Path
+) -> None:
+    found = stand_in(tmp_path, options=("--output=", told))
+    words = asked(found, tmp_path, device, shapes=shapes)
+    assert sorted(words) == [f"--output={tmp_path / 'r'}", *asked_for]
+
+
+def test_shapes_are_asked_of_the_recorder_that_is_put_around_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NSYS", stand_in(tmp_path).path)
+    for words, wanted in (([], False), (["--shapes"], True)):
+        tiny = ["--size", "tiny", "--device", "cpu", "--recorder", "nsys", *words]
+        recorder = prepare(*parse(tiny), command="").recorder
+        assert isinstance(recorder, NsysRecorder)
+        assert recorder.shapes == wanted
 
 
 def test_under_inference_mode_operators_are_taken_apart(tmp_path: Path) -> None:

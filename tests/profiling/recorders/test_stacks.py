@@ -40,9 +40,13 @@ def stand_in(folder: Path, *, allowed: str = "OK", options: tuple[str, ...] = AL
     return Nsys(str(program))
 
 
-def asked(found: Nsys, folder: Path, device: str, *, stacks: bool) -> set[str]:
+def asked(
+    found: Nsys, folder: Path, device: str, *, stacks: bool = False, shapes: bool = False
+) -> set[str]:
     """Return the options that a recording is started with."""
-    words = found.profile_command(folder / "r", device, ["true"], folder, stacks=stacks)
+    words = found.profile_command(
+        folder / "r", device, ["true"], folder, stacks=stacks, shapes=shapes
+    )
     return {word for word in words if word.startswith("--")}
 
 
