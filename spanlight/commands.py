@@ -65,6 +65,7 @@ GROUPS: Final = {
         "budget": Command("analysis.budget", "where each step's wall time went, adding up to it"),
         "roofline": Command("analysis.roofline", "rate of each range against the GPU's peak"),
         "gaps": Command("analysis.gaps", "when the GPU was idle, and why"),
+        "whatif": Command("analysis.whatif", "what a change would gain, by replaying the run"),
         "copies": Command("analysis.copies", "memory copies, and those the host waited for"),
         "overlap": Command("analysis.overlap", "collectives: hidden under compute or exposed"),
         "streams": Command("analysis.streams", "which streams ran at the same time"),

@@ -1,127 +1,228 @@
-"""Advice: where what was found has a known cure, a text that names both, with the evidence."""
+"""What advice would gain: every finding's cure predicted by a replay, alone and with others."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.advice.finding import Cure, Finding, more, wall_share, work_ns
-from analysis.advice.on_copies import (
-    exposed_collectives,
-    exposed_copies,
-    pageable_copies,
-    synchronous_copies,
-)
-from analysis.advice.on_idle import (
-    busy_host,
-    garbage_collection,
-    kernel_loading,
-    launch_latency,
-    synchronisation,
-    waiting_host,
-    waiting_stream,
-)
-from analysis.advice.on_model import products_without_tf32, unfused_attention, unfused_optimizer
-from analysis.costs.range_sums import launched_by_ranges
-from analysis.measures.step_times import slowdown, step_times
+from analysis.advice.finding import Finding, Gain
+from analysis.advice.findings import findings
+from analysis.measures.predictions.part import predictions_of_part
 from analysis.show.render import duration, percent
 
 if TYPE_CHECKING:
+    from analysis.measures.predictions.predicting import Predictions
+    from analysis.measures.predictions.times import Times
     from analysis.measures.window import MeasuredWindow
 
-OVERHEAD: Final = 0.1
-"""Slowed by more than this, what was measured is also the profiler."""
+HOST: Final = "host"
 
-ATTRIBUTED: Final = 0.5
-"""With less than half of the time inside ranges, most answers are about the lesser half."""
+LIMITS: Final = {HOST: "the host", "latency": "latencies of launches and waits"}
+"""What limits a run, in words, where it is no category of kernels."""
 
-MARK: Final = Cure(
-    "{} of the model into spans (profiling.spans: span, annotate)",
-    "ranges around {} of the program (nvtxRangePush and nvtxRangePop, or nvtx.annotate in Python)",
-)
+NOTHING: Final = 1e-4
 
-GRAPHS: Final = 0.1
-"""A tenth of the time in graphs that are not looked into can hide the kernels that matter."""
+LITTLE: Final = 0.01
+"""Of the time: what gains less is said to gain little, and comes last."""
 
 
-def advise(measured: MeasuredWindow) -> list[Finding]:
-    """Return what was found that has a known cure; nothing where there is nothing to say.
+@dataclass(frozen=True)
+class Together:
+    """What several cures gain together.
 
-    Warm-up, and what lies outside the steps (or the phases), does not count. What takes most of the
-    GPUs' wall time comes first, and last what is about the recording.
+    Attributes:
+        numbers: of the advice, from 1.
+        gain: together.
     """
-    on_gpu = (
-        *(exposed_copies, synchronous_copies, pageable_copies, exposed_collectives),
-        *(synchronisation, kernel_loading, launch_latency, waiting_stream),
-        *(garbage_collection, waiting_host, busy_host),
-        *(opaque_graphs, products_without_tf32),
+
+    numbers: tuple[int, ...]
+    gain: Gain
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Findings with a known cure, in the order of what their cures gain.
+
+    Attributes:
+        findings: those that gain most first; last those that gain little.
+        together: what the first two gain together, what all do, and what those do that gain
+            little alone and something with the first.
+        of_step: whether gains are of the median step; else of the whole run.
+        unknown: why gains are not known; "" where they are.
+        unrecorded: what the first gains in the run without a recorder, where its time is known.
+        slowed: whether recording slowed the host, in words; "" where it did not.
+        part: a line on which steps were replayed, where that are not all; "" where they are.
+    """
+
+    findings: tuple[Finding, ...]
+    together: tuple[Together, ...] = ()
+    of_step: bool = False
+    unknown: str = ""
+    unrecorded: Gain | None = None
+    slowed: str = ""
+    part: str = ""
+
+    @property
+    def most(self) -> str:
+        """The largest single gain in a sentence, "" where none is known, or none is large."""
+        gaining = [one for one in self.findings if one.gain and one.gain.share >= LITTLE]
+        if not gaining:
+            return ""
+        gain = gaining[0].gain
+        assert gain is not None, "what gains has a gain"
+        return f"The largest single gain is advice 1: {change_in_words(gain)}."
+
+    def gain_of(self, finding: Finding) -> str:
+        """Return in words what the cure of a finding gains, "" where nothing is to be said."""
+        gain = finding.gain
+        if gain is None:
+            return ""
+        of_what = "of a step" if self.of_step else "of the run"
+        if gain.share < LITTLE:
+            little = "nothing" if gain.saved_ns < NOTHING * gain.before_ns else "under 1 %"
+            limit = LIMITS.get(gain.limit_then, gain.limit_then)
+            slowed = f", {self.slowed}" if gain.limit_then == HOST and self.slowed else ""
+            return f"gains {little} {of_what} as recorded: limited by {limit}{slowed}"
+        return f"gains {percent(gain.share)} {of_what}: {change_in_words(gain)}"
+
+    @property
+    def rest(self) -> tuple[str, ...]:
+        """Lines on what several cures gain together, and on what is not known."""
+        lines = [
+            f"{in_a_row(each.numbers)} together: {change_in_words(each.gain)}"
+            for each in self.together
+        ]
+        if self.unrecorded is not None:
+            lines.append(
+                f"without a recorder, which slows the host, advice 1 gains "
+                f"{percent(self.unrecorded.share)}: {change_in_words(self.unrecorded)}"
+            )
+        if self.unknown:
+            lines.append(f"what advice gains is not known: {self.unknown}")
+        return (*lines, *([self.part] if self.part else []))
+
+    @property
+    def lines(self) -> list[str]:
+        """The findings with their gains, and the rest, a line each."""
+        return [*map(self.line_of, self.findings), *self.rest]
+
+    def line_of(self, finding: Finding) -> str:
+        """Return a finding with what its cure gains."""
+        gain = self.gain_of(finding)
+        return f"{finding.text}; {gain}" if gain else finding.text
+
+
+def change_in_words(gain: Gain) -> str:
+    """Return the times before and after, and what limits then."""
+    return (
+        f"{duration(gain.before_ns)} → {duration(gain.after_ns)}, then limited by "
+        f"{LIMITS.get(gain.limit_then, gain.limit_then)}"
     )
-    anywhere = (unfused_optimizer, unfused_attention, recording_overhead, missing_ranges)
-    rules = anywhere if measured.attribution.work.on_cpu else (*on_gpu, *anywhere)
-    findings = [found for rule in rules if (found := rule(measured))]
-    return sorted(findings, key=lambda found: -(found.share or 0))
 
 
-def opaque_graphs(measured: MeasuredWindow) -> Finding | None:
-    """Return advice on CUDA graphs that were recorded as a whole."""
-    work = measured.attribution.work
-    is_graph = np.array([source == "graph" for source in work.sources], np.bool_)[work.kind]
-    time = int(work.duration_ns[is_graph & measured.work].sum())
-    if time / measured.kernel_ns < GRAPHS:
-        return None
-    running_ns = work_ns(measured, is_graph & measured.work)
-    return Finding(
-        "opaque-graphs",
-        f"{percent(time / measured.kernel_ns)} of the time is in CUDA graphs that were "
-        "recorded as a whole: record with --cuda-graph-trace=node to see their kernels",
-        more(measured, "analysis.kernels"),
-        time_ns=running_ns,
-        share=wall_share(measured, running_ns),
+def in_a_row(numbers: Sequence[int]) -> str:
+    """Return the numbers of advice as an enumeration.
+
+    >>> in_a_row([1, 2]), in_a_row([1, 2, 4])
+    ('1 and 2', '1, 2 and 4')
+    """
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} and {last}"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions as advice uses them: of the median step, where there are steps.
+
+    Attributes:
+        known: what predicts the run.
+        host: the factor of the host's time in the run that is changed.
+    """
+
+    known: Predictions
+    host: float = 1.0
+
+    def gain(self, found: Sequence[Finding]) -> Gain:
+        """Return what the cures of some findings gain together."""
+        edits = [edit for finding in found if finding.remedy for edit in finding.remedy.edits]
+        before = self._time(self.known.predict([], self.host))
+        after = self._time(self.known.predict(edits, self.host))
+        return Gain(before, after, self.known.limit(edits, self.host))
+
+    def _time(self, times: Times) -> int:
+        if len(times.step_ns):
+            return round(float(np.median(times.step_ns)))
+        return times.whole_ns
+
+
+def advise(measured: MeasuredWindow) -> Advice:
+    """Return what was found that has a known cure, with what it gains; the largest gain first.
+
+    Where a replay cannot be trusted the order is that of the time that findings are about.
+    """
+    found = findings(measured)
+    if not any(finding.remedy for finding in found):
+        return Advice(tuple(found))
+    known = predictions_of_part(measured.chosen)
+    if reason := known.distrust:
+        return Advice(tuple(found), unknown=reason)
+    predicted = Predicted(known)
+    found = [
+        replace(finding, gain=predicted.gain([finding])) if finding.remedy else finding
+        for finding in found
+    ]
+    found.sort(key=order)
+    gaining = [finding for finding in found if finding.gain and finding.gain.share >= LITTLE]
+    host = known.unrecorded_host
+    unrecorded = None
+    if host is not None and host != 1.0 and gaining:
+        unrecorded = Predicted(known, host).gain(gaining[:1])
+    return Advice(
+        tuple(found),
+        tuple(in_company(predicted, found, gaining)),
+        of_step=bool(len(known.recorded.step_ns)),
+        unrecorded=unrecorded,
+        slowed="" if known.on_cpu else slowed_host(host),
     )
 
 
-def recording_overhead(measured: MeasuredWindow) -> Finding | None:
-    """Return advice on steps that recording slowed."""
-    report = measured.report
-    recorded, bare = step_times(report, "step_ns"), step_times(report, "unprofiled_step_ns")
-    slower = slowdown(recorded, bare)
-    if slower is None or slower < OVERHEAD:
-        return None
-    before, after = float(np.median(bare)), float(np.median(recorded))
-    less = ""
-    # Our own launcher asks nsys for no more than that already, unless it is told to.
-    if report.run.get("stacks"):
-        less = ", or record less (without --stacks)"
-    elif report.recorder.startswith("nsys") and report.run.get("recorder") != "nsys":
-        less = ", or record less (--sample=none --cpuctxsw=none)"
-    return Finding(
-        "recording-overhead",
-        f"recording slowed a step by {percent(slower)}, from {duration(before)} to "
-        f"{duration(after)}: compare shares rather than times{less}",
-        more(measured, "analysis.answers"),
-    )
+def slowed_host(factor: float | None) -> str:
+    """Return in words whether recording slowed the host, by the factor it would have without."""
+    if factor is None:
+        return "which recording may have slowed"
+    return "" if factor == 1.0 else f"which recording slowed ({factor:.2f} of its time without)"
 
 
-def missing_ranges(measured: MeasuredWindow) -> Finding | None:
-    """Return advice on work that no range is around."""
-    attribution = measured.attribution
-    if not len(attribution.ranges):
-        return Finding(
-            "no-ranges",
-            "no NVTX ranges in this report, so no part of the program can be told from another: "
-            f"put {MARK.of(measured).format('the parts')}",
-            more(measured, "analysis.kernels"),
-        )
-    inside = np.zeros(len(attribution.work), np.bool_)
-    for _, slices, order in launched_by_ranges(measured.chosen):
-        inside[order] |= slices.covered(len(order))
-    share = int(attribution.work.duration_ns[inside & measured.work].sum()) / measured.kernel_ns
-    if share >= ATTRIBUTED:
-        return None
-    return Finding(
-        "few-ranges",
-        f"only {percent(share)} of the time was launched inside a range: "
-        f"put {MARK.of(measured).format('the other parts')}",
-        more(measured, "analysis.phases"),
-    )
+def order(finding: Finding) -> tuple[int, float]:
+    """Return what findings are ordered by: those that gain, those of no gain, those of little."""
+    if finding.gain is None:
+        return 1, -(finding.share or 0)
+    return (0 if finding.gain.share >= LITTLE else 2), -finding.gain.saved_ns
+
+
+def in_company(
+    predicted: Predicted, found: list[Finding], gaining: list[Finding]
+) -> list[Together]:
+    """Return what findings gain together: the first two, all, and such as gain only with the first.
+
+    Args:
+        predicted: what predicts.
+        found: all findings, in order.
+        gaining: those of them that gain something alone, in order.
+    """
+    number = {finding.id: place for place, finding in enumerate(found, 1)}
+    groups = [gaining[:2]] if len(gaining) > 1 else []
+    groups += [gaining] if len(gaining) > 2 else []
+    result = [
+        Together(tuple(number[one.id] for one in group), predicted.gain(group)) for group in groups
+    ]
+    for finding in found:
+        if gaining and finding.gain and finding.gain.share < LITTLE:
+            both = predicted.gain([gaining[0], finding])
+            first = gaining[0].gain
+            if first and first.after_ns - both.after_ns >= LITTLE * both.before_ns:
+                result.append(Together((number[gaining[0].id], number[finding.id]), both))
+    return result

@@ -16,6 +16,7 @@ from analysis.show.called import called
 from analysis.show.render import duration, percent
 
 if TYPE_CHECKING:
+    from analysis.advice.remedies import Remedy
     from analysis.measures.idle import DeviceActivity
     from analysis.measures.window import MeasuredWindow
 
@@ -29,6 +30,44 @@ NEARLY_ALL: Final = 0.95
 
 
 @dataclass(frozen=True)
+class Gain:
+    """What a cure gains of a step, where steps are marked, else of the whole run.
+
+    Attributes:
+        before_ns: what it takes.
+        after_ns: what it takes then.
+        limit_then: what it is limited by then.
+    """
+
+    before_ns: int
+    after_ns: int
+    limit_then: str
+
+    @property
+    def saved_ns(self) -> int:
+        """The time that is gained."""
+        return self.before_ns - self.after_ns
+
+    @property
+    def share(self) -> float:
+        """The time that is gained as a share of the time before."""
+        return self.saved_ns / max(self.before_ns, 1)
+
+    @property
+    def record(self) -> dict[str, str | int | None]:
+        """The gain as json holds it."""
+        return {
+            "before_ns": self.before_ns,
+            "after_ns": self.after_ns,
+            "saved_ns": self.saved_ns,
+            "limit_then": self.limit_then,
+        }
+
+
+NO_GAIN: Final = dict.fromkeys(("before_ns", "after_ns", "saved_ns", "limit_then"))
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something found in a report, and what to do about it.
 
@@ -39,7 +78,8 @@ class Finding:
         range: the name of the range it is about; None where it is about no one range.
         time_ns: the time it is about, of all GPUs together; None where it is about no time.
         share: that time as a share of the wall time of the GPUs, on a CPU of the operators' time.
-        change: what the cure would change, as ``whatif`` takes it; None where that is not known.
+        remedy: what the cure changes in the run; None where that is not known.
+        gain: what that gains; None where it was not predicted.
     """
 
     id: str
@@ -48,7 +88,8 @@ class Finding:
     range: str | None = None
     time_ns: int | None = None
     share: float | None = None
-    change: str | None = None
+    remedy: Remedy | None = None
+    gain: Gain | None = None
 
     @property
     def record(self) -> dict[str, str | int | float | None]:
@@ -59,11 +100,8 @@ class Finding:
             "range": self.range,
             "ns": self.time_ns,
             "share": self.share,
-            "change": self.change,
-            "before_ns": None,
-            "after_ns": None,
-            "saved_ns": None,
-            "limit_then": None,
+            "change": None if self.remedy is None else self.remedy.label,
+            **(NO_GAIN if self.gain is None else self.gain.record),
         }
 
 

@@ -18,6 +18,7 @@ from analysis.advice.finding import (
     time_in_words,
     wall_share,
 )
+from analysis.advice.remedies import collectives_overlapping, copied_later, copies_beside
 from analysis.arithmetic.arrays import Bools
 from analysis.measures.gpu_time_split import gpu_time_splits
 from analysis.recorded.device_work import COPY
@@ -78,6 +79,7 @@ def synchronous_copies(measured: MeasuredWindow) -> Finding | None:
         more(measured, "analysis.copies"),
         time_ns=cost.time_ns,
         share=wall_share(measured, cost.time_ns),
+        remedy=copied_later(measured, chosen, "asynchronous copies"),
     )
 
 
@@ -94,6 +96,7 @@ def pageable_copies(measured: MeasuredWindow) -> Finding | None:
         more(measured, "analysis.copies"),
         time_ns=cost.time_ns,
         share=wall_share(measured, cost.time_ns),
+        remedy=copied_later(measured, chosen, "asynchronous copies of pinned memory"),
     )
 
 
@@ -163,6 +166,7 @@ def exposed_copies(measured: MeasuredWindow) -> Finding | None:
         more(measured, "analysis.copies"),
         time_ns=alone_ns,
         share=share,
+        remedy=copies_beside(chosen, "copies beside kernels"),
     )
 
 
@@ -208,6 +212,7 @@ def exposed_collectives(measured: MeasuredWindow) -> Finding | None:
         more(measured, "analysis.overlap"),
         time_ns=alone_ns,
         share=share,
+        remedy=collectives_overlapping(measured),
     )
 
 

@@ -18,6 +18,13 @@ from analysis.advice.finding import (
     more,
     wall_share,
 )
+from analysis.advice.remedies import (
+    Remedy,
+    held_by_no_stream,
+    launched_together,
+    on_time,
+    without_waiting,
+)
 from analysis.advice.whereabouts import (
     MOST,
     NAMED,
@@ -28,6 +35,7 @@ from analysis.advice.whereabouts import (
     whereabouts,
 )
 from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.union import IntervalUnion
 from analysis.measures import idle
 from analysis.measures.host.activity import host_activity, more_than_calls, nothing_known
@@ -118,6 +126,7 @@ def synchronisation(measured: MeasuredWindow) -> Finding | None:
         range=where.range,
         time_ns=lost,
         share=share,
+        remedy=not_waited(measured, calls, small),
     )
 
 
@@ -142,6 +151,23 @@ def waiting_calls(measured: MeasuredWindow, chosen: Bools, small: Bools) -> list
         spent[name] = spent.get(name, 0) + int(inside.sum())
     ordered = sorted((name for name in spent if spent[name]), key=lambda name: -spent[name])
     return fewest(ordered, spent, MOST * sum(spent.values())) or ordered[:NAMED]
+
+
+def not_waited(measured: MeasuredWindow, names: list[str], small: Bools) -> Remedy:
+    """Return a run in which calls of some names, and copies of a few bytes, wait for nothing.
+
+    Args:
+        measured: what is looked at.
+        names: without versions.
+        small: ``(M,)`` the copies.
+    """
+    done, calls = measured.done, measured.done.calls
+    known = np.array([without_version(name) in names for name in calls.names], np.bool_)
+    waiting = calls.synchronise.copy()
+    waiting[done.call[small & (done.call >= 0)]] = True
+    chosen = waiting & known[calls.name]
+    chosen &= measured.during(process_of(calls.thread), calls.start_ns)
+    return without_waiting(chosen, ", ".join(f"no-wait {name}" for name in names))
 
 
 def done_after_waiting(measured: MeasuredWindow, chosen: Bools, calls: list[str]) -> str:
@@ -183,6 +209,7 @@ def kernel_loading(measured: MeasuredWindow) -> Finding | None:
         range=where.range,
         time_ns=lost,
         share=share,
+        remedy=on_time(measured, chosen, "kernels loaded before"),
     )
 
 
@@ -212,6 +239,7 @@ def launch_latency(measured: MeasuredWindow) -> Finding | None:
         range=(bound[0] if len(bound) == 1 else None) if bound else where.range,
         time_ns=lost,
         share=share,
+        remedy=launched_together(measured),
     )
 
 
@@ -232,6 +260,7 @@ def waiting_stream(measured: MeasuredWindow) -> Finding | None:
         range=where.range,
         time_ns=lost,
         share=share,
+        remedy=held_by_no_stream(measured, chosen, "no wait for another stream"),
     )
 
 
@@ -315,6 +344,7 @@ def late_host(
         range=where.range,
         time_ns=lost,
         share=share,
+        remedy=on_time(measured, chosen, "a host that launches in time"),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from analysis.advice.finding import WORTH_A_LINE, Cure, Finding, in_words, more, wall_share, work_ns
+from analysis.advice.remedies import faster_products, in_a_few_kernels, without
 from analysis.attention import is_fused, work_of_part
 from analysis.attribution import work_phases
 from analysis.attribution.origin import origin
@@ -60,30 +61,45 @@ def products_without_tf32(measured: MeasuredWindow) -> Finding | None:
     if share < GEMM_SHARE:
         return None
     gain = gain_of_tf32(measured, work.names)
-    if not gain:
+    if gain is None:
         return None
     time = int(work.duration_ns[chosen].sum())
     return Finding(
         "products-without-tf32",
         f"matrix products in fp32 without TF32 take {duration(time)} "
         f"({percent(time / measured.kernel_ns)} of the kernels' time, "
-        f"{in_words(measured, share)}): {USE_TF32.of(measured)} (10 bits of mantissa), {gain}",
+        f"{in_words(measured, share)}): {USE_TF32.of(measured)} (10 bits of mantissa), "
+        f"{gain.words}",
         more(measured, "analysis.kernels"),
         time_ns=running_ns,
         share=share,
+        remedy=faster_products(measured, chosen, "tf32", 1 / gain.ratio) if gain.ratio else None,
     )
 
 
-def gain_of_tf32(measured: MeasuredWindow, kernels: list[str]) -> str:
-    """Return in words how much faster TF32 is on the GPU, "" where it is not, or has none."""
+class GainOfTf32(NamedTuple):
+    """How much faster TF32 is on a GPU.
+
+    Attributes:
+        words: that follow the cure.
+        ratio: of the peaks; 0 where not known.
+    """
+
+    words: str
+    ratio: float
+
+
+def gain_of_tf32(measured: MeasuredWindow, kernels: list[str]) -> GainOfTf32 | None:
+    """Return how much faster TF32 is on the GPU, None where it is not, or has none."""
     card = lookup(measured.report.device)
     if card is None:
         there = any(TF32_GPU.search(name) for name in kernels)
-        return "which this GPU has" if there else ""
+        return GainOfTf32("which this GPU has", 0.0) if there else None
     single, reduced = card.flops_per_s("fp32"), card.flops_per_s("tf32")
     if single is None or reduced is None or reduced <= single:
-        return ""
-    return f"at its peak {reduced / single:.3g} times as fast on {card.name}"
+        return None
+    ratio = reduced / single
+    return GainOfTf32(f"at its peak {ratio:.3g} times as fast on {card.name}", ratio)
 
 
 def unfused_optimizer(measured: MeasuredWindow) -> Finding | None:
@@ -114,6 +130,7 @@ def unfused_optimizer(measured: MeasuredWindow) -> Finding | None:
         range=names.OPTIMIZER,
         time_ns=running_ns,
         share=share,
+        remedy=in_a_few_kernels(measured, mine),
     )
 
 
@@ -152,6 +169,10 @@ def unfused_attention(measured: MeasuredWindow) -> Finding | None:
         range=names.ATTENTION,
         time_ns=running_ns,
         share=share,
+        # A fused kernel has the same products, at best in the same time, and nothing else.
+        remedy=without(
+            measured, inside & ~attribution.work.in_category(GEMM), "attention's products alone"
+        ),
     )
 
 

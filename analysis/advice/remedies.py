@@ -1,4 +1,4 @@
-"""What the cure of a finding changes in the run: the edits with which a replay predicts its gain."""
+"""What the cure of a finding changes in the run: the edits by which a replay predicts its gain."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ FUSED_ADAM: Final = 7 / 20
 
 Fused it reads a parameter, its gradient and its two moments, and writes all but the gradient: 7
 accesses an element. One by one (torch.optim.adamw, `_single_tensor_adamw`): ``mul_`` of the
-parameter 2, ``lerp_`` of the first moment 3, ``mul_`` and ``addcmul_`` of the second 2 and 3, square
-root, quotient and sum 2 each, ``addcdiv_`` of the parameter 4: 20.
+parameter 2, ``lerp_`` of the first moment 3, ``mul_`` and ``addcmul_`` of the second 2 and 3,
+square root, quotient and sum 2 each, ``addcdiv_`` of the parameter 4: 20.
 """
 
 
@@ -90,7 +90,7 @@ def faster_products(measured: MeasuredWindow, chosen: Bools, to: str, ratio: flo
 
 
 def in_a_few_kernels(measured: MeasuredWindow, chosen: Bools) -> Remedy:
-    """Return an optimizer, ``(N,)`` of the ranked work, whose work is fused and launched at once."""
+    """Return an optimizer, ``(N,)`` of the ranked work, that is fused and launched at once."""
     work = all_work(measured, chosen)
     factor = Edit(work=np.where(work, FUSED_ADAM, 1.0))
     label = f"scale optimizer={FUSED_ADAM:g}"
@@ -174,7 +174,7 @@ def on_time(measured: MeasuredWindow, gaps: Bools, label: str) -> Remedy:
     return Remedy(label, (Edit(stretches=stretches, by=0.0, calls=factor),))
 
 
-def copies_beside(measured: MeasuredWindow, chosen: Bools, label: str) -> Remedy:
+def copies_beside(chosen: Bools, label: str) -> Remedy:
     """Return copies, ``(M,)``, that run beside the kernels."""
     return Remedy(label, (Edit(apart=chosen),))
 
@@ -184,11 +184,9 @@ def collectives_overlapping(measured: MeasuredWindow) -> Remedy:
     return Remedy("overlap collective", (collectives_beside(measured.attribution),))
 
 
-def events_earlier(measured: MeasuredWindow, gaps: Bools, label: str) -> Remedy:
+def held_by_no_stream(measured: MeasuredWindow, gaps: Bools, label: str) -> Remedy:
     """Return work after some gaps, ``(G,)``, that waits for no other stream."""
     found, done = measured.idle, measured.done
     rows = np.flatnonzero(gaps & (found.call != NONE))
     work = np.isin(done.call, found.call[rows]) & np.isin(done.start_ns, found.end_ns[rows])
     return Remedy(label, (Edit(unheld=work),))
-
-

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis import attention, kernels, phases
-from analysis.advice.advise import advise
+from analysis.advice.advise import Advice, advise
 from analysis.arithmetic.arrays import Float64
 from analysis.arithmetic.statistics import sums
 from analysis.attribution.launches import Attribution
@@ -29,7 +29,6 @@ from analysis.show.render import duration, percent, plural
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
-    from analysis.advice.finding import Finding
     from analysis.measures.gpu_time_split import GpuTimeSplit
     from analysis.measures.step_budget import StepBudgets
     from analysis.recorded.ranges import Ranges
@@ -62,14 +61,14 @@ class Page:
 
     Attributes:
         verdict: how long a step takes, and what most of it went to.
-        advice: findings with a known cure; None where nothing was looked for.
+        advice: findings with a known cure and their gain; None where nothing was looked for.
         lines: on the run, and how far to trust the rest; for people.
         tables: the answers, each of another name.
         run: what the launcher noted, all of it.
     """
 
     verdict: str
-    advice: tuple[Finding, ...] | None
+    advice: Advice | None
     lines: tuple[str, ...]
     tables: tuple[Table, ...]
     run: dict[str, str]
@@ -80,7 +79,7 @@ class Page:
         said = [
             *(("about", line) for line in self.lines),
             ("verdict", self.verdict),
-            *(("advice", finding.text) for finding in self.advice or ()),
+            *(("advice", line) for line in (self.advice.lines if self.advice else ())),
             *self.run.items(),
         ]
         keys, values = (list(column) for column in zip(*said, strict=True))
@@ -129,8 +128,10 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
         ]
     answers.append(attention.attention_parts(chosen))
     text = tuple(answer for answer in answers if answer is not None)
-    advice = tuple(advise(measured)) if len(work) else ()
+    advice = advise(measured) if len(work) else Advice(())
     said = verdict(measured, by_phase, by_category, budgets)
+    if most := advice.most:
+        said = f"{said} {most}"
     return Page(said, advice, tuple(lines), text, report.run)
 
 

@@ -51,7 +51,7 @@ def for_people(table: Table) -> Table:
 def as_json(made: Page) -> str:
     """Return the page as a json object."""
     answers = {table.name: json.loads(render.as_json(table)) for table in made.tables}
-    advice = [finding.record for finding in made.advice or ()]
+    advice = [finding.record for finding in made.advice.findings] if made.advice else []
     kept = {"verdict": made.verdict, "advice": advice, "about": made.lines, "run": made.run}
     return json.dumps(kept | answers, indent=1, ensure_ascii=False) + "\n"
 
@@ -59,28 +59,36 @@ def as_json(made: Page) -> str:
 def above(made: Page, sheet: Sheet) -> list[str]:
     """Return the lines of the verdict and the advice, each with the command that shows more."""
     lines = [sheet.style(line, BOLD) for line in folded(made.verdict, sheet.width)]
-    if made.advice == ():
-        lines += [sheet.style(line, GREEN) for line in folded(NOTHING_TO_DO, sheet.width)]
-    for number, finding in enumerate(made.advice or (), 1):
+    if made.advice is None:
+        return lines
+    if not made.advice.findings:
+        return lines + [sheet.style(line, GREEN) for line in folded(NOTHING_TO_DO, sheet.width)]
+    for number, finding in enumerate(made.advice.findings, 1):
         mark = f"{number}. "
         indent = " " * len(mark)
         first, *rest = folded(mark + finding.text, sheet.width, indent)
         lines += [sheet.style(mark, BOLD) + first.removeprefix(mark), *rest]
+        if gain := made.advice.gain_of(finding):
+            gains = folded(gain, sheet.width - len(indent))
+            lines += [indent + sheet.style(line, GREEN) for line in gains]
         command = command_lines(f"{indent}more: ", finding.command, sheet)
         lines += [sheet.style(line, CYAN) for line in command]
-    return lines
+    return lines + [part for line in made.advice.rest for part in folded(line, sheet.width)]
 
 
 def above_in_markdown(made: Page) -> list[str]:
     """Return the verdict and the advice in markdown."""
     lines = [f"**{prose(made.verdict)}**\n"]
-    if made.advice == ():
-        lines.append(f"{prose(NOTHING_TO_DO)}\n")
+    if made.advice is None:
+        return lines
+    if not made.advice.findings:
+        return [*lines, f"{prose(NOTHING_TO_DO)}\n"]
     advice = "".join(
-        f"{number}. {prose(finding.text)} (more: {render.markdown_cell(finding.command)})\n"
-        for number, finding in enumerate(made.advice or (), 1)
+        f"{number}. {prose(made.advice.line_of(finding))} "
+        f"(more: {render.markdown_cell(finding.command)})\n"
+        for number, finding in enumerate(made.advice.findings, 1)
     )
-    return [*lines, advice] if advice else lines
+    return [*lines, advice, *(f"{prose(line)}\n" for line in made.advice.rest)]
 
 
 def in_lines(lines: Sequence[str], sheet: Sheet) -> list[str]:

@@ -6,9 +6,10 @@ Each row is tied to the CUDA call that started it by process and correlation id 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
@@ -85,6 +86,22 @@ class DeviceWork:
 
     def __len__(self) -> int:
         return len(self.start_ns)
+
+    def take(self, kept: Bools) -> Self:
+        """Return the rows that a mask, ``(N,)``, keeps; which call started each stays known."""
+        bounds = np.cumsum([0, *self.sizes])
+        parts = [kept[low:high] for low, high in pairwise(bounds.tolist())]
+        fields = ("start_ns", "end_ns", *device_tables.WORK)
+        taken = replace(
+            self,
+            sizes=tuple(int(part.sum()) for part in parts),
+            **{field: getattr(self, field)[kept] for field in fields},
+            kernel_names=self.kernel_names[parts[KERNEL]],
+            copied={name: column[parts[COPY]] for name, column in self.copied.items()},
+            written={name: column[parts[SET]] for name, column in self.written.items()},
+        )
+        vars(taken).update(calls=self.calls, call=self.call[kept])
+        return taken
 
     @property
     def ranked(self) -> int:

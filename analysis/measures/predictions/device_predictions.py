@@ -74,9 +74,22 @@ class DevicePredictions:
     @classmethod
     def of(cls, attribution: Attribution) -> DevicePredictions:
         """Return what predicts the run of a report with device work."""
-        steps = steps_of_report(attribution)
-        apart = collectives(attribution)
-        run = recorded_run(attribution.device, apart, step_bounds(attribution, steps))
+        return cls.of_part(attribution, steps_of_report(attribution), None)
+
+    @classmethod
+    def of_part(
+        cls, attribution: Attribution, steps: Steps | None, part: tuple[int, int] | None
+    ) -> DevicePredictions:
+        """Return what predicts a part of a run.
+
+        Args:
+            attribution: all its work beside its ranges.
+            steps: those of its steps that lie in the part and count, or None.
+            part: the first instant and the last at which what is replayed was launched; None for
+                all of it.
+        """
+        marks = step_bounds(attribution, steps)
+        run = recorded_run(attribution.device, collectives(attribution), marks, part)
         return cls(attribution, steps, run)
 
     @cached_property

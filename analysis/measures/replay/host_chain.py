@@ -95,12 +95,15 @@ class HostChain:
         return self.start_ns - self.from_ns
 
 
-def host_chain(done: DeviceWork, marks: tuple[Int64, Int64]) -> HostChain:
+def host_chain(
+    done: DeviceWork, marks: tuple[Int64, Int64], until_ns: int | None = None
+) -> HostChain:
     """Return the calls of a report that matter to a replay.
 
     Args:
         done: what the GPUs did.
         marks: ``(I,)`` threads and ``(I,)`` instants that are asked for.
+        until_ns: calls that begin later are left out; None for none.
     """
     calls = done.calls
     outer = outermost_calls(calls)
@@ -117,7 +120,10 @@ def host_chain(done: DeviceWork, marks: tuple[Int64, Int64]) -> HostChain:
     origin = int(min(first, marks[1].min(initial=first)))
     if origin == np.iinfo(np.int64).max:  # no launch was recorded
         origin = int(done.start_ns.min(initial=0))
-    rows = np.flatnonzero(is_outer & (calls.start_ns >= origin))
+    counts = is_outer & (calls.start_ns >= origin)
+    if until_ns is not None:
+        counts &= calls.start_ns <= until_ns
+    rows = np.flatnonzero(counts)
     count = len(rows)
     thread = np.append(calls.thread[rows], marks[0])
     start = np.append(calls.start_ns[rows], marks[1])

@@ -63,15 +63,25 @@ class RecordedRun:
         return self.last_end_ns - self.first_launch_ns
 
 
-def recorded_run(done: DeviceWork, collective: Bools, marks: tuple[Int64, Int64]) -> RecordedRun:
+def recorded_run(
+    every: DeviceWork,
+    collective: Bools,
+    marks: tuple[Int64, Int64],
+    part: tuple[int, int] | None = None,
+) -> RecordedRun:
     """Return a run as it can be replayed.
 
     Args:
-        done: what the GPUs did.
-        collective: ``(M,)`` which work is a collective.
+        every: what the GPUs did.
+        collective: ``(M,)`` which of that work is a collective.
         marks: ``(I,)`` threads and ``(I,)`` instants whose replayed times will be asked for.
+        part: only what was launched from the first of two instants to the second; None for all.
     """
-    chain = host_chain(done, marks)
+    done, rows = every, np.arange(len(every))
+    if part is not None:
+        kept = (every.call != NONE) & (every.launch_ns >= part[0]) & (every.launch_ns <= part[1])
+        done, rows, collective = every.take(kept), np.flatnonzero(kept), collective[kept]
+    chain = host_chain(done, marks, None if part is None else part[1])
     order = device_order(done, chain, collective)
     held = waits(done, chain, order)
     known = means(done, chain, order, held)
@@ -82,4 +92,4 @@ def recorded_run(done: DeviceWork, collective: Bools, marks: tuple[Int64, Int64]
         to, source = possible(done, order.lines, *both)
         order = replace(order, edge_to=to, edge_from=source)
         known = means(done, chain, order, held)
-    return RecordedRun(np.arange(len(done)), done, chain, order, held, known)
+    return RecordedRun(rows, done, chain, order, held, known)

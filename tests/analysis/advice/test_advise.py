@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis import Report
-from analysis.advice.advise import advise
+from analysis.advice import findings as rules
 from analysis.advice.finding import Finding
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Selection
@@ -22,7 +22,7 @@ MS = 1_000_000
 def findings(path: Path) -> list[Finding]:
     """Return the advice on a report."""
     with Report(path) as report:
-        return advise(MeasuredWindow(Selected.of(report, Selection())))
+        return rules.findings(MeasuredWindow(Selected.of(report, Selection())))
 
 
 def lines(path: Path) -> list[str]:
@@ -338,7 +338,7 @@ def test_a_finding_has_its_time_range_and_the_command_for_more(tmp_path: Path) -
     assert found.command == f"python -m analysis.attention {path}"
     with by_name({"analysis.attention": "attention"}), Report(path) as report:
         asked = Selection(exclude=["none"], device=0)
-        (found,) = advise(MeasuredWindow(Selected.of(report, asked)))
+        (found,) = rules.findings(MeasuredWindow(Selected.of(report, asked)))
     assert found.command == f"spanlight attention {path} --exclude none --device 0"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis import Report
+from analysis.advice.advise import Advice
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection, StepBounds
 from analysis.compare.sides import side
@@ -207,7 +208,7 @@ def test_the_page_says_that_the_time_of_gpus_has_what_is_left_out(engine: Path) 
             "that is of all work in that time, of backward too"
             in page(opened, exclude=["backward"]).lines
         )
-        assert page(opened, exclude=["*"]).advice == ()
+        assert page(opened, exclude=["*"]).advice == Advice(())
 
 
 def test_a_range_inside_is_found_past_one_that_straddles_the_end(tmp_path: Path) -> None:

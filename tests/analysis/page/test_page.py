@@ -86,7 +86,7 @@ def test_json_holds_advice_as_objects(report: Path, capsys: pytest.CaptureFixtur
         "range": "attention",
         "ns": 6,
         "share": 0.15,
-        "change": None,
+        "change": "attention's products alone",
         "before_ns": None,
         "after_ns": None,
         "saved_ns": None,

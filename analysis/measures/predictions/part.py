@@ -1,0 +1,63 @@
+"""Predictions for a part of a run: whole steps that count, the median one among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.measures.predictions.cpu_predictions import CpuPredictions
+from analysis.measures.predictions.device_predictions import DevicePredictions
+
+if TYPE_CHECKING:
+    from analysis.attribution.selected import Selected
+    from analysis.attribution.steps import Steps
+    from analysis.measures.predictions.predicting import Predictions
+
+MOST_CALLS: Final = 100_000
+"""So many CUDA calls are replayed in a tenth of a second; a page asks for a dozen replays."""
+
+
+def predictions_of_part(chosen: Selected) -> Predictions:
+    """Return what predicts the steps of a report that count, or as many as `MOST_CALLS` are of.
+
+    Where no step is marked, that is the whole report.
+    """
+    attribution, steps = chosen.attribution, chosen.steps
+    if attribution.work.on_cpu:
+        return CpuPredictions(attribution, steps)
+    if steps is None or len(attribution.device.calls) <= MOST_CALLS:
+        return DevicePredictions.of_part(attribution, steps, None)
+    numbers = steps_around_median(steps, calls_of_steps(chosen, steps))
+    some = steps.numbered(numbers)
+    bounds = (int(some.start_ns.min()), int(some.end_ns.max()))
+    return DevicePredictions.of_part(attribution, some, bounds)
+
+
+def calls_of_steps(chosen: Selected, steps: Steps) -> list[int]:
+    """Return how many CUDA calls began while each step was open, whichever the process."""
+    begun = np.sort(chosen.attribution.device.calls.start_ns)
+    counts = np.zeros(steps.count, np.int64)
+    inside = np.searchsorted(begun, steps.end_ns) - np.searchsorted(begun, steps.start_ns)
+    np.add.at(counts, steps.number, inside)
+    return counts.tolist()
+
+
+def steps_around_median(steps: Steps, calls: list[int], most: int = MOST_CALLS) -> range:
+    """Return the numbers of the step of median length and those around it, as many as fit.
+
+    Args:
+        steps: all.
+        calls: of each step.
+        most: as many calls may be in them together; the median step alone may have more.
+    """
+    middle = int(np.argsort(steps.wall_ns, kind="stable")[(steps.count - 1) // 2])
+    low, high, total = middle, middle + 1, calls[middle]
+    grew = True
+    while grew:
+        grew = False
+        if high < steps.count and total + calls[high] <= most:
+            total, high, grew = total + calls[high], high + 1, True
+        if low > 0 and total + calls[low - 1] <= most:
+            total, low, grew = total + calls[low - 1], low - 1, True
+    return range(low, high)
