@@ -3,7 +3,8 @@
     python -m analysis.attention report.sqlite
 
 Scores, softmax and final matmul by the ranges around them; masking counts with the scores. Time
-is that of the kernels launched inside (on a CPU run, of operators), FLOPs are the ranges' payloads.
+is that of the kernels launched inside (on a CPU run, of operators), FLOPs are the ranges' payloads,
+else those of the operators inside, by their shapes.
 The ratios are to the softmax: where the time ratio is far below the FLOP ratio, the softmax costs
 more than its arithmetic. A softmax counts 3 FLOPs an element; `--softmax-flops` changes that where
 the report has the number of elements. `share` is of all that was launched, a part's backward
@@ -31,6 +32,7 @@ from analysis.attribution.launches import Attribution, launched_inside, launched
 from analysis.attribution.origin import Origin, origin
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
+from analysis.costs.costed_calls import costed_calls
 from analysis.costs.range_costs import range_costs
 from analysis.recorded.ranges import outermost
 from analysis.show import cli
@@ -47,7 +49,10 @@ if TYPE_CHECKING:
 PARTS: Final = (*names.ATTENTION_PARTS, names.FUSED_ATTENTION)
 """What has a row: the parts, and all of them at once."""
 
-NO_FLOPS: Final = "FLOPs are not known: the ranges carry no payload (record with profiling.spans)"
+NO_FLOPS: Final = (
+    "FLOPs are not known: the ranges carry no payload, and no shapes of operators tell them (record "
+    "with profiling.spans, or with shapes)"
+)
 BY_KERNEL: Final = (
     "no range around attention's parts: the {}s of fused attention are known by their names, "
     f"their FLOPs are not (put them into a span {names.FUSED_ATTENTION}, see profiling.spans)"
@@ -190,18 +195,47 @@ def fused_kernels(attribution: Attribution, kept: Bools, whole_ns: int) -> Table
     late = fused & is_backward_kernel(work)
     calls, forward = calls_and_work(work, fused & ~late, kept)
     _, backward = calls_and_work(work, late, kept)
-    unknown = np.full(1, np.nan)
+    flops, moved = costs_by_shapes(attribution, calls, forward)
     table = parts_table(
         attribution,
         [names.FUSED_ATTENTION],
         calls=[int(calls.sum())],
         kernel_ns=np.array([work.duration_ns[forward].sum()], np.int64),
-        flops=unknown,
-        moved=unknown,
+        flops=np.array([flops]),
+        moved=np.array([moved]),
         backward_ns=np.array([work.duration_ns[backward & ~forward].sum()], np.int64),
         whole_ns=whole_ns,
     )
-    return replace(table, notes=(BY_KERNEL.format(work.source), NO_SOFTMAX))
+    unknown = (BY_KERNEL.format(work.source),) if np.isnan(flops) else ()
+    return replace(table, notes=(*unknown, NO_SOFTMAX))
+
+
+def costs_by_shapes(attribution: Attribution, calls: Bools, work: Bools) -> tuple[float, float]:
+    """Return the FLOPs and least bytes of calls of attention, by the shapes of operators.
+
+    Args:
+        attribution: the attributed work.
+        calls: ``(N,)`` which work is a call of attention.
+        work: ``(N,)`` which is the work of those calls.
+
+    Returns:
+        NaN each where a call's are not known: its products are what tells them.
+    """
+    costed = costed_calls(attribution, spans=False)
+    multiplies = np.append(costed.is_matrix & (costed.flops != tables.MISSING), False)
+    known = work & multiplies[costed.owner]
+    owned = known
+    if attribution.work.calls is not None:  # on a CPU it lies somewhere inside the call
+        times = attribution.work.calls
+        spans = Intervals(times.thread, times.start_ns, times.end_ns)
+        asked = np.flatnonzero(calls)
+        around = innermost_of_any(spans.take(asked), spans.take(np.flatnonzero(known)))
+        owned = np.zeros_like(calls)
+        owned[asked[around[around != NONE]]] = True
+    if (calls & ~owned).any():
+        return float("nan"), float("nan")
+    rows = np.unique(costed.owner[known])
+    return sum_or_nan(costed.flops[rows]), sum_or_nan(costed.bytes[rows])
 
 
 def calls_and_work(work: Work, chosen: Bools, kept: Bools) -> tuple[Bools, Bools]:

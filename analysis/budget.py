@@ -68,7 +68,8 @@ def budget(report: Report, **selected: Unpack[Options]) -> Table:
         ReportError: there is no work, or no such range, step, device or process.
     """
     chosen = Selected.of(report, Selection(**selected))
-    found = step_budgets(MeasuredWindow(chosen))
+    measured = MeasuredWindow(chosen)
+    found = step_budgets(measured)
     if not len(found):
         raise ReportError(
             report.path,
@@ -80,7 +81,7 @@ def budget(report: Report, **selected: Unpack[Options]) -> Table:
         columns=budget_columns(found),
         heading=f"{report.describe()}\nBudget of {what_steps(found)}",
         counted=chosen.heading_lines,
-        notes=notes(chosen, found),
+        notes=notes(measured, found),
     )
 
 
@@ -120,9 +121,9 @@ def what_steps(found: StepBudgets) -> str:
     return plural(len(np.unique(found.step)), "step")
 
 
-def notes(chosen: Selected, found: StepBudgets) -> tuple[str, ...]:
+def notes(measured: MeasuredWindow, found: StepBudgets) -> tuple[str, ...]:
     """Return notes on the peaks, on what is not modelled, and on what steps leave out."""
-    lines = []
+    chosen, lines = measured.chosen, []
     if found.peaks.known:
         lines.append(f"ideal times by the peaks: {found.peaks.origin}")
     else:
@@ -137,15 +138,26 @@ def notes(chosen: Selected, found: StepBudgets) -> tuple[str, ...]:
             "or bytes are known of it"
         )
     if chosen.steps is not None:
-        lines += chosen.steps.notes
+        lines += [*chosen.steps.notes, *measured.lag_notes, *places_without_steps(measured, found)]
     left_out = int(parts[PARTS.index("left_out")])
     if left_out:
         what = [*(["warm-up"] if chosen.leaves_warmup_out else []), *chosen.excluded_names]
         lines.append(
-            f"what is left out ({', '.join(what)}) took {duration(left_out)} of that time: its "
-            "work, and the idle time that begins in it"
+            f"what is left out ({', '.join(what)}) took {duration(left_out)} of {what_steps(found)}"
+            ": its work, and the idle time that begins in it"
         )
     return tuple(lines)
+
+
+def places_without_steps(measured: MeasuredWindow, found: StepBudgets) -> tuple[str, ...]:
+    """Return a line on the processes with work of a GPU that have no step; none where all have."""
+    known = set(found.process.tolist())
+    others = {place.process for place in measured.every_gap.places} - known
+    if not others:
+        return ()
+    listed = ", ".join(map(str, sorted(others)))
+    what = "process" if len(others) == 1 else "processes"
+    return (f"left out, without a step: the GPU work of {what} {listed}",)
 
 
 def of_median_step(table: Table) -> Table:

@@ -114,8 +114,8 @@ def roofline(
         )
     raise ReportError(
         report.path,
-        "no range in this report carries FLOPs",
-        "record with profiling.spans: with span(name, flops=...)",
+        "no range in this report carries FLOPs, or launched operators whose shapes tell them",
+        "record with profiling.spans: with span(name, flops=...); or with shapes",
     )
 
 

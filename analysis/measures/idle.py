@@ -239,7 +239,7 @@ def idle_causes(done: DeviceWork, start_ns: Int64, end_ns: Int64, following: Int
     cause[known[late]] = late_causes(done, call[late], process[late], start[late])
     busy = 2 * (np.minimum(returned, end) - np.maximum(begun, start)) >= end - start
     copies = done.kind[following[known]] == COPIED
-    cause[known[busy & ~late & (returned - begun > SLOW_CALL_NS)]] = HOST
+    cause[known[busy & (returned - begun > SLOW_CALL_NS)]] = HOST
     cause[known[busy & copies]] = COPY
     return cause
 

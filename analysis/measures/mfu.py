@@ -15,6 +15,7 @@ from analysis.arithmetic.arrays import Float64
 from analysis.arithmetic.intervals import NONE
 from analysis.costs.costed_calls import costed_calls
 from analysis.measures.step_times import step_times, unsteady
+from analysis.measures.window import MeasuredWindow
 from analysis.show.render import duration, percent, scaled
 from analysis.source import tables
 
@@ -132,7 +133,7 @@ def mfu_of_products(chosen: Selected, peaks: DevicePeaks) -> Mfu | None:
     flops = int(calls.flops[used].sum()) // max(steps.count, 1)
     if not flops:
         return None
-    times = steps.wall_ns.astype(np.float64)
+    times = MeasuredWindow(chosen).step_times_ns
     return Mfu(flops, times, True, _peak(peaks), BY_PRODUCTS)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.arrays import Bools, Float64, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import IntervalUnion
 from analysis.costs.range_sums import RangeSums, range_sums
 from analysis.measures.host.activity import HostActivity, host_activity
 from analysis.measures.idle import SLOW_CALL_NS, IdleGaps, idle_gaps
 from analysis.measures.idle_parts import BUSY, LATENCY, STARVED, idle_parts, with_stream_waits
+from analysis.show.render import duration
 from profiling import names
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from analysis.attribution.selected import Selected
     from analysis.recorded.device_work import DeviceWork
     from analysis.source.report import Report
+
+
+BEHIND: Final = 0.25
+"""Of a step: a GPU that takes so much longer for it than the host does falls behind."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,52 @@ class MeasuredWindow:
     def wall_ns(self) -> int:
         """The length of all GPUs' `windows` together, at least 1."""
         return max(int((self.windows[:, 1] - self.windows[:, 0]).sum()), 1)
+
+    @cached_property
+    def beyond_host_ns(self) -> int:
+        """How much longer the window of a GPU is than its process's on the host; 0 where it is not.
+
+        It is that of the GPU with most; a window that begins later too is no longer for that.
+        """
+        if self.chosen.steps is None or self.attribution.work.on_cpu:
+            return 0
+        longer = [0]
+        for place, (low, high) in zip(self.every_gap.places, self.windows.tolist(), strict=True):
+            if place.process in self.window:
+                begin, end = self.window[place.process]
+                longer.append((high - low) - (end - begin))
+        return max(longer)
+
+    @property
+    def falls_behind(self) -> bool:
+        """Whether a GPU takes so much longer for a step that the host is soon steps ahead."""
+        steps = self.chosen.steps
+        return steps is not None and self.beyond_host_ns > BEHIND * int(steps.wall_ns.sum())
+
+    @cached_property
+    def step_times_ns(self) -> Float64:
+        """``(S,)`` how long each step took; a single mean of the GPU's where that falls behind.
+
+        It is empty where no step is known.
+        """
+        steps = self.chosen.steps
+        if steps is None:
+            return np.empty(0)
+        if not self.falls_behind:
+            return steps.wall_ns.astype(np.float64)
+        return np.array([float((self.windows[:, 1] - self.windows[:, 0]).max()) / steps.count])
+
+    @property
+    def lag_notes(self) -> tuple[str, ...]:
+        """A line on a GPU that falls behind the host; none where it does not."""
+        if not self.falls_behind:
+            return ()
+        return (
+            "the GPU falls behind the host: what the steps launched takes "
+            f"{duration(self.beyond_host_ns)} longer than they do, so the budget of a step is not "
+            "that of its own work; wait for the GPU at the end of each recorded step to tell them "
+            "apart",
+        )
 
     @cached_property
     def sums(self) -> RangeSums:

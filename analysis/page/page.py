@@ -248,6 +248,7 @@ def time_lines(measured: MeasuredWindow) -> list[str]:
             lines.append(f"{name}: {time} before and after that{warm}: {rest.describe()}")
     if splits and (excluded := measured.chosen.excluded_names):
         lines.append(f"that is of all work in that time, of {', '.join(excluded)} too")
+    lines += measured.lag_notes
     longest = longest_lines(measured.report, measured.idle, measured.gaps)
     return [*lines, *(f"idle {line}" for line in longest)]
 

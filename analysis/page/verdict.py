@@ -78,7 +78,8 @@ def verdict(
     splits = gpu_time_splits(measured)
     parts = [step_time(measured, splits)]
     busy = [busy_and_idle(measured, splits)] if splits else []
-    if possible := could_take(budgets, splits):
+    known = not measured.falls_behind and not is_other_work(budgets, splits)
+    if possible := could_take(budgets) if known else "":
         return "; ".join([*parts, possible, *busy]) + "."
     parts = [": ".join([*parts, *busy])]
     what = "CPU operators" if measured.attribution.work.on_cpu else "kernels"
@@ -88,25 +89,20 @@ def verdict(
         name = str(most["phase"])
         if canonical(name) != STEP:  # which stands in for the phases where there are none
             shares.append((NO_PLACE.get(name, in_prose(name)), float(most["share"])))
-    if known := known_to_be_lost(budgets, splits):
-        parts.append(known)
+    if lost := known_to_be_lost(budgets) if known else "":
+        parts.append(lost)
     if shares:
         parts.append(f"{what}: " + ", ".join(f"{name} {percent(share)}" for name, share in shares))
     return "; ".join(parts) + "."
 
 
-def could_take(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> str:
+def could_take(budgets: StepBudgets) -> str:
     """Return what the same work could take, and what most is lost in; "" where nothing tells.
 
     It is that of the median step, on the device that loses most in it. Work that is not modelled
-    counts as it took; where that is most of the work, or no peak is known, nothing is told. Nor is
-    it where GPUs lag so far behind the host that steps on the host hold other steps' work.
-
-    Args:
-        budgets: of the steps that count.
-        splits: of the time that was measured.
+    counts as it took; where that is most of the work, or no peak is known, nothing is told.
     """
-    if not len(budgets) or not budgets.peaks.known or is_other_work(budgets, splits):
+    if not len(budgets) or not budgets.peaks.known:
         return ""
     row, lost_ns = row_that_lost_most(budgets, IDEAL)
     parts = dict(zip(PARTS, budgets.parts_ns[row].tolist(), strict=True))
@@ -122,12 +118,12 @@ def could_take(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> str:
     )
 
 
-def known_to_be_lost(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> str:
+def known_to_be_lost(budgets: StepBudgets) -> str:
     """Return what most is lost in as far as is known without an ideal time; "" if that is little.
 
     What computing could take is not known then, so a part of it may be lost too.
     """
-    if not len(budgets) or is_other_work(budgets, splits):
+    if not len(budgets):
         return ""
     row, _ = row_that_lost_most(budgets, (*IDEAL, *COMPUTING))
     parts = dict(zip(PARTS, budgets.parts_ns[row].tolist(), strict=True))
@@ -172,7 +168,10 @@ def of_step(budgets: StepBudgets, row: int) -> str:
 
 
 def is_other_work(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> bool:
-    """Return whether the windows of the steps hold much more idle time than was measured."""
+    """Return whether the windows of the steps hold much more idle time than was measured.
+
+    GPUs lag so far behind the host then that a step on the host holds other steps' work.
+    """
     measured = sum(split.wall_ns for split in splits)
     if not measured:
         return False
@@ -184,6 +183,12 @@ def is_other_work(budgets: StepBudgets, splits: list[GpuTimeSplit]) -> bool:
 def step_time(measured: MeasuredWindow, splits: list[GpuTimeSplit]) -> str:
     """Return how long a step takes; without steps, how long what was measured took."""
     times = recorded_steps(measured.chosen)
+    if measured.falls_behind:
+        host, gpu = duration(float(np.median(times))), duration(float(measured.step_times_ns[0]))
+        of_all = f"median of {len(times)}" if len(times) > 1 else "1 step"
+        return (
+            f"A step takes {host} on the host ({of_all}) and {gpu} on the GPU, which falls behind"
+        )
     if not len(times):
         work = measured.attribution.work.duration_ns[measured.work]
         time = max((split.wall_ns for split in splits), default=int(work.sum()))

@@ -114,6 +114,20 @@ def loading_kernels_on_autograds_thread(path: Path) -> Path:
     return made(path, kernels, *steps(), calls=loads)
 
 
+def loading_a_kernel_right_after_waiting(path: Path) -> Path:
+    """The launch begins 300 µs after the kernel before has ended, and takes 31 ms."""
+    kernels, calls = [], []
+    for number, at in enumerate(STARTS):
+        kernels.append(
+            Kernel(f"k{number}", at + 31 * MS, at + STEP - 200_000, correlation=500 + number)
+        )
+        calls += [
+            Called("cudaLaunchKernel_v7000", at + 100_000, at + 31 * MS - 2000, 500 + number),
+            Called("cudaDeviceSynchronize", at + 32 * MS, at + STEP - 190_000, 600 + number),
+        ]
+    return made(path, kernels, *steps(), calls=calls)
+
+
 def collecting_for_one_of_two_devices(path: Path) -> Path:
     kernels = [Kernel("k", at + MS, at + STEP, launch=at + MS - 5000) for at in STARTS]
     path = made(path, [*kernels, *late_kernels(device=1)], *steps())
@@ -189,6 +203,10 @@ def waiting_for_a_stream(path: Path) -> Path:
         (
             loading_kernels_on_autograds_thread,
             *("host", "host_busy", "kernel-loading", "(in cuModuleLoadData), most of it in step"),
+        ),
+        (
+            loading_a_kernel_right_after_waiting,
+            *("host", "host_busy", "kernel-loading", "(in cudaLaunchKernel), most of it in step"),
         ),
         (
             collecting_for_one_of_two_devices,

@@ -9,6 +9,7 @@ import pytest
 from analysis import Report, kernels
 from analysis.__main__ import main
 from analysis.answers import __main__ as answers
+from analysis.budget import budget as report_budget
 from analysis.page.page import page
 from analysis.page.verdict import NOTHING_TO_DO
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
@@ -297,6 +298,31 @@ def test_the_verdict_says_where_the_host_was_while_the_gpu_was_idle(tmp_path: Pa
             "(80.0 % of it in optimizer); most of what is known to be lost is in waiting for a "
             "host that did something else (10 ns in step 1); kernels: gemm 80.0 %, forward 80.0 %."
         )
+
+
+def test_a_gpu_that_falls_behind_the_host_takes_longer_for_a_step(tmp_path: Path) -> None:
+    """Nobody waits for the GPU: the host is done with five steps of 10 ns when it begins."""
+    path = make_report(
+        tmp_path / "r.sqlite",
+        run={"device_name": "NVIDIA A100-SXM4-40GB", "dtype": "float32"},
+        ranges=[
+            *(Range("step", at, at + 10) for at in range(0, 50, 10)),
+            *(Range("ffn", at, at + 9, payload=975_000) for at in range(0, 50, 10)),
+        ],
+        kernels=[Kernel("sgemm", 10 * at, 10 * at + 100, launch=at) for at in range(0, 50, 10)],
+    )
+    with Report(path) as report:
+        made = page(report)
+        notes = report_budget(report).notes
+    assert made.verdict.startswith(
+        "A step takes 10 ns on the host (median of 5) and 100 ns on the GPU, which falls behind: "
+        "GPU busy 100.0 %"
+    )
+    assert "could take" not in made.verdict
+    assert any("in a median step of 100 ns" in line for line in made.lines)
+    told = "the GPU falls behind the host: what the steps launched takes 450 ns longer than they"
+    assert any(line.startswith(told) for line in made.lines)
+    assert any(line.startswith(told) for line in notes)
 
 
 def test_the_verdict_names_what_is_lost_where_no_ideal_time_is_known(tmp_path: Path) -> None:

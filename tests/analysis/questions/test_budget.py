@@ -134,7 +134,7 @@ def test_what_is_left_out_of_a_step_is_a_part_of_its_wall_time(tmp_path: Path) -
         assert not len(gaps.gaps(report, min_gap_us=0, exclude=["data"]))
     parts = [(row["step"], row["part"], row["ns"]) for row in rows.rows()]
     assert parts == [(0, "not_modelled", 60), (0, "left_out", 40), (1, "not_modelled", 100)]
-    words = "what is left out (data) took 40 ns of that time: its work, and the idle time that"
+    words = "what is left out (data) took 40 ns of 2 steps: its work, and the idle time that"
     assert any(words in note for note in rows.notes)
     assert not any("left out" in note for note in every.notes)
     with Report(path) as report:
@@ -200,6 +200,18 @@ def test_budgets_of_real_reports_add_up(name: str) -> None:
 def test_a_report_without_work_is_refused(name: str) -> None:
     with Report(shared.report(name)) as report, pytest.raises(ReportError, match="no CUDA kernels"):
         report.budget()
+
+
+def test_a_process_without_steps_is_told(tmp_path: Path) -> None:
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range("step", 0, 100)],
+        kernels=[Kernel("a", 0, 50), Kernel("a", 0, 50, process=200)],
+    )
+    with Report(path) as report:
+        table = budget.budget(report)
+    assert set(table.columns["process"]) == {100}
+    assert "left out, without a step: the GPU work of process 200" in table.notes
 
 
 def test_a_cpu_step_is_operators_and_the_rest(tmp_path: Path) -> None:

@@ -137,3 +137,62 @@ def test_on_a_cpu_attention_that_is_no_one_kernel_has_its_products_in_it(tmp_pat
     with Report(path) as opened:
         (row,) = attention.attention(opened).rows()
     assert (row["calls"], row["kernel_ns"], row["share"]) == (1, 100, 1.0)
+
+
+def test_without_a_range_its_flops_follow_from_the_operators_shapes(tmp_path: Path) -> None:
+    shape = [2, 4, 16, 8]
+    sizes = f"sizes = {[shape] * 3 + [[]] * 4}, input_op_ids = [(1,0)]"
+    name = "aten::_scaled_dot_product_flash_attention"
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range(f"{name}, seq = 3, op_id = 9, {sizes}", 0, 20),
+            Range(f"{name}, seq = 4, op_id = 11, {sizes}", 30, 50),
+        ],
+        kernels=[
+            Kernel("flash_fwd_kernel", 100, 150, launch=11),
+            Kernel("flash_fwd_kernel", 150, 200, launch=41),
+            Kernel("flash_bwd_kernel", 200, 300, launch=60),
+        ],
+    )
+    with Report(path) as opened:
+        table = attention.attention(opened)
+        said = {str(row["question"]): str(row["answer"]) for row in answers(opened).rows()}
+    (row,) = table.rows()
+    both = 2 * 2 * (2 * 2 * 4 * 16 * 16 * 8)  # two calls, two products each
+    assert (row["calls"], row["kernel_ns"], row["flops"], row["backward_ns"]) == (2, 100, both, 100)
+    assert table.notes == (attention.NO_SOFTMAX,)
+    assert "take 100 ns for 131.1 kFLOP" in said["e"]
+
+
+def test_the_flops_of_some_calls_alone_are_not_those_of_all(tmp_path: Path) -> None:
+    sizes = f"sizes = {[[2, 4, 16, 8]] * 3}"
+    path = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[Range(f"aten::_scaled_dot_product_flash_attention, seq = 3, {sizes}", 0, 20)],
+        kernels=[
+            Kernel("flash_fwd_kernel", 100, 150, launch=11),
+            Kernel("flash_fwd_kernel", 150, 200, launch=41),
+        ],
+    )
+    with Report(path) as opened:
+        table = attention.attention(opened)
+    (row,) = table.rows()
+    assert row["flops"] != row["flops"]  # NaN
+    assert "their FLOPs are not" in table.notes[0]
+
+
+def test_on_a_cpu_its_flops_are_those_of_the_operators_inside(tmp_path: Path) -> None:
+    shapes = str([[2, 4, 16, 8]] * 3)
+    inside = "aten::_scaled_dot_product_flash_attention_for_cpu"
+    path = make_report(
+        tmp_path / "r.sqlite",
+        operators=[
+            Operator("aten::scaled_dot_product_attention", 0, 100, 4, shapes=shapes),
+            Operator(inside, 2, 98, 96, shapes=shapes),
+            Operator(f"{inside}_backward", 200, 300, 100, shapes=str([[2, 4, 16, 8]] * 4)),
+        ],
+    )
+    with Report(path) as opened:
+        (row,) = attention.attention(opened).rows()
+    assert (row["kernel_ns"], row["flops"]) == (100, 2 * (2 * 2 * 4 * 16 * 16 * 8))

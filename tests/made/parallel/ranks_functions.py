@@ -23,23 +23,20 @@ def add(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
         tell({"before": float(tensor)})
         all_reduce(tensor).wait()
         tell({"after": float(tensor)})
-        return {"sum": float(tensor), "device": str(device), "threads": torch.get_num_threads()}
-
-
-def listening(_: dict[str, Any], tell: SendMessage) -> dict[str, Any]:
-    """Tell where this rank and its launcher listen, once the ranks have met."""
-    with process_group("gloo", 60.0):
-        all_reduce(torch.zeros(1)).wait()
-        both = (psutil.Process(), psutil.Process().parent())
-        where = [
-            connection.laddr.ip
-            for process in both
-            if process
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        ]
+        listening = addresses_listened_at()
         dist.barrier()
-        return {"where": where}
+        return {"sum": float(tensor), "device": str(device), "listening": listening}
+
+
+def addresses_listened_at() -> list[str]:
+    """Return where this rank and its launcher listen."""
+    return [
+        connection.laddr.ip
+        for process in (psutil.Process(), psutil.Process().parent())
+        if process
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
 
 
 def fail(arguments: dict[str, Any], tell: SendMessage) -> dict[str, Any]:

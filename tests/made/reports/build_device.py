@@ -2,12 +2,11 @@
 
 import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.made.reports.build_report import PROCESS, THREAD, global_id
+from tests.made.reports.build_report import PROCESS, THREAD, global_id, written
 
 PAGEABLE: Final = 0
 PINNED: Final = 1
@@ -161,7 +160,7 @@ def add_device_work(
     costs: Iterable[tuple[str, int | None, int | None, int | None]] = (),
 ) -> Path:
     """Add rows to a report and return its path; ``costs`` are name, FLOPs, bytes, elements."""
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with written(path) as connection:
         adder = Adder(connection)
         for copy in copies:
             adder.copy(copy)

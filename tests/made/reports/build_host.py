@@ -1,14 +1,12 @@
 """Adds to a tiny report what threads of the host did: samples, system calls, scheduling, Python."""
 
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.made.reports.build_device import Adder
-from tests.made.reports.build_report import PROCESS, THREAD, global_id
+from tests.made.reports.build_report import PROCESS, THREAD, global_id, written
 
 DDL: Final = {
     "COMPOSITE_EVENTS": (
@@ -83,7 +81,7 @@ def add_host(
     python: Iterable[Python] = (),
 ) -> Path:
     """Add rows to a report, and return its path."""
-    with closing(sqlite3.connect(path)) as connection:
+    with written(path) as connection:
         adder = Adder(connection)
 
         def insert(table: str, *row: object) -> None:
@@ -109,5 +107,4 @@ def add_host(
         for each in python:
             tid = global_id(each.process, each.thread)
             insert("TOOLKIT_PYTHON", each.start, each.end, adder.string(each.name), tid)
-        connection.commit()
     return path

@@ -4,8 +4,8 @@ Like nsys, a table is made only where it has rows. Names become `StringIds` as t
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -146,6 +146,15 @@ def global_id(process: int, thread: int = 0) -> int:
     return process << 24 | thread
 
 
+@contextmanager
+def written(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that writes to a report, without waiting for the disk."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        yield connection
+
+
 class Builder:
     """Collects rows, and writes the tables that have some."""
 
@@ -217,7 +226,7 @@ class Builder:
         """Write everything to a new file."""
         for text, number in self.strings.items():
             self.add("StringIds", number, text)
-        with closing(sqlite3.connect(path)) as connection:
+        with written(path) as connection:
             for table in ("StringIds", *self.rows):
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({DDL[table]})")
             for table, rows in self.rows.items():
@@ -227,7 +236,6 @@ class Builder:
             for table, column in (("StringIds", "value"), ("NVTX_EVENTS", "text")):
                 if table in self.rows:
                     connection.execute(f"UPDATE {table} SET {column} = CAST({column} AS TEXT)")
-            connection.commit()
 
 
 def make_report(

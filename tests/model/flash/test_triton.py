@@ -125,6 +125,7 @@ def strides(device: str) -> None:
             flash_cases.takes_any_strides("triton", device, False)
 
 
+@pytest.mark.slow
 def test_any_strides_are_taken(run: Run) -> None:
     run(strides)
 
@@ -162,7 +163,9 @@ def tiles(queries: int, keys: int, device: str) -> None:
     flash_cases.cuts_tiles_of_any_shape(device, queries, keys)
 
 
-@pytest.mark.parametrize(("queries", "keys"), [(64, 128), (64, 64), (128, 32)])
+@pytest.mark.parametrize(
+    ("queries", "keys"), [(64, 128), (64, 64), pytest.param(128, 32, marks=pytest.mark.slow)]
+)
 def test_tiles_may_have_any_shape(queries: int, keys: int, run: Run) -> None:
     run(tiles, queries, keys)
 

@@ -66,6 +66,7 @@ def write(folder: Path, text: str) -> Path:
     return script
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recorder", ["torch", "nsys"])
 def test_a_script_with_spans(recorder: str, tmp_path: Path) -> None:
     env = {"NSYS": find_nsys()} if recorder == "nsys" else {}
@@ -205,6 +206,7 @@ THREADED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recorder", ["torch", "nsys"])
 def test_threads_and_same_named_annotations_lose_nothing(recorder: str, tmp_path: Path) -> None:
     env = {"NSYS": find_nsys()} if recorder == "nsys" else {}

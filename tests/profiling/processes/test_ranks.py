@@ -23,15 +23,34 @@ from tests.made.runs.launched import ROOT
 TIMEOUT_S = 90.0
 
 
-def test_every_rank_returns_its_result_and_tells_on_the_way() -> None:
+Added = tuple[list[dict[str, Any]], list[tuple[int, dict[str, Any]]]]
+"""What two ranks returned, and what each told on the way."""
+
+
+@pytest.fixture(scope="module")
+def added() -> Added:
+    """Return what ranks leave that add up a number, in an environment as on a cluster."""
     told: list[tuple[int, dict[str, Any]]] = []
-    found = ranks.run(
-        "tests.made.parallel.ranks_functions:add",
-        2,
-        {"timeout_s": 30.0},
-        timeout_s=TIMEOUT_S,
-        on_told=lambda rank, what: told.append((rank, dict(what))),
-    )
+    others = [
+        name
+        for name, addresses in psutil.net_if_addrs().items()
+        if not any(each.address == ranks.HOST for each in addresses)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        # As a cluster's environment may say, for ranks on several nodes.
+        patch.setenv("GLOO_SOCKET_IFNAME", others[0] if others else "eth0")
+        found = ranks.run(
+            "tests.made.parallel.ranks_functions:add",
+            2,
+            {"timeout_s": 30.0},
+            timeout_s=TIMEOUT_S,
+            on_told=lambda rank, what: told.append((rank, dict(what))),
+        )
+    return found, told
+
+
+def test_every_rank_returns_its_result_and_tells_on_the_way(added: Added) -> None:
+    found, told = added
     assert [result["sum"] for result in found] == [3.0, 3.0]
     assert {result["device"] for result in found} == {"cpu"}
     for rank in (0, 1):
@@ -97,18 +116,10 @@ def test_a_port_that_there_is_not_is_refused() -> None:
         ranks.run("tests.made.parallel.ranks_functions:add", 2, {}, timeout_s=9.0, port=1 << 16)
 
 
-def test_nobody_listens_but_on_the_loopback_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As a cluster's environment may say, for ranks on several nodes.
-    others = [
-        name
-        for name, addresses in psutil.net_if_addrs().items()
-        if not any(each.address == ranks.HOST for each in addresses)
-    ]
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", others[0] if others else "eth0")
-    function = "tests.made.parallel.ranks_functions:listening"
-    for found in ranks.run(function, 2, {}, timeout_s=TIMEOUT_S):
-        assert len(found["where"]) >= 2  # a rank's own, and the store
-        assert {*found["where"]} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+def test_nobody_listens_but_on_the_loopback_address(added: Added) -> None:
+    for found in added[0]:
+        assert len(found["listening"]) >= 2  # a rank's own, and the store
+        assert {*found["listening"]} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 def test_fewer_gpus_than_ranks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

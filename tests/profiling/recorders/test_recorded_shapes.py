@@ -262,6 +262,7 @@ SCRIPT: Final = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recorder", ["torch", "nsys"])
 def test_a_script_recorded_by_either_recorder_has_the_same_flops(
     recorder: str, tmp_path: Path

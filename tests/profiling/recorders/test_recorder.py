@@ -45,6 +45,7 @@ class EmptyRecorder(Recorder):
         return made
 
 
+@pytest.mark.slow
 def test_one_more_is_chosen_and_goes_through_all_of_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
