@@ -265,12 +265,14 @@ def test_every_real_report_has_a_page(name: str, capsys: pytest.CaptureFixture[s
     assert "Top kernels" in capsys.readouterr().out
 
 
-def test_the_first_five_lines_say_what_to_do(
+def test_the_first_lines_say_what_to_do_and_what_it_gains(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert main([str(ROOT / "nsys_reports" / "sample.sqlite")]) == 0
-    first = " ".join(capsys.readouterr().out.splitlines()[:5])
+    lines = capsys.readouterr().out.splitlines()
+    first = " ".join(lines[:7])
+    assert "The largest single gain is advice 1: 485.7 ms → 399.2 ms" in " ".join(lines[:3])
     assert first.startswith("A step takes 485.7 ms (median of 2, 478.5 ms to 492.9 ms)")
     assert "the same work could take 281.5 ms (ideal)" in first
     assert "AdamW(..., fused=True)" in first
