@@ -14,6 +14,7 @@ from analysis.measures.predictions.part import predictions_of_part
 from analysis.show.render import duration, percent
 
 if TYPE_CHECKING:
+    from analysis.attribution.selected import Selected
     from analysis.measures.predictions.predicting import Predictions
     from analysis.measures.predictions.times import Times
     from analysis.measures.window import MeasuredWindow
@@ -166,7 +167,7 @@ def advise(measured: MeasuredWindow) -> Advice:
     found = findings(measured)
     if not any(finding.remedy for finding in found):
         return Advice(tuple(found))
-    known = predictions_of_part(measured.chosen)
+    known, steps = predictions_of_part(measured.chosen)
     if reason := known.distrust:
         return Advice(tuple(found), unknown=reason)
     predicted = Predicted(known)
@@ -186,6 +187,7 @@ def advise(measured: MeasuredWindow) -> Advice:
         of_step=bool(len(known.recorded.step_ns)),
         unrecorded=unrecorded,
         slowed="" if known.on_cpu else slowed_host(host),
+        part="" if steps is None else part_in_words(steps, measured.chosen),
     )
 
 
@@ -194,6 +196,14 @@ def slowed_host(factor: float | None) -> str:
     if factor is None:
         return "which recording may have slowed"
     return "" if factor == 1.0 else f"which recording slowed ({factor:.2f} of its time without)"
+
+
+def part_in_words(steps: range, chosen: Selected) -> str:
+    """Return in words which steps were replayed."""
+    count = 0 if chosen.steps is None else chosen.steps.count
+    first, last = steps.start, steps.stop - 1
+    which = f"step {first}" if first == last else f"steps {first:,} to {last:,}"
+    return f"replayed for this: {which} of {count:,}, around the median one"
 
 
 def order(finding: Finding) -> tuple[int, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -18,20 +18,32 @@ MOST_CALLS: Final = 100_000
 """So many CUDA calls are replayed in a tenth of a second; a page asks for a dozen replays."""
 
 
-def predictions_of_part(chosen: Selected) -> Predictions:
+class PartPredictions(NamedTuple):
+    """Predictions for a part of a run.
+
+    Attributes:
+        known: what predicts it.
+        steps: which of the steps that count it is; None where it is all there is.
+    """
+
+    known: Predictions
+    steps: range | None
+
+
+def predictions_of_part(chosen: Selected) -> PartPredictions:
     """Return what predicts the steps of a report that count, or as many as `MOST_CALLS` are of.
 
     Where no step is marked, that is the whole report.
     """
     attribution, steps = chosen.attribution, chosen.steps
     if attribution.work.on_cpu:
-        return CpuPredictions(attribution, steps)
+        return PartPredictions(CpuPredictions(attribution, steps), None)
     if steps is None or len(attribution.device.calls) <= MOST_CALLS:
-        return DevicePredictions.of_part(attribution, steps, None)
+        return PartPredictions(DevicePredictions.of_part(attribution, steps, None), None)
     numbers = steps_around_median(steps, calls_of_steps(chosen, steps))
     some = steps.numbered(numbers)
     bounds = (int(some.start_ns.min()), int(some.end_ns.max()))
-    return DevicePredictions.of_part(attribution, some, bounds)
+    return PartPredictions(DevicePredictions.of_part(attribution, some, bounds), numbers)
 
 
 def calls_of_steps(chosen: Selected, steps: Steps) -> list[int]:
