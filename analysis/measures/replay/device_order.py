@@ -20,7 +20,7 @@ from analysis.measures.replay.meetings import (
     no_meetings,
 )
 from analysis.measures.replay.stream_lines import StreamLines, stream_lines
-from analysis.recorded import synchronizations
+from analysis.measures.replay.stream_waits import Edges, StreamWaits, stream_waits
 from analysis.recorded.device_work import COPY, KERNEL, SET
 from analysis.source import device_tables
 
@@ -54,6 +54,7 @@ class DeviceOrder:
 
     Attributes:
         lines: them by stream.
+        stream_waits: what streams were made to wait for.
         node: ``(M,)`` the call in the host's chain that launched each, or `NONE`.
         before: ``(M,)`` what had ended before it on its stream, or `NONE`.
         edge_to: ``(E,)`` work that also follows on other work, ascending.
@@ -64,6 +65,7 @@ class DeviceOrder:
     """
 
     lines: StreamLines
+    stream_waits: StreamWaits
     node: Int64
     before: Int64
     edge_to: Int64
@@ -87,7 +89,8 @@ def device_order(done: DeviceWork, chain: HostChain, collective: Bools) -> Devic
     known = done.call != NONE
     node[known] = chain.of_call[done.call[known]]
     lines = stream_lines(done, chain, node)
-    edges = [event_edges(done, lines), default_stream_edges(done, lines), engine_edges(done, lines)]
+    held = stream_waits(done, lines)
+    edges = [held.edges(), default_stream_edges(done, lines), engine_edges(done, lines)]
     to, source = (np.concatenate(part) for part in zip(*edges, strict=True))
     to, source = possible(done, lines, to, source)
     met = meetings(done, collective)
@@ -96,6 +99,7 @@ def device_order(done: DeviceWork, chain: HostChain, collective: Bools) -> Devic
         lines, met = (lines, no_meetings(done)) if raised is None else (raised, met)
     return DeviceOrder(
         lines=lines,
+        stream_waits=held,
         node=node,
         before=before_on_stream(done, lines),
         edge_to=to,
@@ -141,43 +145,6 @@ def full_queues(done: DeviceWork, lines: StreamLines, node: Int64, chain: HostCh
         )
         result[call[full]] = back[full]
     return result
-
-
-Edges = tuple[Int64, Int64]
-
-
-def event_edges(done: DeviceWork, lines: StreamLines) -> Edges:
-    """Return the work that follows on the work before an event on another stream."""
-    waits = synchronizations.synchronizations(done.report)
-    records = synchronizations.event_records(done.report)
-    some = np.flatnonzero((waits.sync_type == synchronizations.STREAM_WAIT) & (waits.call != NONE))
-    stream = lines.find(waits.process[some], waits.device[some], waits.stream[some])
-    source = recorded_before(done, lines, records, waits.process[some], waits.event[some])
-    good = np.flatnonzero((stream != NONE) & (source != NONE))
-    begun = done.calls.start_ns[waits.call[some[good]]] if len(good) else good
-    to = lines.first_from(stream[good], begun)
-    return to[to != NONE], source[good][to != NONE]
-
-
-def recorded_before(
-    done: DeviceWork,
-    lines: StreamLines,
-    records: synchronizations.StreamEvents,
-    process: Int64,
-    event: Int64,
-) -> Int64:
-    """Return ``(N,)`` the last work before the record of an event of a process, or `NONE`."""
-    usable = np.flatnonzero((records.call != NONE) & (records.event >= 0))
-    if not len(usable) or not len(event):
-        return np.full(len(event), NONE, np.int64)
-    stream = lines.find(records.process[usable], records.device[usable], records.stream[usable])
-    on = stream != NONE
-    usable, stream = usable[on], stream[on]
-    source = lines.last_before(stream, done.calls.start_ns[records.call[usable]])
-    pairs = zip(records.process[usable].tolist(), records.event[usable].tolist(), strict=True)
-    known = dict(zip(pairs, source.tolist(), strict=True))
-    wanted = zip(process.tolist(), event.tolist(), strict=True)
-    return np.array([known.get(pair, NONE) for pair in wanted], np.int64)
 
 
 def default_stream_edges(done: DeviceWork, lines: StreamLines) -> Edges:

@@ -30,7 +30,7 @@ MOST_STAGED_NS: Final = 500_000
 """A copy of pageable memory begins when its first piece is staged: seen were 110 to 350 us."""
 
 QUEUED_NS: Final = 10_000
-"""Work that waits on its stream for longer than this after its launch began as soon as it could."""
+"""Work that waits for longer than this after its launch begins as soon as it can."""
 
 TAIL_NS: Final = 5_000
 """A wait returns this long after its end, where no wait of the report tells."""
@@ -140,8 +140,13 @@ def means(done: DeviceWork, chain: HostChain, order: DeviceOrder, waits: Waits) 
     kind = kinds(of_work, np.where(known, chain.name[order.node], NONE) if len(chain) else of_work)
     alone = at.last_edge_ns == NEVER
     idle = known & alone & (at.launched_ns > at.freed_ns)
-    queued = alone & (at.freed_ns > at.launched_ns + QUEUED_NS)
-    edge = (at.last_edge_ns > at.launched_ns) & (at.last_edge_ns > at.freed_ns)
+    lag = mean_of_kind(
+        kind, start - at.launched_ns, idle, default=TAIL_NS, most=most_lag(done, waits)
+    )
+    # Work that has reached the device, and still waits, tells how it follows on what it waits for.
+    there = at.launched_ns + np.maximum(lag, QUEUED_NS)
+    queued = alone & (at.freed_ns > there)
+    edge = (at.last_edge_ns > there) & (at.last_edge_ns > at.freed_ns)
     own = np.where(waits.own != NONE, of_work[waits.own] + 1, 0) if len(of_work) else waits.own
     of_call = kinds(chain.name, own)
     took = chain.end_ns - chain.start_ns
@@ -156,9 +161,7 @@ def means(done: DeviceWork, chain: HostChain, order: DeviceOrder, waits: Waits) 
     host = np.where(free > 0, free, lowest[of_call] if len(of_call) else free)
     tail = mean_of_kind(of_call, chain.end_ns - at.waited_ns, held, default=TAIL_NS)
     return Means(
-        mean_of_kind(
-            kind, start - at.launched_ns, idle, default=TAIL_NS, most=most_lag(done, waits)
-        ),
+        lag,
         mean_of_kind(kind, start - at.freed_ns, queued, default=1_000),
         mean(start[edge] - at.last_edge_ns[edge], default=1_000),
         host,

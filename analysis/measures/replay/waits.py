@@ -13,7 +13,8 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.measures.replay import host_chain
-from analysis.measures.replay.device_order import TOLERANCE_NS, recorded_before
+from analysis.measures.replay.device_order import TOLERANCE_NS
+from analysis.measures.replay.stream_waits import recorded_at
 from analysis.recorded import synchronizations
 from analysis.recorded.device_work import COPY
 
@@ -60,8 +61,8 @@ def waits(done: DeviceWork, chain: HostChain, order: DeviceOrder) -> Waits:
     at_once = order.node[(order.node != NONE) & (done.kind >= COPY)]
     whole[at_once[own[at_once] == NONE]] = False
     pairs.append(of_devices(chain, order.lines, np.flatnonzero(whole)))
-    pairs.append(of_streams(done, chain, order.lines))
-    pairs.append(of_events(done, chain, order.lines))
+    pairs.append(of_streams(done, chain, order))
+    pairs.append(of_events(done, chain, order))
     node, work = (np.concatenate(part) for part in zip(*pairs, strict=True))
     limit = chain.end_ns[node] + np.where(
         chain.end_ns[node] - chain.start_ns[node] > LONG_CALL_NS, TOLERANCE_OF_LONG_NS, TOLERANCE_NS
@@ -89,30 +90,26 @@ def own_work(done: DeviceWork, chain: HostChain, order: DeviceOrder) -> Int64:
 def of_devices(chain: HostChain, lines: StreamLines, nodes: Int64) -> Pairs:
     """Return the last work before some calls on each stream of their process.
 
-    What a thread's wait before had already waited for is left out.
+    That an earlier call waited for the same work does not count: it may be left out.
     """
     found: list[Pairs] = []
-    process, thread = chain.process[nodes], chain.thread[nodes]
+    process = chain.process[nodes]
     for stream, owner in enumerate(lines.process.tolist()):
         rows = nodes[process == owner]
         work = lines.last_before(np.full(len(rows), stream), chain.start_ns[rows])
-        # In order of the threads, a pair that repeats the one before says nothing new.
-        by_thread = np.argsort(thread[process == owner], kind="stable")
-        rows, work = rows[by_thread], work[by_thread]
-        again = (work[1:] == work[:-1]) & (chain.thread[rows[1:]] == chain.thread[rows[:-1]])
-        new = (work != NONE) & ~np.append(False, again)[: len(work)]
-        found.append((rows[new], work[new]))
+        found.append((rows[work != NONE], work[work != NONE]))
     none = np.empty(0, np.int64)
     nodes_, work_ = zip(*[(none, none), *found], strict=True)
     return np.concatenate(nodes_), np.concatenate(work_)
 
 
-def of_streams(done: DeviceWork, chain: HostChain, lines: StreamLines) -> Pairs:
+def of_streams(done: DeviceWork, chain: HostChain, order: DeviceOrder) -> Pairs:
     """Return the last work before calls that wait for a stream, on that stream.
 
     Where the stream was not recorded it is the only one of the process, else that whose work ended
     last before the call returned.
     """
+    lines = order.lines
     nodes = np.flatnonzero(chain.waits == host_chain.STREAM)
     rows = synchronizations.synchronizations(done.report)
     stream = np.full(len(chain), NONE, np.int64)
@@ -123,9 +120,9 @@ def of_streams(done: DeviceWork, chain: HostChain, lines: StreamLines) -> Pairs:
     told = np.zeros(len(chain), np.bool_)
     told[place] = True
     known = nodes[told[nodes] & (stream[nodes] != NONE)]
-    work = lines.last_before(stream[known], chain.start_ns[known])
+    which, work = order.stream_waits.work_before(stream[known], chain.start_ns[known])
     found = [
-        (known[work != NONE], work[work != NONE]),
+        (known[which], work),
         guessed(done, chain, lines, nodes[~told[nodes]]),
     ]
     node_, work_ = zip(*found, strict=True)
@@ -152,25 +149,24 @@ def guessed(done: DeviceWork, chain: HostChain, lines: StreamLines, nodes: Int64
     return nodes[best != NONE], best[best != NONE]
 
 
-def of_events(done: DeviceWork, chain: HostChain, lines: StreamLines) -> Pairs:
+def of_events(done: DeviceWork, chain: HostChain, order: DeviceOrder) -> Pairs:
     """Return the work before the event that calls wait for, where the event was recorded.
 
     Where it was not it is the work of the process that ended last before the call returned.
     """
     nodes = np.flatnonzero(chain.waits == host_chain.EVENT)
     rows = synchronizations.synchronizations(done.report)
-    records = synchronizations.event_records(done.report)
     some = np.flatnonzero((rows.sync_type == synchronizations.EVENT) & (rows.call != NONE))
     place = chain.of_call[rows.call[some]]
     some, place = some[place != NONE], place[place != NONE]
-    work = recorded_before(done, lines, records, rows.process[some], rows.event[some])
+    there, stream, recorded = recorded_at(done, order.lines, rows.process[some], rows.event[some])
     told: Bools = np.zeros(len(chain), np.bool_)
-    told[place[work != NONE]] = True
-    rest = guessed_events(done, chain, lines, nodes[~told[nodes]])
-    return (
-        np.append(place[work != NONE], rest[0]),
-        np.append(work[work != NONE], rest[1]),
-    )
+    told[place[there]] = True
+    known = stream != NONE
+    place = place[known]
+    which, work = order.stream_waits.work_before(stream[known], recorded[known])
+    rest = guessed_events(done, chain, order.lines, nodes[~told[nodes]])
+    return np.append(place[which], rest[0]), np.append(work, rest[1])
 
 
 def guessed_events(done: DeviceWork, chain: HostChain, lines: StreamLines, nodes: Int64) -> Pairs:

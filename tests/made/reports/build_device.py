@@ -15,6 +15,12 @@ TO_DEVICE: Final = 1
 TO_HOST: Final = 2
 WITHIN: Final = 8
 
+EVENT_WAIT, STREAM_WAIT, STREAM_SYNC = 1, 2, 3
+"""What CUPTI calls a wait for an event, of a stream for an event, for a stream."""
+
+BLOCKING, DEFAULT = 1, 3
+"""Kinds of streams: one that the legacy default stream joins, and that stream."""
+
 
 @dataclass(frozen=True)
 class Copy:
@@ -33,6 +39,7 @@ class Copy:
     process: int = PROCESS
     thread: int = THREAD
     same: bool = False
+    stream: int = 7
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Set:
     call: str = "cudaMemsetAsync_v3020"
     launch: int | None = None
     process: int = PROCESS
+    stream: int = 7
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,25 @@ class Call:
     end: int
     thread: int = THREAD
     process: int = PROCESS
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A call that waits, or makes a stream wait, with what CUPTI recorded of it."""
+
+    call: Call
+    sync_type: int
+    stream: int = 7
+    event: int | None = None
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """A call that records an event on a stream."""
+
+    call: Call
+    event: int
+    stream: int = 7
 
 
 @dataclass(frozen=True)
@@ -87,6 +114,18 @@ DDL: Final = {
     ),
     "PROFILER_OVERHEAD": 'start INTEGER, "end" INTEGER, globalTid INTEGER, nameId INTEGER',
     "ENUM_CUDA_MEM_KIND": "id INTEGER, name TEXT, label TEXT",
+    "CUPTI_ACTIVITY_KIND_SYNCHRONIZATION": (
+        'start INTEGER NOT NULL, "end" INTEGER NOT NULL, deviceId INTEGER, contextId INTEGER, '
+        "streamId INTEGER, correlationId INTEGER, globalPid INTEGER, syncType INTEGER, "
+        "eventId INTEGER, eventSyncId INTEGER"
+    ),
+    "CUPTI_ACTIVITY_KIND_CUDA_EVENT": (
+        "timestamp INTEGER, deviceId INTEGER, contextId INTEGER, streamId INTEGER, "
+        "correlationId INTEGER, globalPid INTEGER, eventId INTEGER, eventSyncId INTEGER"
+    ),
+    "TARGET_INFO_CUDA_STREAM": (
+        "streamId INTEGER, processId INTEGER, contextId INTEGER, flag INTEGER"
+    ),
     "TOOLKIT_RANGE_COST": "name TEXT NOT NULL, flops INTEGER, bytes INTEGER, elements INTEGER",
 }
 
@@ -133,7 +172,7 @@ class Adder:
         if copy.launch is not None:
             done = copy.launch + 1 if copy.done is None else copy.done
             correlation = self.call(Call(copy.call, copy.launch, done, copy.thread, copy.process))
-        ids = (copy.device, 1, None, 7, correlation, global_id(copy.process))
+        ids = (copy.device, 1, None, copy.stream, correlation, global_id(copy.process))
         kinds = (copy.bytes, copy.kind, copy.source, copy.target)
         ends = (copy.device, copy.device) if copy.same else (None, None)
         self.insert("CUPTI_ACTIVITY_KIND_MEMCPY", copy.start, copy.end, *ids, *kinds, *ends)
@@ -145,9 +184,21 @@ class Adder:
             correlation = self.call(
                 Call(each.call, each.launch, each.launch + 1, process=each.process)
             )
-        ids = (0, 1, None, 7, correlation, global_id(each.process))
+        ids = (0, 1, None, each.stream, correlation, global_id(each.process))
         row = (each.start, each.end, *ids, each.bytes, each.memory)
         self.insert("CUPTI_ACTIVITY_KIND_MEMSET", *row)
+
+    def waiting(self, each: Waiting) -> None:
+        """Add a call that waits, and what CUPTI recorded of it; handles of events serve again."""
+        call = each.call
+        ids = (0, 1, each.stream, self.call(call), global_id(call.process))
+        row = (call.start, call.end, *ids, each.sync_type, 1, each.event)
+        self.insert("CUPTI_ACTIVITY_KIND_SYNCHRONIZATION", *row)
+
+    def event(self, each: EventRecord) -> None:
+        """Add a call that records an event, and what CUPTI recorded of it."""
+        ids = (0, 1, each.stream, self.call(each.call), global_id(each.call.process))
+        self.insert("CUPTI_ACTIVITY_KIND_CUDA_EVENT", 0, *ids, 1, each.event)
 
 
 def add_device_work(
@@ -156,10 +207,16 @@ def add_device_work(
     copies: Iterable[Copy] = (),
     sets: Iterable[Set] = (),
     calls: Iterable[Call] = (),
+    waits: Iterable[Waiting] = (),
+    events: Iterable[EventRecord] = (),
+    streams: Iterable[tuple[int, int]] = (),
     overhead: Iterable[Overhead] = (),
     costs: Iterable[tuple[str, int | None, int | None, int | None]] = (),
 ) -> Path:
-    """Add rows to a report and return its path; ``costs`` are name, FLOPs, bytes, elements."""
+    """Add rows to a report and return its path.
+
+    ``costs`` are name, FLOPs, bytes, elements; ``streams`` are their number and kind.
+    """
     with written(path) as connection:
         adder = Adder(connection)
         for copy in copies:
@@ -168,6 +225,12 @@ def add_device_work(
             adder.set(each)
         for call in calls:
             adder.call(call)
+        for wait in waits:
+            adder.waiting(wait)
+        for event in events:
+            adder.event(event)
+        for stream, kind in streams:
+            adder.insert("TARGET_INFO_CUDA_STREAM", stream, PROCESS, 1, kind)
         for taken in overhead:
             row = (taken.start, taken.end, global_id(taken.process, 1), adder.string(taken.name))
             adder.insert("PROFILER_OVERHEAD", *row)
