@@ -53,7 +53,6 @@ class Advice:
             little alone and something with the first.
         of_step: whether gains are of the median step; else of the whole run.
         unknown: why gains are not known; "" where they are.
-        unrecorded: what the first gains in the run without a recorder, where its time is known.
         slowed: whether recording slowed the host, in words; "" where it did not.
         part: a line on which steps were replayed, where that are not all; "" where they are.
     """
@@ -62,7 +61,6 @@ class Advice:
     together: tuple[Together, ...] = ()
     of_step: bool = False
     unknown: str = ""
-    unrecorded: Gain | None = None
     slowed: str = ""
     part: str = ""
 
@@ -82,12 +80,17 @@ class Advice:
         if gain is None:
             return ""
         of_what = "of a step" if self.of_step else "of the run"
+        bare = "" if finding.recorded is not None else " as recorded"
         if gain.share < LITTLE:
             little = "nothing" if gain.saved_ns < NOTHING * gain.before_ns else "under 1 %"
             limit = LIMITS.get(gain.limit_then, gain.limit_then)
             slowed = f", {self.slowed}" if gain.limit_then == HOST and self.slowed else ""
-            return f"gains {little} {of_what} as recorded: limited by {limit}{slowed}"
-        return f"gains {percent(gain.share)} {of_what}: {change_in_words(gain)}"
+            return f"gains {little} {of_what}{bare}: limited by {limit}{slowed}"
+        recorded = ""
+        if finding.recorded is not None:
+            times = (finding.recorded.before_ns, finding.recorded.after_ns)
+            recorded = f" (recorded {' → '.join(map(duration, times))})"
+        return f"gains {percent(gain.share)} {of_what}: {change_in_words(gain)}{recorded}"
 
     @property
     def rest(self) -> tuple[str, ...]:
@@ -96,11 +99,6 @@ class Advice:
             f"{in_a_row(each.numbers)} together: {change_in_words(each.gain)}"
             for each in self.together
         ]
-        if self.unrecorded is not None:
-            lines.append(
-                f"without a recorder, which slows the host, advice 1 gains "
-                f"{percent(self.unrecorded.share)}: {change_in_words(self.unrecorded)}"
-            )
         if self.unknown:
             lines.append(f"what advice gains is not known: {self.unknown}")
         return (*lines, *([self.part] if self.part else []))
@@ -170,22 +168,25 @@ def advise(measured: MeasuredWindow) -> Advice:
     known, steps = predictions_of_part(measured.chosen)
     if reason := known.distrust:
         return Advice(tuple(found), unknown=reason)
-    predicted = Predicted(known)
+    host = known.unrecorded_host
+    bare = host is not None and host != 1.0
+    predicted = Predicted(known, host if host is not None else 1.0)
     found = [
-        replace(finding, gain=predicted.gain([finding])) if finding.remedy else finding
+        replace(
+            finding,
+            gain=predicted.gain([finding]),
+            recorded=Predicted(known).gain([finding]) if bare else None,
+        )
+        if finding.remedy
+        else finding
         for finding in found
     ]
     found.sort(key=order)
     gaining = [finding for finding in found if finding.gain and finding.gain.share >= LITTLE]
-    host = known.unrecorded_host
-    unrecorded = None
-    if host is not None and host != 1.0 and gaining:
-        unrecorded = Predicted(known, host).gain(gaining[:1])
     return Advice(
         tuple(found),
         tuple(in_company(predicted, found, gaining)),
         of_step=bool(len(known.recorded.step_ns)),
-        unrecorded=unrecorded,
         slowed="" if known.on_cpu else slowed_host(host),
         part="" if steps is None else part_in_words(steps, measured.chosen),
     )

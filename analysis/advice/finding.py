@@ -79,7 +79,9 @@ class Finding:
         time_ns: the time it is about, of all GPUs together; None where it is about no time.
         share: that time as a share of the wall time of the GPUs, on a CPU of the operators' time.
         remedy: what the cure changes in the run; None where that is not known.
-        gain: what that gains; None where it was not predicted.
+        gain: what that gains, in the run without a recorder where its time is known; None where it
+            was not predicted.
+        recorded: what it gains in the run as it was recorded, where that is another one.
     """
 
     id: str
@@ -90,6 +92,7 @@ class Finding:
     share: float | None = None
     remedy: Remedy | None = None
     gain: Gain | None = None
+    recorded: Gain | None = None
 
     @property
     def record(self) -> dict[str, str | int | float | None]:
