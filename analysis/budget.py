@@ -28,8 +28,10 @@ from analysis.arithmetic.statistics import sums
 from analysis.attribution import question
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
+from analysis.measures.idle import idle_gaps
 from analysis.measures.step_budget import IN_WORDS, PARTS, StepBudgets, step_budgets
 from analysis.measures.window import MeasuredWindow
+from analysis.recorded.work import has_work
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent, plural
@@ -67,7 +69,9 @@ def budget(report: Report, **selected: Unpack[Options]) -> Table:
     Raises:
         ReportError: there is no work, or no such range, step, device or process.
     """
-    chosen = Selected.of(report, Selection(**selected))
+    asked = Selection(**selected)
+    only_copies = not has_work(report) and idle_gaps(report).places
+    chosen = Selected.of_devices(report, asked) if only_copies else Selected.of(report, asked)
     measured = MeasuredWindow(chosen)
     found = step_budgets(measured)
     if not len(found):

@@ -19,11 +19,12 @@ from analysis.budget import BUDGET, budget_columns, of_median_step, what_steps
 from analysis.costs.device_peaks import DevicePeaks
 from analysis.gaps import longest_lines
 from analysis.measures.gpu_time_split import gpu_time_splits, splits_outside_window
+from analysis.measures.idle import idle_gaps
 from analysis.measures.mfu import mfu
 from analysis.measures.step_budget import step_budgets
 from analysis.measures.step_times import FEWEST, TRIMMED, slowdown, step_times
 from analysis.measures.window import MeasuredWindow
-from analysis.page.verdict import ONLY_RANGES, recorded_steps, verdict
+from analysis.page.verdict import ONLY_RANGES, only_copies, recorded_steps, verdict
 from analysis.recorded.work import has_work
 from analysis.show.render import duration, percent, plural
 from analysis.show.table import Table
@@ -101,11 +102,7 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     chosen = Selected.of_any(report, Selection(**selected))
     attribution = chosen.attribution
     if not len(attribution.work) and not has_work(report):
-        if not len(attribution.ranges):
-            Attribution.of(report)  # which says that there is nothing
-        lines += [*chosen.heading_lines, *step_lines(chosen)]
-        ranges = attribution.ranges.take(chosen.ranges)
-        return Page(ONLY_RANGES, None, tuple(lines), (open_ranges(ranges),), report.run)
+        return page_without_work(report, chosen, lines)
     measured = MeasuredWindow(chosen)
     lines += trust_lines(measured)
     work = chosen.counted_work
@@ -133,6 +130,33 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     if most := advice.most:
         said = f"{said} {most}"
     return Page(said, advice, tuple(lines), text, report.run)
+
+
+def page_without_work(report: Report, chosen: Selected, lines: list[str]) -> Page:
+    """Return the page about a report of ranges, or of copies and sets, without anything to rank.
+
+    Args:
+        report: what was recorded.
+        chosen: the part that counts.
+        lines: on the run.
+
+    Raises:
+        ReportError: it holds none of these.
+    """
+    ranges = chosen.attribution.ranges
+    moved = idle_gaps(report).places
+    if not len(ranges) and not moved:
+        Attribution.of(report)  # which says that there is nothing
+    lines = [*lines, *chosen.heading_lines, *step_lines(chosen)]
+    tables = [open_ranges(ranges.take(chosen.ranges))] if len(ranges) else []
+    if not moved:
+        return Page(ONLY_RANGES, None, tuple(lines), tuple(tables), report.run)
+    measured = MeasuredWindow(Selected.of_devices(report, chosen.selection))
+    budgets = step_budgets(measured)
+    if len(budgets):
+        tables.insert(0, budget_table(budgets))
+    lines += time_lines(measured)
+    return Page(only_copies(measured), None, tuple(lines), tuple(tables), report.run)
 
 
 def budget_table(found: StepBudgets) -> Table:

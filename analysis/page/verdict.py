@@ -96,6 +96,13 @@ def verdict(
     return "; ".join(parts) + "."
 
 
+def only_copies(measured: MeasuredWindow) -> str:
+    """Return the verdict on a report of GPUs that copied and set memory, and computed nothing."""
+    splits = gpu_time_splits(measured)
+    took, busy = step_time(measured, splits), busy_and_idle(measured, splits)
+    return f"Nothing was computed: no GPU kernels, only copies and sets. {took}: {busy}."
+
+
 def could_take(budgets: StepBudgets) -> str:
     """Return what the same work could take, and what most is lost in; "" where nothing tells.
 

@@ -202,6 +202,21 @@ def test_a_report_without_work_is_refused(name: str) -> None:
         report.budget()
 
 
+@pytest.mark.parametrize("ranges", [[], [Range("step", 0, 100)]])
+def test_copies_alone_have_a_budget(ranges: list[Range], tmp_path: Path) -> None:
+    path = make_report(tmp_path / "r.sqlite", ranges=ranges)
+    add_device_work(path, copies=[Copy(0, 40, 10**6, launch=0), Copy(60, 100, 10**6, launch=59)])
+    ((key, found),) = parts_of(path).items()
+    assert key == (0, "0")
+    assert found["copies"] == 80
+    assert sum(found.values()) == 100
+    with Report(path) as report:
+        made = page(report)
+    assert made.verdict.startswith("Nothing was computed: no GPU kernels, only copies and sets.")
+    assert "GPU busy 80.0 %, idle 20.0 %" in made.verdict
+    assert made.tables[0].name == "budget"
+
+
 def test_a_process_without_steps_is_told(tmp_path: Path) -> None:
     path = make_report(
         tmp_path / "r.sqlite",
