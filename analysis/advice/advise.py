@@ -96,7 +96,7 @@ class Advice:
     def rest(self) -> tuple[str, ...]:
         """Lines on what several cures gain together, and on what is not known."""
         lines = [
-            f"{in_a_row(each.numbers)} together: {change_in_words(each.gain)}"
+            f"advice {in_a_row(each.numbers)} together: {change_in_words(each.gain)}"
             for each in self.together
         ]
         if self.unknown:
@@ -225,8 +225,9 @@ def in_company(
         gaining: those of them that gain something alone, in order.
     """
     number = {finding.id: place for place, finding in enumerate(found, 1)}
+    every = [one for one in found if one.remedy]
     groups = [gaining[:2]] if len(gaining) > 1 else []
-    groups += [gaining] if len(gaining) > 2 else []
+    groups += [every] if len(every) > 2 else []
     result = [
         Together(tuple(number[one.id] for one in group), predicted.gain(group)) for group in groups
     ]
