@@ -69,6 +69,7 @@ class Step:
         thread: which makes the call.
         takes_over: whether it follows on the step before it, not on that of its own thread.
         inside: the range that it is in, or none.
+        size: bytes that a copy moves.
     """
 
     does: str
@@ -82,6 +83,7 @@ class Step:
     thread: int = THREAD
     takes_over: bool = False
     inside: str = ""
+    size: int = 4
 
 
 Span = tuple[int, int]

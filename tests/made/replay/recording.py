@@ -75,7 +75,7 @@ def record(program: Sequence[Step], path: Path, *, events: bool = True) -> Machi
             copies.append(
                 Copy(
                     *ran.work[place],
-                    bytes=4,
+                    bytes=step.size,
                     source=source,
                     call=name,
                     launch=begun,
