@@ -50,8 +50,8 @@ PARTS: Final = (*names.ATTENTION_PARTS, names.FUSED_ATTENTION)
 """What has a row: the parts, and all of them at once."""
 
 NO_FLOPS: Final = (
-    "FLOPs are not known: the ranges carry no payload, and no shapes of operators tell them (record "
-    "with profiling.spans, or with shapes)"
+    "FLOPs are not known: the ranges carry no payload, and no shapes of operators tell them "
+    "(record with profiling.spans, or with shapes)"
 )
 BY_KERNEL: Final = (
     "no range around attention's parts: the {}s of fused attention are known by their names, "

@@ -28,7 +28,7 @@ WRAPPERS: Final = frozenset(
         "native_dropout mean std var norm linalg_norm logsumexp relu relu_ square masked_fill "
         "where constant_pad_nd slice_backward select_backward true_divide rsub scatter index_put "
         "index_put_ value_selecting_reduction_backward mse_loss l1_loss "
-        "binary_cross_entropy_with_logits"
+        "binary_cross_entropy_with_logits isnan isinf isfinite log_sigmoid relu6 hardtanh"
     )
 )
 """Operators that may leave the work to others: their formula counts where none of those, of the

@@ -6,14 +6,24 @@ waited for is left behind: it goes on until it is done, or until the process end
 wait for it.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from contextvars import copy_context
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+Calls = SimpleQueue[Callable[[], None]]
+"""What a thread is given to do, one call after another."""
+
+_idle: Final[list[Calls]] = []
+"""Those of threads that have nothing to do: a report is read by many calls, most of them short."""
+
+os.register_at_fork(after_in_child=_idle.clear)  # there are no threads of the parent's in a child
 
 
 def begun(work: Callable[[], T]) -> "Future[T]":
@@ -29,12 +39,27 @@ def begun(work: Callable[[], T]) -> "Future[T]":
 
     def run() -> None:
         try:
-            result.set_result(context.run(work))
+            made = context.run(work)
         except BaseException as error:
+            _idle.append(calls)
             result.set_exception(error)
+        else:
+            _idle.append(calls)  # first: who waits for the result may have the next call at once
+            result.set_result(made)
 
-    threading.Thread(target=run, daemon=True).start()
+    try:
+        calls = _idle.pop()
+    except IndexError:
+        calls = SimpleQueue()
+        threading.Thread(target=_work, args=(calls,), daemon=True).start()
+    calls.put(run)
     return result
+
+
+def _work(calls: Calls) -> None:
+    """Do what there is to do, until the process ends."""
+    while True:
+        calls.get()()
 
 
 def interruptible(call: Callable[[], T], used: ExitStack) -> T:

@@ -209,6 +209,16 @@ def test_of_products_inside_one_another_the_innermost_counts(tmp_path: Path) -> 
     assert owners(path) == [None, "aten::bmm", None, "aten::dot", None, None]
 
 
+def test_an_activation_that_is_another_inside_counts_once(tmp_path: Path) -> None:
+    operators = [
+        shaped("aten::relu6", 0, 100, 20, [4, 5]),
+        shaped("aten::hardtanh", 10, 90, 20, [4, 5]),
+        shaped("aten::clamp", 20, 80, 60, [4, 5]),
+    ]
+    path = make_report(tmp_path / "r.sqlite", operators=operators)
+    assert owners(path) == [None, None, "aten::clamp"]
+
+
 def test_operators_that_compile_alone_calls_are_not_counted(tmp_path: Path) -> None:
     operators = [
         Operator("_compile.compile_inner (dynamo_timed)", 0, 100, 20),
