@@ -173,7 +173,8 @@ def test_busy_is_the_union_on_each_device_of_kernels_and_copies(tmp_path: Path) 
     assert found.busy_calls.tolist() == [4]
 
 
-def test_a_whole_report_counts_what_has_no_launch_and_leaves_warm_up_out(tmp_path: Path) -> None:
+def test_a_whole_report_is_busy_in_its_window_and_leaves_warm_up_out(tmp_path: Path) -> None:
+    """From the forward pass on to the end of what it launched: 110 to 120."""
     path = make_report(
         tmp_path / "r.sqlite",
         ranges=[Range("warmup", 0, 50), Range("forward", 50, 90)],
@@ -188,7 +189,7 @@ def test_a_whole_report_counts_what_has_no_launch_and_leaves_warm_up_out(tmp_pat
     assert (found.steps, found.count) == (None, 1)
     assert found.work.tolist() == [-1, 0, 0, 0]
     assert found.ranges.tolist() == [-1, 0]
-    assert (found.busy_ns.tolist(), found.wall_ns.tolist()) == ([40], [60])
+    assert (found.busy_ns.tolist(), found.wall_ns.tolist()) == ([10], [10])
     assert contents(path, exclude_warmup=False).busy_ns.tolist() == [50]
 
 
