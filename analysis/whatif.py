@@ -24,6 +24,12 @@ from typing import Final
 
 import numpy as np
 
+from analysis.measures.kept_predictions.record import (
+    UNRECORDED,
+    PredictedPart,
+    beside_rows,
+    predicted_parts,
+)
 from analysis.measures.predictions.change import COLLECTIVE, Change
 from analysis.measures.predictions.edit import Edit
 from analysis.measures.predictions.edits import edits
@@ -36,8 +42,6 @@ from analysis.show.table import Column, Table
 from analysis.source.report import Report
 
 WHATIF: Final = "whatif"
-UNRECORDED: Final = "unrecorded"
-"""What stands for the step in the row of the run as it is without a recorder."""
 
 
 def whatif(
@@ -73,16 +77,20 @@ def whatif(
     if reason := known.distrust:
         raise ReportError(report.path, f"its replay cannot be trusted: {reason}", "")
     blind = known.blind
-    rows = [("none", blind.window_ns, blind.replayed_ns, "")]
+    rows = [(Change().label, blind.window_ns, blind.replayed_ns, "")]
+    parts: list[PredictedPart] = []
     if change:
         changed = edits(known.attribution, change)
-        rows += change_rows(change.label, known.recorded, known.predict(changed))
+        after = known.predict(changed)
+        parts = predicted_parts(known, change, after)
+        rows += change_rows(change.label, known.recorded, after)
         rows += unrecorded_rows(known, change.label, changed)
     return Table(
         name=WHATIF,
         columns=columns(rows),
         heading=f"{report.describe()}\n{heading(known)}",
         notes=notes(known),
+        whole=beside_rows(report, parts),
     )
 
 

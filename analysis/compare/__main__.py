@@ -30,6 +30,12 @@ busy time (on a CPU its wall time) is more than so many percent longer in AFTER 
 noise or not. It is 1 if that cannot be judged: runs of another mode, size, batch, context or dtype,
 or reports without steps in which the same kernels were not called as often. --force judges them all
 the same.
+
+With --predicted the lines after the verdict say what came of a change that was predicted: FILE is
+what `python -m analysis.whatif BEFORE --scale gemm=0.25 --format json --output FILE` wrote. They
+hold the median step, of runs without steps the time from the first launch to the last end, against
+what was predicted, and then the categories, copies and idle time that differ most; ranges that the
+change named are told besides. json has it all under `prediction`. A prediction is of whole reports.
 """
 
 from __future__ import annotations
@@ -48,6 +54,7 @@ from analysis.compare.rows import SORTS
 from analysis.compare.show import Row, only_kind, sections
 from analysis.compare.sides import KINDS
 from analysis.compare.verdict import NOT_JUDGED, OTHER_WORK
+from analysis.measures.kept_predictions.record import read_prediction
 from analysis.show import cli
 from analysis.show.command import number_type
 from analysis.show.errors import ReportError
@@ -78,16 +85,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="compare, and judge, other GPUs, modes and work too (default: refuse)",
     )
+    parser.add_argument(
+        "--predicted",
+        metavar="FILE",
+        help="say what came of the prediction that whatif wrote there as json",
+    )
     selection.add_options(parser)
     args = cli.parse(parser, argv)
+    asked = Selection(**selection.options_of(args))
+    prediction = None
+    if args.predicted is not None:
+        if asked != Selection():
+            parser.error(f"--predicted is of whole reports: leave {' '.join(asked.arguments)} out")
+        prediction = read_prediction(args.predicted, args.before)
     with Report(args.before) as before, Report(args.after) as after:
+        if prediction is not None:
+            prediction.check_report(args.predicted, before)
         found = comparison(
             before,
             after,
-            Selection(**selection.options_of(args)),
+            asked,
             force=args.force,
             gated=args.fail_over is not None,
             sort=args.sort,
+            prediction=prediction,
         )
     totals = {str(row["name"]): row for row in only_kind(found.table, "total").rows()}
     problem, refusal = None, None
@@ -104,10 +125,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "verdict": found.verdict.word,
         "gate": state,
         "reason": "; ".join(filter(None, reasons)),
+        **({} if found.outcome is None else {"prediction": found.outcome.record}),
     }
     write_rows(replace(found.table, whole=said), args)
     if args.format not in cli.WITH_HEADING and found.verdict.word != OTHER_WORK:
         cli.print_notes(str(found.verdict))
+    if args.format not in cli.WITH_HEADING and found.outcome is not None:
+        cli.print_notes(*map(str.strip, found.outcome.lines))
     if found.work and not found.work.alike and args.format != "table":
         cli.print_notes(f"{found.work}: see call_ratio, not the times")
     if refusal is not None:

@@ -17,6 +17,7 @@ from analysis.compare.checks import (
     shared_work,
     work_line,
 )
+from analysis.compare.predicted import Outcome, outcome
 from analysis.compare.rows import order, rows
 from analysis.compare.show import HIDDEN, TOTALS, heading, idle_line, only_kind, total_line
 from analysis.compare.sides import Side, side
@@ -24,6 +25,7 @@ from analysis.compare.verdict import Verdict, lone_totals, verdict
 from analysis.show.table import Table
 
 if TYPE_CHECKING:
+    from analysis.measures.kept_predictions.record import Prediction
     from analysis.source.report import Report
 
 
@@ -65,6 +67,7 @@ class Comparison(NamedTuple):
         table: the answer.
         verdict: what it found.
         work: how the work differs where there are no steps.
+        outcome: what came of a prediction, where one is given.
         queued_ns: before and after, the mean time a step that the GPUs would have been busy, had no
             two kernels of one stream run at the same time.
     """
@@ -72,6 +75,7 @@ class Comparison(NamedTuple):
     table: Table
     verdict: Verdict
     work: SharedWork | None
+    outcome: Outcome | None
     queued_ns: tuple[float, float]
 
 
@@ -83,6 +87,7 @@ def comparison(
     force: bool = False,
     gated: bool = False,
     sort: str = "delta",
+    prediction: Prediction | None = None,
 ) -> Comparison:
     """Return the comparison of two reports with what a gate needs besides.
 
@@ -93,6 +98,7 @@ def comparison(
         force: compare runs on other GPUs, or of another mode, all the same.
         gated: refuse what no gate can judge.
         sort: within a kind, one of `analysis.compare.rows.SORTS`.
+        prediction: of the report before, for the whole of it, to hold against the other.
 
     Raises:
         ReportError: one of them cannot answer, or they cannot be compared.
@@ -120,8 +126,10 @@ def comparison(
     work = shared_work(*sides)
     steps = [each.contents.count if each.has_steps else 0 for each in sides]
     found = verdict({str(row["name"]): row for row in totals}, shapes, work, steps)
+    came = None if prediction is None else outcome(prediction, after)
     lines = [
         str(found),
+        *([] if came is None else came.lines),
         *heading(reports, sides, excluded=not all(each.warmup_counts for each in sides)),
     ]
     lines += [*map(total_line, totals), *idle_line(sides), *work_line(work, shapes)]
@@ -136,7 +144,7 @@ def comparison(
         whole={"verdict": found.word, "reason": found.reason},
     )
     queued = [float(each.contents.queued_ns.mean()) for each in sides]
-    return Comparison(table, found, work, (queued[0], queued[1]))
+    return Comparison(table, found, work, came, (queued[0], queued[1]))
 
 
 def unjudged_lines(sides: Sequence[Side]) -> list[str]:

@@ -24,6 +24,9 @@ WITH_HEADING: Final = ("table", "markdown")
 REPORTS: Final = ("report", "before", "after")
 """The arguments that name a report."""
 
+FURTHER: Final = ("benchmark", "predicted")
+"""The options that name another file that is read."""
+
 READS: Final = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace"
 TOP_OF_A_TABLE: Final = 20
 
@@ -148,7 +151,7 @@ def write_tables(
         add_to_database([answer], Path(args.output), *read, options=args.asked, compared=compared)
     elif args.output is not None:
         with (
-            replacing(Path(args.output), *read) as draft,
+            replacing(Path(args.output), *read, *further_files(args)) as draft,
             draft.open("w", encoding="utf-8", errors=ESCAPED, newline="") as stream,
         ):
             no_room = write_one_under_another(shown, args.format, stream, as_csv)
@@ -163,6 +166,12 @@ def report_paths(args: argparse.Namespace) -> list[Path]:
     """Return the paths of the reports that the arguments name."""
     named = [getattr(args, name) for name in REPORTS if hasattr(args, name)]
     return [Path(name) for name in (*named, *getattr(args, "more", ()))]
+
+
+def further_files(args: argparse.Namespace) -> list[Path]:
+    """Return the paths of the files besides reports that the arguments name."""
+    named = [getattr(args, name, None) for name in FURTHER]
+    return [Path(name) for name in named if name is not None]
 
 
 def print_notes(*notes: str) -> None:

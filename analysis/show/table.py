@@ -73,7 +73,8 @@ class Table:
         hidden: columns that the human table leaves out.
         droppable: columns that it leaves out where long names have no room, the first to go first.
         spare: columns that go besides, in a terminal where names could not be read, in order.
-        whole: what json says of the answer as a whole, by name; the rows are then ``rows`` beside.
+        whole: what json says of the answer as a whole, by name, in values that JSON has; the rows
+            are then ``rows`` beside.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Table:
     droppable: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
-    whole: Mapping[str, str | None] = field(default_factory=dict)
+    whole: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:

@@ -32,6 +32,9 @@ WRONG: dict[str, bytes] = {
 READ: dict[str, Callable[[Path, Path], list[object]]] = {
     "profiling.benchmark": lambda bad, good: ["--compare", good, bad],
     "analysis.answers": lambda bad, good: [good.with_suffix(".sqlite"), "--benchmark", bad],
+    "analysis.compare": lambda bad, good: [
+        *(good.with_suffix(".sqlite"), good.with_suffix(".sqlite"), "--predicted", bad),
+    ],
     "profiling.model_timing": lambda bad, _: [
         *("--random-init", "tiny", "--device", "cpu", "--configs", bad),
     ],

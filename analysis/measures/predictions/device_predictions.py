@@ -215,10 +215,14 @@ class DevicePredictions:
 
     def times(self, replayed: Replayed) -> Times:
         """Return what a replay takes."""
-        ends, end_ns = self.step_ends, replayed.work_end_ns
+        ends, run = self.step_ends, self.run
         steps = np.empty(0, np.int64) if ends is None else ends.times_ns(replayed)
-        took_ns = end_ns - replayed.work_start_ns
-        return Times(window_of(self.run, replayed), steps, took_ns, end_ns)
+        # Work that is not replayed is as it was recorded.
+        device = self.attribution.device
+        took_ns, end_ns = device.duration_ns.copy(), device.end_ns - run.chain.origin_ns
+        took_ns[run.rows] = replayed.work_end_ns - replayed.work_start_ns
+        end_ns[run.rows] = replayed.work_end_ns
+        return Times(window_of(run, replayed), steps, took_ns, end_ns)
 
 
 def edge_lags(run: RecordedRun, lags: Lags, changed: RecordedRun) -> Int64:
