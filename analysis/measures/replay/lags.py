@@ -154,7 +154,8 @@ def means(done: DeviceWork, chain: HostChain, order: DeviceOrder, waits: Waits) 
     waiting[waits.node] = True
     held = waiting & (at.waited_ns > chain.start_ns)
     full = at.room_ns > chain.start_ns
-    free = mean_of_kind(of_call, took, ~held & ~full, default=0)
+    most = np.where(works(chain, waits), -NEVER, MOST_NS)
+    free = mean_of_kind(of_call, took, ~held & ~full, default=0, most=most)
     lowest = np.full(int(of_call.max(initial=0)) + 1, MOST_NS, np.int64)
     np.minimum.at(lowest, of_call, took)
     # Of calls that always waited, what the shortest took is the most that is known.
@@ -232,6 +233,12 @@ def late_ns(
     return np.where(explained > NEVER // 2, (done.start_ns - explained).clip(0), 0)
 
 
+def works(chain: HostChain, waits: Waits) -> Bools:
+    """Return ``(K,)`` which calls may wait for work, and have work of the host's to do: frees."""
+    result: Bools = (chain.waits == MEMORY) & (waits.own == NONE)
+    return result
+
+
 def unexplained_ns(
     done: DeviceWork, chain: HostChain, order: DeviceOrder, waits: Waits, known: Means
 ) -> Int64:
@@ -240,7 +247,7 @@ def unexplained_ns(
     Freeing and allocating take what they take, and count only where they wait for their own copy.
     """
     at = anchors(done, chain, order, waits)
-    counts = (chain.waits != NOTHING) & ((chain.waits != MEMORY) | (waits.own != NONE))
+    counts = (chain.waits != NOTHING) & ~works(chain, waits)
     explained = np.maximum(chain.start_ns + known.host_ns, at.waited_ns + known.tail_ns)
     return np.where(counts, (chain.end_ns - explained).clip(0), 0)
 
@@ -316,11 +323,12 @@ def blind_lags(
     exact = recorded_lags(done, chain, order, waits, known)
     waiting = np.zeros(len(chain), np.bool_)
     waiting[waits.node] = True
-    full = (order.full_queue != NONE) & (exact.host_ns < chain.end_ns - chain.start_ns)
+    held = exact.host_ns < chain.end_ns - chain.start_ns
+    withheld = waiting & (held | ~works(chain, waits)) | (order.full_queue != NONE) & held
     unknown = order.node == NONE
     return Lags(
         gap_ns=exact.gap_ns,
-        host_ns=np.where(waiting | full, known.host_ns, exact.host_ns),
+        host_ns=np.where(withheld, known.host_ns, exact.host_ns),
         tail_ns=known.tail_ns[waits.node],
         queue_ns=np.full(len(chain), known.queue_ns, np.int64),
         lag_ns=known.lag_ns,

@@ -64,9 +64,9 @@ def with_loader_ahead(steps: Program) -> Program:
 
 
 def pageable_copies() -> Program:
-    """A copy keeps the host for two milliseconds in each step."""
+    """A copy keeps the host for two milliseconds, which has one of its own to do then."""
     copy = Step(BLOCKING_COPY, took=2 * MS, host=10 * US, size=10**8)
-    return STEPS * [copy, *kernels(20, 60 * US)]
+    return STEPS * [copy, Step(LAUNCH, MS, took=60 * US), *kernels(20, 60 * US)]
 
 
 def pinned(steps: Program) -> Program:
