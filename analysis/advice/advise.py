@@ -51,7 +51,7 @@ class Advice:
         findings: those that gain most first; last those that gain little.
         together: what the first two gain together, what all do, and what those do that gain
             little alone and something with the first.
-        of_step: whether gains are of the median step; else of the whole run.
+        of: what gains are of: the median step, the time measured, or the whole run.
         unknown: why gains are not known; "" where they are.
         slowed: whether recording slowed the host, in words; "" where it did not.
         part: a line on which steps were replayed, where that are not all; "" where they are.
@@ -59,7 +59,7 @@ class Advice:
 
     findings: tuple[Finding, ...]
     together: tuple[Together, ...] = ()
-    of_step: bool = False
+    of: str = "the run"
     unknown: str = ""
     slowed: str = ""
     part: str = ""
@@ -79,7 +79,7 @@ class Advice:
         gain = finding.gain
         if gain is None:
             return ""
-        of_what = "of a step" if self.of_step else "of the run"
+        of_what = f"of {self.of}"
         bare = "" if finding.recorded is not None else " as recorded"
         if gain.share < LITTLE:
             little = "nothing" if gain.saved_ns < NOTHING * gain.before_ns else "under 1 %"
@@ -165,7 +165,7 @@ def advise(measured: MeasuredWindow) -> Advice:
     found = findings(measured)
     if not any(finding.remedy for finding in found):
         return Advice(tuple(found))
-    known, steps = predictions_of_part(measured.chosen)
+    known, steps, of = predictions_of_part(measured)
     if reason := known.distrust:
         return Advice(tuple(found), unknown=reason)
     host = known.unrecorded_host
@@ -186,7 +186,7 @@ def advise(measured: MeasuredWindow) -> Advice:
     return Advice(
         tuple(found),
         tuple(in_company(predicted, found, gaining)),
-        of_step=bool(len(known.recorded.step_ns)),
+        of=of,
         slowed="" if known.on_cpu else slowed_host(host),
         part="" if steps is None else part_in_words(steps, measured.chosen),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
+from analysis.source import tables
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
@@ -14,14 +15,23 @@ if TYPE_CHECKING:
 
 
 def step_threads(attribution: Attribution, steps: Steps) -> Int64:
-    """Return ``(W,)`` the thread that opened each step."""
+    """Return ``(W,)`` the thread that opened each step.
+
+    Of a stretch of time that no range is, that is the thread of its process with most work.
+    """
     ranges = attribution.ranges
     columns = (ranges.process, ranges.start_ns, ranges.end_ns, ranges.thread)
     listed = zip(*(column.tolist() for column in columns), strict=True)
     opened = {(process, start, end): thread for process, start, end, thread in listed}
     of_steps = (steps.process, steps.start_ns, steps.end_ns)
     wanted = zip(*(column.tolist() for column in of_steps), strict=True)
-    return np.array([opened[key] for key in wanted], np.int64)
+    found = [opened.get(key, tables.MISSING) for key in wanted]
+    for place in [place for place, thread in enumerate(found) if thread == tables.MISSING]:
+        launches = attribution.all_launches
+        mine = launches.thread[launches.process == steps.process[place]]
+        threads, counts = np.unique(mine, return_counts=True)
+        found[place] = int(threads[counts.argmax()])
+    return np.array(found, np.int64)
 
 
 def step_bounds(attribution: Attribution, steps: Steps | None) -> tuple[Int64, Int64]:

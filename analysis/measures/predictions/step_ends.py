@@ -26,8 +26,8 @@ class StepEnds:
         closed: ``(W,)`` and its end.
         work: ``(L,)`` work by process, then launch.
         last: ``(W,)`` the last of these launched in the step or before it, or `NONE`.
+        earlier: ``(W,)`` the last of these launched before it, or `NONE`.
         first: ``(W,)`` the first of these of its process.
-        again: ``(W,)`` whether the step before is one of the same process.
     """
 
     steps: Steps
@@ -35,8 +35,8 @@ class StepEnds:
     closed: Int64
     work: Int64
     last: Int64
+    earlier: Int64
     first: Int64
-    again: Int64
 
     @classmethod
     def of(cls, run: RecordedRun, steps: Steps) -> StepEnds:
@@ -49,37 +49,42 @@ class StepEnds:
         work, launched, process = work[order], launched[order], process[order]
         first = np.searchsorted(process, steps.process, side="left")
         until = np.searchsorted(process, steps.process, side="right")
+        bounds = list(zip(first.tolist(), until.tolist(), strict=True))
         last = np.array(
             [
                 low + int(np.searchsorted(launched[low:high], end, side="right")) - 1
-                for low, high, end in zip(
-                    first.tolist(), until.tolist(), steps.end_ns.tolist(), strict=True
-                )
+                for (low, high), end in zip(bounds, steps.end_ns.tolist(), strict=True)
             ],
             np.int64,
         )
-        again = np.append(False, steps.process[1:] == steps.process[:-1])[: len(steps.process)]
-        return cls(steps, opened, closed, work, np.where(last < first, NONE, last), first, again)
+        earlier = np.array(
+            [
+                low + int(np.searchsorted(launched[low:high], start, side="left")) - 1
+                for (low, high), start in zip(bounds, steps.start_ns.tolist(), strict=True)
+            ],
+            np.int64,
+        )
+        last, earlier = (np.where(place < first, NONE, place) for place in (last, earlier))
+        return cls(steps, opened, closed, work, last, earlier, first)
 
     def ends_ns(self, replayed: Replayed) -> Int64:
         """Return ``(W,)`` when host and device are done with each step and all before it."""
-        host = replayed.end_ns[self.closed]
-        if not len(self.work):
-            return host
-        ended = replayed.work_end_ns[self.work]
-        result = host.copy()
-        for first in np.unique(self.first).tolist():
-            mine = np.flatnonzero((self.first == first) & (self.last != NONE))
-            if len(mine):
-                reach = np.maximum.accumulate(ended[first : int(self.last[mine].max()) + 1])
-                result[mine] = np.maximum(host[mine], reach[self.last[mine] - first])
-        return result
+        return self._reached(replayed, replayed.end_ns[self.closed], self.last)
 
     def begins_ns(self, replayed: Replayed) -> Int64:
-        """Return ``(W,)`` when each step begins: with the host's, unless the one before lasts."""
-        ends = self.ends_ns(replayed)
-        before = np.where(self.again, np.append(0, ends[:-1])[: len(ends)], np.iinfo(np.int64).min)
-        return np.maximum(replayed.start_ns[self.opened], before)
+        """Return ``(W,)`` when each step begins: with the host's, unless what is before lasts."""
+        return self._reached(replayed, replayed.start_ns[self.opened], self.earlier)
+
+    def _reached(self, replayed: Replayed, instant_ns: Int64, last: Int64) -> Int64:
+        """Return ``(W,)`` instants, or if later the ends of the work up to some, ``(W,)``."""
+        result = instant_ns.copy()
+        ended = replayed.work_end_ns[self.work]
+        for first in np.unique(self.first).tolist():
+            mine = np.flatnonzero((self.first == first) & (last != NONE))
+            if len(mine):
+                reach = np.maximum.accumulate(ended[first : int(last[mine].max()) + 1])
+                result[mine] = np.maximum(instant_ns[mine], reach[last[mine] - first])
+        return result
 
     def times_ns(self, replayed: Replayed) -> Int64:
         """Return ``(S,)`` how long each step takes, in the process where it takes longest."""
