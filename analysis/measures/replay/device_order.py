@@ -18,6 +18,7 @@ from analysis.measures.replay.meetings import (
     lines_with_meetings,
     meetings,
     no_meetings,
+    participants,
 )
 from analysis.measures.replay.stream_lines import StreamLines, stream_lines
 from analysis.measures.replay.stream_waits import Edges, StreamWaits, stream_waits
@@ -93,10 +94,10 @@ def device_order(done: DeviceWork, chain: HostChain, collective: Bools) -> Devic
     edges = [held.edges(), default_stream_edges(done, lines), engine_edges(done, lines)]
     to, source = (np.concatenate(part) for part in zip(*edges, strict=True))
     to, source = possible(done, lines, to, source)
-    met = meetings(done, collective)
+    met = meetings(len(done), participants(done, collective))
     if met.count:
         raised = lines_with_meetings(lines, met, to, source)
-        lines, met = (lines, no_meetings(done)) if raised is None else (raised, met)
+        lines, met = (lines, no_meetings(len(done))) if raised is None else (raised, met)
     return DeviceOrder(
         lines=lines,
         stream_waits=held,
