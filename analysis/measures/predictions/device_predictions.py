@@ -15,6 +15,7 @@ from analysis.arithmetic.statistics import sums
 from analysis.attribution.steps import Steps, steps_of_report
 from analysis.measures.predictions.edit import Edit, edited_lags, host_scaled
 from analysis.measures.predictions.edits import collectives
+from analysis.measures.predictions.edits import edits as edits_of
 from analysis.measures.predictions.overlapping import with_overlap
 from analysis.measures.predictions.step_bounds import step_bounds
 from analysis.measures.predictions.step_ends import StepEnds
@@ -29,6 +30,7 @@ from analysis.recorded.device_work import COPY, SET
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
+    from analysis.measures.predictions.change import Change
 
 NEAR: Final = 0.002
 """How near a replay comes to the step time without a recorder: as a share of that."""
@@ -122,6 +124,14 @@ class DevicePredictions:
     def step_ends(self) -> StepEnds | None:
         """What the times of steps depend on; None where no step is marked."""
         return None if self.steps is None else StepEnds.of(self.run, self.steps)
+
+    def edits(self, change: Change) -> list[Edit]:
+        """Return what a change comes to.
+
+        Raises:
+            ReportError: there is nothing of a name.
+        """
+        return edits_of(self.attribution, change)
 
     def predict(self, edits: Sequence[Edit], host: float = 1.0) -> Times:
         """Return what the run takes after some edits, all of them together.

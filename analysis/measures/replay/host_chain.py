@@ -52,6 +52,7 @@ class HostChain:
         call: ``(K,)`` position among the CUDA calls, or `NONE` of an instant that was asked for.
         name: ``(K,)`` the position of the call's name, or `NONE`.
         thread: ``(K,)`` global thread id.
+        process: ``(K,)`` process id.
         start_ns: ``(K,)``.
         end_ns: ``(K,)``.
         waits: ``(K,)`` what it can wait for, a position in `WAITS`.
@@ -65,6 +66,7 @@ class HostChain:
     call: Int64
     name: Int64
     thread: Int64
+    process: Int64
     start_ns: Int64
     end_ns: Int64
     waits: Int64
@@ -76,11 +78,6 @@ class HostChain:
 
     def __len__(self) -> int:
         return len(self.call)
-
-    @property
-    def process(self) -> Int64:
-        """``(K,)`` the process of each call."""
-        return process_of(self.thread)
 
     @property
     def from_ns(self) -> Int64:
@@ -151,6 +148,7 @@ def host_chain(
         call=position,
         name=named,
         thread=thread[kept],
+        process=process_of(thread[kept]),
         start_ns=start[kept],
         end_ns=end[kept],
         waits=waiting,
