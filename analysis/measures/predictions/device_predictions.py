@@ -22,7 +22,7 @@ from analysis.measures.predictions.step_ends import StepEnds
 from analysis.measures.predictions.times import Blind, Times
 from analysis.measures.predictions.trust import blind_replay, distrust, window_of
 from analysis.measures.replay.critical_path import Backwards, Event, Moment
-from analysis.measures.replay.lags import Lags, recorded_lags
+from analysis.measures.replay.lags import Lags, ends, recorded_lags
 from analysis.measures.replay.recorded_run import RecordedRun, recorded_run
 from analysis.measures.replay.replay import Replayed, Score
 from analysis.measures.step_times import step_times
@@ -153,7 +153,11 @@ class DevicePredictions:
                 rows = self.run.rows
                 until = np.zeros(len(rows), np.bool_) if edit.until is None else edit.until[rows]
                 run = with_overlap(score.run, edit.apart[rows], until)
-                lags = replace(lags, edge_ns=edge_lags(score.run, lags, run))
+                lags = replace(
+                    lags,
+                    edge_ns=edge_lags(score.run, lags, run),
+                    follow_ns=follow_lags(lags, run),
+                )
                 score = Score(run)
         return Outcome(score, lags, score.replay(lags))
 
@@ -236,11 +240,25 @@ class DevicePredictions:
 
 
 def edge_lags(run: RecordedRun, lags: Lags, changed: RecordedRun) -> Int64:
-    """Return ``(E,)`` the lags of a changed run's edges: as recorded, the mean of those it adds."""
+    """Return ``(E,)`` the lags of a changed run's edges: as recorded; of those it adds the mean.
+
+    What followed sooner in the recording still does.
+    """
     count = len(run.done)
     known, wanted = (one.order.edge_to * count + one.order.edge_from for one in (run, changed))
     place = np.searchsorted(known, wanted).clip(max=max(len(known) - 1, 0))
     there = known[place] == wanted if len(known) else np.zeros(len(wanted), np.bool_)
-    result = np.full(len(wanted), run.means.edge_ns, np.int64)
+    order, done = changed.order, run.done
+    begun = done.start_ns - lags.late_ns
+    sooner = begun[order.edge_to] - done.end_ns[order.edge_from]
+    result: Int64 = np.minimum(sooner, run.means.edge_ns)
     result[there] = lags.edge_ns[place[there]]
+    return result
+
+
+def follow_lags(lags: Lags, changed: RecordedRun) -> Int64:
+    """Return ``(M,)`` after what it then follows on each work starts, no later than it did."""
+    done, before = changed.done, changed.order.before
+    sooner = done.start_ns - lags.late_ns - ends(done, before)
+    result: Int64 = np.where(before != NONE, np.minimum(lags.follow_ns, sooner), lags.follow_ns)
     return result

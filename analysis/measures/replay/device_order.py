@@ -74,6 +74,11 @@ class DeviceOrder:
     full_queue: Int64
     meetings: Meetings
 
+    @property
+    def ended_turn_ns(self) -> Int64:
+        """``(M,)`` the instant of its turn after which a replay knows when work has ended."""
+        return self.meetings.ended_ns(self.lines.turn_ns)
+
 
 def device_order(done: DeviceWork, chain: HostChain, collective: Bools) -> DeviceOrder:
     """Return what the device work of a report follows on, as far as its tables tell.
@@ -105,7 +110,7 @@ def device_order(done: DeviceWork, chain: HostChain, collective: Bools) -> Devic
         before=before_on_stream(done, lines),
         edge_to=to,
         edge_from=source,
-        full_queue=full_queues(done, lines, node, chain),
+        full_queue=full_queues(done, lines, met.ended_ns(lines.turn_ns), node, chain),
         meetings=met,
     )
 
@@ -130,7 +135,9 @@ def before_on_stream(done: DeviceWork, lines: StreamLines) -> Int64:
     return result
 
 
-def full_queues(done: DeviceWork, lines: StreamLines, node: Int64, chain: HostChain) -> Int64:
+def full_queues(
+    done: DeviceWork, lines: StreamLines, ended_turn_ns: Int64, node: Int64, chain: HostChain
+) -> Int64:
     """Return ``(K,)`` the work that must have ended before each call's launch fits, or `NONE`."""
     commands = (done.kind == KERNEL) | (done.kind == SET)
     commands[done.kind == COPY] = done.copied["copy_kind"] == INSIDE_DEVICE
@@ -142,7 +149,7 @@ def full_queues(done: DeviceWork, lines: StreamLines, node: Int64, chain: HostCh
         late, back = late[node[late] != NONE], back[node[late] != NONE]
         call = node[late]
         full = (done.end_ns[back] <= chain.end_ns[call] + TOLERANCE_NS) & (
-            lines.turn_ns[back] < chain.start_ns[call]
+            ended_turn_ns[back] < chain.start_ns[call]
         )
         result[call[full]] = back[full]
     return result
@@ -199,10 +206,13 @@ def engine_edges(done: DeviceWork, lines: StreamLines) -> Edges:
     return to[same], source[same]
 
 
-def possible(done: DeviceWork, lines: StreamLines, to: Int64, source: Int64) -> Edges:
+def possible(
+    done: DeviceWork, lines: StreamLines, to: Int64, source: Int64, met: Meetings | None = None
+) -> Edges:
     """Return edges, ordered, without those that the recorded times contradict, or that repeat."""
+    ended = lines.turn_ns if met is None else met.ended_ns(lines.turn_ns)
     good = (done.end_ns[source] <= done.start_ns[to] + TOLERANCE_NS) & (
-        (lines.turn_ns[source] < lines.turn_ns[to]) & (lines.stream[source] != lines.stream[to])
+        (ended[source] < lines.turn_ns[to]) & (lines.stream[source] != lines.stream[to])
     )
     pairs = np.unique(np.stack([to[good], source[good]], axis=1), axis=0)
     return pairs[:, 0], pairs[:, 1]

@@ -177,11 +177,21 @@ def outermost_calls(calls: CudaCalls) -> Int64:
 
 
 def last_on_thread(thread: Int64, start_ns: Int64, end_ns: Int64) -> Int64:
-    """Return ``(N,)`` the position of what comes before each on its thread, or `NONE`."""
-    order = np.lexsort((end_ns, start_ns, thread))
-    same = thread[order[1:]] == thread[order[:-1]]
+    """Return ``(N,)`` the position of the last that ended before each on its thread, or `NONE`.
+
+    An instant that was asked for may lie inside a call: it follows on what was before that, and
+    what is after it on the call.
+    """
+    order = np.lexsort((start_ns, end_ns, thread))
+    rank = np.cumsum(np.append(0, np.diff(thread[order]) != 0))[: len(order)]
+    times = np.unique(np.append(start_ns, end_ns))
+    width = len(times) + 1
+    ended = rank * width + np.searchsorted(times, end_ns[order])
+    begun = rank * width + np.searchsorted(times, start_ns[order])
+    place = np.minimum(np.searchsorted(ended, begun, side="right"), np.arange(len(order))) - 1
+    same = (place >= 0) & (rank[place] == rank) if len(order) else place >= 0
     result = np.full(len(order), NONE, np.int64)
-    result[order[1:]] = np.where(same, order[:-1], NONE)
+    result[order] = np.where(same, order[place], NONE) if len(order) else NONE
     return result
 
 

@@ -93,7 +93,7 @@ class Anchors:
     """The recorded instants that work and calls follow on; `NEVER` where there is no such thing.
 
     Attributes:
-        launched_ns: ``(M,)`` the call's end; of work that its call waits for, the call's start.
+        launched_ns: ``(M,)`` the call's end; of a call that waits, its start.
         freed_ns: ``(M,)`` the end of the work before on the stream.
         edges_ns: ``(E,)`` the ends of work on other streams.
         last_edge_ns: ``(M,)`` the last of these for each work.
@@ -114,8 +114,7 @@ def anchors(done: DeviceWork, chain: HostChain, order: DeviceOrder, waits: Waits
     launched = np.full(len(done), NEVER, np.int64)
     rows = np.flatnonzero(order.node != NONE)
     node = order.node[rows]
-    mine = waits.own[node] == rows
-    launched[rows] = np.where(mine, chain.start_ns[node], chain.end_ns[node])
+    launched[rows] = np.where(waits.waiting[node], chain.start_ns[node], chain.end_ns[node])
     freed = ends(done, order.before)
     edges = ends(done, order.edge_from)
     last = np.full(len(done), NEVER, np.int64)
@@ -150,9 +149,7 @@ def means(done: DeviceWork, chain: HostChain, order: DeviceOrder, waits: Waits) 
     own = np.where(waits.own != NONE, of_work[waits.own] + 1, 0) if len(of_work) else waits.own
     of_call = kinds(chain.name, own)
     took = chain.end_ns - chain.start_ns
-    waiting = np.zeros(len(chain), np.bool_)
-    waiting[waits.node] = True
-    held = waiting & (at.waited_ns > chain.start_ns)
+    held = waits.waiting & (at.waited_ns > chain.start_ns)
     full = at.room_ns > chain.start_ns
     most = np.where(works(chain, waits), -NEVER, MOST_NS)
     free = mean_of_kind(of_call, took, ~held & ~full, default=0, most=most)
@@ -321,10 +318,8 @@ def blind_lags(
     those that do not wait, and which follows on which.
     """
     exact = recorded_lags(done, chain, order, waits, known)
-    waiting = np.zeros(len(chain), np.bool_)
-    waiting[waits.node] = True
     held = exact.host_ns < chain.end_ns - chain.start_ns
-    withheld = waiting & (held | ~works(chain, waits)) | (order.full_queue != NONE) & held
+    withheld = waits.waiting & (held | ~works(chain, waits)) | (order.full_queue != NONE) & held
     unknown = order.node == NONE
     return Lags(
         gap_ns=exact.gap_ns,

@@ -45,6 +45,13 @@ class Meetings:
         np.maximum.at(result, self.group[some], values[some])
         return result
 
+    def ended_ns(self, turn_ns: Int64) -> Int64:
+        """Return ``(M,)`` the turn, ``(M,)``, after which a replay knows when work has ended."""
+        if not self.count:
+            return turn_ns
+        last = np.append(self.last(turn_ns), 0)[self.group]
+        return np.where(self.group != NONE, last, turn_ns)
+
 
 def no_meetings(count: int) -> Meetings:
     """Return that of so many pieces of work none is a collective of several devices."""
