@@ -31,6 +31,7 @@ from analysis.recorded.device_work import COPY, SET
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.measures.predictions.change import Change
+    from analysis.recorded.device_work import DeviceWork
 
 NEAR: Final = 0.002
 """How near a replay comes to the step time without a recorder: as a share of that."""
@@ -66,11 +67,13 @@ class DevicePredictions:
         attribution: all its work beside its ranges.
         steps: its steps that count, or None where none is marked.
         run: as it was recorded.
+        every: all device work, that which is not replayed too.
     """
 
     attribution: Attribution
     steps: Steps | None
     run: RecordedRun
+    every: DeviceWork
     on_cpu = False
 
     @classmethod
@@ -92,7 +95,7 @@ class DevicePredictions:
         """
         marks = step_bounds(attribution, steps)
         run = recorded_run(attribution.device, collectives(attribution), marks, part)
-        return cls(attribution, steps, run)
+        return cls(attribution, steps, run, attribution.device)
 
     @cached_property
     def score(self) -> Score:
@@ -232,7 +235,7 @@ class DevicePredictions:
         ends, run = self.step_ends, self.run
         steps = np.empty(0, np.int64) if ends is None else ends.times_ns(replayed)
         # Work that is not replayed is as it was recorded.
-        device = self.attribution.device
+        device = self.every
         took_ns, end_ns = device.duration_ns.copy(), device.end_ns - run.chain.origin_ns
         took_ns[run.rows] = replayed.work_end_ns - replayed.work_start_ns
         end_ns[run.rows] = replayed.work_end_ns

@@ -84,9 +84,12 @@ class RankPredictions:
         ]
         shift = clocks.offset_ns.tolist()
         run = joined(runs, shift, [collectives(attribution) for attribution in attributions])
-        alone = zip(attributions, steps, runs, strict=True)
-        whole = DevicePredictions(attributions[0], joined_steps(steps, shift), run)
-        return cls(tuple(DevicePredictions(*each) for each in alone), whole, clocks)
+        ranks = tuple(
+            DevicePredictions(attribution, known, alone, attribution.device)
+            for attribution, known, alone in zip(attributions, steps, runs, strict=True)
+        )
+        whole = DevicePredictions(attributions[0], joined_steps(steps, shift), run, run.done)
+        return cls(ranks, whole, clocks)
 
     @property
     def lines(self) -> tuple[str, ...]:
