@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64, Int64
+from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.steps import Steps, steps_of_report
 from analysis.measures.predictions.edits import edits as edits_of
@@ -108,9 +109,11 @@ class CpuPredictions:
         """
         calls = self.operators
         threads, place = np.unique(calls.thread, return_inverse=True)
-        main = threads[np.bincount(place.ravel(), calls.self_ns).argmax()]
-        mine = calls.thread == main
-        whole = (main, calls.start_ns[mine].min(), calls.end_ns[mine].max())
+        whole = (NONE, 0, 0)
+        if len(threads):
+            main = int(threads[np.bincount(place.ravel(), calls.self_ns).argmax()])
+            mine = calls.thread == main
+            whole = (main, int(calls.start_ns[mine].min()), int(calls.end_ns[mine].max()))
         if self.steps is None:
             thread, start, end = (np.array([value], np.int64) for value in whole)
             return thread, start, end
