@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.containment import Clock, Intervals, distinct
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.recorded.cuda_calls import without_version
@@ -183,13 +184,11 @@ def last_on_thread(thread: Int64, start_ns: Int64, end_ns: Int64) -> Int64:
     what is after it on the call.
     """
     order = np.lexsort((start_ns, end_ns, thread))
-    rank = np.cumsum(np.append(0, np.diff(thread[order]) != 0))[: len(order)]
-    times = np.unique(np.append(start_ns, end_ns))
-    width = len(times) + 1
-    ended = rank * width + np.searchsorted(times, end_ns[order])
-    begun = rank * width + np.searchsorted(times, start_ns[order])
+    of_thread, start, end = thread[order], start_ns[order], end_ns[order]
+    clock = Clock(Intervals(of_thread, start, end))
+    ended, begun = clock(of_thread, end), clock(of_thread, start)
     place = np.minimum(np.searchsorted(ended, begun, side="right"), np.arange(len(order))) - 1
-    same = (place >= 0) & (rank[place] == rank) if len(order) else place >= 0
+    same = (place >= 0) & (of_thread[place] == of_thread) if len(order) else place >= 0
     result = np.full(len(order), NONE, np.int64)
     result[order] = np.where(same, order[place], NONE) if len(order) else NONE
     return result
@@ -216,9 +215,9 @@ def followed(thread: Int64, start_ns: Int64, end_ns: Int64, matters: Bools) -> t
     quiet = ~known | (start_ns - ended > HANDOVER_NS)
     found = np.full(len(thread), NONE, np.int64)
     process = process_of(thread)
-    for one in np.unique(process).tolist():
+    for one in distinct(process).tolist():
         of_it = process == one
-        if len(np.unique(thread[of_it])) < 2:
+        if len(distinct(thread[of_it])) < 2:
             continue
         source = np.flatnonzero(of_it & matters)
         source = source[np.argsort(end_ns[source], kind="stable")]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.containment import distinct
 from analysis.arithmetic.intervals import NONE
 from analysis.measures.replay.host_chain import MEMORY, NOTHING
 from analysis.recorded.device_work import COPY, KINDS, SMALL_BYTES
@@ -185,7 +186,9 @@ def classes(done: DeviceWork, waits: Waits) -> Int64:
 def kinds(one: Int64, other: Int64) -> Int64:
     """Return ``(N,)`` a number from 0 for each pair of two small numbers."""
     width = int(other.max(initial=0)) + 2
-    number: Int64 = np.unique(one * width + other, return_inverse=True)[1].ravel().astype(np.int64)
+    there = one * width + other
+    listed = np.sort(distinct(there))
+    number: Int64 = np.searchsorted(listed, there)
     return number
 
 

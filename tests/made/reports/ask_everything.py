@@ -18,7 +18,6 @@ from analysis.nvidia.__main__ import REPORTS
 from analysis.show.command import run
 from tests.made.commands.commands import command_module, commands
 
-
 CHANGES: Final = (
     ["--host", "0.5", "--scale", "*=0.5"],
     ["--remove", "*"],
