@@ -1,16 +1,20 @@
 """Where the time went, on one page.
 
     python -m analysis report.sqlite
+    python -m analysis report.sqlite --html page.html
 
 The run and how far to trust it; phases; categories with the share of GEMM; the kernels (on a CPU
 run: operators) that took most; attention's parts with time and FLOP ratios, where there are ranges
 around them. Each question has a command of its own: see the README. In a database the page is a
 table for each of these, `page_phases` and so on; `page_run` holds the lines above and everything
-else the launcher noted. With --table NAME all begin with NAME_.
+else the launcher noted. With --table NAME all begin with NAME_. With --html it is one file for a
+browser, which needs no other and no network: a time line of everything recorded besides, and the
+tables whole.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     how_many = f"list the N kernels or operators that took most (default {TOP})"
     parser = cli.parser(__doc__, "analysis", top=how_many)
     selection.add_options(parser)
+    parser.add_argument(
+        "--html", metavar="FILE", help="write it there for a browser, and print nothing"
+    )
     args = cli.parse(parser, argv)
+    if args.html is not None:
+        check_html(parser, args)
+        write_html(args)
+        return 0
     if args.format == "csv":
         parser.error("the page is several tables: use json, markdown or sqlite, or ask one command")
     with Report(args.report) as report:
@@ -49,6 +60,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     notes = (note for table in made.tables for note in table.notes)
     cli.print_notes(*notes, *cli.no_room_notes(no_room, "json"))
     return 0
+
+
+def check_html(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with status 2 where options do not go with ``--html``."""
+    if args.html == "":
+        parser.error("--html is empty")
+    for option, usual in (("format", "table"), ("output", None), ("top", None)):
+        if getattr(args, option) != usual:
+            parser.error(f"--{option} goes without --html, which has everything in one file")
+
+
+def write_html(args: argparse.Namespace) -> None:
+    """Write the page for a browser to the file that the arguments name."""
+    from analysis.page.browser import as_html  # here: it asks every question
+
+    with (
+        Report(args.report) as report,
+        replacing(Path(args.html), Path(args.report), option="--html") as draft,
+    ):
+        selected = selection.options_of(args)
+        draft.write_text(as_html(report, page(report, **selected), **selected), encoding="ascii")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ from typing import Final
 from analysis.show.errors import ReportError, reason
 from analysis.show.table import Column, Table
 
-ELSEWHERE: Final = "choose another --output"
+OUTPUT: Final = "--output"
+"""The option that names the file."""
 
 RUNS: Final = "runs"
 """The table of the reports that answers are about."""
@@ -64,19 +65,22 @@ NSYS_MAGIC: Final = b"NVIDIA Tegra Profiler Report"
 
 
 @contextmanager
-def replacing(output: Path, *read: Path, over_reports: bool = False) -> Iterator[Path]:
+def replacing(
+    output: Path, *read: Path, over_reports: bool = False, option: str = OUTPUT
+) -> Iterator[Path]:
     """Yield a path to write to; ``output`` is replaced when all of it has been written.
 
     Args:
         output: the file.
         read: the reports that are read.
         over_reports: whether it may be another report: what is written is one.
+        option: that names the file.
 
     Raises:
         ReportError: ``output`` is a report, or cannot be written.
     """
-    with _failures(output):
-        target = writable_target(output, *read, over_reports=over_reports)
+    with _failures(output, option):
+        target = writable_target(output, *read, over_reports=over_reports, option=option)
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
             yield target  # a device or a pipe has no other name to be swapped with
             return
@@ -91,7 +95,9 @@ def replacing(output: Path, *read: Path, over_reports: bool = False) -> Iterator
             draft.unlink(missing_ok=True)
 
 
-def writable_target(output: Path, *read: Path, over_reports: bool = False) -> Path:
+def writable_target(
+    output: Path, *read: Path, over_reports: bool = False, option: str = OUTPUT
+) -> Path:
     """Return the file that an output names, links followed, if it may be written to.
 
     Raises:
@@ -100,14 +106,19 @@ def writable_target(output: Path, *read: Path, over_reports: bool = False) -> Pa
     """
     target = Path(os.path.realpath(output))
     if target.is_symlink():  # all links but those of a circle are followed
-        raise ReportError(output, "a link that leads back to itself", ELSEWHERE)
+        raise ReportError(output, "a link that leads back to itself", elsewhere(option))
     if target.exists() and any(each.exists() and target.samefile(each) for each in read):
-        raise ReportError(output, "this is the report itself", ELSEWHERE)
+        raise ReportError(output, "this is the report itself", elsewhere(option))
     if target.is_dir():
-        raise ReportError(output, "a directory", "name a file for --output")
+        raise ReportError(output, "a directory", f"name a file for {option}")
     if not over_reports and target.is_file() and is_report(target):
-        raise ReportError(output, "another report, which is not written to", ELSEWHERE)
+        raise ReportError(output, "another report, which is not written to", elsewhere(option))
     return target
+
+
+def elsewhere(option: str = OUTPUT) -> str:
+    """Return what to do about a file that cannot be written."""
+    return f"choose another {option}"
 
 
 def is_report(path: Path) -> bool:
@@ -144,14 +155,14 @@ def _has_report_tables(path: Path, mode: str = "ro&immutable=1") -> bool:
 
 
 @contextmanager
-def _failures(output: Path) -> Iterator[None]:
+def _failures(output: Path, option: str = OUTPUT) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
         problem = f"cannot be written ({reason(error)})"
-        raise ReportError(output, problem, ELSEWHERE) from None
+        raise ReportError(output, problem, elsewhere(option)) from None
 
 
 def umask() -> int:
@@ -207,7 +218,7 @@ def add_to_database(
                 with replacing(output, *read) as draft:
                     _add(tables, draft, output, about)
         except sqlite3.OperationalError as error:
-            raise ReportError(output, f"cannot be written ({error})", ELSEWHERE) from None
+            raise ReportError(output, f"cannot be written ({error})", elsewhere()) from None
         except sqlite3.DatabaseError as error:
             problem = f"not a database to add to ({error})"
             raise ReportError(output, problem, "name another") from None

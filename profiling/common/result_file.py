@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.show.errors import ReportError
-from analysis.show.output import ELSEWHERE, replacing, writable_target
+from analysis.show.output import elsewhere, replacing, writable_target
 from analysis.source.json_files import read_json
 from profiling.common import host
 from profiling.common.errors import LaunchError
@@ -55,7 +55,7 @@ def check_writable(
     try:
         folder = writable_target(path, over_reports=over_reports).parent
     except ReportError as error:
-        raise LaunchError(str(error).replace(ELSEWHERE, "name another file")) from None
+        raise LaunchError(str(error).replace(elsewhere(), "name another file")) from None
     if path.exists() and not overwrite:
         raise LaunchError(f"{path}: exists; name another file, or give --overwrite to replace it")
     if not folder.is_dir():
@@ -93,7 +93,7 @@ def write_text(path: Path, text: str) -> None:
         with replacing(path) as draft:
             draft.write_text(text, encoding="utf-8")
     except ReportError as error:
-        raise LaunchError(str(error).replace(ELSEWHERE, "name another file")) from None
+        raise LaunchError(str(error).replace(elsewhere(), "name another file")) from None
 
 
 def read(path: Path, kind: str, package: str = "profiling") -> dict[str, Any]:
