@@ -21,6 +21,7 @@ from analysis.arithmetic.intervals import NONE, ordered
 from analysis.knowledge.categories import CATEGORIES, categories
 from analysis.knowledge.vocabulary import clean
 from analysis.recorded.device_work import KERNEL, RANKED
+from analysis.source.tables import compact
 
 if TYPE_CHECKING:
     from analysis.recorded.cuda_calls import CudaCalls
@@ -303,12 +304,12 @@ def grouped(*columns: Int64) -> tuple[Int64, list[tuple[int, ...]]]:
     group = np.zeros(len(columns[0]), np.int64)
     places: list[tuple[int, ...]] = [()]
     for column in columns:
-        distinct, place = np.unique(column, return_inverse=True)
-        used, group = np.unique(group * max(len(distinct), 1) + place, return_inverse=True)
-        pairs = (divmod(number, max(len(distinct), 1)) for number in used.tolist())
-        values = distinct.tolist()
+        distinct, place = compact(column)
+        count, values = max(len(distinct), 1), distinct.tolist()
+        used, group = compact(group * count + place)
+        pairs = (divmod(number, count) for number in used.tolist())
         places = [(*places[before], values[last]) for before, last in pairs]
-    return group.astype(np.int64), places
+    return group, places
 
 
 def add_launches(
