@@ -126,7 +126,10 @@ def ranges_served(attribution: Attribution) -> Int64:
         return result
     opened = Launches(ranges.thread, ranges.start_ns, ranges.end_ns)
     place, by_caller = ranges_around(opened, ranges.take(taken))
-    result[by_caller] = chosen[place[by_caller]]
+    rows, phase = np.flatnonzero(by_caller), chosen[place[by_caller]]
+    # A step begins together with its first phase, and is around it.
+    others = ranges.thread[rows] != ranges.thread[phase]
+    result[rows[others]] = phase[others]
     return result
 
 

@@ -32,7 +32,7 @@ from profiling.launch.script import ScriptRun
 from profiling.processes import running
 from profiling.processes.failures import Subject
 from profiling.processes.notes import Message, rank_folder
-from profiling.processes.starting import ended_by_signals, show_page
+from profiling.processes.starting import ended_by_signals, show_page, write_page
 from profiling.recorders.scratch import Scratch, named_folder
 
 FUNCTION = "profiling.launch.recorded:run"
@@ -126,7 +126,7 @@ def announce(launch: Launch) -> None:
 
 
 def show(launch: Launch, made: list[Path]) -> int:
-    """Print the page of the reports, or how they are made where there are none yet."""
+    """Print the page of the reports, and write it for a browser; or print how they are made."""
     if not all(map(is_finished, made)):
         say(launch.recorder.how_to_complete(made))
         return 0
@@ -134,7 +134,7 @@ def show(launch: Launch, made: list[Path]) -> int:
     if not status and (before := naming.earlier_alike(launch, made[0])):
         both = (str(relative_to_here(path)) for path in (before, made[0]))
         say("to compare it with the run before: ", command=called("analysis.compare", *both))
-    return status
+    return status or write_page(made[0])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from analysis.show.errors import CommandError, one_line
 from analysis.show.sheet import say
 from profiling.common import cli
 from profiling.common.errors import LaunchError, UsageError
-from profiling.processes.starting import ended_by_signals, show_page
+from profiling.processes.starting import ended_by_signals, show_page, write_page
 from profiling.recorders import importer, report_files
 from profiling.recorders.nsys import Nsys
 from profiling.recorders.run_notes import MISSING, NSYS, RunNotes, notes_path
@@ -168,10 +168,9 @@ def in_order_of_rank(reports: Sequence[Path]) -> list[Path]:
 
 
 def show(reports: Sequence[Path]) -> int:
-    """Print the page of each report; of the ranks of one run the first and their overlap."""
-    if ranks := in_order_of_rank(reports):
-        return show_page(ranks)
-    return max((show_page([report]) for report in reports), default=0)
+    """Show the page of each report, for a browser too; of ranks of one run that of the first."""
+    runs = [ranks] if (ranks := in_order_of_rank(reports)) else [[each] for each in reports]
+    return max((show_page(run) or write_page(run[0]) for run in runs), default=0)
 
 
 def parser() -> argparse.ArgumentParser:

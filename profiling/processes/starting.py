@@ -17,6 +17,9 @@ from typing import Final
 from analysis.show.called import words
 from profiling.common.cli import relative_to_here
 
+PAGE: Final = ".html"
+"""After the name of a report: its page for a browser."""
+
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
@@ -52,6 +55,20 @@ def show_page(reports: Sequence[Path]) -> int:
         if status := subprocess.run(page, env=child_environment(), check=False).returncode:
             return status
     return 0
+
+
+def write_page(report: Path) -> int:
+    """Write the page of a report for a browser beside it, and print the path of that.
+
+    Returns:
+        The exit status of what wrote it.
+    """
+    shown = relative_to_here(report.with_suffix(PAGE))
+    command = python_command(*words("analysis"), relative_to_here(report), "--html", shown)
+    status = subprocess.run(command, env=child_environment(), check=False).returncode
+    if not status:
+        print(shown, flush=True)
+    return status
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Final
 
 from analysis.show.called import option, switch
 from profiling.common.errors import LaunchError
+from profiling.processes.starting import PAGE
 
 REPORTS: Final = Path("nsys_reports")
 """The folder for reports: of the current one."""
@@ -14,8 +15,11 @@ REPORTS: Final = Path("nsys_reports")
 NOTES: Final = ".json"
 """After the name of a recording that waits to be completed: of what its report gets besides."""
 
-SUFFIXES: Final = (".sqlite", ".nsys-rep", ".qdstrm", f".nsys-rep{NOTES}", f".qdstrm{NOTES}")
-"""The files of one report: it, nsys' own file, or what waits to be completed."""
+SUFFIXES: Final = (
+    *(".sqlite", PAGE),
+    *(".nsys-rep", ".qdstrm", f".nsys-rep{NOTES}", f".qdstrm{NOTES}"),
+)
+"""The files of one report: it, its page for a browser, nsys' own file, or what is not completed."""
 
 
 class Taken(LaunchError):

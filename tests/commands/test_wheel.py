@@ -45,7 +45,7 @@ def test_every_module_is_in_the_wheel(wheel: Path) -> None:
         str(path.relative_to(ROOT))
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in {".py", ".json"} and "__pycache__" not in path.parts
+        if path.suffix in {".py", ".json", ".html"} and "__pycache__" not in path.parts
     }
     assert wanted - held == set()
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in held)
