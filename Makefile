@@ -34,7 +34,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses "$${WORKERS:-logical}" --maxpro
 	--dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup profile test check format bench gpu docs clean
+.PHONY: help setup profile test check format web bench gpu docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,11 +57,13 @@ profile: $(READY) ## record a run and say where the time went: SIZE= MODE= BATCH
 test: $(READY) ## run the tests that take under 3 s each; make check runs these and all others
 	$(PYTEST) -m 'not slow'
 
-check: $(READY) ## format check, lint, types, imports, README and docs, examples in docstrings, all tests
+check: $(READY) ## format check, lint, types, imports, the page's build, README and docs, examples in docstrings, all tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web-check; \
+		else echo 'skipped: web/ is not checked, nor the page built again: there is no node'; fi
 	$(COG) --check $(SHOWN)
 	$(BIN)/python -m pytest --quiet --doctest-modules analysis benchmarks model profiling spanlight
 	$(PYTEST)
@@ -69,6 +71,18 @@ check: $(READY) ## format check, lint, types, imports, README and docs, examples
 format: $(READY) ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# The page in a browser is built from web/ and committed, so that only who changes it needs node.
+web/node_modules/.ready: web/package.json web/package-lock.json
+	npm ci --prefix web --no-progress
+	@touch $@
+
+web: web/node_modules/.ready ## build the page in a browser, analysis/html/page.html, from web/
+	npm run --prefix web --silent build
+
+.PHONY: web-check
+web-check: web/node_modules/.ready
+	npm run --prefix web --silent check
 
 bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans, timing and starting: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
 	set -f; $(BIN)/python -m benchmarks.speed.analysis_speed $$BENCH
@@ -85,4 +99,4 @@ docs: $(READY) ## renew what the README and docs/ show, by running it
 	$(COG) -r $(SHOWN)
 
 clean: ## remove the environment and caches; reports stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) web/node_modules build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,58 @@
+// What is selected, in full, with ways to what belongs to it.
+
+import { facts, further, nameOf } from "./described";
+import { element } from "./dom";
+import type { Event, Lane } from "./lanes";
+import type { Head } from "./report";
+import { count, time } from "./units";
+
+export interface Going {
+  to(event: Event): void;
+  mark(event: Event): void;
+  clear(): void;
+}
+
+export class Details {
+  readonly node = element("section", { class: "details", "aria-live": "polite" });
+
+  constructor(
+    private readonly head: Head,
+    private readonly lanes: Lane[],
+    private readonly going: Going,
+  ) {
+    this.show(null, null);
+  }
+
+  show(event: Event | null, found: { count: number; ns: number; text: string } | null): void {
+    const parts: (Node | null)[] = [];
+    if (found) {
+      const words = `${count(found.count)} events stand out, ${time(found.ns)} together: `;
+      parts.push(element("p", { class: "found" }, words, element("em", {}, found.text), " ", this.button("clear", () => this.going.clear())));
+    }
+    if (event) {
+      const list = element("dl");
+      for (const { label, text, event: other } of [...facts(event, this.head, this.lanes), ...further(event, this.head, this.lanes)])
+        list.append(
+          element("dt", {}, label),
+          element("dd", {}, other ? this.button(text, () => this.going.to(other), "link") : text),
+        );
+      parts.push(
+        element("h3", {}, nameOf(event, this.head)),
+        list,
+        element(
+          "p",
+          { class: "actions" },
+          this.button("zoom to it", () => this.going.to(event)),
+          this.button("show all of this name", () => this.going.mark(event)),
+        ),
+      );
+    }
+    if (parts.length === 0)
+      parts.push(element("p", { class: "hint" }, "Click an event to see what launched it and where it belongs. ? lists the keys."));
+    this.node.replaceChildren(...parts.filter((part) => part !== null));
+  }
+
+  private button(text: string, onclick: () => void, name = "quiet"): HTMLButtonElement {
+    return element("button", { type: "button", class: name, onclick }, text);
+  }
+}
