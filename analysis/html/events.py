@@ -8,7 +8,7 @@ list for all lanes; a kernel or copy says where in which lane the call stands th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -79,6 +79,7 @@ class Lane:
         device: the CUDA ordinal, None of a thread.
         stream: None of a thread, and where it is not known.
         columns: by name, ``(N,)`` each, whole numbers from 0.
+        side: which of several reports it is of; "" where there is one.
     """
 
     kind: str
@@ -88,12 +89,14 @@ class Lane:
     device: int | None
     stream: int | None
     columns: dict[str, Int64]
+    side: str = ""
 
     @property
     def described(self) -> dict[str, Any]:
         """The lane without its columns, as JSON has it."""
         place = {name: getattr(self, name) for name in ("process", "thread", "device", "stream")}
         told = {"kind": self.kind, "label": self.label, **place}
+        told |= {"side": self.side} if self.side else {}
         return told | {"count": len(self.columns["start"])}
 
 
@@ -254,6 +257,39 @@ def events_of(happened: Happened) -> Events:
     category = [names.category.get(place, NONE) for place in names.place.values()]
     return Events(
         origin, last - origin, list(names.place), category, called, happened.causes, lanes
+    )
+
+
+def one_under_another(sides: Mapping[str, Events]) -> Events:
+    """Return the lanes of several reports as those of one, each with its own beginning at 0.
+
+    Args:
+        sides: the events of each report, by what its lanes are called besides.
+    """
+    names = Names()
+    lanes: list[Lane] = []
+    for side, events in sides.items():
+        place = names.add(events.names)
+        for new, category in zip(place.tolist(), events.category, strict=True):
+            if category != NONE:
+                names.category[new] = category
+        first = len(lanes)
+        for lane in events.lanes:
+            columns = {**lane.columns, "name": place[lane.columns["name"]]}
+            for other in ("lane", "owner_lane"):
+                if other in columns:
+                    columns[other] = columns[other] + first * (columns[other] > 0)
+            label = f"{side} · {lane.label}"
+            lanes.append(replace(lane, label=label, columns=columns, side=side))
+    known = list(names.place)
+    return Events(
+        origin_ns=0,
+        span_ns=max((events.span_ns for events in sides.values()), default=0),
+        names=known,
+        category=[names.category.get(place, NONE) for place in range(len(known))],
+        called=[names.place[clean(name)] for name in known],
+        causes=next(iter(sides.values())).causes,
+        lanes=lanes,
     )
 
 

@@ -97,10 +97,7 @@ def head(report: Report, made: Page, chosen: Selected, events: Events) -> dict[s
             )
         ],
         "median_step": rows[0]["step"] if rows and steps is not None else None,
-        "budget": [
-            {**{key: row[key] for key in ("part", "ns", "share", "device", "step")}, "label": label}
-            for row, label in zip(rows, labels, strict=True)
-        ],
+        "budget": [{**row, "label": label} for row, label in zip(rows, labels, strict=True)],
     }
 
 
