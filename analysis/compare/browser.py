@@ -42,10 +42,10 @@ def as_html(reports: tuple[Report, Report], found: Comparison) -> str:
     _, *lines = found.table.heading.splitlines()  # the first is the verdict
     told = {
         "title": " → ".join(each.path.name for each in reports),
-        "described": lines,
+        "described": [*lines, *found.table.notes],
         "verdict": f"{found.verdict.word}: {found.verdict.reason}",
         "advice": [],
-        "rest": list(found.table.notes),
+        "rest": [],
         "steps": [],
         "median_step": None,
         "budget": [],

@@ -9,62 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.global_ids import process_of, thread_of
-from analysis.arithmetic.intervals import NONE, ordered
-from analysis.knowledge.categories import CATEGORIES, categories
+from analysis.arithmetic.intervals import NONE
+from analysis.html.labels import drawing_order, labels_of
+from analysis.html.links import add_launches, add_owners
+from analysis.html.rows import (
+    CALLS,
+    COPIES,
+    KERNELS,
+    ON_DEVICES,
+    RANGES,
+    Names,
+    Rows,
+    device_rows,
+    thread_rows,
+)
+from analysis.knowledge.categories import CATEGORIES
 from analysis.knowledge.vocabulary import clean
-from analysis.recorded.device_work import KERNEL, RANKED
-from analysis.source.tables import compact
 
 if TYPE_CHECKING:
-    from analysis.recorded.cuda_calls import CudaCalls
-    from analysis.recorded.device_work import DeviceWork
-    from analysis.recorded.operators import Operators
-    from analysis.recorded.ranges import Ranges
-
-KERNELS, COPIES = "kernels", "copies"
-RANGES, OPERATORS, CALLS = "ranges", "operators", "calls"
-
-ON_DEVICES: Final = (KERNELS, COPIES)
-ON_THREADS: Final = (RANGES, OPERATORS, CALLS)
-"""The kinds of lanes, as they are drawn of each device and of each thread."""
-
-IN_WORDS: Final = {COPIES: "copies", OPERATORS: "operators", CALLS: "CUDA calls"}
-"""What the label of a lane says of its kind."""
-
-
-@dataclass(frozen=True)
-class Happened:
-    """What a report holds, as tables in memory; what it has none of is empty or None.
-
-    Attributes:
-        work: of devices.
-        calls: of the host to CUDA.
-        ranges: those that are inferred among them.
-        drawn_under: ``(R,)`` the range of another thread that each range serves (autograd's the
-            `backward` of the thread that waits), a position among them, or `NONE`.
-        operators: of a CPU.
-        idle: ``(M,)`` of each piece of device work why its device had been idle right before, one
-            more than a position in ``causes``; 0 where it had not.
-        causes: of idle time, in words.
-        threads: names of threads by global id.
-    """
-
-    work: DeviceWork
-    calls: CudaCalls
-    ranges: Ranges
-    drawn_under: Int64
-    operators: Operators | None
-    idle: Int64
-    causes: Sequence[str]
-    threads: Mapping[int, str]
+    from analysis.arithmetic.arrays import Int64
+    from analysis.html.happened import Happened
 
 
 @dataclass(frozen=True)
@@ -136,21 +105,6 @@ class Events:
         }
 
 
-class Names:
-    """Names of all events, each once, with the category of those that are work."""
-
-    def __init__(self) -> None:
-        self.place: dict[str, int] = {}
-        self.category: dict[int, int] = {}
-
-    def add(self, names: Sequence[str], labels: Sequence[str] = ()) -> Int64:
-        """Return ``(K,)`` positions of some names; ``labels`` are their categories, if any."""
-        places = [self.place.setdefault(name, len(self.place)) for name in names]
-        for place, label in zip(places, labels, strict=False):
-            self.category[place] = CATEGORIES.index(label)
-        return np.array(places, np.int64)
-
-
 def number_by_appearance(lanes: Sequence[Lane], names: Names) -> None:
     """Number names anew, in the order in which lanes have them first; those of none come last.
 
@@ -177,58 +131,6 @@ def number_by_appearance(lanes: Sequence[Lane], names: Names) -> None:
     names.place = {known[old]: new for new, old in enumerate(order.tolist())}
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Events of one kind, with the lane that each belongs to.
-
-    Attributes:
-        kind: what they are.
-        group: ``(N,)`` a number from 0 for each lane of the kind.
-        places: of each lane: process, device and stream, or the global id of a thread.
-        start_ns: ``(N,)``.
-        end_ns: ``(N,)``.
-        columns: further columns, ``(N,)`` each, as they are stored.
-    """
-
-    kind: str
-    group: Int64
-    places: list[tuple[int, ...]]
-    start_ns: Int64
-    end_ns: Int64
-    columns: dict[str, Int64]
-
-    @cached_property
-    def order(self) -> Int64:
-        """``(N,)`` positions by lane, then start, the longer of two that start together first."""
-        return ordered(self.start_ns, self.end_ns, self.group)
-
-    @cached_property
-    def bounds(self) -> Int64:
-        """``(L + 1,)`` where in that order each lane begins, and the end."""
-        return np.append(0, np.cumsum(np.bincount(self.group, minlength=len(self.places))))
-
-    @cached_property
-    def row(self) -> Int64:
-        """``(N,)`` the row of each event in its lane."""
-        row = np.empty(len(self.group), np.int64)
-        row[self.order] = np.arange(len(row))
-        return row - self.bounds[self.group]
-
-    def lanes(self, origin_ns: int) -> list[dict[str, Int64]]:
-        """Return the columns of each lane, times counted from the row before."""
-        start = self.start_ns[self.order]
-        took = self.end_ns[self.order] - start
-        columns = {name: column[self.order] for name, column in self.columns.items()}
-        return [
-            {
-                "start": np.diff(start[low:high], prepend=origin_ns),
-                "duration": took[low:high],
-                **{name: column[low:high] for name, column in columns.items()},
-            }
-            for low, high in pairwise(self.bounds.tolist())
-        ]
-
-
 def events_of(happened: Happened) -> Events:
     """Return the lanes of a report: its devices, then its threads."""
     names = Names()
@@ -253,7 +155,7 @@ def events_of(happened: Happened) -> Events:
         for (rows, number), label in zip(drawn, labels, strict=True)
     ]
     number_by_appearance(lanes, names)
-    called = [names.place[clean(name)] for name in names.place]
+    called = [names.place.get(clean(name), place) for name, place in names.place.items()]
     category = [names.category.get(place, NONE) for place in names.place.values()]
     return Events(
         origin, last - origin, list(names.place), category, called, happened.causes, lanes
@@ -287,190 +189,10 @@ def one_under_another(sides: Mapping[str, Events]) -> Events:
         span_ns=max((events.span_ns for events in sides.values()), default=0),
         names=known,
         category=[names.category.get(place, NONE) for place in range(len(known))],
-        called=[names.place[clean(name)] for name in known],
+        called=[names.place.get(clean(name), place) for name, place in names.place.items()],
         causes=next(iter(sides.values())).causes,
         lanes=lanes,
     )
-
-
-def device_rows(happened: Happened, names: Names) -> list[Rows]:
-    """Return kernels with graph replays, and copies with sets, by process, device and stream."""
-    work = happened.work
-    labels = [
-        categories(known) if kind == KERNEL else [CATEGORIES[-1]] * len(known)
-        for kind, (known, _) in enumerate(work.names_by_kind[:RANKED])
-    ]
-    name = names.add(work.names, [label for part in labels for label in part])[work.name]
-    parts = ((KERNELS, slice(work.ranked)), (COPIES, slice(work.ranked, None)))
-    result = []
-    for kind, part in parts:
-        group, places = grouped(work.process[part], work.device[part], work.stream[part])
-        columns = {"name": name[part], "idle": happened.idle[part]}
-        if kind == COPIES:
-            columns["bytes"] = work.bytes[part]
-        result.append(Rows(kind, group, places, work.start_ns[part], work.end_ns[part], columns))
-    return result
-
-
-def thread_rows(happened: Happened, names: Names) -> list[Rows]:
-    """Return ranges, operators and CUDA calls, by thread."""
-    result = []
-    for kind, table in zip(
-        ON_THREADS, (happened.ranges, happened.operators, happened.calls), strict=True
-    ):
-        if table is None:
-            continue
-        labels = categories(table.names) if kind == OPERATORS else ()
-        name = names.add(table.names, labels)[table.name]
-        group, places = grouped(table.thread)
-        columns = {"name": name}
-        if kind == RANGES and happened.ranges.inferred.any():
-            columns["inferred"] = happened.ranges.inferred.astype(np.int64)
-        result.append(Rows(kind, group, places, table.start_ns, table.end_ns, columns))
-    return result
-
-
-def grouped(*columns: Int64) -> tuple[Int64, list[tuple[int, ...]]]:
-    """Return a number from 0 for each distinct combination of columns, and the combinations.
-
-    >>> group, places = grouped(np.array([7, 7, 8]), np.array([0, 1, 0]))
-    >>> group.tolist(), places
-    ([0, 1, 2], [(7, 0), (7, 1), (8, 0)])
-    """
-    group = np.zeros(len(columns[0]), np.int64)
-    places: list[tuple[int, ...]] = [()]
-    for column in columns:
-        distinct, place = compact(column)
-        count, values = max(len(distinct), 1), distinct.tolist()
-        used, group = compact(group * count + place)
-        pairs = (divmod(number, count) for number in used.tolist())
-        places = [(*places[before], values[last]) for before, last in pairs]
-    return group, places
-
-
-def add_launches(
-    lanes: list[dict[str, Int64]],
-    rows: Rows,
-    work: DeviceWork,
-    calls: Rows | None,
-    place: Mapping[tuple[str, int], int],
-) -> None:
-    """Add to lanes of device work the lane and the row of the call that started each.
-
-    ``lane`` is one more than the lane's number, 0 where the call is not known. ``call`` is the
-    distance from the row after that of the event before, which it mostly is: 0, -1, 1, -2 are
-    stored as 0, 1, 2, 3.
-
-    Args:
-        lanes: what is added to, as `Rows.lanes` returns them.
-        rows: the work of one kind.
-        work: all of it.
-        calls: the CUDA calls; None where none were recorded.
-        place: the position of each lane, by kind and number.
-    """
-    first = 0 if rows.kind == KERNELS else work.ranked
-    call = work.call[first : first + len(rows.group)][rows.order]
-    known = call != NONE
-    lane, row = np.zeros(len(call), np.int64), np.full(len(call), NONE, np.int64)
-    if calls is not None:
-        number = np.array([place[CALLS, each] for each in range(len(calls.places))], np.int64)
-        lane[known] = number[calls.group[call[known]]] + 1
-        row[known] = calls.row[call[known]]
-    for columns, (low, high) in zip(lanes, pairwise(rows.bounds.tolist()), strict=True):
-        columns["lane"] = lane[low:high]
-        columns["call"] = steps_from_next(row[low:high])
-
-
-def steps_from_next(row: Int64) -> Int64:
-    """Return how far each row is from the one after the row before, folded to numbers from 0.
-
-    Rows that are not known, `NONE`, count as that next one. Before the first stands -1.
-
-    >>> steps_from_next(np.array([0, 1, 3, 2, NONE, 4])).tolist()
-    [0, 0, 2, 3, 0, 0]
-    """
-    at = np.arange(len(row))
-    last = np.maximum.accumulate(np.where(row != NONE, at, NONE))
-    known = np.where(last != NONE, row[last] + at - last, at)
-    step = np.diff(known, prepend=NONE) - 1
-    return np.where(step < 0, -2 * step - 1, 2 * step)
-
-
-def add_owners(
-    lanes: list[dict[str, Int64]],
-    rows: Rows,
-    happened: Happened,
-    place: Mapping[tuple[str, int], int],
-) -> None:
-    """Add to lanes of ranges what those that serve another thread's range are drawn under.
-
-    ``owner_lane`` and ``owner`` are one more than the lane's number and the row, 0 for none.
-
-    Args:
-        lanes: what is added to, as `Rows.lanes` returns them.
-        rows: the ranges.
-        happened: which serves which.
-        place: the position of each lane, by kind and number.
-    """
-    under = happened.drawn_under[rows.order]
-    number = np.array([place[RANGES, each] for each in range(len(rows.places))], np.int64)
-    served = under != NONE
-    for columns, (low, high) in zip(lanes, pairwise(rows.bounds.tolist()), strict=True):
-        here = served[low:high]
-        if here.any():
-            owner = np.where(here, under[low:high], 0)
-            columns["owner_lane"] = np.where(here, number[rows.group[owner]] + 1, 0)
-            columns["owner"] = np.where(here, rows.row[owner] + 1, 0)
-
-
-def drawing_order(lane: tuple[Rows, int]) -> tuple[int, ...]:
-    """Return what lanes are ordered by: devices, then threads, those of a process together.
-
-    A process's main thread, whose id is the process's, comes first.
-    """
-    rows, number = lane
-    place = rows.places[number]
-    if rows.kind in ON_DEVICES:
-        process, device, *stream = place
-        return 0, device, process, ON_DEVICES.index(rows.kind), *stream
-    (thread,) = place
-    process = process_of(thread)
-    return 1, process, thread_of(thread) != process, thread, ON_THREADS.index(rows.kind)
-
-
-def labels_of(drawn: Sequence[tuple[Rows, int]], threads: Mapping[int, str]) -> list[str]:
-    """Return what lanes are called; the process is named where there are several.
-
-    Args:
-        drawn: the lanes.
-        threads: names of threads by global id.
-    """
-    of_device, of_thread = set(), set()
-    for rows, number in drawn:
-        place = rows.places[number]
-        if rows.kind in ON_DEVICES:
-            of_device.add(place[0])
-        else:
-            of_thread.add(process_of(place[0]))
-    result = []
-    for rows, number in drawn:
-        place = rows.places[number]
-        if rows.kind in ON_DEVICES:
-            process, device, *stream = place
-            words = [f"GPU {device}"]
-            words += [f"process {known_id(process)}"] * (len(of_device) > 1)
-            words += [f"stream {known_id(each)}" for each in stream]
-        else:
-            (thread,) = place
-            words = [f"process {process_of(thread)}"] * (len(of_thread) > 1)
-            words += [f"thread {thread_of(thread)}", *filter(None, [threads.get(thread)])]
-        result.append(" · ".join([*words, *filter(None, [IN_WORDS.get(rows.kind)])]))
-    return result
-
-
-def known_id(number: int) -> int | str:
-    """Return a number that tells a process or stream, "?" where it is not known."""
-    return "?" if number < 0 else number
 
 
 def lane_of(rows: Rows, number: int, columns: dict[str, Int64], label: str) -> Lane:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +11,6 @@ import numpy as np
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Launches
 from analysis.attribution.work_phases import phase_ranges, ranges_around
-from analysis.html.events import Happened
 from analysis.measures.idle import CAUSES, idle_gaps
 from analysis.recorded.cuda_calls import cuda_calls
 from analysis.recorded.device_work import device_work
@@ -20,7 +21,38 @@ if TYPE_CHECKING:
     from analysis.arithmetic.arrays import Int64
     from analysis.attribution.launches import Attribution
     from analysis.measures.idle import IdleGaps
+    from analysis.recorded.cuda_calls import CudaCalls
+    from analysis.recorded.device_work import DeviceWork
+    from analysis.recorded.operators import Operators
+    from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What a report holds, as tables in memory; what it has none of is empty or None.
+
+    Attributes:
+        work: of devices.
+        calls: of the host to CUDA.
+        ranges: those that are inferred among them.
+        drawn_under: ``(R,)`` the range of another thread that each range serves (autograd's the
+            `backward` of the thread that waits), a position among them, or `NONE`.
+        operators: of a CPU.
+        idle: ``(M,)`` of each piece of device work why its device had been idle right before, one
+            more than a position in ``causes``; 0 where it had not.
+        causes: of idle time, in words.
+        threads: names of threads by global id.
+    """
+
+    work: DeviceWork
+    calls: CudaCalls
+    ranges: Ranges
+    drawn_under: Int64
+    operators: Operators | None
+    idle: Int64
+    causes: Sequence[str]
+    threads: Mapping[int, str]
 
 
 def happened(report: Report, attribution: Attribution) -> Happened:

@@ -73,7 +73,7 @@ def test_the_report_equals_one_of_the_whole_nsys(
     done = run(recording, nsys=whole)
     assert "Phases" in done.stdout
     assert {name: files(tmp_path)[name] for name in before} == before
-    assert {*files(tmp_path)} - {*before} == {"tiny.sqlite", "tiny.nsys-rep"}
+    assert {*files(tmp_path)} - {*before} == {"tiny.sqlite", "tiny.html", "tiny.nsys-rep"}
     ours, theirs = tmp_path / "tiny.sqlite", tiny_recording("nsys", tmp_path_factory).report
     assert payloads(ours) == payloads(theirs)
     query = "SELECT * FROM TOOLKIT_RANGE_COST ORDER BY 1, 2, 3, 4"

@@ -9,6 +9,7 @@ import pytest
 from model import SIZES, flops
 from profiling import names
 from profiling.spans import Cost
+from tests.made.reports.html_page import read_page
 from tests.made.runs.launched import (
     TINY,
     find_nsys,
@@ -76,9 +77,17 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return tiny_recording(request.param, tmp_path_factory)
 
 
-def test_the_report_is_all_that_is_left_and_what_nsys_made_it_of(made: Recording) -> None:
+def test_the_report_its_page_and_what_nsys_made_it_of_are_all_that_is_left(
+    made: Recording,
+) -> None:
     by_nsys = run_facts(made.report)["recorder"] == "nsys"
-    assert made.files == (["tiny.nsys-rep"] if by_nsys else []) + ["tiny.sqlite"]
+    assert made.files == ["tiny.html", *(["tiny.nsys-rep"] if by_nsys else []), "tiny.sqlite"]
+
+
+def test_the_last_line_printed_is_the_path_of_the_page_for_a_browser(made: Recording) -> None:
+    file = made.report.with_suffix(".html")
+    assert made.stdout.splitlines()[-1] == str(file)
+    assert read_page(file.read_text(encoding="ascii")).head["title"] == "tiny.sqlite"
 
 
 def test_every_range_is_there_as_often_as_it_was_pushed(made: Recording) -> None:
@@ -180,10 +189,11 @@ def test_the_other_modes_record_what_they_do(
 
 
 @pytest.mark.slow
-def test_overwriting_replaces_both_files_of_the_earlier_report(tmp_path: Path) -> None:
-    (tmp_path / "tiny.sqlite").write_bytes(b"earlier")
-    (tmp_path / "tiny.nsys-rep").write_bytes(b"earlier")
+def test_overwriting_replaces_all_files_of_the_earlier_report(tmp_path: Path) -> None:
+    for suffix in ("sqlite", "nsys-rep", "html"):
+        (tmp_path / f"tiny.{suffix}").write_bytes(b"earlier")
     done = launch(*TINY, "--overwrite", reports=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny.sqlite"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.html", "tiny.sqlite"]
+    assert b"earlier" not in (tmp_path / "tiny.html").read_bytes()[:100]
     assert run_facts(tmp_path / "tiny.sqlite")["recorder"] == "torch"
