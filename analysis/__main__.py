@@ -34,12 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     how_many = f"list the N kernels or operators that took most (default {TOP})"
     parser = cli.parser(__doc__, "analysis", top=how_many)
     selection.add_options(parser)
-    parser.add_argument(
-        "--html", metavar="FILE", help="write it there for a browser, and print nothing"
-    )
+    cli.add_html(parser)
     args = cli.parse(parser, argv)
     if args.html is not None:
-        check_html(parser, args)
         write_html(args)
         return 0
     if args.format == "csv":
@@ -62,23 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def check_html(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with status 2 where options do not go with ``--html``."""
-    if args.html == "":
-        parser.error("--html is empty")
-    for option, usual in (("format", "table"), ("output", None), ("top", None)):
-        if getattr(args, option) != usual:
-            parser.error(f"--{option} goes without --html, which has everything in one file")
-
-
 def write_html(args: argparse.Namespace) -> None:
     """Write the page for a browser to the file that the arguments name."""
     from analysis.page.browser import as_html  # here: it asks every question
 
-    with (
-        Report(args.report) as report,
-        replacing(Path(args.html), Path(args.report), option="--html") as draft,
-    ):
+    with Report(args.report) as report, cli.html_file(args) as draft:
         selected = selection.options_of(args)
         draft.write_text(as_html(report, page(report, **selected), **selected), encoding="ascii")
 

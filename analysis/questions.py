@@ -17,6 +17,8 @@ from analysis.source import report as source
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.page.notebook import Frame
+
 
 class Question(NamedTuple):
     """Where the function is that answers a question.
@@ -59,7 +61,21 @@ class Report(source.Report):
         with Report("run.sqlite") as report:
             report.kernels()
             report.ranges(exclude=["none"], steps=(0, 2))
+            report.show()  # the page for a browser, in a notebook's cell
     """
+
+    def show(self, **options: Any) -> Frame:
+        """Return the page for a browser, which a notebook shows in a frame.
+
+        Args:
+            options: ``height`` of the frame in pixels, and what counts, as every question takes it.
+
+        Raises:
+            ReportError: the report holds not what is asked for.
+        """
+        from analysis.page.notebook import frame
+
+        return frame(self, **options)
 
     def __getattr__(self, name: str) -> Callable[..., pd.DataFrame]:
         """Return the method that asks a question."""

@@ -3,6 +3,7 @@
     python -m analysis.compare before.sqlite after.sqlite
     python -m analysis.compare before.sqlite after.sqlite --kind kernel --format csv
     python -m analysis.compare before.sqlite after.sqlite --fail-over 5
+    python -m analysis.compare before.sqlite after.sqlite --html page.html
 
 Times are means per step where both reports have `step` ranges, else of the whole reports; the
 heading says which. Whole reports need not hold the same work: where the same kernels were called
@@ -30,6 +31,8 @@ busy time (on a CPU its wall time) is more than so many percent longer in AFTER 
 noise or not. It is 1 if that cannot be judged: runs of another mode, size, batch, context or dtype,
 or reports without steps in which the same kernels were not called as often. --force judges them all
 the same.
+
+With --html it is one file for a browser, with the time lines of both reports.
 
 With --predicted the lines after the verdict say what came of a change that was predicted: FILE is
 what `python -m analysis.whatif BEFORE --scale gemm=0.25 --format json --output FILE` wrote. They
@@ -91,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="say what came of the prediction that whatif wrote there as json",
     )
     selection.add_options(parser)
+    cli.add_html(parser)
     args = cli.parse(parser, argv)
     asked = Selection(**selection.options_of(args))
     prediction = None
@@ -110,6 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             sort=args.sort,
             prediction=prediction,
         )
+        if args.html is not None:
+            from analysis.compare.browser import as_html  # here: no table needs it
+
+            with cli.html_file(args) as draft:
+                draft.write_text(as_html((before, after), found), encoding="ascii")
     totals = {str(row["name"]): row for row in only_kind(found.table, "total").rows()}
     problem, refusal = None, None
     try:
@@ -127,7 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "reason": "; ".join(filter(None, reasons)),
         **({} if found.outcome is None else {"prediction": found.outcome.record}),
     }
-    write_rows(replace(found.table, whole=said), args)
+    if args.html is None:
+        write_rows(replace(found.table, whole=said), args)
     if args.format not in cli.WITH_HEADING and found.verdict.word != OTHER_WORK:
         cli.print_notes(str(found.verdict))
     if args.format not in cli.WITH_HEADING and found.outcome is not None:

@@ -8,7 +8,7 @@ list for all lanes; a kernel or copy says where in which lane the call stands th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +21,7 @@ from analysis.arithmetic.intervals import NONE, ordered
 from analysis.knowledge.categories import CATEGORIES, categories
 from analysis.knowledge.vocabulary import clean
 from analysis.recorded.device_work import KERNEL, RANKED
+from analysis.source.tables import compact
 
 if TYPE_CHECKING:
     from analysis.recorded.cuda_calls import CudaCalls
@@ -78,6 +79,7 @@ class Lane:
         device: the CUDA ordinal, None of a thread.
         stream: None of a thread, and where it is not known.
         columns: by name, ``(N,)`` each, whole numbers from 0.
+        side: which of several reports it is of; "" where there is one.
     """
 
     kind: str
@@ -87,12 +89,14 @@ class Lane:
     device: int | None
     stream: int | None
     columns: dict[str, Int64]
+    side: str = ""
 
     @property
     def described(self) -> dict[str, Any]:
         """The lane without its columns, as JSON has it."""
         place = {name: getattr(self, name) for name in ("process", "thread", "device", "stream")}
         told = {"kind": self.kind, "label": self.label, **place}
+        told |= {"side": self.side} if self.side else {}
         return told | {"count": len(self.columns["start"])}
 
 
@@ -256,6 +260,39 @@ def events_of(happened: Happened) -> Events:
     )
 
 
+def one_under_another(sides: Mapping[str, Events]) -> Events:
+    """Return the lanes of several reports as those of one, each with its own beginning at 0.
+
+    Args:
+        sides: the events of each report, by what its lanes are called besides.
+    """
+    names = Names()
+    lanes: list[Lane] = []
+    for side, events in sides.items():
+        place = names.add(events.names)
+        for new, category in zip(place.tolist(), events.category, strict=True):
+            if category != NONE:
+                names.category[new] = category
+        first = len(lanes)
+        for lane in events.lanes:
+            columns = {**lane.columns, "name": place[lane.columns["name"]]}
+            for other in ("lane", "owner_lane"):
+                if other in columns:
+                    columns[other] = columns[other] + first * (columns[other] > 0)
+            label = f"{side} · {lane.label}"
+            lanes.append(replace(lane, label=label, columns=columns, side=side))
+    known = list(names.place)
+    return Events(
+        origin_ns=0,
+        span_ns=max((events.span_ns for events in sides.values()), default=0),
+        names=known,
+        category=[names.category.get(place, NONE) for place in range(len(known))],
+        called=[names.place[clean(name)] for name in known],
+        causes=next(iter(sides.values())).causes,
+        lanes=lanes,
+    )
+
+
 def device_rows(happened: Happened, names: Names) -> list[Rows]:
     """Return kernels with graph replays, and copies with sets, by process, device and stream."""
     work = happened.work
@@ -303,12 +340,12 @@ def grouped(*columns: Int64) -> tuple[Int64, list[tuple[int, ...]]]:
     group = np.zeros(len(columns[0]), np.int64)
     places: list[tuple[int, ...]] = [()]
     for column in columns:
-        distinct, place = np.unique(column, return_inverse=True)
-        used, group = np.unique(group * max(len(distinct), 1) + place, return_inverse=True)
-        pairs = (divmod(number, max(len(distinct), 1)) for number in used.tolist())
-        values = distinct.tolist()
+        distinct, place = compact(column)
+        count, values = max(len(distinct), 1), distinct.tolist()
+        used, group = compact(group * count + place)
+        pairs = (divmod(number, count) for number in used.tolist())
         places = [(*places[before], values[last]) for before, last in pairs]
-    return group.astype(np.int64), places
+    return group, places
 
 
 def add_launches(

@@ -10,6 +10,9 @@ from analysis.show.render import plural
 if TYPE_CHECKING:
     from analysis.show.table import Table
 
+EXACT: Final = 1 << 53
+"""Up to here JavaScript's numbers are exact."""
+
 MOST_ROWS: Final = 10_000
 """Of a table; a browser shows no more at a time, and the heading says how many there are."""
 
@@ -35,6 +38,17 @@ def unanswered(reason: str) -> dict[str, Any]:
     return {"columns": [], "rows": [], "heading": reason, "notes": [], "hidden": []}
 
 
-def known(value: float | str) -> float | str | None:
-    """Return a value as JSON has it; of numbers that are none, or have no end, None."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def known(value: int | float | str) -> float | str | None:
+    """Return a value as a browser reads it exactly.
+
+    A number that is none, or has no end, is None. A whole one over 2^53, as the nanoseconds since
+    1970 are, is text: JavaScript would round it.
+
+    >>> [known(value) for value in (0.5, float("nan"), 12, 1_700_000_000_000_000_000)]
+    [0.5, None, 12, '1700000000000000000']
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= EXACT else str(value)
+    return value if math.isfinite(value) else None

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-import numpy as np
-
 from analysis import copies, gaps, kernels, roofline
 from analysis.advice.advise import Advice
-from analysis.arithmetic.intervals import NONE
-from analysis.attribution.launches import Launches
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.attribution.work_phases import phase_ranges, ranges_around
 from analysis.budget import BUDGET, budget, in_words
-from analysis.html.events import Events, Happened, events_of
+from analysis.html.events import Events, events_of
+from analysis.html.happened import happened
 from analysis.html.pack import packed
 from analysis.html.tables import MOST_ROWS, as_records, unanswered
-from analysis.measures.idle import CAUSES, idle_gaps
 from analysis.page.verdict import NOTHING_TO_DO
 from analysis.ranges.summary import summary
-from analysis.recorded.cuda_calls import cuda_calls
-from analysis.recorded.device_work import device_work
-from analysis.recorded.operators import cpu_operators, has_operators
 from analysis.show.errors import ReportError
-from analysis.source.tables import thread_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analysis.arithmetic.arrays import Int64
-    from analysis.attribution.launches import Attribution
-    from analysis.measures.idle import IdleGaps
     from analysis.page.page import Page
     from analysis.show.table import Table
     from analysis.source.report import Report
@@ -65,7 +53,7 @@ def as_html(report: Report, made: Page, **selected: Unpack[Options]) -> str:
         ReportError: the report holds not what is asked for.
     """
     chosen = Selected.of_any(report, Selection(**selected))
-    events = events_of_report(report, chosen.attribution)
+    events = events_of(happened(report, chosen.attribution))
     tables = {name: answer(ask, report, **selected) for name, ask in QUESTIONS.items()}
     tables[TREE] = answer(summary, report, tree=True, most=MOST_ROWS, **selected)
     tables |= {table.name: as_records(table) for table in made.tables if table.name in OF_ITS_OWN}
@@ -78,59 +66,6 @@ def answer(ask: Callable[..., Table], report: Report, **options: Any) -> dict[st
         return as_records(ask(report, **options))
     except ReportError as error:
         return unanswered(error.problem)
-
-
-def events_of_report(report: Report, attribution: Attribution) -> Events:
-    """Return all that happened in a report, whatever counts of it."""
-    return events_of(
-        Happened(
-            work=device_work(report),
-            calls=cuda_calls(report),
-            ranges=attribution.ranges,
-            drawn_under=ranges_served(attribution),
-            operators=cpu_operators(report) if has_operators(report) else None,
-            idle=idle_before(idle_gaps(report)),
-            causes=CAUSES,
-            threads=thread_names(report),
-        )
-    )
-
-
-def idle_before(gaps: IdleGaps) -> Int64:
-    """Return ``(M,)`` the cause of the idle time that ended with each piece of device work.
-
-    It is one more than a position in `CAUSES`, 0 where there was none. Where the profiler's own
-    overhead parts two gaps, the second counts.
-    """
-    done = gaps.done
-    result = np.zeros(len(done), np.int64)
-    for number, place in enumerate(gaps.places):
-        rows = np.flatnonzero(place.did(done))
-        rows = rows[np.argsort(done.start_ns[rows], kind="stable")]
-        mine = gaps.place == number
-        following = rows[np.searchsorted(done.start_ns[rows], gaps.end_ns[mine], side="left")]
-        result[following] = gaps.cause[mine] + 1
-    return result
-
-
-def ranges_served(attribution: Attribution) -> Int64:
-    """Return ``(R,)`` the phase on another thread that each range is drawn under, or `NONE`.
-
-    It is sought as for work (*caller*): where the range's own thread has no phase open.
-    """
-    ranges = attribution.ranges
-    taken, _ = phase_ranges(attribution, warmup_counts=True)
-    chosen = np.flatnonzero(taken)
-    result = np.full(len(ranges), NONE, np.int64)
-    if not len(chosen) or len(np.unique(ranges.thread)) == len(np.unique(ranges.process)):
-        return result
-    opened = Launches(ranges.thread, ranges.start_ns, ranges.end_ns)
-    place, by_caller = ranges_around(opened, ranges.take(taken))
-    rows, phase = np.flatnonzero(by_caller), chosen[place[by_caller]]
-    # A step begins together with its first phase, and is around it.
-    others = ranges.thread[rows] != ranges.thread[phase]
-    result[rows[others]] = phase[others]
-    return result
 
 
 def head(report: Report, made: Page, chosen: Selected, events: Events) -> dict[str, Any]:
@@ -162,10 +97,7 @@ def head(report: Report, made: Page, chosen: Selected, events: Events) -> dict[s
             )
         ],
         "median_step": rows[0]["step"] if rows and steps is not None else None,
-        "budget": [
-            {**{key: row[key] for key in ("part", "ns", "share", "device", "step")}, "label": label}
-            for row, label in zip(rows, labels, strict=True)
-        ],
+        "budget": [{**row, "label": label} for row, label in zip(rows, labels, strict=True)],
     }
 
 

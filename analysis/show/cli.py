@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -34,7 +35,7 @@ TOP_OF_A_TABLE: Final = 20
 GIVEN: Final = "_given"
 """Where the values given so far stand while arguments are read."""
 
-OF_OUTPUT: Final = ("help", "format", "output", "table")
+OF_OUTPUT: Final = ("help", "format", "output", "table", "html")
 """Options that say where an answer goes, and not which."""
 
 
@@ -90,9 +91,39 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
     for option in ("output", "table"):
         if getattr(args, option) == "":
             made.error(f"--{option} is empty")
+    if getattr(args, "html", None) is not None:
+        check_html(made, args)
     args.asked = shlex.join(options_given(made, args))
     args.question = getattr(made, "question", "")
     return args
+
+
+def add_html(made: argparse.ArgumentParser) -> None:
+    """Add the option that writes an answer for a browser."""
+    made.add_argument(
+        "--html", metavar="FILE", help="write it there for a browser, and print no table"
+    )
+
+
+def check_html(made: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with status 2 where options are given that say nothing of a page for a browser."""
+    if args.html == "":
+        made.error("--html is empty")
+    for name, usual in (("format", FORMATS[0]), ("output", None), ("top", None), ("kind", None)):
+        if getattr(args, name, usual) != usual:
+            made.error(f"--{name} goes without --html, which has everything in one file")
+
+
+@contextmanager
+def html_file(args: argparse.Namespace) -> Iterator[Path]:
+    """Yield where to write the page for a browser; its file is replaced when that is done.
+
+    Raises:
+        ReportError: it cannot be written, or is a report.
+    """
+    read = (*report_paths(args), *further_files(args))
+    with replacing(Path(args.html), *read, option="--html") as draft:
+        yield draft
 
 
 def write_answer(

@@ -163,7 +163,7 @@ def test_an_unfinished_recording_is_in_the_way_of_the_next(
     assert files(tmp_path) == before
     done = launch(*TINY, "--overwrite", reports=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert sorted(files(tmp_path)) == ["tiny.sqlite"]
+    assert sorted(files(tmp_path)) == ["tiny.html", "tiny.sqlite"]
 
 
 def test_without_its_notes_the_report_says_what_it_lacks(

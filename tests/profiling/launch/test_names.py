@@ -24,6 +24,7 @@ from tests.made.reports.build_report import Range, make_report
 from tests.made.runs.launched import TINY
 from tests.made.runs.launched import launch as launched
 
+SUFFIXES = ("html", "sqlite")
 FACTS = {"size": "tiny", "mode": "train", "batch": "2", "context": "16", "device": "cpu"}
 
 
@@ -181,7 +182,9 @@ def test_profile_edit_profile_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert done.returncode == 0, done.stderr
         where.append(done.stderr.splitlines()[1].rpartition(", into ")[2])
     assert where == ["nsys_reports/my-train.sqlite", "nsys_reports/my-train-2.sqlite"]
-    assert sorted(os.listdir("nsys_reports")) == ["my-train-2.sqlite", "my-train.sqlite"]
+    names = [f"{name}.{suffix}" for name in ("my-train-2", "my-train") for suffix in SUFFIXES]
+    assert sorted(os.listdir("nsys_reports")) == names
+    assert done.stdout.splitlines()[-1] == "nsys_reports/my-train-2.html"
     command = f"spanlight compare {where[0]} {where[1]}"
     assert done.stderr.splitlines()[-1] == f"to compare it with the run before: {command}"
     compared = subprocess.run(
@@ -202,7 +205,8 @@ def test_a_report_that_comes_meanwhile_costs_the_number_only(tmp_path: Path) -> 
     done = launched("--script", script, reports=reports)
     assert done.returncode == 0, done.stderr
     assert f"into '{reports}/script.sqlite'" in done.stderr
-    assert sorted(path.name for path in reports.iterdir()) == ["script-2.sqlite", "script.sqlite"]
+    names = [*(f"script-2.{suffix}" for suffix in SUFFIXES), "script.sqlite"]
+    assert sorted(path.name for path in reports.iterdir()) == names
     assert (reports / "script.sqlite").read_text() == "theirs"
     assert f"note: kept in '{reports}/script-2.sqlite'" in done.stderr
 

@@ -52,7 +52,8 @@ def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     )
     assert done.returncode == 0, done.stderr
     suffixes = ["nsys-rep", "sqlite"] if recorder == "nsys" else ["sqlite"]
-    names_left = [f"tiny.rank{rank}.{suffix}" for rank in (0, 1) for suffix in suffixes]
+    reports = [f"tiny.rank{rank}.{suffix}" for rank in (0, 1) for suffix in suffixes]
+    names_left = ["tiny.rank0.html", *reports]
     assert sorted(path.name for path in folder.iterdir()) == names_left
     page, _, table = done.stdout.rpartition("\nclocks: ")
     assert "Phases" in page

@@ -1,0 +1,74 @@
+"""What a time line shows of a report: its tables, what serves what, and why devices were idle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.arithmetic.intervals import NONE
+from analysis.attribution.launches import Launches
+from analysis.attribution.work_phases import phase_ranges, ranges_around
+from analysis.html.events import Happened
+from analysis.measures.idle import CAUSES, idle_gaps
+from analysis.recorded.cuda_calls import cuda_calls
+from analysis.recorded.device_work import device_work
+from analysis.recorded.operators import cpu_operators, has_operators
+from analysis.source.tables import thread_names
+
+if TYPE_CHECKING:
+    from analysis.arithmetic.arrays import Int64
+    from analysis.attribution.launches import Attribution
+    from analysis.measures.idle import IdleGaps
+    from analysis.source.report import Report
+
+
+def happened(report: Report, attribution: Attribution) -> Happened:
+    """Return all that happened in a report, whatever counts of it."""
+    return Happened(
+        work=device_work(report),
+        calls=cuda_calls(report),
+        ranges=attribution.ranges,
+        drawn_under=ranges_served(attribution),
+        operators=cpu_operators(report) if has_operators(report) else None,
+        idle=idle_before(idle_gaps(report)),
+        causes=CAUSES,
+        threads=thread_names(report),
+    )
+
+
+def idle_before(gaps: IdleGaps) -> Int64:
+    """Return ``(M,)`` the cause of the idle time that ended with each piece of device work.
+
+    It is one more than a position in `CAUSES`, 0 where there was none. Where the profiler's own
+    overhead parts two gaps, the second counts.
+    """
+    done = gaps.done
+    result = np.zeros(len(done), np.int64)
+    for number, place in enumerate(gaps.places):
+        rows = np.flatnonzero(place.did(done))
+        rows = rows[np.argsort(done.start_ns[rows], kind="stable")]
+        mine = gaps.place == number
+        following = rows[np.searchsorted(done.start_ns[rows], gaps.end_ns[mine], side="left")]
+        result[following] = gaps.cause[mine] + 1
+    return result
+
+
+def ranges_served(attribution: Attribution) -> Int64:
+    """Return ``(R,)`` the phase on another thread that each range is drawn under, or `NONE`.
+
+    It is sought as for work (*caller*): where the range's own thread has no phase open.
+    """
+    ranges = attribution.ranges
+    taken, _ = phase_ranges(attribution, warmup_counts=True)
+    chosen = np.flatnonzero(taken)
+    result = np.full(len(ranges), NONE, np.int64)
+    if not len(chosen) or len(np.unique(ranges.thread)) == len(np.unique(ranges.process)):
+        return result
+    opened = Launches(ranges.thread, ranges.start_ns, ranges.end_ns)
+    place, by_caller = ranges_around(opened, ranges.take(taken))
+    rows, phase = np.flatnonzero(by_caller), chosen[place[by_caller]]
+    # A step begins together with its first phase, and is around it.
+    others = ranges.thread[rows] != ranges.thread[phase]
+    result[rows[others]] = phase[others]
+    return result
