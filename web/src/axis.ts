@@ -6,7 +6,8 @@ import type { Inks } from "./theme";
 import { tickStep, time } from "./units";
 import type { Place, Window } from "./paint";
 
-export const RULER = 38;
+/** The height of the ruler, with the steps and without any. */
+export const rulerOf = (steps: Step[]): number => (steps.length > 0 ? 38 : 22);
 
 /** The ticks of a window of time. */
 export function ticks({ from, to }: Window, most: number): number[] {
@@ -18,6 +19,7 @@ export function ticks({ from, to }: Window, most: number): number[] {
 
 export function drawAxis(surface: Surface, inks: Inks, window: Window, place: Place, steps: Step[]): void {
   const { context } = surface;
+  const ruler = rulerOf(steps);
   const scale = place.width / (window.to - window.from);
   const xOf = (ns: number): number => place.x + (ns - window.from) * scale;
   context.font = `11px ${FONT}`;
@@ -25,10 +27,10 @@ export function drawAxis(surface: Surface, inks: Inks, window: Window, place: Pl
   for (const at of ticks(window, place.width / 110)) {
     const x = Math.round(xOf(at)) + 0.5;
     context.fillStyle = inks.line;
-    context.fillRect(x - 0.5, RULER - 8, 1, place.height - RULER + 8);
+    context.fillRect(x - 0.5, ruler - 8, 1, place.height - ruler + 8);
     context.fillStyle = inks.faint;
     const text = time(at);
-    if (x + 5 + context.measureText(text).width < place.x + place.width) context.fillText(text, x + 4, RULER - 10);
+    if (x + 5 + context.measureText(text).width < place.x + place.width) context.fillText(text, x + 4, ruler - 10);
   }
   let free = -Infinity;
   for (const step of steps) {

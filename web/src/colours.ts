@@ -41,8 +41,9 @@ function place(colour: string): number {
 }
 for (const all of [Object.values(CATEGORIES), RANGES, [CALL, WAIT], Object.values(IDLE)]) all.forEach(place);
 
-const categoryColour = (category: string): string => CATEGORIES[category] ?? CATEGORIES.other;
-const idleColour = (cause: string): string => IDLE[cause] ?? IDLE.unknown;
+export const categoryColour = (category: string): string => CATEGORIES[category] ?? CATEGORIES.other;
+/** The colour of idle time, by what `named` calls it. */
+export const idleColour = (name: string): string => IDLE[name.replace("idle: ", "")] ?? IDLE.unknown;
 
 /** A name's colour among the calm ones, the same in every report. */
 function byName(name: string): string {
@@ -54,7 +55,7 @@ function byName(name: string): string {
 /** The colour of each name on a lane of a kind, by its place in COLOURS. */
 export function coloursOf(kind: string, { names, categories, category, called }: Head): Uint8Array {
   return Uint8Array.from(names, (name, i) => {
-    if (kind === "idle") return place(idleColour(name.replace("idle: ", "")));
+    if (kind === "idle") return place(idleColour(name));
     if (kind === "calls") return place(/synchroni[sz]e|wait/i.test(name) ? WAIT : CALL);
     if (kind === "copies") return place(CATEGORIES.copy);
     if (kind === "ranges") return place(byName(names[called[i]]));

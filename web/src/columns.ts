@@ -1,19 +1,20 @@
-// What each pixel column of a row holds: its busy share, exact, and the colour that weighs most.
+// What each pixel column of a row holds: its busy time, exact, and the colour that weighs most.
 
 import type { Drawn } from "./rows";
 import { from as firstFrom } from "./search";
 
 export class Columns {
-  share = new Float32Array(0);
+  /** Nanoseconds of each column in which the row is busy. */
+  busy = new Float64Array(0);
   colour = new Int16Array(0);
 
   /** Sum up [from, to) in `width` columns. Nothing in it is left out, however short. */
   of(drawn: Drawn, from: number, to: number, width: number): void {
-    if (this.share.length !== width) {
-      this.share = new Float32Array(width);
+    if (this.busy.length !== width) {
+      this.busy = new Float64Array(width);
       this.colour = new Int16Array(width);
     }
-    drawn.union.sharesOf(from, to, this.share);
+    drawn.union.busyOf(from, to, this.busy);
     const { start, duration, colour, weights } = drawn;
     const each = (to - from) / width;
     let low = firstFrom(start, from);
@@ -31,7 +32,7 @@ export class Columns {
       const before = low - 1;
       const open = before >= 0 ? Math.min(start[before] + duration[before], right) - left : 0;
       if (high === low && open <= 0) {
-        this.colour[x] = this.share[x] > 0 ? colour[Math.max(before, 0)] : -1;
+        this.colour[x] = this.busy[x] > 0 ? colour[Math.max(before, 0)] : -1;
         continue;
       }
       const over = high > low ? Math.max(0, start[high - 1] + duration[high - 1] - right) : 0;

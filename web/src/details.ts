@@ -31,11 +31,13 @@ export class Details {
     }
     if (event) {
       const list = element("dl");
-      for (const { label, text, event: other } of [...facts(event, this.head, this.lanes), ...further(event, this.head, this.lanes)])
+      for (const { label, text, event: other } of [...facts(event, this.head, this.lanes), ...further(event, this.head, this.lanes)]) {
+        const wide = other || text.length > 40 ? "wide" : "";
         list.append(
-          element("dt", {}, label),
-          element("dd", {}, other ? this.button(text, () => this.going.to(other), "link") : text),
+          element("dt", { class: wide }, label),
+          element("dd", { class: wide }, other ? this.button(text, () => this.going.to(other), "link") : text),
         );
+      }
       parts.push(
         element("h3", {}, nameOf(event, this.head)),
         list,

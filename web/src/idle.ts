@@ -52,7 +52,7 @@ interface Gap {
 }
 
 /** The gaps in the union of some lanes, with the cause noted on the row that ends each. */
-function gapsOf(lanes: Lane[]): Gap[] {
+export function gapsOf(lanes: Lane[]): Gap[] {
   const gaps: Gap[] = [];
   const next = lanes.map(() => 0);
   let busy = Infinity;

@@ -45,7 +45,7 @@ export function laneOf(index: number, head: LaneHead, start: Float64Array, durat
 }
 
 /** Every lane of the report, decoded. */
-export function lanes(head: Head, events: Uint8Array): Lane[] {
+export function gathered(head: Head, events: Uint8Array): Lane[] {
   return head.lanes.map((each, index) => {
     const column = (name: string): Numbers | undefined => {
       const place = each.columns[name];

@@ -2,6 +2,7 @@
 
 import { coloursOf } from "./colours";
 import { type Lane, onDevice } from "./lanes";
+import { type Label, labels } from "./labels";
 import type { Head } from "./report";
 import { type Row, rowsOf, SHOWN_ROWS } from "./rows";
 
@@ -10,8 +11,10 @@ export interface PlacedRow extends Row {
   height: number;
   /** The first row of its lane, which bears the label. */
   first: boolean;
-  /** How many levels the lane has. */
+  /** How many levels the lane has, and how many of its rows are drawn. */
   depths: number;
+  drawn: number;
+  label: Label;
 }
 
 const GAP = 5;
@@ -57,15 +60,17 @@ export class Layout {
   private arrange(): void {
     this.rows = [];
     let y = 4;
-    for (const lane of this.drawn) {
+    const shown = this.drawn.filter((lane) => this.of(lane).length > 0);
+    const called = labels(shown.map(({ head }) => head.label));
+    for (const [at, lane] of shown.entries()) {
       const rows = this.of(lane);
       const height = HEIGHT[lane.head.kind];
       rows.forEach((row, i) => {
         const depths = rows.length - 1 + rows[rows.length - 1].levels;
-        this.rows.push({ ...row, y, height, first: i === 0, depths });
+        this.rows.push({ ...row, y, height, first: i === 0, depths, drawn: rows.length, label: called[at] });
         y += height + 1;
       });
-      if (rows.length > 0) y += GAP;
+      y += GAP;
     }
     this.height = y;
   }

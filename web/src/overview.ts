@@ -44,12 +44,13 @@ export class Overview {
     const rows = this.shown;
     const each = (height - 8) / Math.max(rows.length, 1);
     const pixels = Math.round(width * ratio);
+    const ns = view.span / pixels;
     rows.forEach((row, at) => {
       columns.of(row, 0, view.span, pixels);
       const floor = 4 + (at + 1) * each - Math.min(1, each / 4);
       for (let x = 0; x < pixels; x++) {
         if (columns.colour[x] < 0) continue;
-        const high = Math.max(columns.share[x] * (each - 1), 1 / ratio);
+        const high = Math.max((columns.busy[x] / ns) * (each - 1), 1 / ratio);
         context.fillStyle = COLOURS[columns.colour[x]];
         context.fillRect(x / ratio, floor - high, 1 / ratio, high);
       }

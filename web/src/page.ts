@@ -6,12 +6,14 @@ import { element, eachFrame } from "./dom";
 import { parsed, type Shown, written } from "./hash";
 import { drawnOrder, withIdle } from "./idle";
 import { help, useKeys } from "./keys";
-import { endOf, type Event, lanes as decoded } from "./lanes";
+import { endOf, type Event, gathered } from "./lanes";
 import { Layout } from "./layout";
 import { Overview } from "./overview";
 import { usePointer } from "./pointer";
+import { legend } from "./legend";
 import { LinkedTables } from "./linked";
 import type { Packed } from "./report";
+import { SHOWN_ROWS } from "./rows";
 import { StandingOut } from "./standing-out";
 import { State } from "./state";
 import { summary } from "./summary";
@@ -39,7 +41,7 @@ export class Page {
     root: HTMLElement,
   ) {
     const { head } = packed;
-    this.lanes = withIdle(decoded(head, packed.events), head);
+    this.lanes = withIdle(gathered(head, packed.events), head);
     const last = this.lanes.reduce((most, { union: { end } }) => Math.max(most, end.at(-1) ?? 0), 0);
     this.view = new View(Math.max(head.span_ns, last, 1));
     this.out = new StandingOut(head, this.lanes);
@@ -102,7 +104,7 @@ export class Page {
     const keys = element("button", { type: "button", class: "quiet", onclick: () => dialog.showModal() }, "keys  ( ? )");
     const all = element("button", { type: "button", class: "quiet", onclick: () => this.view.all() }, "all");
     const bar = element("div", { class: "bar-top" }, element("h2", {}, "Time line"), this.search, all, keys, theme);
-    const card = element("section", { class: "card time" }, bar, this.overview.surface.canvas, this.timeline.node, this.details.node);
+    const card = element("section", { class: "card time" }, bar, this.overview.surface.canvas, this.timeline.node, legend(head, this.lanes), this.details.node);
     return [summary(head), card, this.tabs.node, dialog, tip.node];
   }
 
@@ -142,7 +144,7 @@ export class Page {
     const { timeline } = this;
     const row = timeline.rowAt(y);
     if (x < timeline.gutter) {
-      if (row && row.depths > 8) {
+      if (row && row.depths > SHOWN_ROWS) {
         timeline.layout.toggle(row.lane);
         timeline.resize();
       }

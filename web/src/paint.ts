@@ -47,19 +47,20 @@ export class Painter {
     const { context, ratio } = this.surface;
     const width = Math.max(1, Math.round(place.width * ratio));
     this.columns.of(drawn, window.from, window.to, width);
-    const { share, colour } = this.columns;
+    const { busy, colour } = this.columns;
+    const each = (window.to - window.from) / width;
     let begun = 0;
     let key = -1;
     const flush = (end: number): void => {
       if (key >= 0) {
         const level = key % (LEVELS + 1);
-        context.globalAlpha = alpha * (0.22 + (0.78 * level) / LEVELS);
+        context.globalAlpha = alpha * (0.3 + (0.7 * level) / LEVELS);
         context.fillStyle = COLOURS[(key - level) / (LEVELS + 1)];
         context.fillRect(place.x + begun / ratio, place.y, (end - begun) / ratio, place.height);
       }
     };
     for (let x = 0; x < width; x++) {
-      const here = colour[x] < 0 || share[x] <= 0 ? -1 : colour[x] * (LEVELS + 1) + Math.round(Math.min(1, share[x]) * LEVELS);
+      const here = colour[x] < 0 || busy[x] <= 0 ? -1 : colour[x] * (LEVELS + 1) + Math.round(Math.min(1, busy[x] / each) * LEVELS);
       if (here !== key) {
         flush(x);
         [begun, key] = [x, here];

@@ -1,6 +1,5 @@
 // Moving the time line with a mouse, a touch pad or fingers.
 
-import { RULER } from "./axis";
 import type { Timeline } from "./timeline";
 
 export interface Pointing {
@@ -28,7 +27,7 @@ export function usePointer(timeline: Timeline, on: Pointing): void {
     const [x, y] = place(event);
     down.set(event.pointerId, { x, y });
     moved = 0;
-    brush = event.shiftKey || y < RULER ? timeline.timeAt(x) : null;
+    brush = event.shiftKey || y < timeline.ruler ? timeline.timeAt(x) : null;
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {

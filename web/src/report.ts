@@ -37,8 +37,7 @@ export interface Advice {
   text: string;
   gain: string | null;
   command: string | null;
-  before_ns?: number | null;
-  after_ns?: number | null;
+  saved_ns?: number | null;
 }
 
 export interface BudgetPart {

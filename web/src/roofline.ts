@@ -3,8 +3,8 @@
 import uPlot from "uplot";
 import { eachFrame, element } from "./dom";
 import type { Table } from "./report";
-import { FONT } from "./surface";
-import { inks } from "./theme";
+import { cut, FONT } from "./surface";
+import { inks, type Inks } from "./theme";
 import { scaled, share, time } from "./units";
 
 export interface Point {
@@ -84,26 +84,9 @@ export class Roofline {
     const [low, high] = range(Math.min(...ys), Math.max(...ys, top?.flops ?? 0));
     const x = [left, ...xs, ...(top ? [ridge] : []), right].sort((a, b) => a - b);
     const roofs = x.map((each) => (top ? Math.min(top.flops, each * top.bytes) : null));
-    const axis = { stroke: colours.faint, grid: { stroke: colours.line, width: 1 }, ticks: { stroke: colours.line, width: 1 }, font: `11px ${FONT}`, labelFont: `12px ${FONT}` };
     const decades = (_: uPlot, all: number[]): (number | null)[] => all.map((value) => (Math.abs(Math.log10(value) % 1) < 1e-9 ? value : null));
+    const axis = { stroke: colours.faint, grid: { stroke: colours.line, width: 1, filter: decades }, ticks: { stroke: colours.line, width: 1, filter: decades }, font: `11px ${FONT}`, labelFont: `12px ${FONT}` };
     const shown = (unit: string) => (_: uPlot, all: (number | null)[]): string[] => all.map((value) => (value === null ? "" : value < 1 ? `${value} ${unit}`.trim() : scaled(value, unit).replace(/\.0+ /, " ").trim()));
-    // Points share an intensity now and then: they are drawn by hand over the roof's line.
-    const dots = (plot: uPlot): void => {
-      const { ctx } = plot;
-      const radius = 4.5 * uPlot.pxRatio;
-      ctx.save();
-      for (const point of this.points) {
-        ctx.beginPath();
-        ctx.arc(plot.valToPos(point.intensity, "x", true), plot.valToPos(point.rate, "y", true), radius, 0, 2 * Math.PI);
-        ctx.globalAlpha = 0.75;
-        ctx.fillStyle = colours.accent;
-        ctx.fill();
-        ctx.globalAlpha = 1;
-        ctx.strokeStyle = colours.ground;
-        ctx.stroke();
-      }
-      ctx.restore();
-    };
     this.plot = new uPlot(
       {
         width,
@@ -113,15 +96,55 @@ export class Roofline {
         scales: { x: { time: false, distr: 3, range: [left, right] }, y: { distr: 3, range: [low, high] } },
         axes: [
           { ...axis, label: "FLOP per byte", labelSize: 20, size: 34, filter: decades, values: shown("") },
-          { ...axis, label: "FLOP/s", labelSize: 20, size: 78, filter: decades, values: shown("FLOP/s") },
+          { ...axis, size: 86, filter: decades, values: shown("FLOP/s") },
         ],
         series: [{}, { stroke: colours.ink, width: 1.5, points: { show: false } }],
-        hooks: { draw: [dots] },
+        hooks: { draw: [(plot) => this.dots(plot, colours)] },
       },
       [x, roofs],
       this.place,
     );
     this.listen(this.plot);
+  }
+
+  /** The points over the roof's line, since some share an intensity; those that lost most by name. */
+  private dots(plot: uPlot, colours: Inks): void {
+    const { ctx } = plot;
+    const ratio = uPlot.pxRatio;
+    const places = this.points.map((point) => ({
+      point,
+      x: plot.valToPos(point.intensity, "x", true),
+      y: plot.valToPos(point.rate, "y", true),
+    }));
+    ctx.save();
+    for (const { x, y } of places) {
+      ctx.beginPath();
+      ctx.arc(x, y, 4.5 * ratio, 0, 2 * Math.PI);
+      ctx.globalAlpha = 0.75;
+      ctx.fillStyle = colours.accent;
+      ctx.fill();
+      ctx.globalAlpha = 1;
+      ctx.strokeStyle = colours.ground;
+      ctx.stroke();
+    }
+    ctx.font = `${11 * ratio}px ${FONT}`;
+    ctx.textBaseline = "middle";
+    ctx.fillStyle = colours.ink;
+    const free: { left: number; right: number; y: number }[] = [];
+    for (const { point, x, y } of [...places].sort((a, b) => b.point.lost - a.point.lost).slice(0, 12)) {
+      const text = cut(ctx, point.name, 180 * ratio);
+      const right = x - 9 * ratio;
+      const left = right - ctx.measureText(text).width;
+      const at = y + 12 * ratio;
+      const taken =
+        left < plot.bbox.left ||
+        free.some((other) => left < other.right && right > other.left && Math.abs(at - other.y) < 14 * ratio) ||
+        places.some((other) => other.x > left - 6 * ratio && other.x < right + 5 * ratio && Math.abs(other.y - at) < 11 * ratio);
+      if (taken) continue;
+      free.push({ left, right, y: at });
+      ctx.fillText(text, left, at);
+    }
+    ctx.restore();
   }
 
   private listen(plot: uPlot): void {

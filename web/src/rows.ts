@@ -71,7 +71,8 @@ function merged(parts: { lane: Lane; keep: ((row: number) => boolean) | null }[]
   const [{ lane, keep }] = parts;
   const lanes = parts.map((part) => part.lane);
   if (parts.length === 1 && !keep) {
-    const rows = Uint32Array.from({ length: lane.start.length }, (_, i) => i);
+    const rows = new Uint32Array(lane.start.length);
+    for (let i = 0; i < rows.length; i++) rows[i] = i;
     return { start: lane.start, duration: lane.duration, name: lane.name, rows, lanes, laneOf: null };
   }
   const found: { start: number; duration: number; name: number; lane: number; row: number }[] = [];
@@ -93,40 +94,47 @@ function merged(parts: { lane: Lane; keep: ((row: number) => boolean) | null }[]
 }
 
 function picked(all: Merged, chosen: Uint32Array, colours: Colouring, union: Union | null): Drawn {
-  const { start, duration, rows, lanes, laneOf } = all;
+  const { start, duration, name, rows, lanes, laneOf } = all;
   const whole = chosen.length === start.length;
-  const starts = whole ? start : Float64Array.from(chosen, (i) => start[i]);
-  const durations = whole ? duration : Float64Array.from(chosen, (i) => duration[i]);
   const by = lanes.map(colours);
   const colour = new Uint8Array(chosen.length);
-  for (let i = 0; i < chosen.length; i++) colour[i] = by[laneOf ? laneOf[chosen[i]] : 0][all.name[chosen[i]]];
+  for (let i = 0; i < chosen.length; i++) colour[i] = by[laneOf ? laneOf[chosen[i]] : 0][name[chosen[i]]];
+  const starts = whole ? start : taken(start, chosen, new Float64Array(chosen.length));
+  const durations = whole ? duration : taken(duration, chosen, new Float64Array(chosen.length));
   return {
     start: starts,
     duration: durations,
     colour,
     union: union ?? Union.of(starts, durations),
     weights: new Weights(durations, colour),
-    rows: whole ? rows : Uint32Array.from(chosen, (i) => rows[i]),
+    rows: whole ? rows : taken(rows, chosen, new Uint32Array(chosen.length)),
     lanes,
-    laneOf: laneOf && (whole ? laneOf : Uint16Array.from(chosen, (i) => laneOf[i])),
+    laneOf: laneOf && (whole ? laneOf : taken(laneOf, chosen, new Uint16Array(chosen.length))),
   };
+}
+
+/** The numbers at chosen places, put into `into`. */
+function taken<T extends Numbers | Uint16Array | Uint8Array>(numbers: ArrayLike<number>, chosen: ArrayLike<number>, into: T): T {
+  for (let i = 0; i < chosen.length; i++) into[i] = numbers[chosen[i]];
+  return into;
 }
 
 /** Of what a row draws, the events that `wanted` keeps. */
 export function only(drawn: Drawn, wanted: (event: Event) => boolean): Drawn {
   const chosen: number[] = [];
   for (let i = 0; i < drawn.start.length; i++) if (wanted(eventOf(drawn, i))) chosen.push(i);
-  const start = Float64Array.from(chosen, (i) => drawn.start[i]);
-  const duration = Float64Array.from(chosen, (i) => drawn.duration[i]);
-  const colour = Uint8Array.from(chosen, (i) => drawn.colour[i]);
+  const count = chosen.length;
+  const start = taken(drawn.start, chosen, new Float64Array(count));
+  const duration = taken(drawn.duration, chosen, new Float64Array(count));
+  const colour = taken(drawn.colour, chosen, new Uint8Array(count));
   return {
     start,
     duration,
     colour,
     union: Union.of(start, duration),
     weights: new Weights(duration, colour),
-    rows: Uint32Array.from(chosen, (i) => drawn.rows[i]),
+    rows: taken(drawn.rows, chosen, new Uint32Array(count)),
     lanes: drawn.lanes,
-    laneOf: drawn.laneOf && Uint16Array.from(chosen, (i) => drawn.laneOf![i]),
+    laneOf: drawn.laneOf && taken(drawn.laneOf, chosen, new Uint16Array(count)),
   };
 }

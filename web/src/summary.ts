@@ -4,26 +4,45 @@ import { element } from "./dom";
 import type { BudgetPart, Head } from "./report";
 import { share, time } from "./units";
 
+/** So much advice stands open; what gains less is a click away. */
+const AT_ONCE = 2;
+
 /** Colours of the parts of a budget: work, what it lost, communication and copies, idle time. */
-function kind(part: string): string {
+function kind({ part, label }: BudgetPart): string {
   if (part.endsWith("_lost")) return "lost";
-  if (/idle|host|launch|synchron|wait|starved/.test(part)) return "idle";
+  if (label.startsWith("idle")) return "idle";
   if (/communication|collective|copies|transfer/.test(part)) return "moved";
   return "work";
 }
 
-/** The budget of the median step, a block for each device. */
-function waterfalls(head: Head): HTMLElement[] {
+/** The budget of the median step: a device's at a time. */
+function budget(head: Head): HTMLElement | null {
   const devices = [...new Set(head.budget.map(({ device }) => device))];
-  return devices.map((device) => waterfall(head, head.budget.filter((part) => part.device === device)));
+  if (devices.length === 0) return null;
+  const of = devices.map((device) => head.budget.filter((part) => part.device === device));
+  const blocks = of.map(waterfall);
+  const choice = element("div", { class: "choice", role: "group", "aria-label": "device" });
+  const show = (at: number): void => {
+    blocks.forEach((block, i) => (block.hidden = i !== at));
+    [...choice.children].forEach((button, i) => button.setAttribute("aria-pressed", String(i === at)));
+  };
+  for (const [at, device] of devices.entries())
+    choice.append(element("button", { type: "button", onclick: () => show(at) }, device === "cpu" ? "CPU" : `GPU ${device}`));
+  show(0);
+  const [{ step }] = head.budget;
+  const what = head.median_step === null ? "the recording as a whole" : `step ${step}, the median one`;
+  const whole = time(of[0].reduce((sum, part) => sum + part.ns, 0));
+  const title = element("h2", {}, "Where the wall time went", element("small", {}, `${whole} · ${what}`));
+  const top = element("div", { class: "card-top" }, title, devices.length > 1 && choice);
+  return element("section", { class: "card budget" }, top, ...blocks);
 }
 
-function waterfall(head: Head, parts: BudgetPart[]): HTMLElement {
+function waterfall(parts: BudgetPart[]): HTMLElement {
   const whole = parts.reduce((sum, part) => sum + part.ns, 0);
   const rows = element("div", { class: "waterfall", role: "table" });
   let before = 0;
   for (const part of parts) {
-    const bar = element("i", { class: `bar ${kind(part.part)}` });
+    const bar = element("i", { class: `bar ${kind(part)}` });
     bar.style.left = `${(before / whole) * 100}%`;
     bar.style.width = `max(2px, ${(part.ns / whole) * 100}%)`;
     before += part.ns;
@@ -38,41 +57,47 @@ function waterfall(head: Head, parts: BudgetPart[]): HTMLElement {
       ),
     );
   }
-  const [{ step, device }] = parts;
-  const of = head.median_step === null ? "the recording as a whole" : `step ${step}, the median one`;
-  const where = device === "cpu" ? "" : ` · GPU ${device}`;
-  return element(
-    "section",
-    { class: "card budget" },
-    element("h2", {}, "Where the wall time went", element("small", {}, `${time(whole)} · ${of}${where}`)),
-    rows,
-  );
+  return rows;
 }
 
 function advice(head: Head): HTMLElement | null {
   const rest = head.rest ?? [];
   if (head.advice.length + rest.length === 0) return null;
-  const list = element("ol");
-  for (const { text, gain, command } of head.advice)
-    list.append(
-      element(
-        "li",
-        {},
-        element("p", {}, text),
-        gain !== null && element("p", { class: "gain" }, gain),
-        command !== null && element("code", {}, command),
-      ),
-    );
-  return element("section", { class: "card advice" }, element("h2", {}, "What to do"), list, ...rest.map((line) => element("p", { class: "rest" }, line)));
+  const items = head.advice.map(({ text, gain, command, saved_ns: saved }) =>
+    element(
+      "li",
+      {},
+      element("p", {}, text),
+      gain !== null && element("p", { class: (saved ?? 0) > 0 ? "gain" : "no-gain" }, gain),
+      command !== null && element("code", {}, command),
+    ),
+  );
+  const lines = rest.map((line) => element("p", { class: "rest" }, line));
+  const more = items.length > AT_ONCE && [
+    element("summary", {}, `${items.length - AT_ONCE} more, and what they gain together`),
+    element("ol", { start: AT_ONCE + 1 }, ...items.slice(AT_ONCE)),
+    ...lines,
+  ];
+  return element(
+    "section",
+    { class: "card advice" },
+    element("h2", {}, "What to do"),
+    element("ol", {}, ...(more ? items.slice(0, AT_ONCE) : items)),
+    ...(more ? [element("details", {}, ...more)] : lines),
+  );
 }
+
+/** What the report is, but for its name, which is the heading. */
+const described = ({ title, described: lines }: Head): string =>
+  lines.map((line) => (line.startsWith(`${title} · `) ? line.slice(title.length + 3) : line)).join(" · ");
 
 export function summary(head: Head): HTMLElement {
   return element(
     "header",
     { class: "summary" },
     element("h1", {}, head.title),
-    element("p", { class: "described" }, head.described.join(" · ")),
+    element("p", { class: "described" }, described(head)),
     element("p", { class: "verdict", id: "verdict" }, head.verdict),
-    element("div", { class: "beside" }, element("div", { class: "budgets" }, ...waterfalls(head)), advice(head)),
+    element("div", { class: "beside" }, budget(head), advice(head)),
   );
 }

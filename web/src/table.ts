@@ -3,7 +3,7 @@
 import { element } from "./dom";
 import type { Cell, Table } from "./report";
 import { kept, sorted } from "./sorting";
-import { cell, count } from "./units";
+import { cell, count, heading } from "./units";
 
 const AT_ONCE = 100;
 
@@ -30,7 +30,7 @@ export class TableView {
       element(
         "th",
         { scope: "col", class: this.numeric(at) ? "number" : "text" },
-        element("button", { type: "button", onclick: () => this.sort(at) }, columns[at].replace(/_ns$/, "").replaceAll("_", " ")),
+        element("button", { type: "button", onclick: () => this.sort(at) }, heading(columns[at])),
       ),
     );
     const search = element("input", {
@@ -45,8 +45,8 @@ export class TableView {
     });
     const made = element("table", {}, element("thead", {}, element("tr", {}, ...this.headings)), this.body);
     const notes = (table.notes ?? []).map((note) => element("p", { class: "note" }, note));
-    const heading = element("p", { class: "heading" }, table.heading);
-    this.node.append(element("div", { class: "table-top" }, heading, rows.length > 0 && search));
+    const above = element("p", { class: "heading" }, table.heading);
+    this.node.append(element("div", { class: "table-top" }, above, rows.length > 0 && search));
     if (rows.length > 0) this.node.append(element("div", { class: "scroll" }, made), this.foot);
     this.node.append(...notes);
     this.fill();

@@ -1,22 +1,27 @@
 // The time line: lanes of rows under a ruler, on one canvas.
 
-import { drawAxis, RULER } from "./axis";
+import { drawAxis, rulerOf } from "./axis";
 import { eachFrame, element } from "./dom";
 import { type Event, endOf, launchedBy, launchOf, onDevice } from "./lanes";
 import type { Layout, PlacedRow } from "./layout";
 import { hit } from "./hit";
 import { Painter, type Place } from "./paint";
+import { lines } from "./labels";
 import type { Head } from "./report";
+import { SHOWN_ROWS } from "./rows";
 import type { StandingOut } from "./standing-out";
 import type { State } from "./state";
 import { cut, FONT, Surface } from "./surface";
 import { inks, type Inks } from "./theme";
+import { count } from "./units";
 import type { View } from "./view";
 
 export class Timeline {
   readonly surface = new Surface("Time line of devices and threads; w, a, s and d move it", "timeline");
   readonly node = element("div", { class: "timeline-box", tabindex: 0 }, this.surface.canvas);
   readonly redraw = eachFrame(() => this.draw());
+  /** The height of the ruler over the rows. */
+  readonly ruler: number;
   /** How far the rows are scrolled. */
   scroll = 0;
   hovered: Event | null = null;
@@ -31,6 +36,7 @@ export class Timeline {
     private readonly state: State,
     readonly out: StandingOut,
   ) {
+    this.ruler = rulerOf(head.steps);
     this.painter = new Painter(this.surface, head.names);
     view.follow(this.redraw);
     state.follow(this.redraw);
@@ -40,18 +46,18 @@ export class Timeline {
 
   /** As high as its rows, up to most of the window. */
   resize(): void {
-    const wanted = Math.min(RULER + this.layout.height + 4, Math.max(260, window.innerHeight * 0.66));
+    const wanted = Math.min(this.ruler + this.layout.height + 4, Math.max(260, window.innerHeight * 0.66));
     this.surface.canvas.style.height = `${Math.round(wanted)}px`;
     this.redraw();
   }
 
   /** The pixels at the left that bear the labels. */
   get gutter(): number {
-    return this.surface.width < 600 ? 84 : 190;
+    return this.surface.width < 600 ? 96 : 210;
   }
 
   private get lanesHeight(): number {
-    return this.surface.height - RULER;
+    return this.surface.height - this.ruler;
   }
 
   scrollBy(pixels: number): void {
@@ -69,7 +75,7 @@ export class Timeline {
   }
 
   rowAt(y: number): PlacedRow | null {
-    return y < RULER ? null : this.layout.at(y - RULER + this.scroll);
+    return y < this.ruler ? null : this.layout.at(y - this.ruler + this.scroll);
   }
 
   /** The event at a place on the canvas. */
@@ -115,16 +121,17 @@ export class Timeline {
     drawAxis(surface, colours, view, place, this.head.steps);
     context.save();
     context.beginPath();
-    context.rect(0, RULER, width, height - RULER);
+    context.rect(0, this.ruler, width, height - this.ruler);
     context.clip();
     for (const row of this.layout.rows) {
-      const y = RULER + row.y - this.scroll;
-      if (y + row.height < RULER || y > height) continue;
+      const y = this.ruler + row.y - this.scroll;
+      if (y + row.height < this.ruler || y > height) continue;
       const at = { ...place, y, height: row.height };
       this.painter.row(row, view, at, out.any ? 0.25 : 1);
       if (out.any) this.painter.row(out.of(row), view, at);
       if (row.first) this.label(row, y, colours);
-      if (row.levels > 1) this.note(`+${row.levels - 1} deeper`, y, row.height, colours);
+      if (row.levels > 1) this.note(`+ ${count(row.levels - 1)} deeper`, y, row.height, colours);
+      else if (row.depths > SHOWN_ROWS && row.depth === row.depths - 1) this.note("fold", y, row.height, colours);
     }
     this.selection(colours);
     context.restore();
@@ -136,17 +143,22 @@ export class Timeline {
     const { context } = this.surface;
     context.font = `12px ${FONT}`;
     context.textBaseline = "middle";
-    context.fillStyle = row.lane.head.kind === "idle" ? colours.faint : colours.ink;
-    context.fillText(cut(context, row.lane.head.label, this.gutter - 18), 10, y + row.height / 2 + 0.5);
+    context.fillStyle = row.label.inside ? colours.faint : colours.ink;
+    const left = row.label.inside ? 20 : 8;
+    const most = Math.min(row.drawn - (row.depths > SHOWN_ROWS ? 1 : 0), 3);
+    const measure = (text: string): number => context.measureText(text).width;
+    lines(row.label.parts, Math.max(most, 1), this.gutter - left - 8, measure).forEach((line, i) => {
+      context.fillText(cut(context, line, this.gutter - left - 8), left, y + row.height / 2 + i * (row.height + 1) + 0.5);
+    });
     context.fillStyle = colours.line;
-    context.fillRect(0, y - 3, this.surface.width, 1);
+    context.fillRect(row.label.inside ? 20 : 0, y - 3, this.surface.width, 1);
   }
 
   private note(text: string, y: number, height: number, colours: Inks): void {
     const { context } = this.surface;
     context.font = `11px ${FONT}`;
     context.fillStyle = colours.accent;
-    context.fillText(text, 10, y + height / 2 + 0.5);
+    context.fillText(text, 20, y + height / 2 + 0.5);
   }
 
   /** Frames around what is selected and under the pointer, and lines between a call and its work. */
@@ -184,7 +196,7 @@ export class Timeline {
     if (!row) return null;
     const left = Math.max(this.xOf(event.lane.start[event.row]), this.gutter - 4);
     const right = Math.min(this.xOf(endOf(event)), this.surface.width + 4);
-    const place = { x: left, y: RULER + row.y - this.scroll, width: Math.max(right - left, 2), height: row.height };
+    const place = { x: left, y: this.ruler + row.y - this.scroll, width: Math.max(right - left, 2), height: row.height };
     if (right < this.gutter || left > this.surface.width) return place;
     const { context } = this.surface;
     context.strokeStyle = colour;
@@ -199,7 +211,7 @@ export class Timeline {
     if (seen >= 1) return;
     context.fillStyle = colours.faint;
     context.globalAlpha = 0.6;
-    const top = RULER + (this.scroll / this.layout.height) * this.lanesHeight;
+    const top = this.ruler + (this.scroll / this.layout.height) * this.lanesHeight;
     context.fillRect(width - 5, top, 4, Math.max(seen * this.lanesHeight, 16));
     context.globalAlpha = 1;
   }

@@ -49,16 +49,16 @@ export class Union {
     return this.busyBefore(to) - this.busyBefore(from);
   }
 
-  /** The busy share of each of `shares.length` equal parts of [from, to): one walk, no part left out. */
-  sharesOf(from: number, to: number, shares: Float32Array): void {
-    const width = (to - from) / shares.length;
+  /** The busy time in each of `parts.length` equal parts of [from, to), exact, in one walk. */
+  busyOf(from: number, to: number, parts: Float64Array): void {
+    const width = (to - from) / parts.length;
     let place = after(this.start, from);
     let busy = this.busyAt(from, place);
-    for (let i = 0; i < shares.length; i++) {
-      const edge = i + 1 === shares.length ? to : from + (i + 1) * width;
+    for (let i = 0; i < parts.length; i++) {
+      const edge = i + 1 === parts.length ? to : from + (i + 1) * width;
       place = this.onwards(place, edge);
       const next = this.busyAt(edge, place);
-      shares[i] = (next - busy) / width;
+      parts[i] = next - busy;
       busy = next;
     }
   }

@@ -50,6 +50,10 @@ export function cell(value: string | number | boolean | null, column: string): s
 
 const IDS = new Set(["device", "stream", "process", "thread", "step", "depth"]);
 
+/** A column's name as a heading. */
+export const heading = (column: string): string =>
+  column.replace("flops_per_s", "FLOP/s").replace("bytes_per_s", "B/s").replace(/_ns$/, "").replaceAll("_", " ");
+
 /** The distance between ticks that gives at most `most` of them: 1, 2 or 5 times a power of ten. */
 export function tickStep(width: number, most: number): number {
   const least = width / Math.max(most, 1);
