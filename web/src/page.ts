@@ -193,7 +193,11 @@ export class Page {
     const { selected, query } = this.state;
     const shown: Shown = { from: this.view.from, to: this.view.to, query, table: this.tabs.open, theme: this.theme };
     if (selected) shown.selected = [selected.lane.index, selected.row];
-    history.replaceState(null, "", written(shown) || "#");
+    try {
+      history.replaceState(null, "", written(shown) || "#");
+    } catch {
+      // In a notebook's frame there is no address to write.
+    }
   }
 
   /** What the address says, else the median step, else all. */

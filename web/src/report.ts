@@ -48,6 +48,7 @@ export interface BudgetPart {
   ns: number;
   share: number;
   device: number | string;
+  process: number;
   step: number;
 }
 

@@ -75,6 +75,8 @@ describe("the tree of ranges", () => {
 describe("units", () => {
   it("are those of the commands", () => {
     expect([0, 999, 1500, 12345, 146_900_000, 2_345_000_000].map(time)).toEqual(["0 ns", "999 ns", "1.500 µs", "12.35 µs", "146.9 ms", "2.345 s"]);
+    expect([999_949, 999_951, 9_999_900, 12_345_600_000_000, 0.5].map(time)).toEqual(["999.9 µs", "1.000 ms", "10.00 ms", "12,346 s", "0.500 ns"]);
+    expect(scaled(811_597_824, "FLOP")).toBe("811.6 MFLOP");
     expect(scaled(1.602e12, "FLOP")).toBe("1.602 TFLOP");
     expect(cell(0.1234, "share")).toBe("12.3 %");
     expect(cell(12345, "calls")).toBe("12,345");
