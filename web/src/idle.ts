@@ -17,7 +17,7 @@ export function withIdle(lanes: Lane[], head: Head): Lane[] {
   const devices = new Map<string, Lane[]>();
   for (const lane of lanes) {
     if (!lane.idle) continue;
-    const key = `${lane.head.process} ${lane.head.device}`;
+    const key = deviceOf(lane.head);
     devices.set(key, [...(devices.get(key) ?? []), lane]);
   }
   const first = head.names.length;
@@ -28,10 +28,10 @@ export function withIdle(lanes: Lane[], head: Head): Lane[] {
   }
   const all = [...lanes];
   for (const of of devices.values()) {
-    const { process, device } = of[0].head;
+    const { process, device, side } = of[0].head;
     const gaps = gapsOf(of);
     const columns = { columns: {}, stream: null, thread: null, count: gaps.length };
-    const made: LaneHead = { kind: "idle", label: `GPU ${device} · idle`, process, device, ...columns };
+    const made: LaneHead = { kind: "idle", label: `${labelOf(of)} · idle`, process, device, side, ...columns };
     all.push(
       laneOf(
         all.length,
@@ -43,6 +43,15 @@ export function withIdle(lanes: Lane[], head: Head): Lane[] {
     );
   }
   return all;
+}
+
+const deviceOf = ({ process, device, side }: LaneHead): string => `${side ?? ""} ${process} ${device}`;
+
+/** What the labels of a device's lanes begin with, up to the stream. */
+function labelOf([{ head }]: Lane[]): string {
+  const parts = head.label.split(" · ");
+  const stream = parts.findIndex((part) => part.startsWith("stream"));
+  return parts.slice(0, stream < 1 ? 1 : stream).join(" · ");
 }
 
 interface Gap {
@@ -72,8 +81,8 @@ export function gapsOf(lanes: Lane[]): Gap[] {
 export function drawnOrder(lanes: Lane[]): Lane[] {
   const ordered = lanes.filter(({ head }) => head.kind !== "idle");
   for (const lane of lanes.filter(({ head }) => head.kind === "idle")) {
-    const { device, process } = lane.head;
-    const last = ordered.findLastIndex(({ idle, head }) => idle && head.device === device && head.process === process);
+    const key = deviceOf(lane.head);
+    const last = ordered.findLastIndex(({ idle, head }) => idle && deviceOf(head) === key);
     ordered.splice(last + 1, 0, lane);
   }
   return ordered;

@@ -23,12 +23,16 @@ export function labels(texts: string[]): Label[] {
 
 /**
  * The parts put into at most `most` lines of `width`, as `measure` has it; the last line takes the
- * rest, and where one line is too short for all, the first and the last part tell most.
+ * rest, and one line that is too short loses the longest parts between its first and its last.
  */
 export function lines(parts: string[], most: number, width: number, measure: (text: string) => number): string[] {
   const whole = parts.join(BETWEEN);
   if (measure(whole) <= width) return [whole];
-  if (most === 1 && parts.length > 2) return [`${parts[0]}${BETWEEN}${parts[parts.length - 1]}`];
+  if (most === 1 && parts.length > 2) {
+    const between = parts.slice(1, -1);
+    const longest = between.reduce((found, part, at) => (part.length > between[found].length ? at : found), 0);
+    return lines(parts.toSpliced(longest + 1, 1), 1, width, measure);
+  }
   const made: string[] = [];
   for (const part of parts) {
     const joined = made.length > 0 ? `${made[made.length - 1]}${BETWEEN}${part}` : part;

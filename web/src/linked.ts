@@ -15,6 +15,9 @@ const NAMED: [table: string, kinds: string[], column: string][] = [
   ["ranges", ["ranges"], "range"],
   ["copies", ["copies"], "kind"],
 ];
+/** Tables that stand for themselves. */
+const PLAIN = ["phases", "categories", "attention"];
+const TOTALS = "totals";
 const GAPS = "gaps";
 const CALLED = ["ranges", "operators"];
 
@@ -40,12 +43,14 @@ export class LinkedTables {
       const table = tables[name];
       if (table) this.add(name, table, (row) => choosing.mark(String(row[table.columns.indexOf(column)]), kinds));
     };
+    if (tables[TOTALS]) this.add(TOTALS, tables[TOTALS]);
     named("kernels");
     named("ranges");
     if (tables[GAPS]) this.add(GAPS, tables[GAPS], (row) => this.toGap(tables[GAPS], row));
     named("copies");
     this.tree(tables.tree);
     this.roofline(tables.roofline);
+    for (const name of PLAIN) if (tables[name]) this.add(name, tables[name]);
   }
 
   /** Bring the row of an event into sight, in its table. */
@@ -73,7 +78,7 @@ export class LinkedTables {
     for (const each of this.drawn) each.redraw();
   }
 
-  private add(name: string, table: Table, choose: (row: Cell[]) => void, above?: HTMLElement): TableView {
+  private add(name: string, table: Table, choose?: (row: Cell[]) => void, above?: HTMLElement): TableView {
     const view = new TableView(name, table, choose);
     this.views.set(name, view);
     this.tabs.push({ name, label: name, node: above ? element("div", {}, above, view.node) : view.node });

@@ -85,6 +85,8 @@ export class Page {
     usePointer(this.timeline, {
       hover: (x, y, clientX, clientY) => {
         const event = this.timeline.eventAt(x, y);
+        const row = x < this.timeline.gutter ? this.timeline.rowAt(y) : null;
+        this.timeline.surface.canvas.title = row?.lane.head.label ?? "";
         const before = this.timeline.hovered;
         if (event?.lane !== before?.lane || event?.row !== before?.row) {
           this.timeline.hovered = event;

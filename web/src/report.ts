@@ -22,6 +22,8 @@ export interface LaneHead {
   device: number | null;
   stream: number | null;
   count: number;
+  /** Of two reports, the one that it is of. */
+  side?: "before" | "after";
   /** Where each column's bytes begin in the inflated events, and how wide a number is. */
   columns: Record<string, [offset: number, width: number]>;
 }

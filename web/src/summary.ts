@@ -81,7 +81,7 @@ function advice(head: Head): HTMLElement | null {
   return element(
     "section",
     { class: "card advice" },
-    element("h2", {}, "What to do"),
+    element("h2", {}, items.length > 0 ? "What to do" : "To know"),
     element("ol", {}, ...(more ? items.slice(0, AT_ONCE) : items)),
     ...(more ? [element("details", {}, ...more)] : lines),
   );

@@ -22,7 +22,7 @@ export class TableView {
   constructor(
     readonly name: string,
     readonly table: Table,
-    private readonly choose: (row: Cell[], at: number) => void,
+    private readonly choose?: (row: Cell[]) => void,
   ) {
     const { columns, rows } = table;
     this.columns = columns.map((_, at) => at).filter((at) => !this.empty(at) && !table.hidden?.includes(columns[at]));
@@ -43,7 +43,7 @@ export class TableView {
         this.fill();
       },
     });
-    const made = element("table", {}, element("thead", {}, element("tr", {}, ...this.headings)), this.body);
+    const made = element("table", { class: choose ? "choosing" : "" }, element("thead", {}, element("tr", {}, ...this.headings)), this.body);
     const notes = (table.notes ?? []).map((note) => element("p", { class: "note" }, note));
     const above = element("p", { class: "heading" }, table.heading);
     this.node.append(element("div", { class: "table-top" }, above, rows.length > 0 && search));
@@ -104,16 +104,16 @@ export class TableView {
   private row(at: number): HTMLTableRowElement {
     const { columns, rows } = this.table;
     const pick = (): void => {
-      this.choose(rows[at], at);
+      this.choose?.(rows[at]);
       this.chosen = at;
       for (const each of this.body.children) each.classList.toggle("chosen", each === made);
     };
     const made = element("tr", {
-      tabindex: 0,
+      tabindex: this.choose && 0,
       class: at === this.chosen ? "chosen" : "",
-      onclick: pick,
+      onclick: this.choose && pick,
       onkeydown: (event: KeyboardEvent) => {
-        if (event.key === "Enter") pick();
+        if (event.key === "Enter" && this.choose) pick();
       },
     });
     for (const i of this.columns) {

@@ -93,9 +93,10 @@ describe("labels", () => {
       "GPU 0|stream 7", "copies", "idle", "thread 5",
     ]);
   });
-  it("break between parts, and keep the first and last where there is one line", () => {
+  it("break between parts, and lose the longest between where there is one line", () => {
     const measure = (text: string): number => text.length;
     expect(lines(["process 1", "thread 2", "python"], 3, 20, measure)).toEqual(["process 1 · thread 2", "python"]);
     expect(lines(["thread 2", "python", "calls"], 1, 18, measure)).toEqual(["thread 2 · calls"]);
+    expect(lines(["after", "GPU 0", "process 148", "stream 7"], 1, 25, measure)).toEqual(["after · GPU 0 · stream 7"]);
   });
 });
