@@ -79,6 +79,8 @@ def idle_before(gaps: IdleGaps) -> Int64:
     result = np.zeros(len(done), np.int64)
     for number, place in enumerate(gaps.places):
         rows = np.flatnonzero(place.did(done))
+        if not len(rows):  # of a device whose number no report should hold
+            continue
         rows = rows[np.argsort(done.start_ns[rows], kind="stable")]
         mine = gaps.place == number
         following = rows[np.searchsorted(done.start_ns[rows], gaps.end_ns[mine], side="left")]

@@ -70,6 +70,7 @@ def questions(path: Path, output: Path) -> Iterator[tuple[str, list[str]]]:
                 yield name, [report, *change, "--format", "csv"]
         else:
             yield name, [report, "--format", "csv"]
+    yield "analysis", [report, "--html", str(output)]
     yield "analysis.ranges", [report, "--tree"]
     yield "analysis.trim", [report, "--output", str(output)]
 
