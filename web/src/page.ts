@@ -22,6 +22,7 @@ import { chooseTheme, type Theme } from "./theme";
 import { Timeline } from "./timeline";
 import { Tooltip } from "./tooltip";
 import { View } from "./view";
+import { visible } from "./visible";
 
 export class Page {
   readonly lanes;
@@ -86,7 +87,7 @@ export class Page {
       hover: (x, y, clientX, clientY) => {
         const event = this.timeline.eventAt(x, y);
         const row = x < this.timeline.gutter ? this.timeline.rowAt(y) : null;
-        this.timeline.surface.canvas.title = row?.lane.head.label ?? "";
+        this.timeline.surface.canvas.title = visible(row?.lane.head.label ?? "");
         const before = this.timeline.hovered;
         if (event?.lane !== before?.lane || event?.row !== before?.row) {
           this.timeline.hovered = event;

@@ -48,7 +48,8 @@ export class TableView {
     });
     const made = element("table", { class: choose ? "choosing" : "" }, element("thead", {}, element("tr", {}, ...this.headings)), this.body);
     const notes = (table.notes ?? []).map((note) => element("p", { class: "note" }, note));
-    const above = element("p", { class: "heading" }, table.heading);
+    const lines = table.heading.split("\n").map((line) => element("span", {}, line));
+    const above = element("p", { class: "heading" }, ...lines);
     this.node.append(element("div", { class: "table-top" }, above, rows.length > 0 && search));
     if (rows.length > 0) this.node.append(element("div", { class: "scroll" }, made), this.foot);
     this.node.append(...notes);

@@ -7,6 +7,7 @@ import { kept, sorted } from "../src/sorting";
 import { icicle, roots, values } from "../src/tree";
 import { cell, scaled, tickStep, time } from "../src/units";
 import { View } from "../src/view";
+import { visible } from "../src/visible";
 import { random } from "./made";
 
 describe("the address's hash", () => {
@@ -100,5 +101,12 @@ describe("labels", () => {
     expect(lines(["process 1", "thread 2", "python"], 3, 20, measure)).toEqual(["process 1 · thread 2", "python"]);
     expect(lines(["thread 2", "python", "calls"], 1, 18, measure)).toEqual(["thread 2 · calls"]);
     expect(lines(["after", "GPU 0", "process 148", "stream 7"], 1, 25, measure)).toEqual(["after · GPU 0 · stream 7"]);
+  });
+});
+
+describe("names", () => {
+  it("hide nothing, as in the commands' tables", () => {
+    expect(visible("a\nb\t\x1b[31m\u202e\u2028\ud800\u00a0 c \u{e0001}")).toBe("a\\nb\\t\\x1b[31m\\u202e\\u2028\\ud800\\xa0 c \\U000e0001");
+    expect(visible("void f<T>(int) · µs 名前 😀")).toBe("void f<T>(int) · µs 名前 😀");
   });
 });
