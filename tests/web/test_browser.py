@@ -186,6 +186,42 @@ def test_keys_search_sorting_and_theme_work(steps: Path, open_report: Open) -> N
     assert opened.errors == []
 
 
+def test_wheel_drag_and_brush_move_the_view(steps: Path, open_report: Open) -> None:
+    opened = open_report(steps)
+    mouse = opened.page.mouse
+
+    def view() -> tuple[float, float]:
+        start, end = opened.evaluate("() => [spanlight.view.from, spanlight.view.to]")
+        return start, end
+
+    def box(canvas: str) -> tuple[float, float, float]:
+        opened.page.locator(canvas).scroll_into_view_if_needed()
+        place = opened.page.locator(canvas).bounding_box()
+        return place["x"], place["y"], place["width"]
+
+    opened.page.keyboard.press("0")
+    whole = view()
+    x, y, width = box("canvas.timeline")
+    mouse.move(x + width / 2, y + 60)
+    mouse.wheel(0, -300)
+    opened.page.wait_for_function("spanlight.view.width < spanlight.view.span")
+    near = view()
+    mouse.down()
+    mouse.move(x + width / 2 - 100, y + 60, steps=4)
+    mouse.up()
+    assert view()[0] > near[0]
+    assert view()[1] - view()[0] == pytest.approx(near[1] - near[0])
+    opened.page.keyboard.press("0")
+    assert view() == whole
+    x, y, width = box("canvas.overview")
+    mouse.move(x + width * 0.25, y + 20)
+    mouse.down()
+    mouse.move(x + width * 0.5, y + 20, steps=4)
+    mouse.up()
+    assert view() == pytest.approx((whole[1] * 0.25, whole[1] * 0.5), rel=0.01)
+    assert opened.errors == []
+
+
 def test_a_link_shows_what_one_saw(steps: Path, open_report: Open) -> None:
     opened = open_report(steps, "#time=5000-45000&event=0-1&search=gemm&table=ranges&theme=dark")
     assert opened.evaluate("() => [spanlight.view.from, spanlight.view.to]") == [5000, 45_000]

@@ -27,6 +27,15 @@ export function say(node: HTMLElement, text: string): void {
   node.textContent = visible(text);
 }
 
+/** Run `work` once when `ms` have passed in which it was not asked for. */
+export function afterwards(work: () => void, ms: number): () => void {
+  let timer = 0;
+  return () => {
+    window.clearTimeout(timer);
+    timer = window.setTimeout(work, ms);
+  };
+}
+
 /** Run `work` once before the next frame, however often it is asked for. */
 export function eachFrame(work: () => void): () => void {
   let asked = false;

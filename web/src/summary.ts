@@ -65,16 +65,17 @@ function waterfall(parts: BudgetPart[]): HTMLElement {
   return rows;
 }
 
-function advice(head: Head): HTMLElement | null {
+function advice(head: Head, show: (range: string) => void): HTMLElement | null {
   const rest = head.rest ?? [];
   if (head.advice.length + rest.length === 0) return null;
-  const items = head.advice.map(({ text, gain, command, saved_ns: saved }) =>
+  const items = head.advice.map(({ text, gain, command, range, saved_ns: saved }) =>
     element(
       "li",
       {},
       element("p", {}, text),
       gain !== null && element("p", { class: (saved ?? 0) > 0 ? "gain" : "no-gain" }, gain),
       command !== null && element("code", {}, command),
+      range && element("button", { type: "button", class: "link", onclick: () => show(range) }, `show ${range}`),
     ),
   );
   const lines = rest.map((line) => element("p", { class: "rest" }, line));
@@ -96,13 +97,14 @@ function advice(head: Head): HTMLElement | null {
 const described = ({ title, described: lines }: Head): string =>
   lines.map((line) => (line.startsWith(`${title} · `) ? line.slice(title.length + 3) : line)).join(" · ");
 
-export function summary(head: Head): HTMLElement {
+/** The top of the page; `show` shows a range on the time line. */
+export function summary(head: Head, show: (range: string) => void): HTMLElement {
   return element(
     "header",
     { class: "summary" },
     element("h1", {}, head.title),
     element("p", { class: "described" }, described(head)),
     element("p", { class: "verdict", id: "verdict" }, head.verdict),
-    element("div", { class: "beside" }, budget(head), advice(head)),
+    element("div", { class: "beside" }, budget(head), advice(head, show)),
   );
 }
