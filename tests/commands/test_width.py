@@ -41,20 +41,24 @@ MORE = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _each_report_is_read_once() -> Iterator[None]:
-    """Let a report that is opened again be the one that is open: only what is shown is tested."""
+    """Let a report that is opened again have what the open one has: only what is shown is tested.
+
+    `Report` keeps no ``__new__`` of ours: no class whose ``__new__`` was set and deleted takes
+    arguments any more.
+    """
     reports: dict[Path, Report] = {}
     begin = Report.__init__
 
-    def new(kind: type[Report], path: str) -> Report:
-        return reports.setdefault(Path(path).resolve(), object.__new__(kind))
-
     def init(report: Report, path: str) -> None:
-        if not hasattr(report, "database"):
+        known = reports.get(Path(path).resolve())
+        if known is None:
             begin(report, path)
+            reports[report.path.resolve()] = report
+        else:
+            vars(report).update(vars(known))
         report.path = Path(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Report, "__new__", new)
         patch.setattr(Report, "__init__", init)
         patch.setattr(Report, "close", lambda _: None)
         yield
