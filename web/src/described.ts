@@ -31,6 +31,7 @@ export function facts(event: Event, head: Head, lanes: Lane[]): Fact[] {
     const rate = lane.duration[row] > 0 ? ` · ${scaled((bytes / lane.duration[row]) * 1e9, "B/s")}` : "";
     found.push({ label: "bytes", text: `${scaled(bytes, "B")}${rate}` });
   }
+  if (lane.inferred?.[row]) found.push({ label: "recorded", text: "not itself: it follows from others" });
   const chain = rangeChain(event, lanes);
   if (chain.length > 0)
     found.push({ label: "ranges", text: chain.map((each) => nameOf(each, head)).join(" › "), event: chain.at(-1) });

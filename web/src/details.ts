@@ -26,7 +26,7 @@ export class Details {
   show(event: Event | null, found: { count: number; ns: number; text: string } | null): void {
     const parts: (Node | null)[] = [];
     if (found) {
-      const words = `${count(found.count)} events stand out, ${time(found.ns)} together: `;
+      const words = found.count === 1 ? `1 event stands out, ${time(found.ns)}: ` : `${count(found.count)} events stand out, ${time(found.ns)} together: `;
       parts.push(element("p", { class: "found" }, words, element("em", {}, found.text), " ", this.button("clear", () => this.going.clear())));
     }
     if (event) {

@@ -1,6 +1,6 @@
 // The tree of ranges as an icicle: width is time; a click goes into a range and shows it on the time line.
 
-import { eachFrame, element } from "./dom";
+import { eachFrame, element, say } from "./dom";
 import type { Table } from "./report";
 import { cut, FONT, Surface } from "./surface";
 import { inks } from "./theme";
@@ -96,7 +96,7 @@ export class Icicle {
   private tell(node: Node | null): void {
     const about = node ?? this.top;
     if (!about) {
-      this.told.textContent = "Width is time. Click a range to go into it and to see it on the time line.";
+      say(this.told, "Width is time. Click a range to go into it and to see it on the time line.");
       return;
     }
     const { columns } = this.table;
@@ -105,7 +105,7 @@ export class Icicle {
     const others = this.measures.map(([column, label]) => `${label} ${time(Number(about.row[columns.indexOf(column)]))}`);
     const instances = columns.indexOf("instances");
     const times = instances < 0 ? "" : ` · ${cell(about.row[instances], "instances")} instances`;
-    this.told.textContent = `${about.name}: ${others.join(", ")}${times}${parent}`;
+    say(this.told, `${about.name}: ${others.join(", ")}${times}${parent}`);
   }
 
   private at(event: MouseEvent): Node | null {

@@ -13,6 +13,7 @@ export interface Keyed {
 const KEYS: [keys: string, what: string][] = [
   ["w / s, wheel", "zoom in, zoom out"],
   ["a / d, drag, shift + wheel", "move left, move right"],
+  ["arrows, with the time line chosen", "move in any direction"],
   ["f", "fit what is selected"],
   ["0", "the whole recording"],
   ["/", "search events by name"],
@@ -48,12 +49,19 @@ export function useKeys(timeline: Timeline, dialog: HTMLDialogElement, on: Keyed
     "?": () => (dialog.open ? dialog.close() : dialog.showModal()),
     Escape: () => on.clear(),
   };
+  const arrows: Record<string, () => void> = {
+    ArrowLeft: actions.a,
+    ArrowRight: actions.d,
+    ArrowUp: () => timeline.scrollBy(-40),
+    ArrowDown: () => timeline.scrollBy(40),
+  };
   document.addEventListener("keydown", (event) => {
     const { target } = event;
     const typing = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
     if (event.ctrlKey || event.metaKey || event.altKey || (typing && event.key !== "Escape")) return;
     if (dialog.open && event.key !== "?") return;
-    const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    const own = document.activeElement === timeline.node ? arrows[event.key] : undefined;
+    const action = own ?? actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action) return;
     event.preventDefault();
     action();

@@ -23,7 +23,7 @@ const CALLED = ["ranges", "operators"];
 
 export interface Choosing {
   /** Let all events of a name, on lanes of these kinds, stand out. */
-  mark(name: string, kinds: string[]): void;
+  mark(name: string, kinds: string[], zoom?: boolean): void;
   go(event: Event): void;
 }
 
@@ -87,7 +87,7 @@ export class LinkedTables {
 
   private tree(table: Table | undefined): void {
     if (!table || table.rows.length === 0) return;
-    const icicle = new Icicle(table, (name) => this.choosing.mark(name, ["ranges"]));
+    const icicle = new Icicle(table, (name) => this.choosing.mark(name, ["ranges"], true));
     if (!icicle.some) return;
     this.drawn.push(icicle);
     this.tabs.push({ name: "tree", label: "tree of ranges", node: icicle.node, opened: icicle.redraw });

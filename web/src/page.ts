@@ -2,7 +2,7 @@
 
 import { Details } from "./details";
 import { nameOf } from "./described";
-import { element, eachFrame } from "./dom";
+import { afterwards, element } from "./dom";
 import { parsed, type Shown, written } from "./hash";
 import { drawnOrder, withIdle } from "./idle";
 import { help, useKeys } from "./keys";
@@ -22,6 +22,7 @@ import { chooseTheme, type Theme } from "./theme";
 import { Timeline } from "./timeline";
 import { Tooltip } from "./tooltip";
 import { View } from "./view";
+import { visible } from "./visible";
 
 export class Page {
   readonly lanes;
@@ -63,7 +64,7 @@ export class Page {
       },
     });
     this.tables = new LinkedTables(packed, this.lanes, {
-      mark: (name, kinds) => this.mark(name, kinds),
+      mark: (name, kinds, zoom) => this.mark(name, kinds, zoom),
       go: (event) => this.go(event),
     });
     this.tabs = new Tabs(this.tables.tabs, () => this.remember());
@@ -86,7 +87,7 @@ export class Page {
       hover: (x, y, clientX, clientY) => {
         const event = this.timeline.eventAt(x, y);
         const row = x < this.timeline.gutter ? this.timeline.rowAt(y) : null;
-        this.timeline.surface.canvas.title = row?.lane.head.label ?? "";
+        this.timeline.surface.canvas.title = visible(row?.lane.head.label ?? "");
         const before = this.timeline.hovered;
         if (event?.lane !== before?.lane || event?.row !== before?.row) {
           this.timeline.hovered = event;
@@ -107,11 +108,12 @@ export class Page {
     const all = element("button", { type: "button", class: "quiet", onclick: () => this.view.all() }, "all");
     const bar = element("div", { class: "bar-top" }, element("h2", {}, "Time line"), this.search, all, keys, theme);
     const card = element("section", { class: "card time" }, bar, this.overview.surface.canvas, this.timeline.node, legend(head, this.lanes), this.details.node);
-    return [summary(head), card, this.tabs.node, dialog, tip.node];
+    return [summary(head, (range) => this.mark(range, ["ranges"], true)), card, this.tabs.node, dialog, tip.node];
   }
 
   private wire(): void {
-    const remember = eachFrame(() => this.remember());
+    // Browsers refuse an address that is rewritten with every frame.
+    const remember = afterwards(() => this.remember(), 200);
     this.view.follow(remember);
     this.state.follow(() => {
       const { selected, query, marked } = this.state;
@@ -121,6 +123,7 @@ export class Page {
       remember();
     });
     window.addEventListener("resize", () => this.timeline.resize());
+    window.addEventListener("hashchange", () => this.restore());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.repaint());
   }
 
@@ -130,14 +133,16 @@ export class Page {
     this.timeline.reveal(event);
   }
 
-  private mark(name: string, kinds: string[]): void {
+  /** Let events of a name stand out; the next of them is selected and, where it is small or told to be, zoomed to. */
+  private mark(name: string, kinds: string[], zoom = false): void {
     this.search.value = "";
     this.state.change({ query: "", marked: { name, kinds } });
     const first = this.out.next(this.view.from, 1);
     if (!first) return;
     const start = first.lane.start[first.row];
     this.state.change({ selected: first });
-    if (start > this.view.to || endOf(first) - start < this.view.width / 2000)
+    if (zoom) this.view.around(start, endOf(first), 1.2);
+    else if (start > this.view.to || endOf(first) - start < this.view.width / 2000)
       this.view.around(start, endOf(first), 40);
     this.timeline.reveal(first);
   }
@@ -193,7 +198,11 @@ export class Page {
     const { selected, query } = this.state;
     const shown: Shown = { from: this.view.from, to: this.view.to, query, table: this.tabs.open, theme: this.theme };
     if (selected) shown.selected = [selected.lane.index, selected.row];
-    history.replaceState(null, "", written(shown) || "#");
+    try {
+      history.replaceState(null, "", written(shown) || "#");
+    } catch {
+      // In a notebook's frame there is no address to write.
+    }
   }
 
   /** What the address says, else the median step, else all. */
@@ -202,7 +211,7 @@ export class Page {
     const shown = parsed(location.hash);
     const step = head.steps.find(({ number }) => number === head.median_step);
     this.theme = shown.theme ?? "auto";
-    chooseTheme(this.theme);
+    this.repaint();
     if (shown.table) this.tabs.show(shown.table, false);
     if (shown.query) this.search.value = shown.query;
     const [lane, row] = shown.selected ?? [-1, -1];

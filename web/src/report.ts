@@ -40,6 +40,8 @@ export interface Advice {
   gain: string | null;
   command: string | null;
   saved_ns?: number | null;
+  /** The range that it is about. */
+  range?: string | null;
 }
 
 export interface BudgetPart {
@@ -48,6 +50,7 @@ export interface BudgetPart {
   ns: number;
   share: number;
   device: number | string;
+  process: number;
   step: number;
 }
 

@@ -1,7 +1,7 @@
 // The roofline: FLOPs a second over FLOPs a byte, on logarithmic axes, under the device's roof.
 
 import uPlot from "uplot";
-import { eachFrame, element } from "./dom";
+import { eachFrame, element, say } from "./dom";
 import type { Table } from "./report";
 import { cut, FONT } from "./surface";
 import { inks, type Inks } from "./theme";
@@ -129,6 +129,7 @@ export class Roofline {
     }
     ctx.font = `${11 * ratio}px ${FONT}`;
     ctx.textBaseline = "middle";
+    ctx.textAlign = "left";
     ctx.fillStyle = colours.ink;
     const free: { left: number; right: number; y: number }[] = [];
     for (const { point, x, y } of [...places].sort((a, b) => b.point.lost - a.point.lost).slice(0, 12)) {
@@ -164,7 +165,8 @@ export class Roofline {
       plot.over.classList.toggle("at", point !== null);
       if (!point) return;
       const peak = point.peakShare === null ? "" : ` · ${share(point.peakShare)} of the peak`;
-      this.told.textContent = `${point.name}: ${scaled(point.rate, "FLOP/s")} at ${point.intensity.toPrecision(3)} FLOP per byte${peak} · ${time(point.lost)} lost`;
+      const at = `${scaled(point.rate, "FLOP/s")} at ${point.intensity.toPrecision(3)} FLOP per byte`;
+      say(this.told, `${point.name}: ${at}${peak} · ${time(point.lost)} lost`);
     });
     plot.over.addEventListener("click", (event) => {
       const point = nearest(event);

@@ -15,25 +15,30 @@ function kind({ part, label }: BudgetPart): string {
   return "work";
 }
 
+const keyOf = ({ process, device }: BudgetPart): string => `${process} ${device}`;
+
 /** The budget of the median step: a device's at a time. */
 function budget(head: Head): HTMLElement | null {
-  const devices = [...new Set(head.budget.map(({ device }) => device))];
-  if (devices.length === 0) return null;
-  const of = devices.map((device) => head.budget.filter((part) => part.device === device));
+  const keys = [...new Set(head.budget.map(keyOf))];
+  if (keys.length === 0) return null;
+  const of = keys.map((key) => head.budget.filter((part) => keyOf(part) === key));
+  const processes = new Set(head.budget.map(({ process }) => process)).size;
   const blocks = of.map(waterfall);
   const choice = element("div", { class: "choice", role: "group", "aria-label": "device" });
   const show = (at: number): void => {
     blocks.forEach((block, i) => (block.hidden = i !== at));
     [...choice.children].forEach((button, i) => button.setAttribute("aria-pressed", String(i === at)));
   };
-  for (const [at, device] of devices.entries())
-    choice.append(element("button", { type: "button", onclick: () => show(at) }, device === "cpu" ? "CPU" : `GPU ${device}`));
+  for (const [at, [{ device, process }]] of of.entries()) {
+    const label = `${device === "cpu" ? "CPU" : `GPU ${device}`}${processes > 1 ? ` · process ${process}` : ""}`;
+    choice.append(element("button", { type: "button", onclick: () => show(at) }, label));
+  }
   show(0);
   const [{ step }] = head.budget;
   const what = head.median_step === null ? "the recording as a whole" : `step ${step}, the median one`;
   const whole = time(of[0].reduce((sum, part) => sum + part.ns, 0));
   const title = element("h2", {}, "Where the wall time went", element("small", {}, `${whole} · ${what}`));
-  const top = element("div", { class: "card-top" }, title, devices.length > 1 && choice);
+  const top = element("div", { class: "card-top" }, title, keys.length > 1 && choice);
   return element("section", { class: "card budget" }, top, ...blocks);
 }
 
@@ -60,16 +65,17 @@ function waterfall(parts: BudgetPart[]): HTMLElement {
   return rows;
 }
 
-function advice(head: Head): HTMLElement | null {
+function advice(head: Head, show: (range: string) => void): HTMLElement | null {
   const rest = head.rest ?? [];
   if (head.advice.length + rest.length === 0) return null;
-  const items = head.advice.map(({ text, gain, command, saved_ns: saved }) =>
+  const items = head.advice.map(({ text, gain, command, range, saved_ns: saved }) =>
     element(
       "li",
       {},
       element("p", {}, text),
       gain !== null && element("p", { class: (saved ?? 0) > 0 ? "gain" : "no-gain" }, gain),
       command !== null && element("code", {}, command),
+      range && element("button", { type: "button", class: "link", onclick: () => show(range) }, `show ${range}`),
     ),
   );
   const lines = rest.map((line) => element("p", { class: "rest" }, line));
@@ -91,13 +97,14 @@ function advice(head: Head): HTMLElement | null {
 const described = ({ title, described: lines }: Head): string =>
   lines.map((line) => (line.startsWith(`${title} · `) ? line.slice(title.length + 3) : line)).join(" · ");
 
-export function summary(head: Head): HTMLElement {
+/** The top of the page; `show` shows a range on the time line. */
+export function summary(head: Head, show: (range: string) => void): HTMLElement {
   return element(
     "header",
     { class: "summary" },
     element("h1", {}, head.title),
     element("p", { class: "described" }, described(head)),
     element("p", { class: "verdict", id: "verdict" }, head.verdict),
-    element("div", { class: "beside" }, budget(head), advice(head)),
+    element("div", { class: "beside" }, budget(head), advice(head, show)),
   );
 }

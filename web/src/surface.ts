@@ -1,6 +1,7 @@
 // A canvas as large as its place on the page, crisp on any screen.
 
 import { element } from "./dom";
+import { visible } from "./visible";
 
 export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif";
 
@@ -34,19 +35,32 @@ export class Surface {
   }
 }
 
+const MOST_LETTERS = 300;
+const KEPT = 20_000;
 const widths = new Map<string, number>();
+
+function widthOf(context: CanvasRenderingContext2D, text: string): number {
+  const key = `${context.font}\n${text}`;
+  let width = widths.get(key);
+  if (width === undefined) {
+    if (widths.size > KEPT) widths.clear();
+    widths.set(key, (width = context.measureText(text).width));
+  }
+  return width;
+}
 
 /** `text` cut at its end to fit `most` pixels, or "" where nothing useful fits. */
 export function cut(context: CanvasRenderingContext2D, text: string, most: number): string {
   if (most < 14) return "";
-  const shown = text.length > 300 ? text.slice(0, 300) : text;
-  const key = `${context.font}\n${shown}`;
-  let width = widths.get(key);
-  if (width === undefined) {
-    if (widths.size > 20_000) widths.clear();
-    widths.set(key, (width = context.measureText(shown).width));
+  let shown = visible(text.slice(0, MOST_LETTERS));
+  let width = widthOf(context, shown);
+  if (width <= most && text.length <= MOST_LETTERS) return shown;
+  // The first letters may be wider than the others, so that what fits by their number need not fit.
+  while (width > most) {
+    const letters = Math.min(shown.length - 1, Math.floor((shown.length * most) / width));
+    if (letters < 4) return "";
+    shown = `${shown.slice(0, letters - 1).trimEnd()}…`;
+    width = widthOf(context, shown);
   }
-  if (width <= most) return shown;
-  const letters = Math.floor((shown.length * (most - 8)) / width);
-  return letters < 3 ? "" : `${shown.slice(0, letters).trimEnd()}…`;
+  return shown;
 }

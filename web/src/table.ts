@@ -12,6 +12,8 @@ export class TableView {
   private readonly body = element("tbody");
   private readonly foot = element("p", { class: "more" });
   private readonly columns: number[];
+  /** Which columns hold numbers. */
+  private readonly numbers: boolean[];
   private readonly headings: HTMLTableCellElement[];
   private query = "";
   private column = -1;
@@ -25,11 +27,12 @@ export class TableView {
     private readonly choose?: (row: Cell[]) => void,
   ) {
     const { columns, rows } = table;
+    this.numbers = columns.map((_, at) => rows.some((row) => typeof row[at] === "number"));
     this.columns = columns.map((_, at) => at).filter((at) => !this.empty(at) && !table.hidden?.includes(columns[at]));
     this.headings = this.columns.map((at) =>
       element(
         "th",
-        { scope: "col", class: this.numeric(at) ? "number" : "text" },
+        { scope: "col", class: this.numbers[at] ? "number" : "text" },
         element("button", { type: "button", onclick: () => this.sort(at) }, heading(columns[at])),
       ),
     );
@@ -45,7 +48,8 @@ export class TableView {
     });
     const made = element("table", { class: choose ? "choosing" : "" }, element("thead", {}, element("tr", {}, ...this.headings)), this.body);
     const notes = (table.notes ?? []).map((note) => element("p", { class: "note" }, note));
-    const above = element("p", { class: "heading" }, table.heading);
+    const lines = table.heading.split("\n").map((line) => element("span", {}, line));
+    const above = element("p", { class: "heading" }, ...lines);
     this.node.append(element("div", { class: "table-top" }, above, rows.length > 0 && search));
     if (rows.length > 0) this.node.append(element("div", { class: "scroll" }, made), this.foot);
     this.node.append(...notes);
@@ -64,7 +68,7 @@ export class TableView {
   }
 
   private sort(column: number): void {
-    this.descending = this.column === column ? !this.descending : this.numeric(column);
+    this.descending = this.column === column ? !this.descending : this.numbers[column];
     this.column = column;
     this.fill();
   }
@@ -73,9 +77,6 @@ export class TableView {
     return this.table.rows.every((row) => row[at] === null || row[at] === "");
   }
 
-  private numeric(at: number): boolean {
-    return this.table.rows.some((row) => typeof row[at] === "number");
-  }
 
   private places(): number[] {
     const { rows } = this.table;
@@ -118,10 +119,10 @@ export class TableView {
     });
     for (const i of this.columns) {
       const value = rows[at][i];
-      const number = typeof value === "number";
-      const text = cell(value, columns[i]);
+      const number = this.numbers[i];
+      const text = value === null && number ? "-" : cell(value, columns[i]);
       made.append(
-        element("td", { class: number ? "number" : "text", title: number ? String(value) : undefined }, number ? text : element("span", {}, text)),
+        element("td", { class: number ? "number" : "text", title: typeof value === "number" ? String(value) : undefined }, number ? text : element("span", {}, text)),
       );
     }
     return made;

@@ -46,7 +46,9 @@ export class Timeline {
 
   /** As high as its rows, up to most of the window. */
   resize(): void {
-    const wanted = Math.min(this.ruler + this.layout.height + 4, Math.max(260, window.innerHeight * 0.66));
+    // Where fingers scroll the page over it, it is not scrolled itself.
+    const most = matchMedia("(pointer: coarse)").matches ? 3000 : Math.max(260, window.innerHeight * 0.66);
+    const wanted = Math.min(this.ruler + this.layout.height + 4, most);
     this.surface.canvas.style.height = `${Math.round(wanted)}px`;
     this.redraw();
   }

@@ -1,58 +1,57 @@
-// Numbers as people read them: the units and digits of the commands' tables.
+// Numbers as people read them: the units and digits of the commands' tables (analysis/show/render.py).
 
-const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-
-/** Four significant digits, like the commands. */
-function digits(value: number): string {
-  const size = Math.abs(value);
-  return value.toFixed(size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3);
+/** A number to four digits, without an exponent, thousands apart. */
+export function digits(value: number): string {
+  const whole = String(Math.floor(Math.abs(Number(value.toPrecision(4))))).length;
+  const places = Math.max(0, 4 - whole);
+  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
 }
 
 export function time(ns: number): string {
-  const size = Math.abs(ns);
-  if (size < 1e3) return `${Number.isInteger(ns) ? ns : digits(ns)} ns`;
-  for (const [unit, scale] of [["µs", 1e3], ["ms", 1e6]] as const)
-    if (size / scale < 999.95) return `${digits(ns / scale)} ${unit}`;
-  return `${digits(ns / 1e9)} s`;
+  for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["µs", 1e3]] as const)
+    if (Math.abs(ns) >= size * 0.99995) return `${digits(ns / size)} ${unit}`;
+  return `${Number.isInteger(ns) ? ns : digits(ns)} ns`;
 }
 
 /** An instant to the nanosecond, for a place in the recording. */
 export const instant = (ns: number): string => `${(ns / 1e6).toFixed(6)} ms`;
 
-const SCALES = ["", "k", "M", "G", "T", "P", "E"];
-
+/** A count with a decimal prefix and its unit. */
 export function scaled(value: number, unit: string): string {
-  let at = 0;
-  let rest = value;
-  while (Math.abs(rest) >= 1000 && at < SCALES.length - 1) {
-    rest /= 1000;
-    at++;
-  }
-  const shown = at === 0 && Number.isInteger(rest) ? String(rest) : digits(rest);
-  return `${shown} ${SCALES[at]}${unit}`;
+  for (const [prefix, size] of [["P", 1e15], ["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]] as const)
+    if (Math.abs(value) >= size) return `${digits(value / size)} ${prefix}${unit}`.trim();
+  return `${Number(value.toPrecision(6))} ${unit}`.trim();
 }
 
 export const share = (value: number): string => `${(value * 100).toFixed(1)} %`;
-export const count = (value: number): string => grouped.format(value);
+export const count = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 0 });
 
-/** A number of a table, by the unit in its column's name. */
+/** By the end of a column's name: what its title becomes, and how its values are shown. */
+const UNITS: [name: RegExp, title: string, shown: (value: number) => string][] = [
+  [/_ns$|^ns$/, "", time],
+  [/(^|_)share$/, "$1share", share],
+  [/^flops_per_s$/, "FLOP/s", (value) => scaled(value, "FLOP/s")],
+  [/(^|_)bytes_per_s$/, "$1bytes/s", (value) => scaled(value, "B/s")],
+  [/^flops$/, "FLOPs", (value) => scaled(value, "FLOP")],
+  [/(^|_)bytes$/, "$1bytes", (value) => scaled(value, "B")],
+];
+const IDS = new Set(["device", "stream", "process", "thread", "step", "depth"]);
+
+/** A value of a table's column, as a person reads it. */
 export function cell(value: string | number | boolean | null, column: string): string {
   if (value === null) return "";
   if (typeof value !== "number") return String(value);
-  if (column.endsWith("_ns") || column === "ns") return time(value);
-  if (column.endsWith("flops_per_s")) return scaled(value, "FLOP/s");
-  if (column.endsWith("bytes_per_s")) return scaled(value, "B/s");
-  if (column.endsWith("flops")) return scaled(value, "FLOP");
-  if (column.endsWith("bytes")) return scaled(value, "B");
-  if (column.endsWith("share")) return share(value);
-  return Number.isInteger(value) ? (IDS.has(column) ? String(value) : count(value)) : digits(value);
+  const unit = UNITS.find(([name]) => name.test(column));
+  if (unit) return unit[2](value);
+  if (IDS.has(column)) return String(value);
+  return Number.isInteger(value) ? count(value) : digits(value);
 }
 
-const IDS = new Set(["device", "stream", "process", "thread", "step", "depth"]);
-
 /** A column's name as a heading. */
-export const heading = (column: string): string =>
-  column.replace("flops_per_s", "FLOP/s").replace("bytes_per_s", "B/s").replace(/_ns$/, "").replaceAll("_", " ");
+export function heading(column: string): string {
+  const unit = UNITS.find(([name]) => name.test(column));
+  return (unit ? column.replace(unit[0], unit[1]) || column : column).replaceAll("_", " ");
+}
 
 /** The distance between ticks that gives at most `most` of them: 1, 2 or 5 times a power of ten. */
 export function tickStep(width: number, most: number): number {

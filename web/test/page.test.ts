@@ -7,6 +7,7 @@ import { kept, sorted } from "../src/sorting";
 import { icicle, roots, values } from "../src/tree";
 import { cell, scaled, tickStep, time } from "../src/units";
 import { View } from "../src/view";
+import { visible } from "../src/visible";
 import { random } from "./made";
 
 describe("the address's hash", () => {
@@ -75,6 +76,8 @@ describe("the tree of ranges", () => {
 describe("units", () => {
   it("are those of the commands", () => {
     expect([0, 999, 1500, 12345, 146_900_000, 2_345_000_000].map(time)).toEqual(["0 ns", "999 ns", "1.500 µs", "12.35 µs", "146.9 ms", "2.345 s"]);
+    expect([999_949, 999_951, 9_999_900, 12_345_600_000_000, 0.5].map(time)).toEqual(["999.9 µs", "1.000 ms", "10.00 ms", "12,346 s", "0.500 ns"]);
+    expect(scaled(811_597_824, "FLOP")).toBe("811.6 MFLOP");
     expect(scaled(1.602e12, "FLOP")).toBe("1.602 TFLOP");
     expect(cell(0.1234, "share")).toBe("12.3 %");
     expect(cell(12345, "calls")).toBe("12,345");
@@ -98,5 +101,12 @@ describe("labels", () => {
     expect(lines(["process 1", "thread 2", "python"], 3, 20, measure)).toEqual(["process 1 · thread 2", "python"]);
     expect(lines(["thread 2", "python", "calls"], 1, 18, measure)).toEqual(["thread 2 · calls"]);
     expect(lines(["after", "GPU 0", "process 148", "stream 7"], 1, 25, measure)).toEqual(["after · GPU 0 · stream 7"]);
+  });
+});
+
+describe("names", () => {
+  it("hide nothing, as in the commands' tables", () => {
+    expect(visible("a\nb\t\x1b[31m\u202e\u2028\ud800\u00a0 c \u{e0001}")).toBe("a\\nb\\t\\x1b[31m\\u202e\\u2028\\ud800\\xa0 c \\U000e0001");
+    expect(visible("void f<T>(int) · µs 名前 😀")).toBe("void f<T>(int) · µs 名前 😀");
   });
 });
