@@ -27,7 +27,7 @@ from analysis.attribution import selection
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.measures import collectives
-from analysis.measures.alignment import align_clocks, waiting_times
+from analysis.measures.alignment import ONE_RUN, align_clocks, check_one_run, waiting_times
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.render import are, duration, percent, plural
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 
 BY: Final = ("device", "collective")
-
-ONE_RUN: Final = "give one report a rank, all of one run; of each run ask by itself"
 
 CLOCKS_APART_NS: Final = 10_000_000_000
 """How far the clocks of two machines of one run may be apart; those kept by NTP are not by 1 s."""
@@ -84,7 +82,7 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
         ReportError: there is no collective, or two reports are of the same rank or of two runs.
     """
     reports = (report, *others)
-    _check(reports)
+    check_one_run(reports)
     chosen = [Selected.of(each, Selection(**selected)) for each in reports]
     found = [collectives.collectives_by_device(each) for each in chosen]
     with_any = [
@@ -102,7 +100,7 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
     return Table(
         name="overlap" if by == BY[0] else "overlap_by_collective",
         columns=_columns(seen, by),
-        heading="\n".join([*(report.describe() for report in reports), *_clock(reports, aligned)]),
+        heading="\n".join([*(report.describe() for report in reports), *aligned.lines]),
         counted=tuple(dict.fromkeys(line for each in chosen for line in each.heading_lines)),
         notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
         hidden=_constant(seen),
@@ -131,23 +129,6 @@ def _check_any(chosen: Sequence[Selected], places: Sequence[Sequence[DeviceColle
         "no collectives in this report",
         "record a parallel run: make profile RANKS=2",
     )
-
-
-def _check(reports: Sequence[Report]) -> None:
-    ranks: dict[str, Report] = {}
-    for report in reports:
-        rank = report.run.get("rank", "")
-        if any(other.path.samefile(report.path) for other in reports if other is not report):
-            raise ReportError(report.path, "given twice", "name each report once")
-        if rank and rank in ranks:
-            problem = f"of rank {rank}, as {ranks[rank].path.name} is"
-            raise ReportError(report.path, problem, "give one report a rank, all of one run")
-        ranks[rank] = report
-        for key in (*report_metadata.SHAPE, "world_size", "strategy"):
-            here, first = (each.run.get(key, "") for each in (report, reports[0]))
-            if here and first and here != first:
-                problem = f"of another run: {key.replace('_', ' ')} is {here}, not {first} as in "
-                raise ReportError(report.path, problem + reports[0].path.name, ONE_RUN)
 
 
 def _check_times(reports: Sequence[Report], places: Sequence[Sequence[DeviceCollectives]]) -> None:
@@ -242,19 +223,6 @@ def _ends(place: DeviceCollectives) -> tuple[int, int]:
     start = np.concatenate([place.start_ns, place.compute.start_ns])
     end = np.concatenate([place.end_ns, place.compute.end_ns])
     return (int(start.min()), int(end.max())) if len(start) else (0, 0)
-
-
-def _clock(reports: Sequence[Report], aligned: ClockAlignment) -> list[str]:
-    """Return how the clocks of several reports were brought together."""
-    if len(reports) < 2:
-        return []
-    if not aligned.matched:
-        return ["clocks: by the time each recording began; no collective is shared by all"]
-    apart = np.ptp(aligned.offset_ns)
-    return [
-        f"clocks: by the ends of {plural(aligned.matched, 'shared collective')}, "
-        f"± {duration(aligned.spread_ns)}; recordings began within {duration(int(apart))}"
-    ]
 
 
 def _assumed(reports: Sequence[Report]) -> tuple[str, ...]:

@@ -19,10 +19,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
+from analysis.show.errors import ReportError
+from analysis.show.render import duration, plural
+from analysis.source import report_metadata
 
 if TYPE_CHECKING:
     from analysis.measures.collectives import DeviceCollectives
+    from analysis.source.report import Report
 
+
+ONE_RUN: Final = "give one report a rank, all of one run; of each run ask by itself"
 
 PAIRWISE: Final = re.compile(r"send|recv", re.IGNORECASE)
 
@@ -74,6 +80,41 @@ class ClockAlignment:
     offset_ns: Int64
     matched: int
     spread_ns: int
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line on how the clocks were brought together; none of one report."""
+        if len(self.offset_ns) < 2:
+            return ()
+        if not self.matched:
+            return ("clocks: by the time each recording began; no collective is shared by all",)
+        return (
+            f"clocks: by the ends of {plural(self.matched, 'shared collective')}, "
+            f"± {duration(self.spread_ns)}; recordings began within "
+            f"{duration(int(np.ptp(self.offset_ns)))}",
+        )
+
+
+def check_one_run(reports: Sequence[Report]) -> None:
+    """Refuse reports that are not of one run, a rank each.
+
+    Raises:
+        ReportError: one is given twice, two are of one rank, or they are of different runs.
+    """
+    ranks: dict[str, Report] = {}
+    for report in reports:
+        rank = report.run.get("rank", "")
+        if any(other.path.samefile(report.path) for other in reports if other is not report):
+            raise ReportError(report.path, "given twice", "name each report once")
+        if rank and rank in ranks:
+            problem = f"of rank {rank}, as {ranks[rank].path.name} is"
+            raise ReportError(report.path, problem, "give one report a rank, all of one run")
+        ranks[rank] = report
+        for key in (*report_metadata.SHAPE, "world_size", "strategy"):
+            here, first = (each.run.get(key, "") for each in (report, reports[0]))
+            if here and first and here != first:
+                problem = f"of another run: {key.replace('_', ' ')} is {here}, not {first} as in "
+                raise ReportError(report.path, problem + reports[0].path.name, ONE_RUN)
 
 
 def align_clocks(

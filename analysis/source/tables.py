@@ -64,17 +64,23 @@ def is_empty(report: OpenReport, table: str) -> bool:
     )
 
 
-def named_threads(report: OpenReport, wanted: re.Pattern[str]) -> Int64:
-    """Return the global ids of threads that ever had a name that matches as a whole."""
+def thread_names(report: OpenReport) -> list[tuple[int, str]]:
+    """Return the global id and the name of threads, in the order in which they were named."""
     if not report.has("ThreadNames", "nameId", "globalTid"):
-        return np.empty(0, np.int64)
+        return []
     rows = report.columns(
         f"SELECT {first(report, 'ThreadNames', 'nameId')} AS name_id, "
         f"{first(report, 'ThreadNames', 'globalTid')} AS thread FROM ThreadNames"
     )
     known = strings(report, np.unique(rows["name_id"]).tolist())
-    fits = [wanted.fullmatch(known[number]) is not None for number in rows["name_id"].tolist()]
-    return np.unique(rows["thread"][np.array(fits, np.bool_)])
+    pairs = zip(rows["thread"].tolist(), rows["name_id"].tolist(), strict=True)
+    return [(thread, known[number]) for thread, number in pairs]
+
+
+def named_threads(report: OpenReport, wanted: re.Pattern[str]) -> Int64:
+    """Return the global ids of threads that ever had a name that matches as a whole."""
+    named_so = [thread for thread, name in thread_names(report) if wanted.fullmatch(name)]
+    return np.unique(np.array(named_so, np.int64))
 
 
 def range_bytes(report: OpenReport) -> dict[tuple[str, int], int]:
