@@ -97,9 +97,9 @@ def record(
                     stream=step.stream,
                 )
             )
-        elif events and step.does == RECORD:
+        elif step.does == RECORD:
             records.append(EventRecord(call, step.event, step.stream))
-        elif events and step.does in SYNC_TYPE:
+        elif step.does in SYNC_TYPE:
             event = None if step.does == WAIT_STREAM else step.event
             waits.append(Waiting(call, SYNC_TYPE[step.does], step.stream, event))
         else:

@@ -19,7 +19,7 @@ from tests.made.replay.recording import record
 from tests.made.replay.small_runs import predicted
 from tests.made.replay.wild_runs import wild_run
 
-SEEDS = range(40)
+SEEDS = range(32)
 
 
 def made(seed: int, path: Path) -> Path:
