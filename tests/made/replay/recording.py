@@ -49,7 +49,6 @@ def record(
     program: Sequence[Step],
     path: Path,
     *,
-    events: bool = True,
     device: int | None = None,
     late_ns: int = 0,
 ) -> Machine:
@@ -58,7 +57,6 @@ def record(
     Args:
         program: what is run.
         path: of the new report.
-        events: whether events and what streams wait for are in it.
         device: only what is of this device, as the report of one rank is; None for all.
         late_ns: how much earlier the clock of the report was started.
     """
