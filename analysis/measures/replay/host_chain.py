@@ -33,7 +33,8 @@ WAITS: Final = (
     re.compile(r"cu(?:da)?StreamSynchronize"),
     re.compile(r"cu(?:da)?EventSynchronize"),
     re.compile(
-        r"cu(?:da)?(?:Memcpy|Memset)(?!.*[Aa]sync)|cuda(?:Free|FreeHost|FreeArray)$|cuMemFree"
+        r"cu(?:da)?(?:Memcpy|Memset)(?!.*[Aa]sync)"
+        r"|cuda(?:Free|FreeHost|FreeArray|FreeMipmappedArray)$|cuMemFree(?!Async)"
     ),
 )
 """What a call waits for, by its name: `NOTHING`, a device, a stream, an event, a device or memory.
