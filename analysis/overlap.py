@@ -27,10 +27,18 @@ from analysis.attribution import selection
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
 from analysis.measures import collectives
-from analysis.measures.alignment import ONE_RUN, align_clocks, check_one_run, waiting_times
+from analysis.measures.alignment import (
+    align_clocks,
+    assumed_ranks,
+    bounds_of,
+    check_ranks,
+    check_times,
+    clock_lines,
+    waiting_times,
+)
 from analysis.show import cli
 from analysis.show.errors import ReportError
-from analysis.show.render import are, duration, percent, plural
+from analysis.show.render import are, percent, plural
 from analysis.show.table import Column, Table
 from analysis.source import report_metadata, tables
 from analysis.source.report import Report
@@ -41,9 +49,6 @@ if TYPE_CHECKING:
 
 
 BY: Final = ("device", "collective")
-
-CLOCKS_APART_NS: Final = 10_000_000_000
-"""How far the clocks of two machines of one run may be apart; those kept by NTP are not by 1 s."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
         ReportError: there is no collective, or two reports are of the same rank or of two runs.
     """
     reports = (report, *others)
-    check_one_run(reports)
+    check_ranks(reports)
     chosen = [Selected.of(each, Selection(**selected)) for each in reports]
     found = [collectives.collectives_by_device(each) for each in chosen]
     with_any = [
@@ -90,7 +95,7 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
         for each in found
     ]
     _check_any(chosen, with_any)
-    _check_times(reports, with_any)
+    check_times(reports, with_any)
     aligned = align_clocks(
         [places[0] for places in with_any],
         [report_metadata.started_ns(report) for report in reports],
@@ -100,9 +105,11 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
     return Table(
         name="overlap" if by == BY[0] else "overlap_by_collective",
         columns=_columns(seen, by),
-        heading="\n".join([*(report.describe() for report in reports), *aligned.lines]),
+        heading="\n".join(
+            [*(report.describe() for report in reports), *clock_lines(reports, aligned)]
+        ),
         counted=tuple(dict.fromkeys(line for each in chosen for line in each.heading_lines)),
-        notes=(*dict.fromkeys(notes), *_assumed(reports), *_unmatched(seen, unmatched)),
+        notes=(*dict.fromkeys(notes), *assumed_ranks(reports), *_unmatched(seen, unmatched)),
         hidden=_constant(seen),
         spare=("span_ns", "compute_ns", "calls", "waiting_ns", "total_ns"),
     )
@@ -129,28 +136,6 @@ def _check_any(chosen: Sequence[Selected], places: Sequence[Sequence[DeviceColle
         "no collectives in this report",
         "record a parallel run: make profile RANKS=2",
     )
-
-
-def _check_times(reports: Sequence[Report], places: Sequence[Sequence[DeviceCollectives]]) -> None:
-    """Refuse reports that were recorded one after the other: no rank waited for the other then.
-
-    Raises:
-        ReportError: of one the work ended before that of the other began, or the other way round.
-    """
-    known = []
-    for report, mine in zip(reports, places, strict=True):
-        began = report_metadata.started_ns(report)
-        ends = [_ends(place) for place in mine]
-        if began is None or not any(last > first for first, last in ends):
-            continue
-        first, last = min(first for first, _ in ends), max(last for _, last in ends)
-        known.append((began + first, began + last, report))
-    for first, last, report in known[1:]:
-        apart = max(first - known[0][1], known[0][0] - last)
-        if apart > CLOCKS_APART_NS:
-            problem = f"of another run: recorded {duration(apart)} "
-            problem += "after" if first > known[0][0] else "before"
-            raise ReportError(report.path, f"{problem} {known[0][2].path.name}", ONE_RUN)
 
 
 def _aligned(
@@ -201,7 +186,7 @@ def _columns(seen: Sequence[AlignedCollectives], by: str) -> dict[str, Column]:
         **who,
         **columns,
         "compute_ns": _ints(each.place.compute.busy_ns for each in seen),
-        "span_ns": _ints(last - first for first, last in (_ends(each.place) for each in seen)),
+        "span_ns": _ints(last - first for first, last in (bounds_of(each.place) for each in seen)),
     }
 
 
@@ -216,21 +201,6 @@ def _who(seen: Sequence[AlignedCollectives]) -> dict[str, Column]:
 
 def _ints(values: Iterable[int]) -> Int64:
     return np.array(list(values), np.int64)
-
-
-def _ends(place: DeviceCollectives) -> tuple[int, int]:
-    """Return when the first work of a place began and the last ended; 0, 0 if there is none."""
-    start = np.concatenate([place.start_ns, place.compute.start_ns])
-    end = np.concatenate([place.end_ns, place.compute.end_ns])
-    return (int(start.min()), int(end.max())) if len(start) else (0, 0)
-
-
-def _assumed(reports: Sequence[Report]) -> tuple[str, ...]:
-    """Return a line where it is taken for granted that several reports are of one run."""
-    silent = [report.path.name for report in reports if not report.run.get("rank")]
-    if len(reports) < 2 or not silent:
-        return ()
-    return (f"which rank it is of is not said by {', '.join(silent)}: taken for ranks of one run",)
 
 
 def _unmatched(seen: Sequence[AlignedCollectives], unmatched: int) -> tuple[str, ...]:

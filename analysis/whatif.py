@@ -2,6 +2,7 @@
 
     python -m analysis.whatif report.sqlite --scale gemm=0.25
     python -m analysis.whatif report.sqlite --scale gemm=0.25 --host 0.5 --format csv
+    python -m analysis.whatif run.rank0.sqlite run.rank1.sqlite --overlap collective
 
 A run is replayed: every CUDA call on its thread after the host's own time, all work of a GPU after
 its launch, what is before it on its stream and what it waits for, every waiting call until what it
@@ -20,6 +21,7 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Final
 
 import numpy as np
@@ -32,8 +34,8 @@ from analysis.measures.kept_predictions.record import (
 )
 from analysis.measures.predictions.change import COLLECTIVE, Change
 from analysis.measures.predictions.edit import Edit
-from analysis.measures.predictions.edits import edits
 from analysis.measures.predictions.predicting import Predictions, predictions
+from analysis.measures.predictions.rank_predictions import RankPredictions
 from analysis.measures.predictions.times import Times
 from analysis.show import cli
 from analysis.show.errors import ReportError
@@ -48,6 +50,7 @@ def whatif(
     report: Report,
     scale: Mapping[str, float] | None = None,
     *,
+    ranks: Sequence[Report] = (),
     remove: Sequence[str] = (),
     host: float = 1.0,
     graph: Sequence[str] = (),
@@ -58,6 +61,7 @@ def whatif(
 
     Args:
         report: what was recorded.
+        ranks: reports of the other ranks of the same run, which are replayed with it.
         scale: factors of the time of a category, a range or kernels (a glob), by its name.
         remove: names of ranges that are left out.
         host: the factor of the host's time between and in CUDA calls.
@@ -73,22 +77,22 @@ def whatif(
         ValueError: a factor is negative, or no finite number.
     """
     change = Change(dict(scale or {}), tuple(remove), host, tuple(graph), tuple(no_wait), overlap)
-    known = predictions(report)
+    known = predictions(report, *ranks)
     if reason := known.distrust:
         raise ReportError(report.path, f"its replay cannot be trusted: {reason}", "")
     blind = known.blind
     rows = [(Change().label, blind.window_ns, blind.replayed_ns, "")]
     parts: list[PredictedPart] = []
     if change:
-        changed = edits(known.attribution, change)
+        changed = known.edits(change)
         after = known.predict(changed)
-        parts = predicted_parts(known, change, after)
+        parts = [] if ranks else predicted_parts(known, change, after)
         rows += change_rows(change.label, known.recorded, after)
         rows += unrecorded_rows(known, change.label, changed)
     return Table(
         name=WHATIF,
         columns=columns(rows),
-        heading=f"{report.describe()}\n{heading(known)}",
+        heading="\n".join([*(each.describe() for each in (report, *ranks)), *heading(known)]),
         notes=notes(known),
         whole=beside_rows(report, parts),
     )
@@ -128,14 +132,16 @@ def columns(rows: Sequence[Row]) -> dict[str, Column]:
     }
 
 
-def heading(known: Predictions) -> str:
+def heading(known: Predictions) -> tuple[str, ...]:
     """Return what the rows are, and how far the blind replay errs."""
     blind = known.blind
     if known.on_cpu:
-        return "a CPU run: a step is one thread, a change shortens what it names"
+        return ("a CPU run: a step is one thread, a change shortens what it names",)
+    lines = known.lines if isinstance(known, RankPredictions) else ()
     return (
+        *lines,
         f"replayed blind, its {duration(blind.window_ns)} come out as "
-        f"{duration(blind.replayed_ns)}: an error of {abs(blind.error):.2%}".replace("%", " %")
+        f"{duration(blind.replayed_ns)}: an error of {abs(blind.error):.2%}".replace("%", " %"),
     )
 
 
@@ -225,6 +231,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what a change gains; see the module's docstring."""
     parser = cli.parser(__doc__, "analysis.whatif")
+    parser.add_argument("more", nargs="*", metavar="REPORT", help="of the other ranks")
     add_options(parser)
     args = cli.parse(parser, argv)
     scale = dict(args.scale)
@@ -237,10 +244,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         twice = sorted({name for name in given if given.count(name) > 1})
         if twice:
             parser.error(f"{option} is given twice for {', '.join(twice)}")
-    with Report(args.report) as report:
+    with ExitStack() as stack:
+        report, *ranks = (stack.enter_context(Report(path)) for path in (args.report, *args.more))
         table = whatif(
             report,
             scale,
+            ranks=ranks,
             remove=args.remove,
             host=args.host,
             graph=args.graph,

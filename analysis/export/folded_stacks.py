@@ -26,6 +26,7 @@ from analysis.costs.costed_calls import costed_calls
 from analysis.costs.device_peaks import DevicePeaks, ideal_of_work, ideal_times
 from analysis.export.ranks import labels
 from analysis.knowledge.vocabulary import clean
+from analysis.measures.alignment import check_ranks
 from analysis.show.errors import ReportError, one_line
 from analysis.show.output import as_unicode
 from analysis.show.render import duration, percent
@@ -73,8 +74,10 @@ def folded_stacks(reports: Sequence[Report], by: str = BY[0]) -> FoldedStacks:
         by: one of `BY`.
 
     Raises:
-        ReportError: one has no work, or no time of it is known to be lost.
+        ReportError: one has no work, or no time of it is known to be lost; they are not of one
+            run, a rank each.
     """
+    check_ranks(reports)
     time_ns: Counter[str] = Counter()
     notes: list[str] = []
     for report, label in zip(reports, labels(reports), strict=True):

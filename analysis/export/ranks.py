@@ -12,7 +12,13 @@ from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import EXCLUDE_NOTHING, Selection
 from analysis.export.timeline import Timeline
-from analysis.measures.alignment import align_clocks, check_one_run
+from analysis.measures.alignment import (
+    align_clocks,
+    assumed_ranks,
+    check_ranks,
+    check_times,
+    clock_lines,
+)
 from analysis.measures.collectives import DeviceCollectives, collectives_by_device
 from analysis.show.render import duration
 from analysis.source import report_metadata, tables
@@ -44,14 +50,17 @@ class Ranks:
         Raises:
             ReportError: nothing was recorded in one, or they are not of one run, a rank each.
         """
-        check_one_run(reports)
+        check_ranks(reports)
         timelines = tuple(map(Timeline.of, reports))
         offsets: tuple[int, ...] = (0,)
         notes: tuple[str, ...] = ()
         if len(reports) > 1:
+            places = [_places(report) for report in reports]
+            check_times(reports, places)
             began = [report_metadata.started_ns(report) for report in reports]
-            aligned = align_clocks([_first_place(report) for report in reports], began)
-            offsets, notes = tuple(aligned.offset_ns.tolist()), aligned.lines
+            aligned = align_clocks([mine[0] for mine in places], began)
+            offsets = tuple(aligned.offset_ns.tolist())
+            notes = (*clock_lines(reports, aligned), *assumed_ranks(reports))
         # Both each file's own clock and the common one begin at 0 or later.
         earliest = min(
             timeline.first_ns + min(offset, 0)
@@ -88,13 +97,12 @@ def unlike(texts: list[str]) -> list[str]:
     ]
 
 
-def _first_place(report: Report) -> DeviceCollectives:
-    """Return the first GPU of a report with collectives, on a CPU process; else one without."""
+def _places(report: Report) -> list[DeviceCollectives]:
+    """Return the GPUs of a report with collectives, on a CPU processes; else one without."""
     everything = Selected.of_any(report, Selection(exclude=(EXCLUDE_NOTHING,)))
     places = collectives_by_device(everything).places
-    with_any = [place for place in places if len(place.kind)]
     none = np.empty(0, np.int64)
     nowhere = DeviceCollectives(
         tables.MISSING, tables.MISSING, [], none, none, none, IntervalUnion.of(none, none)
     )
-    return next(iter((*with_any, *places)), nowhere)
+    return [place for place in places if len(place.kind)] or [*places[:1], nowhere][:1]

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 ONE_RUN: Final = "give one report a rank, all of one run; of each run ask by itself"
 
+CLOCKS_APART_NS: Final = 10_000_000_000
+"""How far the clocks of two machines of one run may be apart; those kept by NTP are not by 1 s."""
+
 PAIRWISE: Final = re.compile(r"send|recv", re.IGNORECASE)
 
 
@@ -81,41 +84,6 @@ class ClockAlignment:
     matched: int
     spread_ns: int
 
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """A line on how the clocks were brought together; none of one report."""
-        if len(self.offset_ns) < 2:
-            return ()
-        if not self.matched:
-            return ("clocks: by the time each recording began; no collective is shared by all",)
-        return (
-            f"clocks: by the ends of {plural(self.matched, 'shared collective')}, "
-            f"± {duration(self.spread_ns)}; recordings began within "
-            f"{duration(int(np.ptp(self.offset_ns)))}",
-        )
-
-
-def check_one_run(reports: Sequence[Report]) -> None:
-    """Refuse reports that are not of one run, a rank each.
-
-    Raises:
-        ReportError: one is given twice, two are of one rank, or they are of different runs.
-    """
-    ranks: dict[str, Report] = {}
-    for report in reports:
-        rank = report.run.get("rank", "")
-        if any(other.path.samefile(report.path) for other in reports if other is not report):
-            raise ReportError(report.path, "given twice", "name each report once")
-        if rank and rank in ranks:
-            problem = f"of rank {rank}, as {ranks[rank].path.name} is"
-            raise ReportError(report.path, problem, "give one report a rank, all of one run")
-        ranks[rank] = report
-        for key in (*report_metadata.SHAPE, "world_size", "strategy"):
-            here, first = (each.run.get(key, "") for each in (report, reports[0]))
-            if here and first and here != first:
-                problem = f"of another run: {key.replace('_', ' ')} is {here}, not {first} as in "
-                raise ReportError(report.path, problem + reports[0].path.name, ONE_RUN)
-
 
 def align_clocks(
     places: Sequence[DeviceCollectives], started_ns: Sequence[int | None]
@@ -161,3 +129,75 @@ def waiting_times(places: Sequence[DeviceCollectives], offset_ns: Int64) -> tupl
     for times, row, began, ended in zip(result, same.row, start, end, strict=True):
         times[row] = np.where(together, np.minimum(last, ended) - began, 0)
     return result, same.unmatched + int((~together).sum()) * len(places)
+
+
+def check_ranks(reports: Sequence[Report]) -> None:
+    """Refuse reports that are not of one run, a rank each.
+
+    Raises:
+        ReportError: one is given twice, two are of one rank, or of two runs.
+    """
+    ranks: dict[str, Report] = {}
+    for report in reports:
+        rank = report.run.get("rank", "")
+        if any(other.path.samefile(report.path) for other in reports if other is not report):
+            raise ReportError(report.path, "given twice", "name each report once")
+        if rank and rank in ranks:
+            problem = f"of rank {rank}, as {ranks[rank].path.name} is"
+            raise ReportError(report.path, problem, "give one report a rank, all of one run")
+        ranks[rank] = report
+        for key in (*report_metadata.SHAPE, "world_size", "strategy"):
+            here, first = (each.run.get(key, "") for each in (report, reports[0]))
+            if here and first and here != first:
+                problem = f"of another run: {key.replace('_', ' ')} is {here}, not {first} as in "
+                raise ReportError(report.path, problem + reports[0].path.name, ONE_RUN)
+
+
+def check_times(reports: Sequence[Report], places: Sequence[Sequence[DeviceCollectives]]) -> None:
+    """Refuse reports that were recorded one after the other: no rank waited for the other then.
+
+    Raises:
+        ReportError: of one the work ended before that of the other began, or the other way round.
+    """
+    known = []
+    for report, mine in zip(reports, places, strict=True):
+        began = report_metadata.started_ns(report)
+        ends = [bounds_of(place) for place in mine]
+        if began is None or not any(last > first for first, last in ends):
+            continue
+        first, last = min(first for first, _ in ends), max(last for _, last in ends)
+        known.append((began + first, began + last, report))
+    for first, last, report in known[1:]:
+        apart = max(first - known[0][1], known[0][0] - last)
+        if apart > CLOCKS_APART_NS:
+            problem = f"of another run: recorded {duration(apart)} "
+            problem += "after" if first > known[0][0] else "before"
+            raise ReportError(report.path, f"{problem} {known[0][2].path.name}", ONE_RUN)
+
+
+def bounds_of(place: DeviceCollectives) -> tuple[int, int]:
+    """Return when the first work of a place began and the last ended; 0, 0 if there is none."""
+    start = np.concatenate([place.start_ns, place.compute.start_ns])
+    end = np.concatenate([place.end_ns, place.compute.end_ns])
+    return (int(start.min()), int(end.max())) if len(start) else (0, 0)
+
+
+def clock_lines(reports: Sequence[Report], aligned: ClockAlignment) -> list[str]:
+    """Return how the clocks of several reports were brought together."""
+    if len(reports) < 2:
+        return []
+    if not aligned.matched:
+        return ["clocks: by the time each recording began; no collective is shared by all"]
+    apart = np.ptp(aligned.offset_ns)
+    return [
+        f"clocks: by the ends of {plural(aligned.matched, 'shared collective')}, "
+        f"± {duration(aligned.spread_ns)}; recordings began within {duration(int(apart))}"
+    ]
+
+
+def assumed_ranks(reports: Sequence[Report]) -> tuple[str, ...]:
+    """Return a line where it is taken for granted that several reports are of one run."""
+    silent = [report.path.name for report in reports if not report.run.get("rank")]
+    if len(reports) < 2 or not silent:
+        return ()
+    return (f"which rank it is of is not said by {', '.join(silent)}: taken for ranks of one run",)

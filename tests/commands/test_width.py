@@ -35,6 +35,7 @@ MORE = {
     "nvidia": [["--report", name] for name in REPORTS],
     "overlap": [["--by", "collective"]],
     "ranges": [["--tree"], ["--instances"]],
+    "whatif": [["--host", "0.5", "--scale", "*=0.5"]],
 }
 """By command, what else of it there is to see."""
 

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Float64, Int64
+from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.steps import Steps, steps_of_report
+from analysis.measures.predictions.edits import edits as edits_of
 from analysis.measures.predictions.step_bounds import step_threads
 from analysis.measures.predictions.times import Blind, Times
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
+    from analysis.measures.predictions.change import Change
     from analysis.measures.predictions.edit import Edit
     from analysis.recorded.operators import Operators
 
@@ -106,9 +109,11 @@ class CpuPredictions:
         """
         calls = self.operators
         threads, place = np.unique(calls.thread, return_inverse=True)
-        main = threads[np.bincount(place.ravel(), calls.self_ns).argmax()]
-        mine = calls.thread == main
-        whole = (main, calls.start_ns[mine].min(), calls.end_ns[mine].max())
+        whole = (NONE, 0, 0)
+        if len(threads):
+            main = int(threads[np.bincount(place.ravel(), calls.self_ns).argmax()])
+            mine = calls.thread == main
+            whole = (main, int(calls.start_ns[mine].min()), int(calls.end_ns[mine].max()))
         if self.steps is None:
             thread, start, end = (np.array([value], np.int64) for value in whole)
             return thread, start, end
@@ -128,6 +133,14 @@ class CpuPredictions:
     def blind(self) -> Blind:
         """The recorded window: there are no waits to withhold."""
         return Blind(self.recorded.whole_ns, self.recorded.whole_ns)
+
+    def edits(self, change: Change) -> list[Edit]:
+        """Return what a change comes to.
+
+        Raises:
+            ReportError: there is nothing of a name, or it is about launches and waits.
+        """
+        return edits_of(self.attribution, change)
 
     def predict(self, edits: Sequence[Edit], host: float = 1.0) -> Times:
         """Return what the run takes after some edits, all of them together.

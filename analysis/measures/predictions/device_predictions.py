@@ -15,13 +15,14 @@ from analysis.arithmetic.statistics import sums
 from analysis.attribution.steps import Steps, steps_of_report
 from analysis.measures.predictions.edit import Edit, edited_lags, host_scaled
 from analysis.measures.predictions.edits import collectives
+from analysis.measures.predictions.edits import edits as edits_of
 from analysis.measures.predictions.overlapping import with_overlap
 from analysis.measures.predictions.step_bounds import step_bounds
 from analysis.measures.predictions.step_ends import StepEnds
 from analysis.measures.predictions.times import Blind, Times
 from analysis.measures.predictions.trust import blind_replay, distrust, window_of
 from analysis.measures.replay.critical_path import Backwards, Event, Moment
-from analysis.measures.replay.lags import Lags, recorded_lags
+from analysis.measures.replay.lags import Lags, ends, recorded_lags
 from analysis.measures.replay.recorded_run import RecordedRun, recorded_run
 from analysis.measures.replay.replay import Replayed, Score
 from analysis.measures.step_times import step_times
@@ -29,6 +30,8 @@ from analysis.recorded.device_work import COPY, SET
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
+    from analysis.measures.predictions.change import Change
+    from analysis.recorded.device_work import DeviceWork
 
 NEAR: Final = 0.002
 """How near a replay comes to the step time without a recorder: as a share of that."""
@@ -64,11 +67,13 @@ class DevicePredictions:
         attribution: all its work beside its ranges.
         steps: its steps that count, or None where none is marked.
         run: as it was recorded.
+        every: all device work, that which is not replayed too.
     """
 
     attribution: Attribution
     steps: Steps | None
     run: RecordedRun
+    every: DeviceWork
     on_cpu = False
 
     @classmethod
@@ -90,7 +95,7 @@ class DevicePredictions:
         """
         marks = step_bounds(attribution, steps)
         run = recorded_run(attribution.device, collectives(attribution), marks, part)
-        return cls(attribution, steps, run)
+        return cls(attribution, steps, run, attribution.device)
 
     @cached_property
     def score(self) -> Score:
@@ -123,6 +128,14 @@ class DevicePredictions:
         """What the times of steps depend on; None where no step is marked."""
         return None if self.steps is None else StepEnds.of(self.run, self.steps)
 
+    def edits(self, change: Change) -> list[Edit]:
+        """Return what a change comes to.
+
+        Raises:
+            ReportError: there is nothing of a name.
+        """
+        return edits_of(self.attribution, change)
+
     def predict(self, edits: Sequence[Edit], host: float = 1.0) -> Times:
         """Return what the run takes after some edits, all of them together.
 
@@ -143,7 +156,11 @@ class DevicePredictions:
                 rows = self.run.rows
                 until = np.zeros(len(rows), np.bool_) if edit.until is None else edit.until[rows]
                 run = with_overlap(score.run, edit.apart[rows], until)
-                lags = replace(lags, edge_ns=edge_lags(score.run, lags, run))
+                lags = replace(
+                    lags,
+                    edge_ns=edge_lags(score.run, lags, run),
+                    follow_ns=follow_lags(lags, run),
+                )
                 score = Score(run)
         return Outcome(score, lags, score.replay(lags))
 
@@ -218,7 +235,7 @@ class DevicePredictions:
         ends, run = self.step_ends, self.run
         steps = np.empty(0, np.int64) if ends is None else ends.times_ns(replayed)
         # Work that is not replayed is as it was recorded.
-        device = self.attribution.device
+        device = self.every
         took_ns, end_ns = device.duration_ns.copy(), device.end_ns - run.chain.origin_ns
         took_ns[run.rows] = replayed.work_end_ns - replayed.work_start_ns
         end_ns[run.rows] = replayed.work_end_ns
@@ -226,11 +243,25 @@ class DevicePredictions:
 
 
 def edge_lags(run: RecordedRun, lags: Lags, changed: RecordedRun) -> Int64:
-    """Return ``(E,)`` the lags of a changed run's edges: as recorded, the mean of those it adds."""
+    """Return ``(E,)`` the lags of a changed run's edges: as recorded; of those it adds the mean.
+
+    What followed sooner in the recording still does.
+    """
     count = len(run.done)
     known, wanted = (one.order.edge_to * count + one.order.edge_from for one in (run, changed))
     place = np.searchsorted(known, wanted).clip(max=max(len(known) - 1, 0))
     there = known[place] == wanted if len(known) else np.zeros(len(wanted), np.bool_)
-    result = np.full(len(wanted), run.means.edge_ns, np.int64)
+    order, done = changed.order, run.done
+    begun = done.start_ns - lags.late_ns
+    sooner = begun[order.edge_to] - done.end_ns[order.edge_from]
+    result: Int64 = np.minimum(sooner, run.means.edge_ns)
     result[there] = lags.edge_ns[place[there]]
+    return result
+
+
+def follow_lags(lags: Lags, changed: RecordedRun) -> Int64:
+    """Return ``(M,)`` after what it then follows on each work starts, no later than it did."""
+    done, before = changed.done, changed.order.before
+    sooner = done.start_ns - lags.late_ns - ends(done, before)
+    result: Int64 = np.where(before != NONE, np.minimum(lags.follow_ns, sooner), lags.follow_ns)
     return result

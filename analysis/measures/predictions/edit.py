@@ -93,10 +93,10 @@ def edited_lags(run: RecordedRun, lags: Lags, edit: Edit) -> Lags:
         lags = replace(lags, gap_ns=lags.gap_ns - gap + scaled(gap, edit.by))
     if edit.calls is not None:
         factor = np.where(call == NONE, 1.0, edit.calls[call])
+        early = begun_early_ns(run, lags)
         lags = replace(lags, host_ns=scaled(lags.host_ns, factor))
         # The part of a launch's call before which its work had begun goes with the call.
         launched = np.where(node == NONE, 1.0, factor[node]) if len(factor) else np.ones(len(node))
-        early = np.minimum(lags.lag_ns, 0)
         lags = replace(lags, lag_ns=lags.lag_ns - early + scaled(early, launched))
     if edit.unwaited is not None:
         free = (call != NONE) & edit.unwaited[call]
@@ -148,11 +148,24 @@ def host_scaled(run: RecordedRun, lags: Lags, factor: float) -> Lags:
     if factor == 1:
         return lags
     own = run.waits.own[run.waits.own != NONE]
-    of_host = np.minimum(lags.lag_ns, 0)
-    of_host[own] = lags.lag_ns[own]
+    of_host = begun_early_ns(run, lags)
+    of_host[own] = lags.lag_ns[own].clip(0)
     return replace(
         lags,
         gap_ns=scaled(lags.gap_ns, factor),
         host_ns=scaled(lags.host_ns, factor),
         lag_ns=lags.lag_ns - of_host + scaled(of_host, factor),
     )
+
+
+def begun_early_ns(run: RecordedRun, lags: Lags) -> Int64:
+    """Return ``(M,)`` how long before its launch's return work began, inside the call; negative.
+
+    Work that begins before its call does is a matter of clocks, not of the host.
+    """
+    node = run.order.node
+    if not len(run.chain):
+        return np.zeros(len(node), np.int64)
+    host = np.where((node == NONE) | run.waits.waiting[node], 0, lags.host_ns[node])
+    early: Int64 = np.maximum(np.minimum(lags.lag_ns, 0), -host)
+    return early

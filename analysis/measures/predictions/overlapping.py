@@ -51,6 +51,7 @@ def with_overlap(run: RecordedRun, apart: Bools, until: Bools) -> RecordedRun:
         last = np.searchsorted(lines.key_ns[mine], lines.key_ns[reads], side="left") - 1
         to.append(reads[last >= 0])
         source.append(mine[last[last >= 0]])
-    to_, source_ = possible(done, lines, np.concatenate(to), np.concatenate(source))
+    both = np.concatenate(to), np.concatenate(source)
+    to_, source_ = possible(done, lines, *both, order.meetings)
     changed = replace(order, before=before, edge_to=to_, edge_from=source_)
     return replace(run, order=changed)

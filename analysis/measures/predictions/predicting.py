@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from analysis.attribution.launches import Attribution
 from analysis.measures.predictions.cpu_predictions import CpuPredictions
 from analysis.measures.predictions.device_predictions import DevicePredictions
+from analysis.measures.predictions.rank_predictions import RankPredictions
 from analysis.measures.predictions.times import Blind, Times
 
 if TYPE_CHECKING:
     from analysis.attribution.steps import Steps
+    from analysis.measures.predictions.change import Change
     from analysis.measures.predictions.edit import Edit
     from analysis.source.report import Report
 
@@ -47,6 +49,9 @@ class Predictions(Protocol):
     def unrecorded_host(self) -> float | None:
         """The factor of the host's time in the run without a recorder; None where not known."""
 
+    def edits(self, change: Change) -> list[Edit]:
+        """Return what a change comes to in the report."""
+
     def predict(self, edits: Sequence[Edit], host: float = 1.0) -> Times:
         """Return what the run takes after some edits, the host's time by a factor before them."""
 
@@ -54,13 +59,13 @@ class Predictions(Protocol):
         """Return what the median step, or the whole, is limited by after some edits."""
 
 
-def predictions(report: Report) -> Predictions:
-    """Return what predicts the run of a report, made once.
+def predictions(report: Report, *others: Report) -> Predictions:
+    """Return what predicts the run of a report, made once; or of several, a rank each, together.
 
     Raises:
-        ReportError: it holds neither kernels nor operators.
+        ReportError: one holds neither kernels nor operators, or is of a CPU run and not alone.
     """
-    return report.once(_predictions)
+    return RankPredictions.of([report, *others]) if others else report.once(_predictions)
 
 
 def _predictions(report: Report) -> Predictions:

@@ -19,7 +19,8 @@ def step_threads(attribution: Attribution, steps: Steps) -> Int64:
 
     Of a stretch of time that no range is, that is the thread of its process with most work.
     """
-    ranges = attribution.ranges
+    every = attribution.ranges
+    ranges = every.take(np.isin(every.start_ns, steps.start_ns))
     columns = (ranges.process, ranges.start_ns, ranges.end_ns, ranges.thread)
     listed = zip(*(column.tolist() for column in columns), strict=True)
     opened = {(process, start, end): thread for process, start, end, thread in listed}

@@ -52,8 +52,8 @@ def blind_replay(score: Score, *, waiting: bool = True) -> Blind:
 
 def window_of(run: RecordedRun, replayed: Replayed) -> int:
     """Return the time from the first launch to the last end in a replay."""
-    launching = np.unique(run.order.node[run.order.node != NONE])
-    first = int(replayed.start_ns[launching].min()) if len(launching) else 0
+    known = run.order.node[run.order.node != NONE]
+    first = int(replayed.start_ns[known].min()) if len(known) else 0
     return int(replayed.work_end_ns.max(initial=first)) - first
 
 

@@ -140,8 +140,7 @@ class Backwards:
             time = int(ended[before] + lags.follow_ns[work])
             found.append((time, Event(Moment.ENDED, before)))
         if (call := int(order.node[work])) != NONE:
-            own = int(run.waits.own[call]) == work
-            event = Event(Moment.BEGUN if own else Moment.RETURNED, call)
+            event = Event(Moment.BEGUN if run.waits.waiting[call] else Moment.RETURNED, call)
             found.append((self.at(event) + int(lags.lag_ns[work]), event))
         if not found:
             return Link(None, 0)

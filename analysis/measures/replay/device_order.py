@@ -18,6 +18,7 @@ from analysis.measures.replay.meetings import (
     lines_with_meetings,
     meetings,
     no_meetings,
+    participants,
 )
 from analysis.measures.replay.stream_lines import StreamLines, stream_lines
 from analysis.measures.replay.stream_waits import Edges, StreamWaits, stream_waits
@@ -73,6 +74,11 @@ class DeviceOrder:
     full_queue: Int64
     meetings: Meetings
 
+    @property
+    def ended_turn_ns(self) -> Int64:
+        """``(M,)`` the instant of its turn after which a replay knows when work has ended."""
+        return self.meetings.ended_ns(self.lines.turn_ns)
+
 
 def device_order(done: DeviceWork, chain: HostChain, collective: Bools) -> DeviceOrder:
     """Return what the device work of a report follows on, as far as its tables tell.
@@ -93,10 +99,10 @@ def device_order(done: DeviceWork, chain: HostChain, collective: Bools) -> Devic
     edges = [held.edges(), default_stream_edges(done, lines), engine_edges(done, lines)]
     to, source = (np.concatenate(part) for part in zip(*edges, strict=True))
     to, source = possible(done, lines, to, source)
-    met = meetings(done, collective)
+    met = meetings(len(done), participants(done, collective))
     if met.count:
         raised = lines_with_meetings(lines, met, to, source)
-        lines, met = (lines, no_meetings(done)) if raised is None else (raised, met)
+        lines, met = (lines, no_meetings(len(done))) if raised is None else (raised, met)
     return DeviceOrder(
         lines=lines,
         stream_waits=held,
@@ -104,7 +110,7 @@ def device_order(done: DeviceWork, chain: HostChain, collective: Bools) -> Devic
         before=before_on_stream(done, lines),
         edge_to=to,
         edge_from=source,
-        full_queue=full_queues(done, lines, node, chain),
+        full_queue=full_queues(done, lines, met.ended_ns(lines.turn_ns), node, chain),
         meetings=met,
     )
 
@@ -129,7 +135,9 @@ def before_on_stream(done: DeviceWork, lines: StreamLines) -> Int64:
     return result
 
 
-def full_queues(done: DeviceWork, lines: StreamLines, node: Int64, chain: HostChain) -> Int64:
+def full_queues(
+    done: DeviceWork, lines: StreamLines, ended_turn_ns: Int64, node: Int64, chain: HostChain
+) -> Int64:
     """Return ``(K,)`` the work that must have ended before each call's launch fits, or `NONE`."""
     commands = (done.kind == KERNEL) | (done.kind == SET)
     commands[done.kind == COPY] = done.copied["copy_kind"] == INSIDE_DEVICE
@@ -141,7 +149,7 @@ def full_queues(done: DeviceWork, lines: StreamLines, node: Int64, chain: HostCh
         late, back = late[node[late] != NONE], back[node[late] != NONE]
         call = node[late]
         full = (done.end_ns[back] <= chain.end_ns[call] + TOLERANCE_NS) & (
-            lines.turn_ns[back] < chain.start_ns[call]
+            ended_turn_ns[back] < chain.start_ns[call]
         )
         result[call[full]] = back[full]
     return result
@@ -198,10 +206,13 @@ def engine_edges(done: DeviceWork, lines: StreamLines) -> Edges:
     return to[same], source[same]
 
 
-def possible(done: DeviceWork, lines: StreamLines, to: Int64, source: Int64) -> Edges:
+def possible(
+    done: DeviceWork, lines: StreamLines, to: Int64, source: Int64, met: Meetings | None = None
+) -> Edges:
     """Return edges, ordered, without those that the recorded times contradict, or that repeat."""
+    ended = lines.turn_ns if met is None else met.ended_ns(lines.turn_ns)
     good = (done.end_ns[source] <= done.start_ns[to] + TOLERANCE_NS) & (
-        (lines.turn_ns[source] < lines.turn_ns[to]) & (lines.stream[source] != lines.stream[to])
+        (ended[source] < lines.turn_ns[to]) & (lines.stream[source] != lines.stream[to])
     )
     pairs = np.unique(np.stack([to[good], source[good]], axis=1), axis=0)
     return pairs[:, 0], pairs[:, 1]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.containment import Clock, Intervals, distinct
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.recorded.cuda_calls import without_version
@@ -32,7 +33,8 @@ WAITS: Final = (
     re.compile(r"cu(?:da)?StreamSynchronize"),
     re.compile(r"cu(?:da)?EventSynchronize"),
     re.compile(
-        r"cu(?:da)?(?:Memcpy|Memset)(?!.*[Aa]sync)|cuda(?:Free|FreeHost|FreeArray)$|cuMemFree"
+        r"cu(?:da)?(?:Memcpy|Memset)(?!.*[Aa]sync)"
+        r"|cuda(?:Free|FreeHost|FreeArray|FreeMipmappedArray)$|cuMemFree(?!Async)"
     ),
 )
 """What a call waits for, by its name: `NOTHING`, a device, a stream, an event, a device or memory.
@@ -52,6 +54,7 @@ class HostChain:
         call: ``(K,)`` position among the CUDA calls, or `NONE` of an instant that was asked for.
         name: ``(K,)`` the position of the call's name, or `NONE`.
         thread: ``(K,)`` global thread id.
+        process: ``(K,)`` process id.
         start_ns: ``(K,)``.
         end_ns: ``(K,)``.
         waits: ``(K,)`` what it can wait for, a position in `WAITS`.
@@ -65,6 +68,7 @@ class HostChain:
     call: Int64
     name: Int64
     thread: Int64
+    process: Int64
     start_ns: Int64
     end_ns: Int64
     waits: Int64
@@ -76,11 +80,6 @@ class HostChain:
 
     def __len__(self) -> int:
         return len(self.call)
-
-    @property
-    def process(self) -> Int64:
-        """``(K,)`` the process of each call."""
-        return process_of(self.thread)
 
     @property
     def from_ns(self) -> Int64:
@@ -151,6 +150,7 @@ def host_chain(
         call=position,
         name=named,
         thread=thread[kept],
+        process=process_of(thread[kept]),
         start_ns=start[kept],
         end_ns=end[kept],
         waits=waiting,
@@ -179,11 +179,19 @@ def outermost_calls(calls: CudaCalls) -> Int64:
 
 
 def last_on_thread(thread: Int64, start_ns: Int64, end_ns: Int64) -> Int64:
-    """Return ``(N,)`` the position of what comes before each on its thread, or `NONE`."""
-    order = np.lexsort((end_ns, start_ns, thread))
-    same = thread[order[1:]] == thread[order[:-1]]
+    """Return ``(N,)`` the position of the last that ended before each on its thread, or `NONE`.
+
+    An instant that was asked for may lie inside a call: it follows on what was before that, and
+    what is after it on the call.
+    """
+    order = np.lexsort((start_ns, end_ns, thread))
+    of_thread, start, end = thread[order], start_ns[order], end_ns[order]
+    clock = Clock(Intervals(of_thread, start, end))
+    ended, begun = clock(of_thread, end), clock(of_thread, start)
+    place = np.minimum(np.searchsorted(ended, begun, side="right"), np.arange(len(order))) - 1
+    same = (place >= 0) & (of_thread[place] == of_thread) if len(order) else place >= 0
     result = np.full(len(order), NONE, np.int64)
-    result[order[1:]] = np.where(same, order[:-1], NONE)
+    result[order] = np.where(same, order[place], NONE) if len(order) else NONE
     return result
 
 
@@ -208,9 +216,9 @@ def followed(thread: Int64, start_ns: Int64, end_ns: Int64, matters: Bools) -> t
     quiet = ~known | (start_ns - ended > HANDOVER_NS)
     found = np.full(len(thread), NONE, np.int64)
     process = process_of(thread)
-    for one in np.unique(process).tolist():
+    for one in distinct(process).tolist():
         of_it = process == one
-        if len(np.unique(thread[of_it])) < 2:
+        if len(distinct(thread[of_it])) < 2:
             continue
         source = np.flatnonzero(of_it & matters)
         source = source[np.argsort(end_ns[source], kind="stable")]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.containment import distinct
 from analysis.arithmetic.intervals import NONE
 from analysis.measures.replay.host_chain import MEMORY, NOTHING
 from analysis.recorded.device_work import COPY, KINDS, SMALL_BYTES
@@ -93,7 +94,7 @@ class Anchors:
     """The recorded instants that work and calls follow on; `NEVER` where there is no such thing.
 
     Attributes:
-        launched_ns: ``(M,)`` the call's end; of work that its call waits for, the call's start.
+        launched_ns: ``(M,)`` the call's end; of a call that waits, its start.
         freed_ns: ``(M,)`` the end of the work before on the stream.
         edges_ns: ``(E,)`` the ends of work on other streams.
         last_edge_ns: ``(M,)`` the last of these for each work.
@@ -114,8 +115,7 @@ def anchors(done: DeviceWork, chain: HostChain, order: DeviceOrder, waits: Waits
     launched = np.full(len(done), NEVER, np.int64)
     rows = np.flatnonzero(order.node != NONE)
     node = order.node[rows]
-    mine = waits.own[node] == rows
-    launched[rows] = np.where(mine, chain.start_ns[node], chain.end_ns[node])
+    launched[rows] = np.where(waits.waiting[node], chain.start_ns[node], chain.end_ns[node])
     freed = ends(done, order.before)
     edges = ends(done, order.edge_from)
     last = np.full(len(done), NEVER, np.int64)
@@ -150,9 +150,7 @@ def means(done: DeviceWork, chain: HostChain, order: DeviceOrder, waits: Waits) 
     own = np.where(waits.own != NONE, of_work[waits.own] + 1, 0) if len(of_work) else waits.own
     of_call = kinds(chain.name, own)
     took = chain.end_ns - chain.start_ns
-    waiting = np.zeros(len(chain), np.bool_)
-    waiting[waits.node] = True
-    held = waiting & (at.waited_ns > chain.start_ns)
+    held = waits.waiting & (at.waited_ns > chain.start_ns)
     full = at.room_ns > chain.start_ns
     most = np.where(works(chain, waits), -NEVER, MOST_NS)
     free = mean_of_kind(of_call, took, ~held & ~full, default=0, most=most)
@@ -188,7 +186,9 @@ def classes(done: DeviceWork, waits: Waits) -> Int64:
 def kinds(one: Int64, other: Int64) -> Int64:
     """Return ``(N,)`` a number from 0 for each pair of two small numbers."""
     width = int(other.max(initial=0)) + 2
-    number: Int64 = np.unique(one * width + other, return_inverse=True)[1].ravel().astype(np.int64)
+    there = one * width + other
+    listed = np.sort(distinct(there))
+    number: Int64 = np.searchsorted(listed, there)
     return number
 
 
@@ -321,10 +321,8 @@ def blind_lags(
     those that do not wait, and which follows on which.
     """
     exact = recorded_lags(done, chain, order, waits, known)
-    waiting = np.zeros(len(chain), np.bool_)
-    waiting[waits.node] = True
     held = exact.host_ns < chain.end_ns - chain.start_ns
-    withheld = waiting & (held | ~works(chain, waits)) | (order.full_queue != NONE) & held
+    withheld = waits.waiting & (held | ~works(chain, waits)) | (order.full_queue != NONE) & held
     unknown = order.node == NONE
     return Lags(
         gap_ns=exact.gap_ns,

@@ -1,18 +1,22 @@
-"""Collectives of several devices of one report: each ends when the last participant has come.
+"""Collectives of several devices: each ends when the last participant has come.
 
-Instances are matched by name and turn, device by device. Those that the recorded times contradict,
-as they do where a recording begins in the middle, keep their own duration each.
+Instances are matched by name and turn (see `analysis.measures.alignment`). Those that the recorded
+times contradict keep their own duration each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.union import IntervalUnion
+from analysis.measures.alignment import shared_collectives
+from analysis.measures.collectives import DeviceCollectives
 
 if TYPE_CHECKING:
     from analysis.measures.replay.stream_lines import StreamLines
@@ -41,43 +45,81 @@ class Meetings:
         np.maximum.at(result, self.group[some], values[some])
         return result
 
+    def ended_ns(self, turn_ns: Int64) -> Int64:
+        """Return ``(M,)`` the turn, ``(M,)``, after which a replay knows when work has ended."""
+        if not self.count:
+            return turn_ns
+        last = np.append(self.last(turn_ns), 0)[self.group]
+        return np.where(self.group != NONE, last, turn_ns)
 
-def no_meetings(done: DeviceWork) -> Meetings:
-    """Return that no work of a report is a collective of several devices."""
-    return Meetings(np.full(len(done), NONE, np.int64), 0)
+
+def no_meetings(count: int) -> Meetings:
+    """Return that of so many pieces of work none is a collective of several devices."""
+    return Meetings(np.full(count, NONE, np.int64), 0)
 
 
-def meetings(done: DeviceWork, collective: Bools) -> Meetings:
-    """Return which collectives of a report's devices are one.
+class Participant(NamedTuple):
+    """The collectives of one device.
+
+    Attributes:
+        place: what they are, on the clock that all devices share.
+        rows: ``(C,)`` which work each is.
+    """
+
+    place: DeviceCollectives
+    rows: Int64
+
+
+def participants(
+    done: DeviceWork, collective: Bools, shift_ns: int = 0, first: int = 0
+) -> list[Participant]:
+    """Return the collectives of each device of a report that has any, by process.
 
     Args:
         done: what the GPUs did.
         collective: ``(M,)`` which work is a collective.
+        shift_ns: what to add to the times of the report.
+        first: the position of its first work, where that of several reports is put together.
     """
+    nothing = IntervalUnion.of(*np.empty((2, 0), np.int64))
     rows = np.flatnonzero(collective)
-    _, place = np.unique(
-        np.stack([done.process[rows], done.device[rows]]), axis=1, return_inverse=True
-    )
-    place = place.ravel()
-    places = int(place.max(initial=0)) + 1
-    if places < 2:
-        return no_meetings(done)
-    order = np.lexsort((done.start_ns[rows], done.name[rows], place))
-    key = np.stack([place[order], done.name[rows[order]]])
-    fresh = np.append(True, (key[:, 1:] != key[:, :-1]).any(axis=0))
-    first = np.flatnonzero(fresh)
-    turn = np.arange(len(rows)) - first[np.cumsum(fresh) - 1]
-    names = np.stack([done.name[rows[order]], turn])
-    _, number, size = np.unique(names, axis=1, return_inverse=True, return_counts=True)
-    number = number.ravel()
-    group = np.full(len(done), NONE, np.int64)
-    group[rows[order]] = number
-    found = Meetings(group, len(size))
-    # All parts ran at one time, and every device has one.
-    together = (size == places) & (found.last(done.start_ns) <= -found.last(-done.end_ns))
-    renumbered = np.where(together, np.cumsum(together) - 1, NONE)
-    group = np.where(group == NONE, NONE, renumbered[group])
-    return Meetings(group, int(together.sum()))
+    rows = rows[np.lexsort((done.end_ns[rows], done.start_ns[rows]))]
+    found = []
+    for process, device in sorted(
+        set(zip(done.process[rows].tolist(), done.device[rows].tolist(), strict=True))
+    ):
+        mine = rows[(done.process[rows] == process) & (done.device[rows] == device)]
+        place = DeviceCollectives(
+            process,
+            device,
+            done.names,
+            done.name[mine],
+            done.start_ns[mine] + shift_ns,
+            done.end_ns[mine] + shift_ns,
+            nothing,
+        )
+        found.append(Participant(place, mine + first))
+    return found
+
+
+def meetings(count: int, found: Sequence[Participant]) -> Meetings:
+    """Return which collectives of several devices are one: those that ran at one time on all.
+
+    Args:
+        count: of the work of all devices, ``M``.
+        found: the devices' collectives.
+    """
+    if len(found) < 2:
+        return no_meetings(count)
+    places = [each.place for each in found]
+    row = shared_collectives(places).row
+    start = np.array([place.start_ns[mine] for place, mine in zip(places, row, strict=True)])
+    end = np.array([place.end_ns[mine] for place, mine in zip(places, row, strict=True)])
+    together = np.flatnonzero(start.max(axis=0) <= end.min(axis=0)) if row.size else row[0]
+    group = np.full(count, NONE, np.int64)
+    for each, mine in zip(found, row, strict=True):
+        group[each.rows[mine[together]]] = np.arange(len(together))
+    return Meetings(group, len(together))
 
 
 def lines_with_meetings(

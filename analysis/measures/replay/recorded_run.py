@@ -89,7 +89,7 @@ def recorded_run(
     to, source = late_edges(done, order, late, AFTER_NS)
     if len(to):
         both = np.append(order.edge_to, to), np.append(order.edge_from, source)
-        to, source = possible(done, order.lines, *both)
+        to, source = possible(done, order.lines, *both, order.meetings)
         order = replace(order, edge_to=to, edge_from=source)
         known = means(done, chain, order, held)
     return RecordedRun(rows, done, chain, order, held, known)

@@ -79,7 +79,7 @@ class Score:
         alone[with_call[with_call != NONE]] = False
         late = np.zeros(calls, np.bool_)  # calls that wait for work which comes after their start
         of_wait = run.waits.node
-        later = (key[run.waits.work] >= chain.start_ns[of_wait]) & (
+        later = (order.ended_turn_ns[run.waits.work] >= chain.start_ns[of_wait]) & (
             with_call[of_wait] != run.waits.work
         )
         late[of_wait[later]] = True
@@ -94,9 +94,10 @@ class Score:
         rows, returning = np.flatnonzero(alone), np.flatnonzero(late)
         ends = np.arange(met.count)
         when = np.concatenate([chain.start_ns, key[rows], met.last(key), chain.end_ns[returning]])
-        # At one instant calls go before work, and work before the returns that wait for it.
+        # At one instant calls return, then others begin, then work does: none of it at the instant
+        # at which a call returns that waits for it.
         sizes = [calls, len(rows), len(ends), len(returning)]
-        rank = np.repeat([0, 1, 2, 3], sizes)
+        rank = np.repeat([1, 2, 3, 0], sizes)
         inner = np.concatenate([np.arange(calls), position[rows], ends, returning])
         sequence = np.lexsort((inner, rank, when))
         alone_ = np.full(len(rows), WORK), np.full(len(ends), MEETING)
@@ -148,7 +149,7 @@ class Score:
         through = (lags.gap_ns + lags.host_ns).tolist()
         targets, tail, waited = self.targets, lags.tail_ns.tolist(), run.waits.work.tolist()
         edges, edge, other = self.edges, lags.edge_ns.tolist(), run.order.edge_from.tolist()
-        own, late = run.waits.own.tolist(), self._late
+        own, late, held = run.waits.own.tolist(), self._late, run.waits.waiting.tolist()
         unknown = run.done.start_ns - origin
         group, come = run.order.meetings.group.tolist(), [NEVER] * run.order.meetings.count
         parts, came = self.parts, dict[int, int]()
@@ -178,17 +179,18 @@ class Score:
                 if kind == WAITING_CALL:
                     begin = start[call] = end[source[call]] + gap[call]
                     time = begin + host[call]
+                    if waiting:
+                        time = max(time, done[room[call]] + queue[call])
                     if waiting and call not in late:
                         for pair in targets.get(call, ()):
                             if waited[pair] != own[call]:
                                 time = max(time, done[waited[pair]] + tail[pair])
-                        time = max(time, done[room[call]] + queue[call])
                     end[call] = time
-                    launched = begin if work != NONE and own[call] == work else time
+                    launched = begin if held[call] else time
                 elif kind == WORK:
                     launched = NEVER
                     if call != NONE:
-                        launched = start[call] if own[call] == work else end[call]
+                        launched = start[call] if held[call] else end[call]
                 if work != NONE:
                     time = done[before[work]] + follow[work]
                     if launched != NEVER:

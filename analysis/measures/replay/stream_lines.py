@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.containment import distinct
 from analysis.arithmetic.intervals import NONE
 
 if TYPE_CHECKING:
@@ -85,11 +86,15 @@ class StreamLines:
 
 def stream_lines(done: DeviceWork, chain: HostChain, node: Int64) -> StreamLines:
     """Return the work of each stream in the order in which it ran."""
-    places = np.stack([done.process, done.device, done.stream])
-    known, stream = np.unique(places, axis=1, return_inverse=True)
-    stream = stream.ravel().astype(np.int64)
+    columns = (done.process, done.device, done.stream)
+    code = np.zeros(len(done), np.int64)
+    for column in columns:
+        listed = distinct(column)
+        code = code * (len(listed) + 1) + np.searchsorted(listed, column)
+    codes = distinct(code)
+    stream = np.searchsorted(codes, code)
     order = np.lexsort((done.end_ns, done.start_ns, stream))
-    first = np.searchsorted(stream[order], np.arange(known.shape[1] + 1))
+    first = np.searchsorted(stream[order], np.arange(len(codes) + 1))
     launched = node != NONE
     key = done.start_ns.copy()
     key[launched] = chain.start_ns[node[launched]]
@@ -100,5 +105,5 @@ def stream_lines(done: DeviceWork, chain: HostChain, node: Int64) -> StreamLines
             later = np.minimum.accumulate(time[::-1])[::-1]
             time = np.where(launched[rows], time, later)
         key[rows] = np.maximum.accumulate(time)
-    process, device, number = known
+    process, device, number = (column[order[first[:-1]]] for column in columns)
     return StreamLines(stream, process, device, number, order, first, key_ns=key, turn_ns=key)

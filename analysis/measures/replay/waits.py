@@ -50,6 +50,13 @@ class Waits:
     work: Int64
     own: Int64
 
+    @property
+    def waiting(self) -> Bools:
+        """``(K,)`` which calls wait for work; what these start is on its way when they begin."""
+        result = np.zeros(len(self.own), np.bool_)
+        result[self.node] = True
+        return result
+
 
 def waits(done: DeviceWork, chain: HostChain, order: DeviceOrder) -> Waits:
     """Return which work each call of the chain waits for."""
@@ -68,7 +75,7 @@ def waits(done: DeviceWork, chain: HostChain, order: DeviceOrder) -> Waits:
         chain.end_ns[node] - chain.start_ns[node] > LONG_CALL_NS, TOLERANCE_OF_LONG_NS, TOLERANCE_NS
     )
     good = ((done.end_ns[work] <= limit) | (own[node] == work)) & (
-        order.lines.turn_ns[work] <= chain.end_ns[node]
+        order.ended_turn_ns[work] < chain.end_ns[node]
     )
     found = np.unique(np.stack([node[good], work[good]], axis=1), axis=0)
     return Waits(found[:, 0], found[:, 1], own)
@@ -83,6 +90,7 @@ def own_work(done: DeviceWork, chain: HostChain, order: DeviceOrder) -> Int64:
     begun, returned = chain.start_ns[node], chain.end_ns[node]
     early = np.where(returned - begun > LONG_CALL_NS, STAGED_NS, TOLERANCE_NS)
     held = blocking & (done.end_ns[rows] <= returned + early) & (done.start_ns[rows] < returned)
+    held &= begun < returned
     result[node[held]] = rows[held]
     return result
 

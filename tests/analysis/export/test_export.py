@@ -103,11 +103,12 @@ def test_a_report_with_nothing_to_show_is_refused(
     assert not (tmp_path / "o").exists()
 
 
+@FORMATS
 def test_one_report_given_twice_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = a_report(tmp_path / "r.sqlite")
-    assert run(path, path, "--output", tmp_path / "o") == 1
+    assert run(path, path, "--format", form, "--output", tmp_path / "o") == 1
     assert "given twice" in capsys.readouterr().err
 
 

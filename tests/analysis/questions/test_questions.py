@@ -16,6 +16,9 @@ from tests.made.runs.launched import ROOT
 from tests.made.tools import shared
 
 SAMPLE = ROOT / "nsys_reports" / "sample.sqlite"
+OF_THE_WHOLE = {"whatif"}
+"""Questions about a whole report: a replay takes it all."""
+
 NO_COMMAND_OF_ONE_REPORT = {"compare", "coverage", "memory"}
 ASKED = sorted(QUESTIONS.keys() - NO_COMMAND_OF_ONE_REPORT)
 
@@ -50,7 +53,7 @@ def test_a_report_compared_with_itself_shows_no_difference() -> None:
     assert (frame["delta_ns"] == 0).all()
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", sorted(QUESTIONS.keys() - OF_THE_WHOLE))
 def test_a_question_is_a_function_that_takes_what_counts(name: str) -> None:
     question = QUESTIONS[name]
     function = getattr(import_module(question.module), question.function)
@@ -62,7 +65,7 @@ def test_a_question_is_a_function_that_takes_what_counts(name: str) -> None:
         assert callable(getattr(report, name))
 
 
-COMMANDS_OF_QUESTIONS = sorted({*QUESTIONS, "__main__"} - {"coverage"})
+COMMANDS_OF_QUESTIONS = sorted({*QUESTIONS, "__main__"} - {"coverage"} - OF_THE_WHOLE)
 
 
 @pytest.mark.parametrize("name", COMMANDS_OF_QUESTIONS)

@@ -1,6 +1,7 @@
 """The report that would be recorded of a program that ran on the machine."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Final
 
@@ -44,18 +45,28 @@ def work_order(program: Sequence[Step]) -> list[int]:
     return kernels + [place for place, step in enumerate(program) if step.does in WORKS - {LAUNCH}]
 
 
-def record(program: Sequence[Step], path: Path, *, events: bool = True) -> Machine:
+def record(
+    program: Sequence[Step],
+    path: Path,
+    *,
+    device: int | None = None,
+    late_ns: int = 0,
+) -> Machine:
     """Write the report of a program, and return the machine that ran it.
 
     Args:
         program: what is run.
         path: of the new report.
-        events: whether events and what streams wait for are in it.
+        device: only what is of this device, as the report of one rank is; None for all.
+        late_ns: how much earlier the clock of the report was started.
     """
     ran = Machine(program)
+    run = shifted(ran, late_ns)
     kernels, calls, copies, waits, records = [], [], [], [], []
     for place, step in enumerate(program):
-        begun, returned = ran.calls[place]
+        if device is not None and step.device != device:
+            continue
+        begun, returned = run.calls[place]
         name = CALLED[step.does]
         call = build_device.Call(name, begun, returned, step.thread)
         if step.does == LAUNCH:
@@ -63,7 +74,7 @@ def record(program: Sequence[Step], path: Path, *, events: bool = True) -> Machi
             kernels.append(
                 Kernel(
                     step.name,
-                    *ran.work[place],
+                    *run.work[place],
                     device=step.device,
                     stream=step.stream,
                     correlation=number,
@@ -74,7 +85,7 @@ def record(program: Sequence[Step], path: Path, *, events: bool = True) -> Machi
             source = build_device.PAGEABLE if step.does == BLOCKING_COPY else build_device.PINNED
             copies.append(
                 Copy(
-                    *ran.work[place],
+                    *run.work[place],
                     bytes=step.size,
                     source=source,
                     call=name,
@@ -84,16 +95,27 @@ def record(program: Sequence[Step], path: Path, *, events: bool = True) -> Machi
                     stream=step.stream,
                 )
             )
-        elif events and step.does == RECORD:
+        elif step.does == RECORD:
             records.append(EventRecord(call, step.event, step.stream))
-        elif events and step.does in SYNC_TYPE:
+        elif step.does in SYNC_TYPE:
             event = None if step.does == WAIT_STREAM else step.event
             waits.append(Waiting(call, SYNC_TYPE[step.does], step.stream, event))
         else:
             calls.append(Call(name, begun, returned, 50_000 + place, step.thread))
-    make_report(path, kernels=kernels, calls=calls, ranges=ranges(program, ran))
+    found = ranges(program, run) if device is None else []
+    make_report(path, kernels=kernels, calls=calls, ranges=found)
     add_device_work(path, copies=copies, waits=waits, events=records)
     return ran
+
+
+def shifted(ran: Machine, late_ns: int) -> Machine:
+    """Return what ran, on a clock that was started earlier."""
+    run = copy(ran)
+    run.calls, run.work = (
+        {place: (start + late_ns, end + late_ns) for place, (start, end) in spans.items()}
+        for spans in (ran.calls, ran.work)
+    )
+    return run
 
 
 def ranges(program: Sequence[Step], ran: Machine) -> list[Range]:

@@ -298,3 +298,34 @@ def test_where_a_wait_is_left_out_the_next_one_waits(path: Path) -> None:
     assert waits_for(path) == {10: [0], 115: [0]}
     # The second call still returns when the kernel has ended, at 113, not at 118.
     assert whole_us(path, remove=("check",)) == 140 - 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "cuMemFreeAsync",
+            "cuMemFreeAsync_ptsz",
+            "cudaFreeAsync_v11020",
+            "cudaMallocAsync_v11020",
+        ),
+        *("cuMemsetD32Async", "cuMemcpyDtoHAsync_v2_ptsz", "cudaLaunchCooperativeKernel_v9000"),
+    ],
+)
+def test_calls_in_stream_order_wait_for_nothing(path: Path, name: str) -> None:
+    launched = [Launched("a", 0, 4, 10, 30), Launched("b", 120, 124, 130, 140)]
+    make_run(path, launched, calls=[Call(name, 50, 52, 98)])
+    assert waits_for(path) == {}
+    # A host that takes no time launches the second kernel while the first one runs.
+    assert whole_us(path, host=0) == 6 + 20 + 1 + 10
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cudaFree_v3020", "cuMemFree_v2", "cudaFreeMipmappedArray_v5000", "cudaMemcpyPeer_v4000"],
+)
+def test_calls_of_memory_wait_for_what_was_launched(path: Path, name: str) -> None:
+    launched = [Launched("a", 0, 4, 10, 30), Launched("b", 120, 124, 130, 140)]
+    make_run(path, launched, calls=[Call(name, 5, 33, 98)])
+    assert waits_for(path) == {5: [0]}
+    assert whole_us(path, {"a": 0.5}) == 140 - 10
