@@ -39,7 +39,7 @@ def write(stream: IO[bytes], ranks: Ranks, progress: Callable[[int], None]) -> N
         return
     names = [f"{number}.pftrace" for number in range(len(ranks.timelines))]
     done = 0
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
         content = json.dumps(manifest(ranks, names)).encode()
         archive.addfile(_member(MANIFEST, len(content)), io.BytesIO(content))
         for number, (name, timeline, label) in enumerate(

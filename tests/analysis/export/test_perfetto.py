@@ -16,12 +16,15 @@ from analysis.export.ranks import Ranks
 from analysis.overlap import overlap
 from analysis.show import cli
 from tests.made.reports.build_report import (
+    PROCESS,
+    THREAD,
     Call,
     Graph,
     Kernel,
     Memory,
     Operator,
     Range,
+    global_id,
     make_report,
 )
 from tests.made.reports.decoded_perfetto import Decoded, decoded
@@ -240,3 +243,20 @@ def test_two_real_ranks_are_one_archive_on_one_clock(tmp_path: Path) -> None:
         assert len(found.host) == sum(map(len, timeline.slices))
     # On the common clock the collectives of both end together, and nothing is below 0.
     assert min(each.start for each in found.gpu.values()) + ranks.offset_ns[1] >= 0
+
+
+def test_memory_that_was_recorded_is_a_counter_of_its_process(tmp_path: Path) -> None:
+    path = make_report(tmp_path / "r.sqlite", ranges=[Range("a", 0, 9)])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE TOOLKIT_MEMORY (time_ns INTEGER, device INTEGER, global_tid INTEGER, "
+            "address INTEGER, delta_bytes INTEGER, allocated_bytes INTEGER, peak_bytes INTEGER)"
+        )
+        thread = global_id(PROCESS, THREAD)
+        changes = [(2, 0, thread, 1, 512, 512, 512), (5, 0, thread, 1, -512, 0, 512)]
+        connection.executemany("INSERT INTO TOOLKIT_MEMORY VALUES (?, ?, ?, ?, ?, ?, ?)", changes)
+        connection.commit()
+    found = decoded(exported(path, output=tmp_path / "o"))
+    assert found.counters == {"memory held on cuda:0": [(2, 512), (5, 0)]}
+    [track] = [each for each in found.tracks.values() if each.HasField("counter")]
+    assert found.path(track.parent_uuid) == ("process 100 process 100",)
