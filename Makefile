@@ -70,8 +70,9 @@ format: $(READY) ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans, timing and starting: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
+bench: $(READY) ## our speed beside NVIDIA's tools, predictions beside what came, the cost of spans, timing and starting: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
 	set -f; $(BIN)/python -m benchmarks.speed.analysis_speed $$BENCH
+	$(BIN)/python -m benchmarks.predictions.cpu_changes
 	$(BIN)/python -m benchmarks.cost.span_cost
 	$(BIN)/python -m benchmarks.cost.timing_cost
 	$(BIN)/python -m benchmarks.cost.start_cost
