@@ -213,8 +213,10 @@ def slowed_host(factor: float | None) -> str:
 
 
 def part_in_words(steps: range, chosen: Selected) -> str:
-    """Return in words which steps were replayed."""
+    """Return in words which steps were replayed, "" where all were."""
     count = 0 if chosen.steps is None else chosen.steps.count
+    if len(steps) == count:
+        return ""
     first, last = steps.start, steps.stop - 1
     which = f"step {first}" if first == last else f"steps {first:,} to {last:,}"
     return f"replayed for this: {which} of {count:,}, around the median one"
