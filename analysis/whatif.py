@@ -76,7 +76,7 @@ def whatif(
         ReportError: a replay of the report cannot be trusted, or there is nothing of a name.
         ValueError: a factor is negative, or no finite number.
     """
-    change = Change(dict(scale or {}), tuple(remove), host, tuple(graph), tuple(no_wait), overlap)
+    change = Change(dict(scale or {}), remove, host, graph, no_wait, overlap)
     known = predictions(report, *ranks)
     if reason := known.distrust:
         raise ReportError(report.path, f"its replay cannot be trusted: {reason}", "")

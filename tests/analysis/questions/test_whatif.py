@@ -193,3 +193,11 @@ def test_on_the_sample_the_optimizer_left_out_is_gone_from_every_step() -> None:
         assert zero[zero["step"] != ""]["saved_ns"].tolist() == some["saved_ns"].tolist()
         kinds = report.whatif({"gemm": 0})
         assert (kinds["saved_ns"][1:] > 0).all()
+
+
+def test_in_python_a_name_by_itself_is_one_name(path: Path) -> None:
+    with Report(path) as report:
+        pairs = [({"remove": "ffn"}, {"remove": ["ffn"]}), ({"graph": "ffn"}, {"graph": ["ffn"]})]
+        pairs += [({"no_wait": "cuda*"}, {"no_wait": ["cuda*"]})]
+        for alone, listed in pairs:
+            assert report.whatif(**alone).equals(report.whatif(**listed))
