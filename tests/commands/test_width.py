@@ -46,16 +46,16 @@ def _each_report_is_read_once() -> Iterator[None]:
     reports: dict[Path, Report] = {}
     begin = Report.__init__
 
-    def new(kind: type[Report], path: str) -> Report:
-        return reports.setdefault(Path(path).resolve(), object.__new__(kind))
-
     def init(report: Report, path: str) -> None:
-        if not hasattr(report, "database"):
+        place = Path(path).resolve()
+        if place in reports:
+            report.__dict__ = vars(reports[place])
+        else:
             begin(report, path)
+            reports[place] = report
         report.path = Path(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Report, "__new__", new)
         patch.setattr(Report, "__init__", init)
         patch.setattr(Report, "close", lambda _: None)
         yield
