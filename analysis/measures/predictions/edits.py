@@ -58,6 +58,12 @@ def edits(attribution: Attribution, change: Change) -> list[Edit]:
     if change.host != 1:
         result.append(Edit(host=change.host))
     if change.overlap:
+        if not collectives(attribution).any():
+            raise ReportError(
+                attribution.report.path,
+                "no collectives in this report",
+                "scale or remove something",
+            )
         result.append(collectives_beside(attribution))
     return result
 

@@ -129,6 +129,12 @@ def test_a_report_that_is_refused_is_so_in_one_line() -> None:
     assert "its replay cannot be trusted: only 20 pieces of device work" in done.stderr
 
 
+def test_where_there_are_no_collectives_none_can_overlap(path: Path) -> None:
+    done = run_command(WHATIF, path, "--overlap", "collective")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no collectives in this report" in done.stderr
+
+
 def test_in_python_it_is_a_frame(path: Path) -> None:
     with Report(path) as report:
         frame = report.whatif({"gemm": 0.25}, host=0.5)
