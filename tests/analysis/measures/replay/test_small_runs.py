@@ -329,3 +329,13 @@ def test_calls_of_memory_wait_for_what_was_launched(path: Path, name: str) -> No
     make_run(path, launched, calls=[Call(name, 5, 33, 98)])
     assert waits_for(path) == {5: [0]}
     assert whole_us(path, {"a": 0.5}) == 140 - 10
+
+
+def test_a_step_ends_after_the_thread_that_works_for_it(path: Path) -> None:
+    # One thread marks the step and calls nothing; another one launches in it, and waits.
+    launched = [Launched("a", 100, 104, 110, 310), Launched("b", 1100, 1104, 1110, 1310)]
+    calls = [Call(SYNC, 105, 313, 98), Call(SYNC, 1105, 1313, 99)]
+    steps = [Range("step", 10, 900, OTHER), Range("step", 1010, 1900, OTHER)]
+    make_run(path, launched, calls=calls, ranges=steps)
+    assert after(path, {"a": 0.5}).step_ns.tolist() == [790_000, 890_000]
+    assert whole_us(path, {"a": 0.5}) == 1310 - 100 - 100
