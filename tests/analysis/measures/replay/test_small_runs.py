@@ -339,3 +339,16 @@ def test_a_step_ends_after_the_thread_that_works_for_it(path: Path) -> None:
     make_run(path, launched, calls=calls, ranges=steps)
     assert after(path, {"a": 0.5}).step_ns.tolist() == [790_000, 890_000]
     assert whole_us(path, {"a": 0.5}) == 1310 - 100 - 100
+
+
+def test_what_other_threads_do_between_two_backward_passes_stays(path: Path) -> None:
+    launched, ranges = [], []
+    for at in (0, 1000):
+        launched += [Launched("a", at + 100, at + 104, at + 110, at + 120)]
+        of_backward = [(at + begun, at + begun + 4, at + begun + 10) for begun in (300, 500)]
+        launched += [Launched("b", *row, row[2] + 10, thread=OTHER) for row in of_backward]
+        ranges += [Range("step", at + 10, at + 900), Range("backward", at + 200, at + 800)]
+    make_run(path, launched, ranges=ranges)
+    assert after(path).step_ns.tolist() == [890_000] * 2
+    # What is before the backward pass and after it stays, in the second step too.
+    assert after(path, remove=("backward",)).step_ns.tolist() == [290_000] * 2
