@@ -348,7 +348,10 @@ def test_what_other_threads_do_between_two_backward_passes_stays(path: Path) -> 
         of_backward = [(at + begun, at + begun + 4, at + begun + 10) for begun in (300, 500)]
         launched += [Launched("b", *row, row[2] + 10, thread=OTHER) for row in of_backward]
         ranges += [Range("step", at + 10, at + 900), Range("backward", at + 200, at + 800)]
+        ranges += [Range("loss", at + 90, at + 160)]
     make_run(path, launched, ranges=ranges)
     assert after(path).step_ns.tolist() == [890_000] * 2
     # What is before the backward pass and after it stays, in the second step too.
     assert after(path, remove=("backward",)).step_ns.tolist() == [290_000] * 2
+    # The rest of the loss is before the first call of the thread that takes over.
+    assert after(path, remove=("loss",)).step_ns.tolist() == [890_000 - 70_000] * 2
