@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -97,12 +97,12 @@ class Predicted:
     Attributes:
         before_ms: the median step, as recorded.
         ratio: of the step after the change to that before; of the unrecorded ones where known.
-        of_recorded: the same of the recorded ones.
+        saved_ms: what the change takes off the median step, as recorded.
     """
 
     before_ms: float
     ratio: float
-    of_recorded: float
+    saved_ms: float
 
 
 def recording_words(side: str, folder: Path) -> list[str]:
@@ -132,8 +132,8 @@ def predicted(report: Path, change: Change) -> Predicted:
     of_steps = rows[rows["step"].str.isdecimal()]
     before_ns, after_ns = of_steps["before_ns"].median(), of_steps["after_ns"].median()
     bare = rows.loc[rows["step"] == UNRECORDED, "ratio"]
-    ratio = after_ns / before_ns
-    return Predicted(before_ns / 1e6, float(bare.iloc[0]) if len(bare) else ratio, ratio)
+    ratio = float(bare.iloc[0]) if len(bare) else after_ns / before_ns
+    return Predicted(before_ns / 1e6, ratio, (before_ns - after_ns) / 1e6)
 
 
 def timed_sides(budget_s: float) -> SideTimes:
@@ -190,8 +190,10 @@ def predictions_of(changes: Sequence[Change], folder: Path) -> dict[str, Predict
 
 def data(told: Mapping[str, Predicted], found: SideTimes) -> dict[str, object]:
     """Return the numbers behind the table."""
-    ratios = {words: [each.ratio, each.of_recorded] for words, each in told.items()}
-    return {"seconds": found, "ratios": ratios, "settings": steps.SETTINGS.describe()}
+    predicted_of = {words: asdict(each) for words, each in told.items()}
+    turns = {len(each) for each in found.values()}
+    about = {"settings": steps.SETTINGS.describe(), "turns": max(turns)}
+    return {**about, "predicted": predicted_of, "seconds": found}
 
 
 def say(line: str) -> None:
