@@ -35,6 +35,7 @@ MORE = {
     "nvidia": [["--report", name] for name in REPORTS],
     "overlap": [["--by", "collective"]],
     "ranges": [["--tree"], ["--instances"]],
+    "whatif": [["--host", "0.5", "--scale", "*=0.5"]],
 }
 """By command, what else of it there is to see."""
 
@@ -50,12 +51,12 @@ def _each_report_is_read_once() -> Iterator[None]:
     begin = Report.__init__
 
     def init(report: Report, path: str) -> None:
-        known = reports.get(Path(path).resolve())
-        if known is None:
-            begin(report, path)
-            reports[report.path.resolve()] = report
+        place = Path(path).resolve()
+        if place in reports:
+            report.__dict__ = vars(reports[place])
         else:
-            vars(report).update(vars(known))
+            begin(report, path)
+            reports[place] = report
         report.path = Path(path)
 
     with pytest.MonkeyPatch.context() as patch:
