@@ -2,10 +2,10 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := model,inference,datasets,pictures,notebook,test,dev
+EXTRAS := model,inference,datasets,pictures,perfetto,notebook,test,dev
 # The pages that show what commands print, and what makes that.
 SHOWN := README.md $(wildcard docs/*.md)
-COG := $(BIN)/cog -I . -p 'from docs.shown import console, goals, module_names, speed'
+COG := $(BIN)/cog -I . -p 'from docs.shown import console, goals, module_names, predictions, speed'
 
 # The variables of `make profile`, and the options that they are. What is not given is not passed on:
 # the defaults are those of the options themselves.
@@ -84,8 +84,9 @@ web: web/node_modules/.ready ## build the page in a browser, analysis/html/page.
 web-check: web/node_modules/.ready
 	npm run --prefix web --silent check
 
-bench: $(READY) ## our speed beside NVIDIA's tools, the cost of spans, timing and starting: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
+bench: $(READY) ## our speed beside NVIDIA's tools, predictions beside what came, the cost of spans, timing and starting: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
 	set -f; $(BIN)/python -m benchmarks.speed.analysis_speed $$BENCH
+	$(BIN)/python -m benchmarks.predictions.cpu_changes
 	$(BIN)/python -m benchmarks.cost.span_cost
 	$(BIN)/python -m benchmarks.cost.timing_cost
 	$(BIN)/python -m benchmarks.cost.start_cost

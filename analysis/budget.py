@@ -166,6 +166,8 @@ def places_without_steps(measured: MeasuredWindow, found: StepBudgets) -> tuple[
 
 def of_median_step(table: Table) -> Table:
     """Return the rows of the step that took the median time, of an even number the lower one."""
+    if not len(table):  # steps that took no time have no parts
+        return table
     step = np.asarray(table.columns["step"], np.int64)
     time = np.asarray(table.columns["ns"], np.int64)
     numbers, place = np.unique(step, return_inverse=True)

@@ -34,7 +34,7 @@ from analysis.measures.kept_predictions.record import (
 )
 from analysis.measures.predictions.change import COLLECTIVE, Change
 from analysis.measures.predictions.edit import Edit
-from analysis.measures.predictions.predicting import Predictions, predictions
+from analysis.measures.predictions.predicting import Predictions, predictions, slowed_otherwise
 from analysis.measures.predictions.rank_predictions import RankPredictions
 from analysis.measures.predictions.times import Times
 from analysis.show import cli
@@ -76,7 +76,7 @@ def whatif(
         ReportError: a replay of the report cannot be trusted, or there is nothing of a name.
         ValueError: a factor is negative, or no finite number.
     """
-    change = Change(dict(scale or {}), tuple(remove), host, tuple(graph), tuple(no_wait), overlap)
+    change = Change(dict(scale or {}), remove, host, graph, no_wait, overlap)
     known = predictions(report, *ranks)
     if reason := known.distrust:
         raise ReportError(report.path, f"its replay cannot be trusted: {reason}", "")
@@ -154,7 +154,9 @@ def notes(known: Predictions) -> tuple[str, ...]:
             f"recording slowed the host: by the steps that were not recorded its time is then "
             f"{host:.2f} of what was recorded"
         )
-    elif host is None and not known.on_cpu:
+    if otherwise := slowed_otherwise(known):
+        lines.append(otherwise)
+    if host is None and not known.on_cpu:
         lines.append(
             "how fast steps are without a recorder is not in the report: where the host holds the "
             "GPU up, recording may be why"

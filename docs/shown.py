@@ -63,6 +63,30 @@ def speed() -> str:
     )
 
 
+def predictions() -> str:
+    """Return predictions beside what came when a run was really changed so, in markdown."""
+    path = ROOT / "benchmarks" / "results" / "predictions.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    about = found["conditions"]
+    columns = ("change", "before", "predicted", "after", "predicted / after", "verdict")
+    return "\n".join(
+        [
+            "| change | a step before | predicted | a step after | predicted / after | |",
+            "|---|---|---|---|---|---|",
+            *(
+                "| " + " | ".join(line[column] for column in columns) + " |"
+                for line in found["lines"]
+            ),
+            "",
+            f"{found['settings']}. {about['processor']}, threads {about['threads']}, Python "
+            f"{about['python']}, torch {about['torch']}, {about['date'][:10]}, load average "
+            f"{about['load_average_before']:.2f} before. Steps before and after: median and range "
+            f"of {found['turns']} turns; the ratio: with the interval that holds the true median "
+            "in 95 % of cases.",
+        ]
+    )
+
+
 def goals() -> str:
     """Return what was measured on GPUs against its goals, in markdown."""
     from benchmarks.gpu.goals import section

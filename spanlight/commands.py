@@ -74,6 +74,7 @@ GROUPS: Final = {
         "nvidia": Command("analysis.nvidia", "NVIDIA's own reports in NVIDIA's own columns"),
         "generation": Command("analysis.generation", "what `generate` measured"),
         "layers": Command("analysis.layers", "what `time-layers` measured"),
+        "export": Command("analysis.export", "for Perfetto, flame graphs, Chrome's viewers"),
         "trim": Command("analysis.trim", "a smaller report, of some of the steps"),
     },
     "Compare two reports": {

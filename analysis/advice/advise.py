@@ -11,6 +11,7 @@ import numpy as np
 from analysis.advice.finding import Finding, Gain
 from analysis.advice.findings import findings
 from analysis.measures.predictions.part import predictions_of_part
+from analysis.measures.predictions.predicting import slowed_otherwise
 from analysis.show.render import duration, percent
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ LIMITS: Final = {HOST: "the host", "latency": "latencies of launches and waits"}
 """What limits a run, in words, where it is no category of kernels."""
 
 NOTHING: Final = 1e-4
+
+BARE: Final = "without a recorder"
+"""Which run gains are of, where the time of its steps is known."""
 
 LITTLE: Final = 0.01
 """Of the time: what gains less is said to gain little, and comes last."""
@@ -54,6 +58,7 @@ class Advice:
         of: what gains are of: the median step, the time measured, or the whole run.
         unknown: why gains are not known; "" where they are.
         slowed: whether recording slowed the host, in words; "" where it did not.
+        otherwise: that it slowed more than the host, in words; "" where it did not.
         part: a line on which steps were replayed, where that are not all; "" where they are.
     """
 
@@ -62,6 +67,7 @@ class Advice:
     of: str = "the run"
     unknown: str = ""
     slowed: str = ""
+    otherwise: str = ""
     part: str = ""
 
     @property
@@ -72,24 +78,26 @@ class Advice:
             return ""
         gain = gaining[0].gain
         assert gain is not None, "what gains has a gain"
-        return f"The largest single gain is advice 1: {change_in_words(gain)}."
+        which = "" if gaining[0].recorded is None else f" {BARE}"
+        return f"The largest single gain is advice 1{which}: {change_in_words(gain)}."
 
     def gain_of(self, finding: Finding) -> str:
         """Return in words what the cure of a finding gains, "" where nothing is to be said."""
         gain = finding.gain
         if gain is None:
             return ""
-        of_what = f"of {self.of}"
-        bare = "" if finding.recorded is not None else " as recorded"
-        if gain.share < LITTLE:
-            little = "nothing" if gain.saved_ns < NOTHING * gain.before_ns else "under 1 %"
-            limit = LIMITS.get(gain.limit_then, gain.limit_then)
-            slowed = f", {self.slowed}" if gain.limit_then == HOST and self.slowed else ""
-            return f"gains {little} {of_what}{bare}: limited by {limit}{slowed}"
+        bare = finding.recorded is not None
+        of_what = f"of {self.of} {BARE}" if bare else f"of {self.of}"
         recorded = ""
         if finding.recorded is not None:
             times = (finding.recorded.before_ns, finding.recorded.after_ns)
             recorded = f" (recorded {' → '.join(map(duration, times))})"
+        if gain.share < LITTLE:
+            little = "nothing" if gain.saved_ns < NOTHING * gain.before_ns else "under 1 %"
+            limit = LIMITS.get(gain.limit_then, gain.limit_then)
+            slowed = f", {self.slowed}" if gain.limit_then == HOST and self.slowed else ""
+            asked = "" if bare else " as recorded"
+            return f"gains {little} {of_what}{asked}: limited by {limit}{slowed}{recorded}"
         return f"gains {percent(gain.share)} {of_what}: {change_in_words(gain)}{recorded}"
 
     @property
@@ -101,7 +109,7 @@ class Advice:
         ]
         if self.unknown:
             lines.append(f"what advice gains is not known: {self.unknown}")
-        return (*lines, *([self.part] if self.part else []))
+        return (*lines, *(line for line in (self.otherwise, self.part) if line))
 
     @property
     def lines(self) -> list[str]:
@@ -188,6 +196,7 @@ def advise(measured: MeasuredWindow) -> Advice:
         tuple(in_company(predicted, found, gaining)),
         of=of,
         slowed="" if known.on_cpu else slowed_host(host),
+        otherwise=slowed_otherwise(known),
         part="" if steps is None else part_in_words(steps, measured.chosen),
     )
 
@@ -196,12 +205,18 @@ def slowed_host(factor: float | None) -> str:
     """Return in words whether recording slowed the host, by the factor it would have without."""
     if factor is None:
         return "which recording may have slowed"
-    return "" if factor == 1.0 else f"which recording slowed ({factor:.2f} of its time without)"
+    return (
+        ""
+        if factor == 1.0
+        else f"which recording slowed: without it takes {factor:.2f} of its time"
+    )
 
 
 def part_in_words(steps: range, chosen: Selected) -> str:
-    """Return in words which steps were replayed."""
+    """Return in words which steps were replayed, "" where all were."""
     count = 0 if chosen.steps is None else chosen.steps.count
+    if len(steps) == count:
+        return ""
     first, last = steps.start, steps.stop - 1
     which = f"step {first}" if first == last else f"steps {first:,} to {last:,}"
     return f"replayed for this: {which} of {count:,}, around the median one"

@@ -42,7 +42,7 @@ def as_html(reports: tuple[Report, Report], found: Comparison) -> str:
     _, *lines = found.table.heading.splitlines()  # the first is the verdict
     told = {
         "title": " → ".join(each.path.name for each in reports),
-        "described": [*lines, *found.table.notes],
+        "described": lines,
         "verdict": f"{found.verdict.word}: {found.verdict.reason}",
         "advice": [],
         "rest": [],

@@ -93,11 +93,10 @@ class Events:
 
     @property
     def described(self) -> dict[str, Any]:
-        """All but the lanes, as JSON has it; a number of 64 bits is text."""
+        """All but the names and lanes, as JSON has it; a number of 64 bits is text."""
         return {
             "origin_ns": str(self.origin_ns),
             "span_ns": self.span_ns,
-            "names": self.names,
             "categories": list(CATEGORIES),
             "category": self.category,
             "called": self.called,

@@ -65,7 +65,7 @@ def happened(report: Report, attribution: Attribution) -> Happened:
         operators=cpu_operators(report) if has_operators(report) else None,
         idle=idle_before(idle_gaps(report)),
         causes=CAUSES,
-        threads=thread_names(report),
+        threads=dict(thread_names(report)),
     )
 
 

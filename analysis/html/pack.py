@@ -3,7 +3,8 @@
 `page.html` is built from `web/`. It holds three blocks of data, which are filled in here:
 
 * ``tables``, JSON: the answers (see `analysis.html.tables`);
-* ``head``, JSON: what is told of the report, and what its lanes are;
+* ``head``, JSON: what is told of the report, and what its lanes are; its names, of which a report
+  with a number in each may have hundreds of thousands, are JSON deflated as the events are;
 * ``events``, base64: the columns of all lanes, deflated (see `stored`).
 
 JSON has every character that HTML could take for its own as an escape, and all that is not ASCII
@@ -55,7 +56,9 @@ def packed(head: Mapping[str, Any], events: Events, tables: Mapping[str, Any]) -
         lane.described | {"columns": columns}
         for lane, columns in zip(events.lanes, lanes, strict=True)
     ]
-    whole = {"version": VERSION, **head, **events.described, "lanes": described}
+    names = encoded(json.dumps(events.names).encode("ascii"))
+    told = {**events.described, "names": names, "lanes": described}
+    whole = {"version": VERSION, **head, **told}
     filled = dict(zip(BLOCKS, (as_json(tables), as_json(whole), encoded(payload)), strict=True))
     # One pass, so that nothing is read into what a name says.
     return re.sub("{{([A-Z]+)}}", lambda found: filled.get(found[1], found[0]), built_page())

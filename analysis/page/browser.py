@@ -12,7 +12,7 @@ from analysis.budget import BUDGET, budget, in_words
 from analysis.html.events import Events, events_of
 from analysis.html.happened import happened
 from analysis.html.pack import packed
-from analysis.html.tables import MOST_ROWS, as_records, unanswered
+from analysis.html.tables import MOST_ROWS, as_records, known, unanswered
 from analysis.page.verdict import NOTHING_TO_DO
 from analysis.ranges.summary import summary
 from analysis.show.errors import ReportError
@@ -97,7 +97,10 @@ def head(report: Report, made: Page, chosen: Selected, events: Events) -> dict[s
             )
         ],
         "median_step": rows[0]["step"] if rows and steps is not None else None,
-        "budget": [{**row, "label": label} for row, label in zip(rows, labels, strict=True)],
+        "budget": [
+            {**{name: known(value) for name, value in row.items()}, "label": label}
+            for row, label in zip(rows, labels, strict=True)
+        ],
     }
 
 

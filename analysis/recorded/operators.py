@@ -11,6 +11,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64, coded
 from analysis.arithmetic.intervals import merge_repeats
 from analysis.knowledge.vocabulary import clean
+from analysis.recorded.host_functions import HostFunctions
 from analysis.source import tables
 from analysis.source.operator_tables import operator_domains, operator_ranges, operator_rows
 
@@ -60,6 +61,24 @@ class Operators:
 def has_operators(report: Report) -> bool:
     """Return whether the report holds CPU operators, from either recorder."""
     return not tables.is_empty(report, tables.OPERATOR) or bool(operator_domains(report))
+
+
+def all_operators(report: Report) -> HostFunctions:
+    """Return every operator that was recorded, those that only contain others among them.
+
+    One that was never closed lasts until the last instant of any.
+    """
+    if not tables.is_empty(report, tables.OPERATOR):
+        rows = operator_rows(report)
+        known, name = tables.named(report, rows["name_id"])
+    else:
+        rows = operator_ranges(report)
+        known, name = coded(tables.texts_of(report, rows).tolist())
+    end = rows["end_ns"]
+    if len(end):
+        last = max(int(end.max()), int(rows["start_ns"].max()))
+        end = np.where(end == tables.MISSING, last, end)
+    return HostFunctions(known, name, rows["start_ns"], end, rows["thread"])
 
 
 def cpu_operators(report: Report) -> Operators:

@@ -39,6 +39,7 @@ class NotInstalled(CommandError):
         "huggingface_hub": "inference",
         "matplotlib": "pictures",
         "nvtx": "model",
+        "perfetto": "perfetto",
         "psutil": "model",
         "safetensors": "inference",
         "tokenizers": "inference",

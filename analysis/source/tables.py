@@ -64,31 +64,23 @@ def is_empty(report: OpenReport, table: str) -> bool:
     )
 
 
-def named_threads(report: OpenReport, wanted: re.Pattern[str]) -> Int64:
-    """Return the global ids of threads that ever had a name that matches as a whole."""
-    known, name, thread = _thread_names(report)
-    fits = np.array([wanted.fullmatch(text) is not None for text in known], np.bool_)
-    return np.unique(thread[fits[name]])
-
-
-def thread_names(report: OpenReport) -> dict[int, str]:
-    """Return the names of threads by global id, of several the one recorded last."""
-    known, name, thread = _thread_names(report)
-    return {
-        number: known[place] for number, place in zip(thread.tolist(), name.tolist(), strict=True)
-    }
-
-
-def _thread_names(report: OpenReport) -> tuple[list[str], Int64, Int64]:
-    """Return distinct names of threads, and of each row of their table the name and the thread."""
-    none = np.empty(0, np.int64)
+def thread_names(report: OpenReport) -> list[tuple[int, str]]:
+    """Return the global id and the name of threads, in the order in which they were named."""
     if not report.has("ThreadNames", "nameId", "globalTid"):
-        return [], none, none
+        return []
     rows = report.columns(
         f"SELECT {first(report, 'ThreadNames', 'nameId')} AS name_id, "
         f"{first(report, 'ThreadNames', 'globalTid')} AS thread FROM ThreadNames"
     )
-    return *named(report, rows["name_id"]), rows["thread"]
+    known = strings(report, np.unique(rows["name_id"]).tolist())
+    pairs = zip(rows["thread"].tolist(), rows["name_id"].tolist(), strict=True)
+    return [(thread, known[number]) for thread, number in pairs]
+
+
+def named_threads(report: OpenReport, wanted: re.Pattern[str]) -> Int64:
+    """Return the global ids of threads that ever had a name that matches as a whole."""
+    named_so = [thread for thread, name in thread_names(report) if wanted.fullmatch(name)]
+    return np.unique(np.array(named_so, np.int64))
 
 
 def range_bytes(report: OpenReport) -> dict[tuple[str, int], int]:

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from analysis import Report
+from analysis.advice.advise import advise
+from analysis.attribution.selected import Selected
+from analysis.attribution.selection import Selection
+from analysis.measures.window import MeasuredWindow
 from benchmarks.gpu.measure import LOG, last_words
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ UNITS: Final = {"%": 100.0, "ns to ms": 1e-6, "ns to µs": 1e-3}
 """What a value is multiplied by to be shown in its unit; others are shown as they are."""
 
 OPTIONS: Final[dict[str, dict[str, Any]]] = {"ranges": {"instances": True}}
-"""What a question of a report is asked with."""
+"""What a question of a report is asked with, beside what the figure says."""
 
 
 class Missing(Exception):
@@ -62,10 +66,20 @@ def _values(folder: Path, figure: Figure) -> pd.Series[float]:
                 if question == "gemms":
                     said = " ".join(report.answers()["answer"])
                     return pd.Series(re.findall(rf"([\d.]+) {figure.column}\b", said), dtype=float)
-                rows = getattr(report, question)(**OPTIONS.get(question, {}))
+                if question == "advice":
+                    rows = _advice(report)
+                else:
+                    asked = {**OPTIONS.get(question, {}), **figure.asked}
+                    rows = getattr(report, question)(**asked)
     for column, cells in figure.where.items():
         rows = rows[rows[column].isin(cells)]
     return pd.to_numeric(rows[figure.column])
+
+
+def _advice(report: Report) -> pd.DataFrame:
+    """Return the advice on a report, a row each, with what it is predicted to gain."""
+    advice = advise(MeasuredWindow(Selected.of(report, Selection())))
+    return pd.DataFrame([finding.record for finding in advice.findings], dtype=object)
 
 
 def _result(folder: Path, run: str, name: str) -> Path:

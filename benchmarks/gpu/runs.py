@@ -21,6 +21,7 @@ class Figure:
     unit: str
     where: Mapping[str, list[str]] = field(default_factory=dict)
     how: str = "median"
+    asked: Mapping[str, Any] = field(default_factory=dict)
     per: Mapping[str, Any] | None = None
 
 

@@ -35,8 +35,11 @@ from benchmarks.speed.processes import Command, Runs, contest, output_of, progra
 from benchmarks.speed.recipe import Recipe
 from benchmarks.speed.speed_table import (
     BY_OPERATOR,
+    CHANGED,
+    CHANGES,
     LEGEND,
     PROJECTION,
+    REPLAY,
     ReportRuns,
     compared_as,
     lines,
@@ -112,9 +115,19 @@ def contests(
             BY_OPERATOR: ours("analysis.roofline", report, "--by", "operator"),
             **replaced(recipe.NAME),
             **recipes,
+            **(replays(report) if against else {}),
         },
         replaced("nvtx_kern_sum"),
     ]
+
+
+def replays(report: Path) -> dict[str, Command]:
+    """Return the commands that replay a report once, and after some changes too.
+
+    They ask the classes behind `whatif`: of a synthetic report that refuses to predict anything.
+    """
+    command = [sys.executable, "-m", "benchmarks.speed.replaying", str(report)]
+    return {REPLAY: [*command, "0"], CHANGED: [*command, str(CHANGES)]}
 
 
 def measure_report(

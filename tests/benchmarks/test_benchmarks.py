@@ -16,7 +16,15 @@ from benchmarks.cost.spanless import spanless, without_spans
 from benchmarks.samples import Goal, Sample, growth, median_and_interval, median_and_range, ratios
 from benchmarks.speed import agreement, analysis_speed
 from benchmarks.speed.processes import Runs, measure
-from benchmarks.speed.speed_table import Line, ReportRuns, lines, table
+from benchmarks.speed.speed_table import (
+    CHANGED,
+    REPLAY,
+    THEIR_PROJECTION,
+    Line,
+    ReportRuns,
+    lines,
+    table,
+)
 from benchmarks.text import BenchmarkError
 from model import SIZES, TransformerLM
 from profiling.spans import recording
@@ -225,3 +233,15 @@ def test_the_data_of_every_round_is_written(tmp_path: Path) -> None:
     assert known["sizes"]["1m"]["runs"]["nvtx_gpu_proj_sum"]["seconds"] == [12, 12]
     assert known["conditions"] == {"cores": 2}
     assert known["lines"][0]["ratio"] == "12.00x (12.00-12.00)"
+
+
+def test_a_further_change_is_what_replaying_some_takes_on_top_of_replaying_once() -> None:
+    once, changed = runs(5.0, 6.0, mib=1000), runs(8.0, 9.0, mib=1600)
+    theirs = runs(40.0, 36.0, mib=700)
+    every = {REPLAY: once, CHANGED: changed, THEIR_PROJECTION: theirs}
+    made = [ReportRuns("1m", 10**6, every, {})]
+    line = found(made, "replay, a further change")
+    assert (line["ours"], line["verdict"]) == ("0.75 s (0.75-0.75)", "met")
+    assert found(made, "replay / projection")["ratio"] == "7.00x (6.00-8.00)"
+    assert found(made, "replay / projection, in all")["verdict"] == "met"
+    assert found(made, "memory of the replays")["verdict"] == "missed"

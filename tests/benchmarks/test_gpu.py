@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 from analysis.questions import QUESTIONS
 from benchmarks.conditions import ROOT
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import goals
+from benchmarks.gpu import figures, goals
 from benchmarks.gpu.runs import Figure, Goal, Run, read
 from profiling.common import cli
 from tests.made.commands.commands import command_module
@@ -211,13 +212,36 @@ def test_figures_of_tables_and_the_row_of_a_result_that_is_elsewhere(tmp_path: P
     assert ("tests-flash", "not measured", "not run") in again
 
 
+def test_predictions_are_figures_by_what_is_asked_and_by_advice(tmp_path: Path) -> None:
+    (tmp_path / "it").mkdir()
+    shutil.copy(ROOT / "nsys_reports" / "sample.sqlite", tmp_path / "it" / "it.sqlite")
+    plain = Figure(run="it", of="whatif", column="after_ns", where={"step": ["0"]}, unit="ratio")
+    less = replace(plain, asked={"remove": ["optimizer"]})
+    half = replace(plain, asked={"scale": {"optimizer": 0.5}})
+    step, without = (figures.value(tmp_path, each) for each in (half, less))
+    assert 0 < without < step
+    advice = Figure(
+        run="it",
+        of="advice",
+        column="after_ns",
+        where={"id": ["unfused-optimizer"]},
+        per={"column": "before_ns"},
+        unit="ratio",
+    )
+    assert 0 < figures.value(tmp_path, advice) < 1
+
+
 def test_every_figure_is_of_a_run_and_is_asked_of_what_that_leaves() -> None:
     assert len(RUNS) == len(read())
     for each in RUNS.values():
         assert len({goal.what for goal in each.goals}) == len(each.goals) > 0
         for figure in (goal.figure for goal in each.goals):
             for one in (figure, replace(figure, **(figure.per or {}))):
-                wanted = "profiling.launch" if one.of in {*QUESTIONS, "run", "gemms"} else one.of
+                wanted = (
+                    "profiling.launch"
+                    if one.of in {*QUESTIONS, "run", "gemms", "advice"}
+                    else one.of
+                )
                 wanted = {"log": "pytest", "csv": "{result}.csv", "json": "{result}.json"}.get(
                     wanted, wanted
                 )

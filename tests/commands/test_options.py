@@ -113,6 +113,7 @@ def test_the_nsys_of_the_option_goes_before_that_of_the_variable(
     [
         ("analysis", ["{rep}"]),
         ("analysis.trim", ["{rep}", "--output", "out.sqlite"]),
+        ("analysis.export", ["{rep}", "--output", "out.pftrace"]),
         ("profiling.complete", ["{rep}"]),
         ("profiling.launch", ["--size", "tiny", "--recorder", "nsys", "--reports", "{folder}"]),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.export.__main__ import FORMATS
 from spanlight.commands import GROUPS
 from tests.made.commands.in_process import run_command
 from tests.made.reports.build_device import Copy, add_device_work
@@ -19,7 +20,8 @@ NO_PLURALS = {"pass", "across", "ms", "s", "ns", "was", "is", "has"}
 OF_A_REPORT = [
     known.module
     for known in GROUPS["Read a report"].values()
-    if known.module not in {"analysis.compare", "analysis.nvidia", "analysis.trim"}
+    if known.module
+    not in {"analysis.compare", "analysis.nvidia", "analysis.trim", "analysis.export"}
 ]
 
 
@@ -87,6 +89,14 @@ def test_two_reports_and_a_smaller_one(on_gpu: Path, tmp_path: Path) -> None:
     trimmed = run_command("analysis.trim", on_gpu, "--output", tmp_path / "small.sqlite")
     assert (compared.returncode, trimmed.returncode) == (0, 0)
     assert plurals_of_one(compared.stdout + compared.stderr + trimmed.stderr) == []
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_report_for_another_viewer(form: str, on_gpu: Path, on_cpu: Path, tmp_path: Path) -> None:
+    for report in (on_gpu, on_cpu):
+        done = run_command("analysis.export", report, "--format", form, "--output", tmp_path / "o")
+        assert done.returncode == 0
+        assert plurals_of_one(done.stderr) == []
 
 
 def test_one_step_that_is_measured(tmp_path: Path) -> None:

@@ -87,8 +87,9 @@ const block = (id: string): string => document.getElementById(id)?.textContent ?
 
 /** The three data blocks of this document, inflated. */
 export async function packed(): Promise<Packed> {
-  const head = JSON.parse(block("head")) as Head;
+  const head = JSON.parse(block("head")) as Omit<Head, "names"> & { names: string };
   if (head.version !== 1) throw new Error(`this page reads version 1, its data are of version ${head.version}`);
   const events = await inflate(fromBase64(block("events")));
-  return { head, tables: JSON.parse(block("tables")) as Record<string, Table>, events };
+  const names = JSON.parse(new TextDecoder().decode(await inflate(fromBase64(head.names)))) as string[];
+  return { head: { ...head, names }, tables: JSON.parse(block("tables")) as Record<string, Table>, events };
 }

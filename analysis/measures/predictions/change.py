@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,14 +26,14 @@ class Change:
     """
 
     scale: Mapping[str, float] = field(default_factory=dict)
-    remove: tuple[str, ...] = ()
+    remove: Sequence[str] = ()
     host: float = 1.0
-    graph: tuple[str, ...] = ()
-    no_wait: tuple[str, ...] = ()
+    graph: Sequence[str] = ()
+    no_wait: Sequence[str] = ()
     overlap: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse factors that are none.
+        """Refuse factors that are none, and take a name that is given by itself as one.
 
         Raises:
             ValueError: a factor is negative, or no finite number.
@@ -41,6 +41,10 @@ class Change:
         for name, factor in [*self.scale.items(), ("host", self.host)]:
             if not (math.isfinite(factor) and factor >= 0):
                 raise ValueError(f"{name} cannot be scaled by {factor}")
+        for kind in ("remove", "graph", "no_wait"):
+            given: str | Sequence[str] = getattr(self, kind)
+            names = (given,) if isinstance(given, str) else tuple(given)
+            object.__setattr__(self, kind, names)
 
     @property
     def words(self) -> list[str]:

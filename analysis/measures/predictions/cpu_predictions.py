@@ -20,12 +20,18 @@ from analysis.attribution.steps import Steps, steps_of_report
 from analysis.measures.predictions.edits import edits as edits_of
 from analysis.measures.predictions.step_bounds import step_threads
 from analysis.measures.predictions.times import Blind, Times
+from analysis.measures.step_times import slowdown, step_times
 
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.measures.predictions.change import Change
     from analysis.measures.predictions.edit import Edit
     from analysis.recorded.operators import Operators
+
+DISPATCH_NS: Final = 20_000
+"""What of an operator is the host's, at most: to dispatch it, and to record that."""
+
+ROUNDS: Final = 30
 
 HOST: Final = "host"
 """What a run is limited by that spends most of its time outside of operators."""
@@ -87,7 +93,6 @@ class CpuPredictions:
     steps: Steps | None
     on_cpu = True
     distrust = None
-    unrecorded_host = None
 
     @classmethod
     def of(cls, attribution: Attribution) -> CpuPredictions:
@@ -147,9 +152,31 @@ class CpuPredictions:
 
         Args:
             edits: what is changed.
-            host: a further factor of the time outside of operators.
+            host: the factor of the host's time in the run that is changed: of the time outside of
+                operators, and of the first `DISPATCH_NS` of each operator.
         """
         return self._times(*self._after(edits, host))
+
+    @cached_property
+    def unrecorded_host(self) -> float | None:
+        """The factor of the host's time in the run without a recorder; None where not known.
+
+        It is not where the steps that were not recorded do not differ from the others, or too few
+        were measured to tell.
+        """
+        report = self.attribution.report
+        noted, bare = (step_times(report, key) for key in ("step_ns", "unprofiled_step_ns"))
+        slower = slowdown(noted, bare)
+        if slower is None or self.steps is None:
+            return None
+        wanted, low, high = float(np.median(bare)), 0.0, 1.0
+        if float(np.median(self.recorded.step_ns)) <= wanted:
+            return 1.0
+        for _ in range(ROUNDS):
+            middle = (low + high) / 2
+            found = float(np.median(self.predict([], middle).step_ns))
+            low, high = (middle, high) if found < wanted else (low, middle)
+        return high
 
     def limit(self, edits: Sequence[Edit], host: float = 1.0) -> str:
         """Return what the median step, or the whole, takes longest for after some edits.
@@ -179,13 +206,16 @@ class CpuPredictions:
     def _after(self, edits: Sequence[Edit], host: float) -> tuple[Float64, Float64]:
         """Return ``(W,)`` what windows take after some edits, ``(N,)`` operators by themselves."""
         thread, start, end = self.windows
-        times, took = np.empty(len(thread)), self.operators.self_ns.astype(np.float64)
-        for edit in edits:
-            host *= edit.host
         calls = self.operators
+        own = calls.self_ns.astype(np.float64)
+        times, took, outside = np.empty(len(thread)), own.copy(), host
+        for edit in edits:
+            outside *= edit.host
+        dispatched = 1 - (1 - host) * np.minimum(own, DISPATCH_NS) / np.maximum(own, 1)
         for one in np.unique(thread).tolist():
             rows = np.flatnonzero(thread == one)
             factor, time = self._of_thread(one, edits)
+            factor = factor * dispatched
             mine = calls.thread == one
             busy = IntervalUnion.of(calls.start_ns[mine], calls.end_ns[mine])
             changed = np.flatnonzero(mine & (factor != 1))
@@ -196,7 +226,7 @@ class CpuPredictions:
             running = np.append(0.0, np.cumsum(less[order]))
             low, high = (np.searchsorted(begun[order], bound[rows]) for bound in (start, end))
             bounds = zip(start[rows].tolist(), end[rows].tolist(), strict=True)
-            whole = np.array([time.after(*window, busy, host) for window in bounds])
+            whole = np.array([time.after(*window, busy, outside) for window in bounds])
             times[rows] = np.maximum(whole - (running[high] - running[low]), 0.0)
         return times, took
 

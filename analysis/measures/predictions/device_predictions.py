@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NEAR: Final = 0.002
 """How near a replay comes to the step time without a recorder: as a share of that."""
 
-ROUNDS: Final = 24
+ROUNDS: Final = 12
 
 HOST: Final = "host"
 LATENCY: Final = "latency"
@@ -208,19 +208,28 @@ class DevicePredictions:
     def host_factor(self, step_ns: float) -> float:
         """Return the factor of the host's time with which the median step takes so long.
 
-        1 where the recorded steps are no longer than that, and the least that was tried where even
-        a host that takes no time does not make them as short.
+        It is the largest: where devices hold the run up a faster host changes nothing. 1 where the
+        recorded steps are no longer than that; where even a host that takes no time does not make
+        them as short, the factor with which they are as short as a host can make them.
         """
         low, high = 0.0, 1.0
-        if not len(self.recorded.step_ns) or float(np.median(self.recorded.step_ns)) <= step_ns:
-            return 1.0
+        if not len(self.recorded.step_ns):
+            return high
+        least = self._step_ns(low)
+        goal = max(step_ns, least * (1 + NEAR))
+        if self._step_ns(high) <= goal:
+            return high
         for _ in range(ROUNDS):
             middle = (low + high) / 2
-            found = float(np.median(self.predict([], middle).step_ns))
-            if abs(found - step_ns) <= NEAR * step_ns:
+            found = self._step_ns(middle)
+            if abs(found - goal) <= NEAR * goal and found > least * (1 + NEAR / 2):
                 return middle
-            low, high = (middle, high) if found < step_ns else (low, middle)
-        return (low + high) / 2
+            low, high = (middle, high) if found <= goal else (low, middle)
+        return low
+
+    def _step_ns(self, host: float) -> float:
+        """Return the median step with the host's time by a factor."""
+        return float(np.median(self.predict([], host).step_ns))
 
     @cached_property
     def unrecorded_host(self) -> float | None:

@@ -37,9 +37,9 @@ class Stretches:
     start_ns: Int64
     end_ns: Int64
 
-    def of_thread(self, thread: int) -> IntervalUnion:
-        """Return the stretches of one thread."""
-        mine = self.thread == thread
+    def of_thread(self, *threads: int) -> IntervalUnion:
+        """Return the stretches of one thread, or of any of several."""
+        mine = np.isin(self.thread, threads)
         return IntervalUnion.of(self.start_ns[mine], self.end_ns[mine])
 
 
@@ -129,12 +129,21 @@ def without_work(run: RecordedRun, lags: Lags, gone: Bools) -> Lags:
 
 
 def gap_inside(run: RecordedRun, stretches: Stretches) -> Int64:
-    """Return ``(K,)`` how much of the host's time before each call lies in stretches."""
+    """Return ``(K,)`` how much of the host's time before each call lies in stretches.
+
+    Until a thread takes over from another one, the time may be either's.
+    """
     chain = run.chain
     inside = np.zeros(len(chain), np.int64)
     for thread in np.unique(stretches.thread).tolist():
         rows = np.flatnonzero(chain.thread == thread)
         cover = stretches.of_thread(thread)
+        inside[rows] = cover.within(chain.from_ns[rows], chain.start_ns[rows])
+    over = np.flatnonzero(chain.taken_over)
+    pairs = np.stack([chain.thread[over], chain.thread[chain.before[over]]])
+    for thread, other in np.unique(pairs, axis=1).T.tolist():
+        rows = over[(pairs[0] == thread) & (pairs[1] == other)]
+        cover = stretches.of_thread(thread, other)
         inside[rows] = cover.within(chain.from_ns[rows], chain.start_ns[rows])
     return inside
 

@@ -58,6 +58,12 @@ def edits(attribution: Attribution, change: Change) -> list[Edit]:
     if change.host != 1:
         result.append(Edit(host=change.host))
     if change.overlap:
+        if not collectives(attribution).any():
+            raise ReportError(
+                attribution.report.path,
+                "no collectives in this report",
+                "scale or remove something",
+            )
         result.append(collectives_beside(attribution))
     return result
 
@@ -133,7 +139,10 @@ def working_for(attribution: Attribution, found: Scope, ranges: Ranges) -> list[
 
 
 def launches_in_a_row(attribution: Attribution, found: Scope) -> tuple[Int64, Int64]:
-    """Return pairs of calls that start work of some ranges one after another, on one thread."""
+    """Return pairs of calls that start work of some ranges one after another, on one thread.
+
+    Where another thread of the process launches between, the time is not theirs alone.
+    """
     done = attribution.device
     rows = np.flatnonzero(done.call != NONE)
     call, first = np.unique(done.call[rows], return_index=True)
@@ -141,8 +150,16 @@ def launches_in_a_row(attribution: Attribution, found: Scope) -> tuple[Int64, In
     order = np.lexsort((done.calls.start_ns[call], done.calls.thread[call]))
     call, mine = call[order], mine[order]
     thread = done.calls.thread[call] if len(call) else call
-    both = mine[1:] & mine[:-1] & (thread[1:] == thread[:-1])
-    return call[:-1][both], call[1:][both]
+    both = np.flatnonzero(mine[1:] & mine[:-1] & (thread[1:] == thread[:-1]))
+    first, second = call[both], call[both + 1]
+    alone = np.ones(len(both), np.bool_)
+    process = process_of(thread)
+    for one in np.unique(process[both]).tolist():
+        begun = np.sort(done.calls.start_ns[call[process == one]])
+        rows = np.flatnonzero(process[both] == one)
+        after = np.searchsorted(begun, done.calls.end_ns[first[rows]], side="left")
+        alone[rows] = np.searchsorted(begun, done.calls.start_ns[second[rows]]) <= after
+    return first[alone], second[alone]
 
 
 def calls_inside(attribution: Attribution, found: Scope, stretches: Stretches) -> Bools:

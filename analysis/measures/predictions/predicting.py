@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
 
 from analysis.attribution.launches import Attribution
 from analysis.measures.predictions.cpu_predictions import CpuPredictions
 from analysis.measures.predictions.device_predictions import DevicePredictions
 from analysis.measures.predictions.rank_predictions import RankPredictions
 from analysis.measures.predictions.times import Blind, Times
+from analysis.measures.step_times import step_times
+from analysis.show.render import duration
 
 if TYPE_CHECKING:
     from analysis.attribution.steps import Steps
     from analysis.measures.predictions.change import Change
     from analysis.measures.predictions.edit import Edit
     from analysis.source.report import Report
+
+UNEXPLAINED: Final = 0.02
+"""Steps of one run differ by as much from one another."""
 
 
 class Predictions(Protocol):
@@ -57,6 +64,21 @@ class Predictions(Protocol):
 
     def limit(self, edits: Sequence[Edit], host: float = 1.0) -> str:
         """Return what the median step, or the whole, is limited by after some edits."""
+
+
+def slowed_otherwise(known: Predictions) -> str:
+    """Return in words that a slower host does not explain what recording cost, "" where it does."""
+    host = known.unrecorded_host
+    if host is None:
+        return ""
+    bare = float(np.median(step_times(known.attribution.report, "unprofiled_step_ns")))
+    least = float(np.median(known.predict([], host).step_ns))
+    if least <= bare * (1 + UNEXPLAINED):
+        return ""
+    return (
+        f"recording slowed more than the host: steps took {duration(bare)} when they were not "
+        f"recorded, and a replay takes {duration(least)} however fast the host is"
+    )
 
 
 def predictions(report: Report, *others: Report) -> Predictions:

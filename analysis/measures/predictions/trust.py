@@ -100,4 +100,5 @@ def unexplained_share(run: RecordedRun) -> float:
     waits[waits < UNEXPLAINED_NS] = 0
     ends = np.append(starts[late > 0], run.chain.end_ns[waits > 0])
     lost = np.append(late[late > 0], waits[waits > 0])
-    return IntervalUnion.of(ends - lost, ends).busy_ns / max(run.window_ns, 1)
+    begun = np.minimum(np.maximum(ends - lost, run.first_launch_ns), ends)
+    return IntervalUnion.of(begun, ends).busy_ns / max(run.window_ns, 1)

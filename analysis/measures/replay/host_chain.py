@@ -33,7 +33,8 @@ WAITS: Final = (
     re.compile(r"cu(?:da)?StreamSynchronize"),
     re.compile(r"cu(?:da)?EventSynchronize"),
     re.compile(
-        r"cu(?:da)?(?:Memcpy|Memset)(?!.*[Aa]sync)|cuda(?:Free|FreeHost|FreeArray)$|cuMemFree"
+        r"cu(?:da)?(?:Memcpy|Memset)(?!.*[Aa]sync)"
+        r"|cuda(?:Free|FreeHost|FreeArray|FreeMipmappedArray)$|cuMemFree(?!Async)"
     ),
 )
 """What a call waits for, by its name: `NOTHING`, a device, a stream, an event, a device or memory.
@@ -222,7 +223,9 @@ def followed(thread: Int64, start_ns: Int64, end_ns: Int64, matters: Bools) -> t
         source = np.flatnonzero(of_it & matters)
         source = source[np.argsort(end_ns[source], kind="stable")]
         rows = np.flatnonzero(of_it & quiet)
-        last = np.searchsorted(end_ns[source], start_ns[rows], side="right") - 1
+        # What takes no time would else be found to follow on itself.
+        before = start_ns[rows] - (start_ns[rows] == end_ns[rows])
+        last = np.searchsorted(end_ns[source], before, side="right") - 1
         place = source[last.clip(0)] if len(source) else last
         good = (last >= 0) & (end_ns[place] > ended[rows]) & (thread[place] != thread[rows])
         found[rows[good]] = place[good]

@@ -93,6 +93,6 @@ def test_an_event_takes_six_bytes_at_most(opened: tuple[Report, ReadPage]) -> No
     each = made.packed_bytes / events
     print(
         f"{report.path.name}: {events:,} events in {made.packed_bytes:,} bytes, {each:.2f} each; "
-        f"names {len(as_json(made.head['names'])):,}, tables {len(as_json(made.tables)):,}"
+        f"names {made.names_bytes:,}, tables {len(as_json(made.tables)):,}"
     )
     assert events <= LARGE or each <= MOST_BYTES

@@ -129,6 +129,12 @@ def test_a_report_that_is_refused_is_so_in_one_line() -> None:
     assert "its replay cannot be trusted: only 20 pieces of device work" in done.stderr
 
 
+def test_where_there_are_no_collectives_none_can_overlap(path: Path) -> None:
+    done = run_command(WHATIF, path, "--overlap", "collective")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no collectives in this report" in done.stderr
+
+
 def test_in_python_it_is_a_frame(path: Path) -> None:
     with Report(path) as report:
         frame = report.whatif({"gemm": 0.25}, host=0.5)
@@ -193,3 +199,11 @@ def test_on_the_sample_the_optimizer_left_out_is_gone_from_every_step() -> None:
         assert zero[zero["step"] != ""]["saved_ns"].tolist() == some["saved_ns"].tolist()
         kinds = report.whatif({"gemm": 0})
         assert (kinds["saved_ns"][1:] > 0).all()
+
+
+def test_in_python_a_name_by_itself_is_one_name(path: Path) -> None:
+    with Report(path) as report:
+        pairs = [({"remove": "ffn"}, {"remove": ["ffn"]}), ({"graph": "ffn"}, {"graph": ["ffn"]})]
+        pairs += [({"no_wait": "cuda*"}, {"no_wait": ["cuda*"]})]
+        for alone, listed in pairs:
+            assert report.whatif(**alone).equals(report.whatif(**listed))

@@ -45,6 +45,7 @@ def slow(tmp_path: Path) -> Path:
         ("kernels",),
         ("nvidia", "--report", "nvtx_kern_sum"),  # two threads read
         ("trim", "--output", "out.sqlite"),
+        ("export", "--output", "out.pftrace"),
     ],
 )
 def test_ctrl_c_during_one_query_ends_the_command_at_once(

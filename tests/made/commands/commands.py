@@ -20,8 +20,8 @@ from tests.made.reports.build_report import Kernel, Range, make_report
 OF_RECORDS = ("generation", "layers")
 """Commands that read no report but records of times; their own tests give them theirs."""
 
-THAT_WRITE = ("trim",)
-"""Commands whose answer is a report; their own tests give them a file to write."""
+THAT_WRITE = ("trim", "export")
+"""Commands whose answer is a file; their own tests give them one to write."""
 
 
 def commands() -> list[ModuleType]:

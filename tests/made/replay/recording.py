@@ -49,7 +49,6 @@ def record(
     program: Sequence[Step],
     path: Path,
     *,
-    events: bool = True,
     device: int | None = None,
     late_ns: int = 0,
 ) -> Machine:
@@ -58,7 +57,6 @@ def record(
     Args:
         program: what is run.
         path: of the new report.
-        events: whether events and what streams wait for are in it.
         device: only what is of this device, as the report of one rank is; None for all.
         late_ns: how much earlier the clock of the report was started.
     """
@@ -97,9 +95,9 @@ def record(
                     stream=step.stream,
                 )
             )
-        elif events and step.does == RECORD:
+        elif step.does == RECORD:
             records.append(EventRecord(call, step.event, step.stream))
-        elif events and step.does in SYNC_TYPE:
+        elif step.does in SYNC_TYPE:
             event = None if step.does == WAIT_STREAM else step.event
             waits.append(Waiting(call, SYNC_TYPE[step.does], step.stream, event))
         else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.arithmetic.sensible_times import FARTHEST_NS, LONGEST_NS
+from analysis.export.__main__ import FORMATS
 from analysis.nvidia.__main__ import REPORTS
 from analysis.show.command import run
 from tests.made.commands.commands import command_module, commands
@@ -73,6 +74,8 @@ def questions(path: Path, output: Path) -> Iterator[tuple[str, list[str]]]:
     yield "analysis", [report, "--html", str(output)]
     yield "analysis.ranges", [report, "--tree"]
     yield "analysis.trim", [report, "--output", str(output)]
+    for form in FORMATS:
+        yield "analysis.export", [report, "--format", form, "--output", str(output)]
 
 
 def ask(main: object, arguments: Sequence[str]) -> tuple[int, str, str]:

@@ -53,6 +53,7 @@ class ReadPage:
         head: what is told of the report.
         lanes: the rows of each lane of the head.
         packed_bytes: what the events take.
+        names_bytes: what their names take.
     """
 
     tags: list[str]
@@ -60,6 +61,7 @@ class ReadPage:
     head: dict[str, Any]
     lanes: list[list[Event]]
     packed_bytes: int
+    names_bytes: int
 
     def events(self, kind: str) -> list[Event]:
         """Return the rows of all lanes of a kind."""
@@ -86,8 +88,10 @@ def read_page(text: str) -> ReadPage:
     parser = blocks_of(text)
     tables, head, events = ("".join(parser.text[block]) for block in BLOCKS)
     payload, told = zlib.decompress(base64.b64decode(events)), json.loads(head)
+    names_bytes = len(told["names"])
+    told["names"] = json.loads(zlib.decompress(base64.b64decode(told["names"])))
     lanes = [rows_of(payload, told, lane) for lane in told["lanes"]]
-    return ReadPage(parser.tags, json.loads(tables), told, lanes, len(events))
+    return ReadPage(parser.tags, json.loads(tables), told, lanes, len(events), names_bytes)
 
 
 def rows_of(payload: bytes, head: dict[str, Any], lane: dict[str, Any]) -> list[Event]:

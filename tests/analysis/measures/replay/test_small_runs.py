@@ -298,3 +298,60 @@ def test_where_a_wait_is_left_out_the_next_one_waits(path: Path) -> None:
     assert waits_for(path) == {10: [0], 115: [0]}
     # The second call still returns when the kernel has ended, at 113, not at 118.
     assert whole_us(path, remove=("check",)) == 140 - 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "cuMemFreeAsync",
+            "cuMemFreeAsync_ptsz",
+            "cudaFreeAsync_v11020",
+            "cudaMallocAsync_v11020",
+        ),
+        *("cuMemsetD32Async", "cuMemcpyDtoHAsync_v2_ptsz", "cudaLaunchCooperativeKernel_v9000"),
+    ],
+)
+def test_calls_in_stream_order_wait_for_nothing(path: Path, name: str) -> None:
+    launched = [Launched("a", 0, 4, 10, 30), Launched("b", 120, 124, 130, 140)]
+    make_run(path, launched, calls=[Call(name, 50, 52, 98)])
+    assert waits_for(path) == {}
+    # A host that takes no time launches the second kernel while the first one runs.
+    assert whole_us(path, host=0) == 6 + 20 + 1 + 10
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cudaFree_v3020", "cuMemFree_v2", "cudaFreeMipmappedArray_v5000", "cudaMemcpyPeer_v4000"],
+)
+def test_calls_of_memory_wait_for_what_was_launched(path: Path, name: str) -> None:
+    launched = [Launched("a", 0, 4, 10, 30), Launched("b", 120, 124, 130, 140)]
+    make_run(path, launched, calls=[Call(name, 5, 33, 98)])
+    assert waits_for(path) == {5: [0]}
+    assert whole_us(path, {"a": 0.5}) == 140 - 10
+
+
+def test_a_step_ends_after_the_thread_that_works_for_it(path: Path) -> None:
+    # One thread marks the step and calls nothing; another one launches in it, and waits.
+    launched = [Launched("a", 100, 104, 110, 310), Launched("b", 1100, 1104, 1110, 1310)]
+    calls = [Call(SYNC, 105, 313, 98), Call(SYNC, 1105, 1313, 99)]
+    steps = [Range("step", 10, 900, OTHER), Range("step", 1010, 1900, OTHER)]
+    make_run(path, launched, calls=calls, ranges=steps)
+    assert after(path, {"a": 0.5}).step_ns.tolist() == [790_000, 890_000]
+    assert whole_us(path, {"a": 0.5}) == 1310 - 100 - 100
+
+
+def test_what_other_threads_do_between_two_backward_passes_stays(path: Path) -> None:
+    launched, ranges = [], []
+    for at in (0, 1000):
+        launched += [Launched("a", at + 100, at + 104, at + 110, at + 120)]
+        of_backward = [(at + begun, at + begun + 4, at + begun + 10) for begun in (300, 500)]
+        launched += [Launched("b", *row, row[2] + 10, thread=OTHER) for row in of_backward]
+        ranges += [Range("step", at + 10, at + 900), Range("backward", at + 200, at + 800)]
+        ranges += [Range("loss", at + 90, at + 160)]
+    make_run(path, launched, ranges=ranges)
+    assert after(path).step_ns.tolist() == [890_000] * 2
+    # What is before the backward pass and after it stays, in the second step too.
+    assert after(path, remove=("backward",)).step_ns.tolist() == [290_000] * 2
+    # The rest of the loss is before the first call of the thread that takes over.
+    assert after(path, remove=("loss",)).step_ns.tolist() == [890_000 - 70_000] * 2

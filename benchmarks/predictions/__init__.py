@@ -1,0 +1,1 @@
+"""Predictions of `spanlight whatif`, held against runs that were really changed so."""
