@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import main
+from benchmarks.cost.page_cost import BROWSERS, DRAWN
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-DRAWN = "globalThis.spanlight && spanlight.timeline.drawn_ms > 0"
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @dataclass
@@ -69,7 +67,7 @@ def open_file(chromium: Any) -> Iterator[Callable[..., Opened]]:
         opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
         opened.page.on("request", lambda request: opened.requests.append(request.url))
         opened.page.goto(file.as_uri() + hash_)
-        opened.page.wait_for_function(DRAWN)
+        opened.page.evaluate(DRAWN)
         return opened
 
     yield open_one
