@@ -213,6 +213,31 @@ def test_a_report_of_ranges_alone_has_a_page(tmp_path: Path) -> None:
     assert made.head["budget"] == made.head["advice"] == []
 
 
+def test_steps_that_took_no_time_have_a_page(tmp_path: Path) -> None:
+    report = make_report(
+        tmp_path / "r.sqlite", ranges=[Range("step", 5, 5)], kernels=[Kernel("a", 5, 5, launch=5)]
+    )
+    made = written(report, tmp_path)
+    assert made.head["budget"] == []
+    assert made.head["steps"] == [{"start": 0, "end": 0, "number": 0, "process": 100}]
+
+
+def test_times_since_1970_are_kept_to_the_nanosecond(tmp_path: Path) -> None:
+    began = 1_700_000_000_000_000_001
+    report = make_report(
+        tmp_path / "r.sqlite",
+        kernels=[Kernel("a", began, began + 7), Kernel("b", began + 20_007, began + 20_010)],
+    )
+    made = written(report, tmp_path)
+    assert [(row.start, row.duration) for row in made.events("kernels")] == [
+        (began, 7),
+        (began + 20_007, 3),
+    ]
+    table = made.tables["gaps"]
+    (row,) = (dict(zip(table["columns"], row, strict=True)) for row in table["rows"])
+    assert (row["start_ns"], row["duration_ns"]) == (str(began + 7), 20_000)
+
+
 HOSTILE: list[str | bytes] = [
     "</script><script>alert(1)</script>",
     "<!--<script>",
