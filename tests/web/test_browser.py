@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from analysis import Report
+from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.union import IntervalUnion
+from analysis.attribution.launches import Attribution
 from analysis.page.page import page
 from analysis.recorded.device_work import RANKED, device_work
-from analysis.show.render import value_text
+from analysis.show.render import duration, value_text
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 from tests.web.conftest import Opened
@@ -35,6 +37,20 @@ BUSY = """([lane, windows]) => windows.map(([from, to]) => {
     return [union.busy(from, to), pixels.reduce((sum, each) => sum + each, 0)];
 })"""
 """What a lane's drawing holds of some windows: the whole, and its pixels added up."""
+
+
+POINT = """(row) => {
+    const { timeline, lanes, view } = spanlight;
+    const [lane] = lanes;
+    view.around(lane.start[row], lane.start[row] + lane.duration[row]);
+    timeline.draw();
+    const { canvas } = timeline.surface;
+    canvas.scrollIntoView({ block: "center" });
+    const { left, top } = canvas.getBoundingClientRect();
+    const x = timeline.xOf(lane.start[row] + lane.duration[row] / 2);
+    return [left + x, top + timeline.ruler + timeline.rowOf({ lane, row }).y - timeline.scroll + 4];
+}"""
+"""Shows a kernel of the first lane; returns where on the screen it is."""
 
 
 @pytest.fixture
@@ -112,31 +128,57 @@ def test_nothing_is_left_out_at_any_zoom(name: str, open_report: Open) -> None:
             assert [pixels for _, pixels in held] == pytest.approx(expected, abs=1e-3)
 
 
+def pointed_at(opened: Opened, row: int) -> str:
+    """Bring a kernel of the first lane under the pointer; what is told of it."""
+    x, y = opened.evaluate(POINT, row)
+    opened.page.mouse.move(x, y)
+    told: str = opened.page.inner_text(".tooltip")
+    return told
+
+
 def test_what_is_under_the_pointer_is_told(steps: Path, open_report: Open) -> None:
     opened = open_report(steps)
-    for row in range(3):
-        x, y, name = opened.evaluate(
-            """(row) => {
-                const { timeline, lanes, packed } = spanlight;
-                const lane = lanes.find((each) => each.head.kind === "kernels");
-                spanlight.view.around(lane.start[row], lane.start[row] + lane.duration[row]);
-                timeline.draw();
-                const box = timeline.surface.canvas.getBoundingClientRect();
-                const place = timeline.rowOf({ lane, row });
-                const middle = lane.start[row] + lane.duration[row] / 2;
-                timeline.surface.canvas.scrollIntoView({ block: "center" });
-                const seen = timeline.surface.canvas.getBoundingClientRect();
-                return [seen.left + timeline.xOf(middle), seen.top + timeline.ruler + place.y + 4,
-                        packed.head.names[lane.name[row]]];
-            }""",
-            row,
-        )
-        opened.page.mouse.move(x, y)
-        told = opened.page.inner_text(".tooltip")
-        assert name in told
-        assert ("20.00 µs" if row != 1 else "5.000 µs") in told
-        assert f"step \u203a {'backward' if row == 1 else 'forward'}" in told
+    for row, (name, took, phase) in enumerate(
+        [
+            ("sgemm_one", "20.00 µs", "forward"),
+            ("elementwise_two", "5.000 µs", "backward"),
+            ("sgemm_one", "20.00 µs", "forward"),
+        ]
+    ):
+        told = pointed_at(opened, row)
+        assert told.startswith(name)
+        assert took in told
+        assert f"step \u203a {phase}" in told
         assert "launched by" in told
+
+
+@pytest.mark.parametrize("name", ["train-step-small-a100", "forward-2.7b-a100"])
+def test_a_kernel_of_a_real_report_is_told_with_its_name_time_and_ranges(
+    name: str, open_report: Open
+) -> None:
+    opened = open_report(shared.report(name))
+    with Report(shared.report(name)) as report:
+        attribution = Attribution.of(report)
+        done, start_ns = attribution.device, attribution.ran[0]
+        order = np.argsort(start_ns, kind="stable")
+        for row in range(5, len(order), len(order) // 10):
+            place = int(order[row])
+            told = pointed_at(opened, row)
+            assert told.startswith(done.names[done.name[place]][:300])
+            assert duration(int(done.duration_ns[place])) in told
+            opened.evaluate("(row) => spanlight.go({ lane: spanlight.lanes[0], row })", row)
+            chain = opened.page.inner_text(".details dt:text-is('ranges') + dd")
+            assert chain.endswith(" \u203a ".join(own_chain(attribution, place)))
+
+
+def own_chain(attribution: Attribution, place: int) -> list[str]:
+    """Return the names of the ranges around a launch, the outermost first."""
+    found: list[str] = []
+    at = int(attribution.own[place])
+    while at != NONE:
+        found.insert(0, attribution.ranges.names[attribution.ranges.name[at]])
+        at = int(attribution.parents[at])
+    return found
 
 
 def test_a_row_of_a_table_stands_out_on_the_time_line_and_back(
