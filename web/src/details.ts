@@ -1,6 +1,6 @@
 // What is selected, in full, with ways to what belongs to it.
 
-import { facts, further, nameOf } from "./described";
+import { type Fact, facts, further, nameOf } from "./described";
 import { element } from "./dom";
 import type { Event, Lane } from "./lanes";
 import type { Head } from "./report";
@@ -10,6 +10,8 @@ export interface Going {
   to(event: Event): void;
   mark(event: Event): void;
   clear(): void;
+  /** What tables know of an event besides. */
+  about(event: Event): Fact[];
 }
 
 export class Details {
@@ -31,7 +33,8 @@ export class Details {
     }
     if (event) {
       const list = element("dl");
-      for (const { label, text, event: other } of [...facts(event, this.head, this.lanes), ...further(event, this.head, this.lanes)]) {
+      const all = [...facts(event, this.head, this.lanes), ...this.going.about(event), ...further(event, this.head, this.lanes)];
+      for (const { label, text, event: other } of all) {
         const wide = other || text.length > 40 ? "wide" : "";
         list.append(
           element("dt", { class: wide }, label),

@@ -104,7 +104,7 @@ export class Icicle {
     const parent = about.parent ? ` · ${share(of / Math.max(this.value.get(about.parent)!, 1))} of ${about.parent.name}` : "";
     const others = this.measures.map(([column, label]) => `${label} ${time(Number(about.row[columns.indexOf(column)]))}`);
     const instances = columns.indexOf("instances");
-    const times = instances < 0 ? "" : ` · ${cell(about.row[instances], "instances")} instances`;
+    const times = instances < 0 ? "" : ` · ${cell(about.row[instances], "instances")} ${about.row[instances] === 1 ? "instance" : "instances"}`;
     say(this.told, `${about.name}: ${others.join(", ")}${times}${parent}`);
   }
 

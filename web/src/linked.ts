@@ -1,6 +1,7 @@
 // The tables, each row tied to what it is about on the time line.
 
 import { Icicle } from "./icicle";
+import type { Fact } from "./described";
 import { element } from "./dom";
 import { sinceOrigin } from "./idle";
 import type { Event, Lane } from "./lanes";
@@ -19,6 +20,12 @@ const NAMED: [table: string, kinds: string[], column: string][] = [
 const PLAIN = ["phases", "categories", "attention"];
 const TOTALS = "totals";
 const GAPS = "gaps";
+/** Columns of the gaps that say what the host did. */
+const MEANWHILE = [
+  ["range", "host in range"],
+  ["call", "host in call"],
+  ["symbol", "host in function"],
+] as const;
 const CALLED = ["ranges", "operators"];
 
 /** A table whose `start_ns` is counted as the time line is. */
@@ -82,6 +89,18 @@ export class LinkedTables {
       const at = view.table.columns.indexOf(column);
       view.show(view.table.rows.findIndex((row) => texts.includes(String(row[at]))));
     }
+  }
+
+  /** What the table of gaps knows of idle time: where the host was meanwhile. */
+  about(event: Event): Fact[] {
+    const table = this.views.get(GAPS)?.table;
+    if (!table || event.lane.head.kind !== "idle") return [];
+    const at = table.columns.indexOf("start_ns");
+    const row = table.rows.find((each) => each[at] === event.lane.start[event.row]);
+    if (!row) return [];
+    return MEANWHILE.map(([column, label]) => ({ label, text: String(row[table.columns.indexOf(column)] ?? "") })).filter(
+      ({ text }) => text !== "",
+    );
   }
 
   redraw(): void {

@@ -53,6 +53,7 @@ export class Page {
       to: (event) => this.go(event),
       mark: (event) => this.mark(nameOf(event, head), [event.lane.head.kind]),
       clear: () => this.clear(),
+      about: (event) => this.tables.about(event),
     });
     this.search = element("input", {
       type: "search",
@@ -133,14 +134,17 @@ export class Page {
     this.timeline.reveal(event);
   }
 
-  /** Let events of a name stand out; the next of them is selected and, where it is small or told to be, zoomed to. */
+  /**
+   * Let events of a name stand out, and select the next of them; with `zoom` that one fills the view
+   * and all that is in it stays as it was.
+   */
   private mark(name: string, kinds: string[], zoom = false): void {
     this.search.value = "";
     this.state.change({ query: "", marked: { name, kinds } });
     const first = this.out.next(this.view.from, 1);
     if (!first) return;
     const start = first.lane.start[first.row];
-    this.state.change({ selected: first });
+    this.state.change({ selected: first, marked: zoom ? null : this.state.marked });
     if (zoom) this.view.around(start, endOf(first), 1.2);
     else if (start > this.view.to || endOf(first) - start < this.view.width / 2000)
       this.view.around(start, endOf(first), 40);
