@@ -21,6 +21,13 @@ const TOTALS = "totals";
 const GAPS = "gaps";
 const CALLED = ["ranges", "operators"];
 
+/** A table whose `start_ns` is counted as the time line is. */
+function fromOrigin(table: Table, origin: string): Table {
+  const at = table.columns.indexOf("start_ns");
+  const rows = table.rows.map((row) => row.map((cell, i) => (i === at ? sinceOrigin(cell, origin) : cell)));
+  return { ...table, rows };
+}
+
 export interface Choosing {
   /** Let all events of a name, on lanes of these kinds, stand out. */
   mark(name: string, kinds: string[], zoom?: boolean): void;
@@ -46,7 +53,10 @@ export class LinkedTables {
     if (tables[TOTALS]) this.add(TOTALS, tables[TOTALS]);
     named("kernels");
     named("ranges");
-    if (tables[GAPS]) this.add(GAPS, tables[GAPS], (row) => this.toGap(tables[GAPS], row));
+    if (tables[GAPS]) {
+      const gaps = fromOrigin(tables[GAPS], packed.head.origin_ns);
+      this.add(GAPS, gaps, (row) => this.toGap(gaps, row));
+    }
     named("copies");
     this.tree(tables.tree);
     this.roofline(tables.roofline);
@@ -61,7 +71,7 @@ export class LinkedTables {
       const view = this.views.get(GAPS);
       const at = view?.table.columns.indexOf("start_ns") ?? -1;
       const start = event.lane.start[event.row];
-      view?.show(view.table.rows.findIndex((row) => sinceOrigin(row[at], head.origin_ns) === start));
+      view?.show(view.table.rows.findIndex((row) => row[at] === start));
       return;
     }
     const name = event.lane.name[event.row];
@@ -104,11 +114,10 @@ export class LinkedTables {
 
   private toGap(table: Table, row: Cell[]): void {
     const value = (column: string): Cell => row[table.columns.indexOf(column)];
-    const start = sinceOrigin(value("start_ns"), this.packed.head.origin_ns);
     const lane = this.lanes.find(
       ({ head }) => head.kind === "idle" && head.device === value("device") && head.process === (value("process") ?? head.process),
     );
-    const at = lane?.start.indexOf(start) ?? -1;
+    const at = lane?.start.indexOf(Number(value("start_ns"))) ?? -1;
     if (lane && at >= 0) this.choosing.go({ lane, row: at });
   }
 }

@@ -29,11 +29,13 @@ export class TableView {
     const { columns, rows } = table;
     this.numbers = columns.map((_, at) => rows.some((row) => typeof row[at] === "number"));
     this.columns = columns.map((_, at) => at).filter((at) => !this.empty(at) && !table.hidden?.includes(columns[at]));
+    const source = columns.indexOf("source");
+    const ofOperators = rows.some((row) => row[source] === "operator");
     this.headings = this.columns.map((at) =>
       element(
         "th",
         { scope: "col", class: this.numbers[at] ? "number" : "text" },
-        element("button", { type: "button", onclick: () => this.sort(at) }, heading(columns[at])),
+        element("button", { type: "button", onclick: () => this.sort(at) }, heading(columns[at], ofOperators)),
       ),
     );
     const search = element("input", {

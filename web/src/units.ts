@@ -47,8 +47,12 @@ export function cell(value: string | number | boolean | null, column: string): s
   return Number.isInteger(value) ? count(value) : digits(value);
 }
 
+/** Headings where operators take the kernels' place. */
+const OF_OPERATORS: Record<string, string> = { kernel_ns: "operators", gpu_ops: "calls" };
+
 /** A column's name as a heading. */
-export function heading(column: string): string {
+export function heading(column: string, ofOperators = false): string {
+  if (ofOperators && column in OF_OPERATORS) return OF_OPERATORS[column];
   const unit = UNITS.find(([name]) => name.test(column));
   return (unit ? column.replace(unit[0], unit[1]) || column : column).replaceAll("_", " ");
 }
