@@ -5,7 +5,8 @@
     python -m profiling.launch layers --size 0.6b
     python -m profiling.launch --script train.py -- --epochs 1
 
-The report lands in nsys_reports/NAME.sqlite. It is recorded by nsys where that is installed and a
+The report lands in nsys_reports/NAME.sqlite, its page for a browser in NAME.html beside it, whose
+path is the last line printed. It is recorded by nsys where that is installed and a
 CUDA device is there, else by the PyTorch profiler inside the process. Of
 --ranks N each is a process, by NCCL on a GPU of its own or by gloo on the CPU, and has a report,
 NAME.rank0.sqlite and so on: all of them, or none where one fails.

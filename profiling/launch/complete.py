@@ -180,7 +180,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--reports", type=Path, help="folder (default: that of each recording)")
     nsys_program.add_option(made)
     made.add_argument("--overwrite", action="store_true", help="replace an earlier report")
-    made.add_argument("--no-page", action="store_true", help="do not print the page")
+    made.add_argument("--no-page", action="store_true", help="neither print nor write the page")
     return made
 
 

@@ -46,6 +46,7 @@ def write(folder: Path, *names: str) -> None:
         (["--size", "tiny"], [], "tiny"),
         (["--size", "tiny"], ["tiny.sqlite"], "tiny-2"),
         (["--size", "tiny"], ["tiny.sqlite", "tiny-2.qdstrm", "tiny-4.sqlite"], "tiny-3"),
+        (["--size", "tiny"], ["tiny.html"], "tiny-2"),
         (["--size", "tiny"], ["tiny.rank0.sqlite"], "tiny"),
         (["--size", "tiny", "--ranks", "2"], ["tiny.rank3.nsys-rep"], "tiny-2"),
         (["--size", "tiny", "--ranks", "2"], ["tiny.sqlite"], "tiny"),
