@@ -124,10 +124,19 @@ def number_by_appearance(lanes: Sequence[Lane], names: Names) -> None:
     number = np.empty(count, np.int64)
     number[order] = np.arange(count)
     for lane in lanes:
-        lane.columns["name"] = number[lane.columns["name"]]
+        lane.columns.update(renamed(lane.columns, number))
     known = list(names.place)
     names.category = {int(number[place]): label for place, label in names.category.items()}
     names.place = {known[old]: new for new, old in enumerate(order.tolist())}
+
+
+def renamed(columns: Mapping[str, Int64], number: Int64) -> dict[str, Int64]:
+    """Return the columns that hold names, by what each name's number becomes."""
+    result = {"name": number[columns["name"]]}
+    if "origin" in columns:
+        origin = columns["origin"]
+        result["origin"] = np.where(origin > 0, number[origin - 1] + 1, 0)
+    return result
 
 
 def events_of(happened: Happened) -> Events:
@@ -176,7 +185,7 @@ def one_under_another(sides: Mapping[str, Events]) -> Events:
                 names.category[new] = category
         first = len(lanes)
         for lane in events.lanes:
-            columns = {**lane.columns, "name": place[lane.columns["name"]]}
+            columns = {**lane.columns, **renamed(lane.columns, place)}
             for other in ("lane", "owner_lane"):
                 if other in columns:
                     columns[other] = columns[other] + first * (columns[other] > 0)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.arithmetic.containment import innermost
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.launches import Launches
+from analysis.attribution.launches import Launches, range_intervals
+from analysis.attribution.origin import origin
 from analysis.attribution.work_phases import phase_ranges, ranges_around
 from analysis.measures.idle import CAUSES, idle_gaps
 from analysis.recorded.cuda_calls import cuda_calls
@@ -41,6 +43,8 @@ class Happened:
         operators: of a CPU.
         idle: ``(M,)`` of each piece of device work why its device had been idle right before, one
             more than a position in ``causes``; 0 where it had not.
+        origin: ``(M,)`` the forward range whose backward pass each piece of device work is, a
+            position among them, or `NONE`.
         causes: of idle time, in words.
         threads: names of threads by global id.
     """
@@ -51,6 +55,7 @@ class Happened:
     drawn_under: Int64
     operators: Operators | None
     idle: Int64
+    origin: Int64
     causes: Sequence[str]
     threads: Mapping[int, str]
 
@@ -64,6 +69,7 @@ def happened(report: Report, attribution: Attribution) -> Happened:
         drawn_under=ranges_served(attribution),
         operators=cpu_operators(report) if has_operators(report) else None,
         idle=idle_before(idle_gaps(report)),
+        origin=forward_ranges(attribution, len(device_work(report))),
         causes=CAUSES,
         threads=dict(thread_names(report)),
     )
@@ -85,6 +91,15 @@ def idle_before(gaps: IdleGaps) -> Int64:
         mine = gaps.place == number
         following = rows[np.searchsorted(done.start_ns[rows], gaps.end_ns[mine], side="left")]
         result[following] = gaps.cause[mine] + 1
+    return result
+
+
+def forward_ranges(attribution: Attribution, count: int) -> Int64:
+    """Return ``(M,)`` the innermost forward range that work is the backward of, or `NONE`."""
+    result = np.full(count, NONE, np.int64)
+    if attribution.work.calls is None and len(attribution.work):
+        intervals = range_intervals(attribution.ranges)
+        result[: len(attribution.work)] = innermost(intervals, origin(attribution).creator)
     return result
 
 

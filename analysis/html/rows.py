@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.arithmetic.intervals import ordered
+from analysis.arithmetic.intervals import NONE, ordered
 from analysis.knowledge.categories import CATEGORIES, categories
+from analysis.knowledge.vocabulary import clean
 from analysis.recorded.device_work import KERNEL, RANKED
 from analysis.source.tables import compact
 
@@ -107,6 +108,11 @@ def device_rows(happened: Happened, names: Names) -> list[Rows]:
     for kind, part in parts:
         group, places = grouped(work.process[part], work.device[part], work.stream[part])
         columns = {"name": name[part], "idle": happened.idle[part]}
+        if kind == KERNELS and (happened.origin != NONE).any():
+            called = names.add([clean(each) for each in happened.ranges.names])
+            forward = happened.origin[part]
+            from_range = called[happened.ranges.name[forward]] + 1
+            columns["origin"] = np.where(forward == NONE, 0, from_range)
         if kind == COPIES:
             columns["bytes"] = work.bytes[part]
         result.append(Rows(kind, group, places, work.start_ns[part], work.end_ns[part], columns))

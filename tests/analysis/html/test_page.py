@@ -28,6 +28,7 @@ from tests.made.reports.build_report import (
 from tests.made.reports.html_page import ReadPage, blocks_of, read_page
 
 AUTOGRAD = 101
+EVALUATE = "autograd::engine::evaluate_function: "
 
 
 def written(report: Path, folder: Path, *arguments: str) -> ReadPage:
@@ -61,6 +62,27 @@ def report(tmp_path: Path) -> Path:
         memory=[Memory(14_000, 14_100, 4096, 77), Memory(14_200, 14_201, 16, 78, kind=None)],
         threads={AUTOGRAD: "pt_autograd_0"},
     )
+
+
+def test_work_of_the_backward_pass_tells_the_forward_range_it_comes_from(tmp_path: Path) -> None:
+    report = make_report(
+        tmp_path / "r.sqlite",
+        ranges=[
+            Range("forward", 1000, 1300),
+            Range("aten::mm, seq = 3, op_id = 1", 1010, 1020),
+            Range("backward", 1300, 1800),
+            Range(f"{EVALUATE}MmBackward0, op_id = 5", 1400, 1500, thread=AUTOGRAD),
+            Range("MmBackward0, seq = 3, op_id = 6", 1401, 1499, thread=AUTOGRAD),
+        ],
+        kernels=[
+            Kernel("one", 2000, 2300, launch=1012),
+            Kernel("its_backward", 2400, 2500, launch=1410, thread=AUTOGRAD),
+        ],
+    )
+    made = written(report, tmp_path)
+    one, backward = made.events("kernels")
+    assert one.more["origin"] == 0
+    assert made.head["names"][backward.more["origin"] - 1] == "aten::mm"
 
 
 def test_lanes_are_devices_by_stream_and_threads(report: Path, tmp_path: Path) -> None:
