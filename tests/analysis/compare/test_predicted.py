@@ -31,6 +31,7 @@ def gpu_run(
     other: int = 100,
     steps: bool = True,
     late: int = 0,
+    thinking: int = 0,
     **run: str,
 ) -> Path:
     """Write a report whose steps launch all their kernels at once and then wait for them.
@@ -44,20 +45,22 @@ def gpu_run(
         other: how long each of 8 elementwise kernels takes.
         steps: whether steps are marked.
         late: how much later the last kernel starts.
+        thinking: how long the host takes in each step before it launches.
         run: what the launcher noted of the run.
     """
     kernels, calls, ranges = [], [], []
     start = 0
     for number in range(STEPS):
-        at = start + 200
+        first = start + thinking
+        at = first + 200
         for place in range(2 * GEMMS):
             name, took = ((GEMM, gemm), (OTHER, other))[place % 2]
             at += late if place == 2 * GEMMS - 1 else 0
-            kernels.append(Kernel(name, at, at + took, launch=start + 10 * place + 1))
+            kernels.append(Kernel(name, at, at + took, launch=first + 10 * place + 1))
             at += took
-        wait = Call("cudaDeviceSynchronize_v3020", start + 170, at + 10, 1000 + number)
+        wait = Call("cudaDeviceSynchronize_v3020", first + 170, at + 10, 1000 + number)
         calls.append(wait)
-        ranges.append(Range("attention", start, start + 40))
+        ranges.append(Range("attention", first, first + 40))
         if steps:
             ranges.append(Range("step", start, at + 20))
         start = at + 50
@@ -229,7 +232,8 @@ def test_a_range_that_the_change_names_is_told_and_takes_nothing_where_it_is_gon
 def test_the_step_without_a_recorder_is_held_against_that_of_the_changed_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = gpu_run(tmp_path / "before.sqlite", unprofiled_step_ns="[4200, 4210, 4190]")
+    bare = "[7000, 7010, 6990]"
+    before = gpu_run(tmp_path / "before.sqlite", thinking=4000, unprofiled_step_ns=bare)
     after = gpu_run(tmp_path / "after.sqlite", gemm=100, unprofiled_step_ns="[1850, 1870]")
     prediction = predicted(before, "--scale", "gemm=0.25")
     found = outcome(capsys, before, after, "--predicted", prediction)
