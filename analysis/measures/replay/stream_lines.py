@@ -49,11 +49,11 @@ class StreamLines:
         keys = self.key_ns[self.order] - lowest + self.stream[self.order] * span
         object.__setattr__(self, "_keys", keys)
 
-    def last_before(self, stream: Int64, instant_ns: Int64, side: str = "left") -> Int64:
+    def last_before(self, stream: Int64, instant_ns: Int64) -> Int64:
         """Return ``(N,)`` the last row launched on a stream before an instant, or `NONE`."""
         lowest, span, keys = (getattr(self, name) for name in ("_lowest", "_span", "_keys"))
         since = (instant_ns - lowest).clip(0, span - 1)
-        place = np.searchsorted(keys, stream * span + since, side=side) - 1  # type: ignore[call-overload]
+        place = np.searchsorted(keys, stream * span + since, side="left") - 1
         return np.where(place >= self.first[stream], self._row(place), NONE)
 
     def first_from(self, stream: Int64, instant_ns: Int64) -> Int64:
