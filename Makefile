@@ -84,12 +84,13 @@ web: web/node_modules/.ready ## build the page in a browser, analysis/html/page.
 web-check: web/node_modules/.ready
 	npm run --prefix web --silent check
 
-bench: $(READY) ## our speed beside NVIDIA's tools, predictions beside what came, the cost of spans, timing and starting: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
+bench: $(READY) ## our speed beside NVIDIA's tools, predictions beside what came, the cost of spans, timing, starting and the page: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
 	set -f; $(BIN)/python -m benchmarks.speed.analysis_speed $$BENCH
 	$(BIN)/python -m benchmarks.predictions.cpu_changes
 	$(BIN)/python -m benchmarks.cost.span_cost
 	$(BIN)/python -m benchmarks.cost.timing_cost
 	$(BIN)/python -m benchmarks.cost.start_cost
+	$(BIN)/python -m benchmarks.cost.page_cost
 
 gpu: ## measure on a GPU what has no result yet (ONLY= NSYS= PYTHON=); FROM=gpu.tar keeps what was elsewhere
 	@# It needs no environment of ours: where PYTHON= names none, .venv is taken if it is there.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetic.arrays import Float64, Int64, coded
+from analysis.arithmetic.arrays import Bools, Float64, Int64, coded
 from analysis.knowledge.vocabulary import canonical
 from analysis.show.command import count
 from analysis.show.render import plural
@@ -104,10 +104,13 @@ def add_softmax_option(made: argparse.ArgumentParser) -> None:
 def whole_numbers(values: Float64) -> npt.NDArray[Any]:
     """Return floats as whole numbers, of Python where NaN is among them, which no int64 holds.
 
-    >>> whole_numbers(np.array([4.0, np.nan])).tolist(), whole_numbers(np.array([4.0])).dtype.kind
-    ([4, nan], 'i')
+    >>> whole_numbers(np.array([4.0, -1.0, np.nan])).tolist()
+    [4, -1, nan]
+    >>> whole_numbers(np.array([4.0])).dtype.kind
+    'i'
     """
-    return nan_where_missing(np.where(np.isnan(values), tables.MISSING, values).astype(np.int64))
+    missing = np.isnan(values)
+    return _with_nan(np.where(missing, 0, values).astype(np.int64), missing)
 
 
 def nan_where_missing(values: Int64) -> npt.NDArray[Any]:
@@ -118,7 +121,10 @@ def nan_where_missing(values: Int64) -> npt.NDArray[Any]:
     >>> nan_where_missing(np.array([4])).dtype.kind
     'i'
     """
-    missing = values == tables.MISSING
+    return _with_nan(values, values == tables.MISSING)
+
+
+def _with_nan(values: Int64, missing: Bools) -> npt.NDArray[Any]:
     if not missing.any():
         return values
     # As Python's own numbers: float64, which has a NaN, holds no number above 2**53 exactly.

@@ -9,9 +9,10 @@ launch once where it was recorded twice, and the replay of a CUDA graph is work 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, cast
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from profiling import names
 if TYPE_CHECKING:
     from analysis.recorded.ranges import Ranges
     from analysis.source.report import Report
+
+T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 
 class Launches(Intervals):
@@ -63,6 +67,14 @@ class Attribution:
 
     report: Report
     work: Work
+    _kept: dict[object, object] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, make: Callable[[Attribution, *Given], T], *given: *Given) -> T:
+        """Return what a function makes of all this, made when first asked for and then kept."""
+        key = (make, *given)
+        if key not in self._kept:
+            self._kept[key] = make(self, *given)
+        return cast(T, self._kept[key])
 
     @classmethod
     def of(cls, report: Report) -> Attribution:

@@ -182,6 +182,10 @@ def costed_calls(
         spans: whether our own spans count; without them all is by operators' shapes.
         softmax_flops: for each element of a softmax, forward.
     """
+    return attribution.once(_costed_calls, spans, softmax_flops)
+
+
+def _costed_calls(attribution: Attribution, spans: bool, softmax_flops: int) -> CostedCalls:
     operators = _of_operators(attribution, softmax_flops)
     parts = [operators]
     collective = attribution.work.in_category(COLLECTIVE)

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.containment import Intervals, innermost, innermost_of_any
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
 from analysis.attribution.launches import Attribution, range_intervals
 from analysis.attribution.work_phases import phase_ranges, ranges_around
-from analysis.costs.costed_calls import costed_calls
-from analysis.costs.device_peaks import DevicePeaks, ideal_of_work, ideal_times
+from analysis.costs.device_peaks import DevicePeaks
+from analysis.costs.lost_time import lost_times
 from analysis.export.ranks import labels
 from analysis.knowledge.vocabulary import clean
 from analysis.measures.alignment import check_ranks
@@ -204,18 +204,15 @@ def _lost(attribution: Attribution) -> tuple[Int64, list[str]]:
         ReportError: no ideal time is known.
     """
     report, work = attribution.report, attribution.work
-    peaks = DevicePeaks.of(report, work)
-    if not peaks.known:
+    if not DevicePeaks.of(report, work).known:
         problem = "the peak of this device is not known, and so no lost time"
         raise ReportError(report.path, problem, "ask --by kernel")
-    calls = costed_calls(attribution)
-    ideal = ideal_of_work(calls, ideal_times(calls, peaks), work.duration_ns)
-    known: Bools = ~np.isnan(ideal)
+    lost = lost_times(attribution)
+    known = ~np.isnan(lost)
     if not known.any():
         problem = "no work in this report whose FLOPs or bytes are known, and so no lost time"
         raise ReportError(report.path, problem, "record with shapes, or ask --by kernel")
-    lost = np.where(known, work.duration_ns - np.round(np.nan_to_num(ideal)).astype(np.int64), 0)
     unknown = int(work.duration_ns[~known].sum())
     share = percent(unknown / max(int(work.duration_ns.sum()), 1))
     note = f"{duration(unknown)}, {share} of {work.source} time, is not modelled: in no stack"
-    return lost, [note] if unknown else []
+    return np.where(known, lost, 0).astype(np.int64), [note] if unknown else []

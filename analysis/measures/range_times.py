@@ -14,6 +14,7 @@ from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import covered_by_group
 from analysis.attribution.launches import Launches, range_intervals
 from analysis.attribution.origin import origin
+from analysis.costs.lost_time import lost_times
 from analysis.costs.range_costs import range_costs
 from analysis.source import tables
 
@@ -33,6 +34,8 @@ class Operations:
         start_ns: ``(N,)`` on the device.
         end_ns: ``(N,)`` on the device.
         kernel_ns: ``(N,)`` what counts as kernel time; none of a copy.
+        lost_ns: ``(N,)`` what of it is lost, 0 where that is not known.
+        modelled: ``(N,)`` where it is known.
         new_call: ``(N,)`` whether its call is another than the one before: several kernels may
             come from one launch.
     """
@@ -41,6 +44,8 @@ class Operations:
     start_ns: Int64
     end_ns: Int64
     kernel_ns: Int64
+    lost_ns: Int64
+    modelled: Bools
     new_call: Bools
 
 
@@ -48,7 +53,8 @@ class Operations:
 class RangeTimes:
     """The times of each range's operations, in the order of the ranges; 0 without operations.
 
-    ``first_ns`` is where the span on the device begins; ``flops`` is MISSING where not known, and
+    ``first_ns`` is where the span on the device begins; ``lost_ns`` is of the operations with an
+    ideal time, which are ``modelled`` many; ``flops`` is MISSING where not known, and
     ``backward_ns`` everywhere where no work of the report has an origin.
     """
 
@@ -58,6 +64,8 @@ class RangeTimes:
     busy_ns: Int64
     kernel_ns: Int64
     self_ns: Int64
+    lost_ns: Int64
+    modelled: Int64
     flops: Int64
     backward_ns: Int64
 
@@ -71,7 +79,10 @@ def operations(chosen: Selected) -> Operations:
     else:
         done = attribution.device
         start, end, correlation = done.start_ns, done.end_ns, done.correlation
-    kernel_ns = np.append(work.duration_ns, np.zeros(len(launches) - len(work), np.int64))
+    others = len(launches) - len(work)
+    kernel_ns = np.append(work.duration_ns, np.zeros(others, np.int64))
+    lost_ns = np.append(lost_times(attribution), np.full(others, np.nan))
+    modelled = ~np.isnan(lost_ns)
     rows = np.flatnonzero(launches.known & chosen.all_work)
     launch = launches.take(rows)
     order = np.lexsort((start[rows], correlation[rows], launch.start_ns, launch.thread))
@@ -79,7 +90,15 @@ def operations(chosen: Selected) -> Operations:
     thread, number = launch.thread, correlation[rows]
     fresh = np.ones(len(order), np.bool_)
     fresh[1:] = (thread[1:] != thread[:-1]) | (number[1:] != number[:-1])
-    return Operations(launch, start[rows], end[rows], kernel_ns[rows], fresh)
+    return Operations(
+        launch=launch,
+        start_ns=start[rows],
+        end_ns=end[rows],
+        kernel_ns=kernel_ns[rows],
+        lost_ns=np.where(modelled, lost_ns, 0)[rows].astype(np.int64),
+        modelled=modelled[rows],
+        new_call=fresh,
+    )
 
 
 def range_times(chosen: Selected) -> RangeTimes:
@@ -103,6 +122,8 @@ def range_times(chosen: Selected) -> RangeTimes:
         busy_ns=busy_times(slices, done),
         kernel_ns=slices.sums(done.kernel_ns),
         self_ns=sums(own[own != NONE], done.kernel_ns[own != NONE], len(ranges)),
+        lost_ns=slices.sums(done.lost_ns),
+        modelled=slices.sums(done.modelled.astype(np.int64)),
         flops=range_costs(chosen).flops,
         backward_ns=backward_times(chosen),
     )

@@ -77,7 +77,8 @@ class StepBudgets:
         step: ``(W,)`` numbers from 0.
         process: ``(W,)`` process ids, or `tables.MISSING`.
         device: ``(W,)`` CUDA ordinals; `tables.MISSING` of a CPU.
-        wall_ns: ``(W,)`` how long the step was.
+        start_ns: ``(W,)`` when the step began.
+        wall_ns: ``(W,)`` how long it was.
         parts_ns: ``(W, len(PARTS))`` what it went into; a row adds up to its ``wall_ns``.
         whole: whether the recording as a whole stands for one step.
         peaks: by which ideal times were reckoned.
@@ -86,6 +87,7 @@ class StepBudgets:
     step: Int64
     process: Int64
     device: Int64
+    start_ns: Int64
     wall_ns: Int64
     parts_ns: Int64
     whole: bool
@@ -104,6 +106,14 @@ class StepBudgets:
         numbers, place = np.unique(self.step, return_inverse=True)
         wall = sums(place, self.wall_ns, len(numbers))
         return int(numbers[np.argsort(wall, kind="stable")[(len(numbers) - 1) // 2]])
+
+    def window_of_median_step(self) -> tuple[int, int] | None:
+        """Return when the median step begins on any device and ends on all; None without any."""
+        if not len(self):
+            return None
+        rows = self.step == self.median_step()
+        start = self.start_ns[rows]
+        return int(start.min()), int((start + self.wall_ns[rows]).max())
 
 
 @dataclass(frozen=True)
@@ -184,7 +194,7 @@ def _on_gpus(
         number_of = (
             steps.number[steps.process == place.process] if steps else np.zeros(len(low), np.int64)
         )
-        found.append((number_of, *of_place, high - low, parts))
+        found.append((number_of, *of_place, low, high - low, parts))
     return _joined(found, peaks, whole=steps is None)
 
 
@@ -219,20 +229,21 @@ def _on_cpu(
         parts = split(pieces, low, high)
         parts[:, PARTS.index("host_busy")] = high - low - parts.sum(1)
         place = np.full(len(low), process), np.full(len(low), tables.MISSING)
-        found.append((number, *place, high - low, parts))
+        found.append((number, *place, low, high - low, parts))
     return _joined(found, peaks, whole=steps is None)
 
 
 def _joined(
-    found: list[tuple[Int64, Int64, Int64, Int64, Int64]], peaks: DevicePeaks, *, whole: bool
+    found: list[tuple[Int64, Int64, Int64, Int64, Int64, Int64]], peaks: DevicePeaks, *, whole: bool
 ) -> StepBudgets:
     if not found:
         none = np.empty(0, np.int64)
-        return StepBudgets(none, none, none, none, none.reshape(0, len(PARTS)), whole, peaks)
-    step, process, device, wall, parts = (
+        parts = none.reshape(0, len(PARTS))
+        return StepBudgets(none, none, none, none, none, parts, whole, peaks)
+    step, process, device, start, wall, parts = (
         np.concatenate(column) for column in zip(*found, strict=True)
     )
-    return StepBudgets(step, process, device, wall, parts, whole, peaks)
+    return StepBudgets(step, process, device, start, wall, parts, whole, peaks)
 
 
 def classes_of_work(

@@ -97,6 +97,7 @@ def head(report: Report, made: Page, chosen: Selected, events: Events) -> dict[s
             )
         ],
         "median_step": rows[0]["step"] if rows and steps is not None else None,
+        "window": made.window_ns and [instant - events.origin_ns for instant in made.window_ns],
         "budget": [
             {**{name: known(value) for name, value in row.items()}, "label": label}
             for row, label in zip(rows, labels, strict=True)

@@ -66,6 +66,7 @@ class Page:
         lines: on the run, and how far to trust the rest; for people.
         tables: the answers, each of another name.
         run: what the launcher noted, all of it.
+        window_ns: from when until when the budget is; None where there is none.
     """
 
     verdict: str
@@ -73,6 +74,7 @@ class Page:
     lines: tuple[str, ...]
     tables: tuple[Table, ...]
     run: dict[str, str]
+    window_ns: tuple[int, int] | None = None
 
     @property
     def about(self) -> Table:
@@ -129,7 +131,8 @@ def page(report: Report, top: int = TOP, **selected: Unpack[Options]) -> Page:
     said = verdict(measured, by_phase, by_category, budgets)
     if most := advice.most:
         said = f"{said} {most}"
-    return Page(said, advice, tuple(lines), text, report.run)
+    window_ns = budgets.window_of_median_step()
+    return Page(said, advice, tuple(lines), text, report.run, window_ns)
 
 
 def page_without_work(report: Report, chosen: Selected, lines: list[str]) -> Page:
@@ -156,7 +159,8 @@ def page_without_work(report: Report, chosen: Selected, lines: list[str]) -> Pag
     if len(budgets):
         tables.insert(0, budget_table(budgets))
     lines += time_lines(measured)
-    return Page(only_copies(measured), None, tuple(lines), tuple(tables), report.run)
+    said, window_ns = only_copies(measured), budgets.window_of_median_step()
+    return Page(said, None, tuple(lines), tuple(tables), report.run, window_ns)
 
 
 def budget_table(found: StepBudgets) -> Table:

@@ -16,7 +16,8 @@ was not recorded, and its `style` in csv and json is `inferred`.
 
 Where the report marks warm-up, or a slow first step is inferred to be that, it is left out, and
 the heading says how much that was; with `--exclude none` it is in, and the figures are NVIDIA's.
-In a tree the places with the most kernel time come first, each followed by those inside it; a
+In a tree the places with the most kernel time come first, each followed by those inside it;
+`lost` is what the work there, as far as an ideal time of it is known, took longer than that. A
 table has those with the most and indents them, csv and json have all, with `depth` and `path` in
 place of the indentation.
 """

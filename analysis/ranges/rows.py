@@ -140,7 +140,7 @@ def table_of_ranges(attribution: Attribution, columns: dict[str, Column], **more
         columns={**columns, "source": [source] * len(columns["range"]), **more},
         heading=attribution.report.describe(),
         hidden=unseen if any(more["domain"]) else (*unseen, "domain"),
-        droppable=lesser_columns(columns),
+        droppable=lesser_columns({**columns, **more}),
     )
 
 
@@ -149,8 +149,9 @@ def lesser_columns(columns: Mapping[str, Column]) -> tuple[str, ...]:
 
     The name, how often and the time stay; what is known of no range goes first.
     """
-    unknown = [name for name in ("flops", "backward_ns") if not known_anywhere(columns[name])]
-    others = ("self_ns", "wall_ns", "gpu_ops", "domain", "span_ns", "busy_ns")
+    unsure = [name for name in ("flops", "backward_ns", "lost_ns") if name in columns]
+    unknown = [name for name in unsure if not known_anywhere(columns[name])]
+    others = ("self_ns", "wall_ns", "gpu_ops", "domain", "lost_ns", "span_ns", "busy_ns")
     return (*dict.fromkeys((*unknown, *others, "backward_ns", "flops")),)
 
 

@@ -23,7 +23,7 @@ NO_WORK: Final = (
     "no GPU work and no CPU operators in this report: only how long its ranges were open"
 )
 
-OF_WORK: Final = ("span_ns", "busy_ns", "kernel_ns", "self_ns", "gpu_ops", "backward_ns")
+OF_WORK: Final = ("span_ns", "busy_ns", "kernel_ns", "self_ns", "gpu_ops", "backward_ns", "lost_ns")
 """Columns that say nothing where no work was recorded."""
 
 
@@ -41,8 +41,8 @@ def summary(
     Args:
         report: what was recorded.
         tree: one row per place in the tree of ranges, those with the most kernel time first, each
-            followed by those inside it, with ``depth`` and ``path`` as further columns; else one
-            row per name, style and domain.
+            followed by those inside it, with ``lost_ns``, ``depth`` and ``path`` as further
+            columns; else one row per name, style and domain.
         instances: one row per range, in the order they open, with ``start_ns`` and ``thread`` as
             further columns.
         depth: how many levels the tree has; None for all.

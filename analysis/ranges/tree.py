@@ -9,6 +9,8 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.statistics import sums
+from analysis.attribution.costs import whole_numbers
 from analysis.ranges.rows import STYLES, labels, styles, table_of_ranges, totals
 from analysis.show.render import duration, plural
 from analysis.show.table import Table
@@ -60,6 +62,10 @@ def rows_by_place(
     shallow = used & (depth < (levels or count))
     wanted = weightiest(columns, depth, shallow, most)
     order = depth_first(parent_path, ranking, wanted)
+    lost_ns, modelled = (
+        sums(path[rows], of[rows], count) for of in (times.lost_ns, times.modelled)
+    )
+    lost = whole_numbers(np.where(modelled > 0, lost_ns, np.nan)[order])
     texts: list[str] = []
     for place in range(count):
         above = texts[parent_path[place]] + "/" if parent_path[place] != NONE else ""
@@ -73,6 +79,7 @@ def rows_by_place(
             "style": [STYLES[style[place]] for place in order],
             **{key: column[order] for key, column in columns.items()},
         },
+        lost_ns=lost,
         depth=depth[order],
         path=[texts[place] for place in order],
         domain=[domains[own[place]] for place in order],

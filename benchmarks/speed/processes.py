@@ -117,9 +117,9 @@ def program(variable: str, remedy: str) -> str:
     """Return the program that an environment variable names.
 
     Raises:
-        BenchmarkError: it names none.
+        BenchmarkError: it names none, or is not set.
     """
-    asked = os.environ[variable]
+    asked = os.environ.get(variable, "")
     found = shutil.which(asked)
     if found is None:
         raise BenchmarkError(f"{variable}={asked} is no program; {remedy}")

@@ -209,11 +209,10 @@ export class Page {
     }
   }
 
-  /** What the address says, else the median step, else all. */
+  /** What the address says, else what the budget is of (the median step), else all. */
   private restore(): void {
     const { head } = this.packed;
     const shown = parsed(location.hash);
-    const step = head.steps.find(({ number }) => number === head.median_step);
     this.theme = shown.theme ?? "auto";
     this.repaint();
     if (shown.table) this.tabs.show(shown.table, false);
@@ -223,7 +222,7 @@ export class Page {
     const selected = there && row < there.start.length ? { lane: there, row } : null;
     this.state.change({ query: shown.query ?? "", selected });
     if (shown.from !== undefined && shown.to !== undefined) this.view.show(shown.from, shown.to);
-    else if (step) this.view.around(step.start, step.end, 1.04);
+    else if (head.window) this.view.around(...head.window, 1.04);
     else this.view.all();
   }
 }

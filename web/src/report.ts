@@ -74,6 +74,8 @@ export interface Head {
   lanes: LaneHead[];
   steps: Step[];
   median_step: number | null;
+  /** From when until when the budget is: the median step. */
+  window?: [start: number, end: number] | null;
   budget: BudgetPart[];
 }
 

@@ -181,6 +181,7 @@ def test_the_head_says_what_the_page_says(report: Path, tmp_path: Path) -> None:
     ]
     assert head["steps"] == [{"start": 0, "end": 900, "number": 0, "process": 100}]
     assert head["median_step"] == 0
+    assert head["window"] == [0, 900]
 
 
 def test_the_tables_are_those_of_the_commands(report: Path, tmp_path: Path) -> None:

@@ -3,18 +3,24 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis import Report
 from analysis.arithmetic.intervals import NONE
-from analysis.attribution.launches import Attribution
+from analysis.attribution.launches import Attribution, range_intervals
+from analysis.costs.costed_calls import costed_calls
+from analysis.costs.device_peaks import DevicePeaks, ideal_of_work, ideal_times
+from analysis.knowledge.vocabulary import clean
 from analysis.ranges import __main__ as ranges
 from analysis.show import cli
 from analysis.show.errors import ReportError
 from tests.made.reports.build_report import Call, Kernel, Memory, Operator, Range, make_report
 from tests.made.reports.range_rows import by_range, rows
+from tests.made.tools.shared import ROOT, report
 
 ENGINE = 101
+SAMPLE = ROOT / "nsys_reports" / "sample.sqlite"
 
 
 @pytest.fixture
@@ -53,6 +59,35 @@ def test_the_csv_has_its_columns_and_no_value_for_what_is_not_known(
         "forward,PushPop,2,60,44,24,24,20,4,14,,kernel,\n"
         "softmax,PushPop,2,20,4,4,4,4,2,14,,kernel,\n"
     )
+
+
+@pytest.mark.parametrize("name", ["train-step-small-a100", None])
+def test_a_place_of_the_tree_lost_what_the_work_launched_there_did(name: str | None) -> None:
+    with Report(report(name) if name else SAMPLE) as opened:
+        attribution = Attribution.of(opened)
+        took = attribution.work.duration_ns
+        peaks = DevicePeaks.of(opened, attribution.work)
+        calls = costed_calls(attribution)
+        ideal = ideal_of_work(calls, ideal_times(calls, peaks), took)
+        known = ~np.isnan(ideal)
+        each = np.where(known, took - np.round(np.nan_to_num(ideal)), 0).astype(np.int64)
+        launches, around = attribution.launches, range_intervals(attribution.ranges)
+        lost: dict[str, int] = {}
+        for number, parent in enumerate(attribution.parents.tolist()):
+            inside = known & (launches.thread == around.thread[number])
+            inside &= launches.start_ns >= around.start_ns[number]
+            inside &= launches.end_ns <= around.end_ns[number]
+            chain = [clean(attribution.ranges.names[attribution.ranges.name[number]])]
+            while parent != NONE:
+                chain.insert(0, clean(attribution.ranges.names[attribution.ranges.name[parent]]))
+                parent = int(attribution.parents[parent])
+            if inside.any():
+                path = "/".join(chain)
+                lost[path] = lost.get(path, 0) + int(each[inside].sum())
+    table = rows(opened.path, tree=True, exclude=["none"])
+    found = {row["path"]: row["lost_ns"] for row in table if not math.isnan(row["lost_ns"])}
+    assert len(found) > 20
+    assert found == lost
 
 
 def test_the_tree_nests_by_position_what_took_most_first(
@@ -241,9 +276,9 @@ def test_domains_are_shown_where_there_are_any(
         ranges=[Range("sort", 0, 30, domain="CCCL")],
         kernels=[Kernel("a", 100, 110, launch=2)],
     )
-    for report, shown in ((trained, False), (path, True)):
-        assert ranges.main([str(report)]) == 0
-        assert ("domain" in capsys.readouterr().out) is shown
+    for shown, made in enumerate((trained, path)):
+        assert ranges.main([str(made)]) == 0
+        assert ("domain" in capsys.readouterr().out) is bool(shown)
 
 
 def test_warm_up_and_ranges_that_were_never_closed_are_told_of(
