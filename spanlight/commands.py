@@ -76,6 +76,9 @@ GROUPS: Final = {
         "layers": Command("analysis.layers", "what `time-layers` measured"),
         "export": Command("analysis.export", "for Perfetto, flame graphs, Chrome's viewers"),
         "trim": Command("analysis.trim", "a smaller report, of some of the steps"),
+        "cache": Command(
+            "analysis.cache", "what is kept of large reports, so that it is read once"
+        ),
     },
     "Compare two reports": {
         "compare": Command("analysis.compare", "what got faster and what slower, with a gate"),

@@ -35,6 +35,13 @@ def fingerprint(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _columns_are_kept_for_the_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep none, or what SPANLIGHT_CACHE says, in a folder of this run."""
+    os.environ.setdefault("SPANLIGHT_CACHE", "off")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let files that hold slow tests run first: as the last one, it would run alone."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

@@ -26,6 +26,8 @@ import pyarrow as pa
 
 from analysis.show.errors import ReportError
 from analysis.show.progress import PATIENCE_S, Bar
+from analysis.source.column_cache import Column, ColumnCache, QueryColumns
+from analysis.source.free_memory import available_bytes
 from analysis.source.threads import begun, interruptible
 
 BATCH_ROWS: Final = 1 << 16
@@ -34,6 +36,9 @@ FEW_ROWS: Final = 20_000
 
 BYTES_HELD: Final = 1000
 """What a name, or a row of an answer, takes as Python objects, as measured (430 to 720)."""
+
+MANY_HELD: Final = 100_000
+"""Fewer names or rows fit anywhere."""
 
 NUMBERED: Final = "record without numbers in the names of ranges, or use a machine with more memory"
 
@@ -65,14 +70,15 @@ class Database:
         path: what the user gave; every error names it.
         before_connecting: called before every connection but the first; it raises where the file
             is no longer what the others read.
-
-    Attributes:
-        memory_bytes: how much memory there is, where the report may need more than that.
-        relieve: what then keeps to it, called after each batch.
+        cache: where the columns of this report are kept; None to keep none.
     """
 
     def __init__(
-        self, uri: str, path: Path, before_connecting: Callable[[], None] = lambda: None
+        self,
+        uri: str,
+        path: Path,
+        before_connecting: Callable[[], None] = lambda: None,
+        cache: ColumnCache | None = None,
     ) -> None:
         self.uri = uri
         self.path = path
@@ -81,8 +87,7 @@ class Database:
         # import pandas, and with it half a second.
         with self._failures():
             self._database = adbc_driver_sqlite.connect(uri)
-        self.memory_bytes: int | None = None
-        self.relieve: Callable[[], None] | None = None
+        self._cache = cache
         self._read_s = 0.0
         self._own = threading.local()
         self._connections: list[Any] = []
@@ -100,6 +105,8 @@ class Database:
                 connection.close()
         if not self._reading:
             self._database.close()
+        if self._cache is not None:
+            self._cache.close()
 
     def _connection(self) -> Any:
         """Return this thread's connection: one serves a single thread at a time, and one query."""
@@ -139,13 +146,20 @@ class Database:
     ) -> tuple[Columns, tuple[list[str], npt.NDArray[np.int64]]]:
         """Return the columns of a query, and of them one of text in codes: see `coded`."""
         table = self._table(sql, rows, (text,))
-        coded = table.pop(text).coded()
-        return {name: column.array() for name, column in table.items()}, coded
+        others = {name: column.array() for name, column in table.items() if name != text}
+        return others, table[text].coded()
 
-    def _table(self, sql: str, rows: int, text: Collection[str] | None) -> dict[str, Collector]:
+    def _table(self, sql: str, rows: int, text: Collection[str] | None) -> QueryColumns:
         """Return the columns of a query; ``text`` names those that are text, None all."""
         if self._closed:
             raise ReportError(self.path, "this report is closed", "open it again: Report(path)")
+        if self._cache is None:
+            return self._read(sql, rows, text)
+        query = f"{sql}; text: {'all' if text is None else sorted(text)}"
+        return self._cache.get(query) or self._cache.put(query, self._read(sql, rows, text))
+
+    def _read(self, sql: str, rows: int, text: Collection[str] | None) -> dict[str, Column]:
+        """Return the columns of a query as they are read from the file."""
         with self._failures(), ExitStack() as used:
             statement = used.enter_context(self._statement())
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
@@ -171,7 +185,7 @@ class Database:
                 if place is None:
                     raise
                 raise self._not_whole(sql, list(collectors)[int(place[1])]) from None
-            return collectors
+            return {name: collector.column() for name, collector in collectors.items()}
 
     @contextmanager
     def _statement(self) -> Iterator[Any]:
@@ -190,8 +204,6 @@ class Database:
             if not collectors[name].add(column):
                 raise self._not_whole(sql, name)
             self.check_held(len(collectors[name].texts), "different names", NUMBERED)
-        if self.relieve is not None:
-            self.relieve()  # arrays of a known length fill up unnoticed
 
     def _not_whole(self, sql: str, name: str) -> ReportError:
         """Return the error of a column of a query that holds something but whole numbers."""
@@ -224,15 +236,16 @@ class Database:
     def check_held(self, count: int, what: str, remedy: str) -> None:
         """Raise an error where so many Python objects do not fit into memory.
 
-        They cannot lie in a file as arrays can, so this is asked where a report needs that.
+        They cannot lie in a file as columns can.
 
         Raises:
             ReportError: ``count`` of ``what`` do not fit; it says ``remedy``.
         """
-        if self.memory_bytes is not None and count * BYTES_HELD > self.memory_bytes:
-            needed, there = (
-                f"{size / 1e6:,.0f} MB" for size in (count * BYTES_HELD, self.memory_bytes)
-            )
+        if count < MANY_HELD:
+            return
+        free = available_bytes()
+        if count * BYTES_HELD > free:
+            needed, there = (f"{size / 1e6:,.0f} MB" for size in (count * BYTES_HELD, free))
             problem = f"{count:,} {what} need {needed} of memory, {there} is free"
             raise ReportError(self.path, problem, remedy)
 
@@ -328,14 +341,10 @@ class Collector:
         self._numbers[begin : self.count] = read
         return True
 
-    def coded(self) -> tuple[list[str], npt.NDArray[np.int64]]:
-        """Return the distinct texts, and ``(N,)`` positions among them."""
-        return list(self.texts), self._numbers[: self.count]
-
-    def array(self) -> Array:
-        """Return the column, ``(N,)``; text becomes str objects, one for each distinct text."""
-        rows = self._numbers[: self.count]
-        return objects(list(self.texts))[rows] if self._is_text else rows
+    def column(self) -> Column:
+        """Return the column of the rows so far."""
+        numbers = self._numbers[: self.count]
+        return Column(numbers, list(self.texts) if self._is_text else None)
 
 
 def codes(chunk: pa.Array, place: dict[str, int]) -> Array:
@@ -361,13 +370,6 @@ def place_of(place: dict[str, int], word: bytes | str) -> int:
 def numbers(chunk: pa.Array, dtype: np.dtype[Any]) -> Array:
     """Return a view of one chunk of numbers without NULLs."""
     return np.frombuffer(chunk.buffers()[1], dtype)[chunk.offset : chunk.offset + len(chunk)]
-
-
-def objects(values: list[str]) -> Array:
-    """Return strings as an array of objects."""
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
 
 
 def text(word: bytes | str) -> str:

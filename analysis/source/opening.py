@@ -18,6 +18,7 @@ from analysis.show.errors import ReportError, reason
 from analysis.show.output import NSYS_MAGIC, SQLITE_MAGIC
 from analysis.show.progress import Bar
 from analysis.show.render import plural
+from analysis.source.column_cache import ColumnCache
 
 SQLITE_HEADER_BYTES: Final = 100
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -49,6 +50,10 @@ class FileState(NamedTuple):
             raise ReportError(path, "went away while it was read", WHILE_READ) from None
         return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
+    def kept_columns(self, path: Path) -> ColumnCache | None:
+        """Return where the columns of the file are kept in this state; None where nowhere."""
+        return ColumnCache.of(path, self, self.size, max(self.modified_ns, self.changed_ns))
+
     def check(self, path: Path) -> None:
         """Refuse a file that is not what it was: half of an answer would be of each.
 
@@ -59,9 +64,23 @@ class FileState(NamedTuple):
             raise ReportError(path, "changed while it was read", WHILE_READ)
 
 
+class OpenedFile(NamedTuple):
+    """A file that can be read as SQLite.
+
+    Attributes:
+        uri: the SQLite URI.
+        state: of the file that was given, before that.
+        cache: where its columns are kept; None where nowhere.
+    """
+
+    uri: str
+    state: FileState
+    cache: ColumnCache | None = None
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[str, FileState]]:
-    """Yield the SQLite URI under which ``path`` can be read, and the file's state before that.
+def opened(path: Path) -> Iterator[OpenedFile]:
+    """Yield how ``path`` can be read.
 
     Temporary files go when it ends.
 
@@ -79,7 +98,8 @@ def opened(path: Path) -> Iterator[tuple[str, FileState]]:
     state = FileState.of(path)
     if kind == "sqlite" and not has_journal(path):
         check_size(path)
-        yield f"{path.resolve().as_uri()}?mode=ro&immutable=1", state
+        uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        yield OpenedFile(uri, state, state.kept_columns(path))
         return
     with tempfile.TemporaryDirectory(prefix="report-") as folder:
         copy = Path(folder) / "report.sqlite"
@@ -89,7 +109,7 @@ def opened(path: Path) -> Iterator[tuple[str, FileState]]:
             export(path, copy)
         else:
             convert(path, copy)
-        yield f"{copy.as_uri()}?mode=rw", state
+        yield OpenedFile(f"{copy.as_uri()}?mode=rw", state)
 
 
 def recognise(path: Path) -> str:

@@ -13,7 +13,7 @@ from analysis.show.cli import print_notes
 from analysis.show.errors import ReportError
 from analysis.show.render import plural
 from analysis.show.sheet import visible
-from analysis.source import memory_limit, report_metadata, tables
+from analysis.source import report_metadata, tables
 from analysis.source.database import Columns, Database
 from analysis.source.opening import opened
 
@@ -49,25 +49,25 @@ class Report:
         self.left_out: dict[str, int] = {}
         self._kept: dict[object, object] = {}
         with ExitStack() as stack:
-            uri, self._state = stack.enter_context(opened(self.path))
-            self.database = Database(uri, self.path, self.check_unchanged)
+            file = stack.enter_context(opened(self.path))
+            self._state = file.state
+            self.database = Database(file.uri, self.path, self.check_unchanged, file.cache)
             stack.callback(self.database.close)
             self.schema = report_metadata.schema(self.database)
             if not report_metadata.is_report(self.schema):
                 hint = "give one that `nsys export --type=sqlite` or `make profile` wrote"
                 raise ReportError(self.path, "a SQLite file, but not an nsys report", hint)
-            stack.enter_context(memory_limit.paged_if_needed(self))
             self._resources = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        lacking = memory_limit.out_of_memory_error(self) if isinstance(error, MemoryError) else None
         notes = self.notes_on_what_is_left_out() if error is None else []
         self.close()
-        if lacking:
-            raise lacking from None
+        if isinstance(error, MemoryError):
+            remedy = "use a machine with more, or raise the limit on it (ulimit -v, -d)"
+            raise ReportError(self.path, "not enough memory for this report", remedy) from None
         if error is None or isinstance(error, ReportError):
             self.check_unchanged()
         print_notes(*notes)

@@ -29,8 +29,6 @@ os.register_at_fork(after_in_child=_idle.clear)  # there are no threads of the p
 def begun(work: Callable[[], T]) -> "Future[T]":
     """Return what will hold the result of some work, which is begun in another thread.
 
-    Where arrays lie (see `analysis.source.paging`) is part of the context, and holds there too.
-
     Raises:
         RuntimeError: there is no room for another thread.
     """

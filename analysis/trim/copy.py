@@ -21,8 +21,9 @@ from analysis.show import cli
 from analysis.show.errors import ReportError
 from analysis.show.output import quoted
 from analysis.show.progress import Bar
-from analysis.source import device_tables, memory_limit, memory_tables, operator_tables, tables
+from analysis.source import device_tables, memory_tables, operator_tables, tables
 from analysis.source.report_metadata import RUN_TABLE
+from analysis.trim.disk_folder import disk_folder
 from analysis.trim.rules import (
     CALL_STACKS,
     DEVICE_WORK,
@@ -110,8 +111,7 @@ class Trimmer:
         Args:
             report: what to cut; it is only read.
         """
-        disk = memory_limit.disk_folder()
-        with tempfile.TemporaryDirectory(prefix="trim-", dir=disk) as folder:
+        with tempfile.TemporaryDirectory(prefix="trim-", dir=disk_folder()) as folder:
             yield cls(report, Path(folder))
 
     def _connected(self, uri: str) -> sqlite3.Connection:

@@ -4,7 +4,7 @@ import platform
 import re
 
 from analysis.show.render import plural
-from analysis.source.memory_limit import container_bytes
+from analysis.source.free_memory import container_bytes
 from profiling.common import host
 from profiling.common.errors import LaunchError, UsageError
 

@@ -11,6 +11,7 @@ import pytest
 
 from analysis import Report, ReportError
 from analysis.questions import QUESTIONS
+from analysis.source.column_cache import Column
 from analysis.source.database import Database
 from tests.made.reports.build_device import Copy, Set, add_device_work
 from tests.made.reports.build_report import Graph, Kernel, Range, make_report
@@ -24,17 +25,17 @@ OF_ONE_REPORT = sorted(set(QUESTIONS) - {"compare", "memory"})
 def rows_read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How many rows were read of each table from now on."""
     counted: Counter[str] = Counter()
-    read = Database._table
+    read = Database._read
 
-    def counting(self: Database, sql: str, rows: int, text: Any) -> dict[str, Any]:
+    def counting(self: Database, sql: str, rows: int, text: Any) -> dict[str, Column]:
         columns = read(self, sql, rows, text)
         (table,) = re.findall(r'\bFROM "?(\w+)', sql)[:1]
         # One row says whether there are any, or how many: that is not reading the table.
         if not re.search(r"\bLIMIT 1\b|\bcount\(|\bmax\(|\bDISTINCT\b", sql):
-            counted[table] += max((column.count for column in columns.values()), default=0)
+            counted[table] += max((len(column.numbers) for column in columns.values()), default=0)
         return columns
 
-    monkeypatch.setattr(Database, "_table", counting)
+    monkeypatch.setattr(Database, "_read", counting)
     return counted
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from analysis import Report
 from analysis.show import cli
-from analysis.source import memory_limit
 from analysis.trim import __main__ as trim
 from analysis.trim import copy
 from tests.analysis.trim.test_trim import kernels, rows, three_steps, trimmed
@@ -195,7 +194,7 @@ def test_what_cannot_be_written_is_one_line(
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = three_steps(tmp_path / "r.sqlite")
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(memory_limit, "disk_folder", lambda: tmp_path / "temporary")
+    monkeypatch.setattr(copy, "disk_folder", lambda: tmp_path / "temporary")
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.source import memory_limit
+from analysis.source import free_memory
 from profiling.common import machine, memory_fit
 from profiling.common.errors import LaunchError
 from profiling.common.settings import Settings, shape
@@ -122,7 +122,7 @@ def test_the_memory_estimate_is_near_what_was_measured(
 def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("400\n")
-    monkeypatch.setattr(memory_limit, "CGROUPS", tmp_path)
+    monkeypatch.setattr(free_memory, "CGROUPS", tmp_path)
     assert machine.available_bytes("cpu") == 600
 
 
