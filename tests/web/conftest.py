@@ -4,15 +4,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from analysis.__main__ import main
+from analysis.__main__ import main as write_page
+from analysis.compare.__main__ import main as write_comparison
 from benchmarks.cost.page_cost import BROWSERS, DRAWN
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
+DESK: Final = {"width": 1280, "height": 800}
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
@@ -58,9 +60,7 @@ def open_file(chromium: Any) -> Iterator[Callable[..., Opened]]:
     contexts = []
 
     def open_one(file: Path, hash_: str = "", **options: Any) -> Opened:
-        context = chromium.new_context(
-            viewport={"width": 1280, "height": 800}, offline=True, **options
-        )
+        context = chromium.new_context(**{"viewport": DESK, "offline": True, **options})
         contexts.append(context)
         opened = Opened(context.new_page())
         opened.page.on("console", lambda message: opened.errors.append(message.text))
@@ -75,13 +75,29 @@ def open_file(chromium: Any) -> Iterator[Callable[..., Opened]]:
         context.close()
 
 
-@pytest.fixture
-def open_report(open_file: Callable[..., Opened], tmp_path: Path) -> Callable[..., Opened]:
-    """Write a report's page and open it."""
+@pytest.fixture(scope="session")
+def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write the page of a report, or of two compared, once for all tests of a process."""
+    made: dict[tuple[Path, ...], Path] = {}
 
-    def open_one(report: Path, hash_: str = "", **options: Any) -> Opened:
-        file = tmp_path / "page.html"
-        assert main([str(report), "--html", str(file)]) == 0
-        return open_file(file, hash_, **options)
+    def one(*reports: Path) -> Path:
+        if reports not in made:
+            file = tmp_path_factory.mktemp("pages") / "page.html"
+            write = write_page if len(reports) == 1 else write_comparison
+            assert write([*map(str, reports), "--html", str(file)]) == 0
+            made[reports] = file
+        return made[reports]
+
+    return one
+
+
+@pytest.fixture
+def open_report(
+    open_file: Callable[..., Opened], page_of: Callable[..., Path]
+) -> Callable[..., Opened]:
+    """Write the page of a report, or of two compared, and open it."""
+
+    def open_one(*reports: Path, hash_: str = "", **options: Any) -> Opened:
+        return open_file(page_of(*reports), hash_, **options)
 
     return open_one

@@ -265,7 +265,9 @@ def test_wheel_drag_and_brush_move_the_view(steps: Path, open_report: Open) -> N
 
 
 def test_a_link_shows_what_one_saw(steps: Path, open_report: Open) -> None:
-    opened = open_report(steps, "#time=5000-45000&event=0-1&search=gemm&table=ranges&theme=dark")
+    opened = open_report(
+        steps, hash_="#time=5000-45000&event=0-1&search=gemm&table=ranges&theme=dark"
+    )
     assert opened.evaluate("() => [spanlight.view.from, spanlight.view.to]") == [5000, 45_000]
     assert "elementwise_two" in opened.page.inner_text(".details h3")
     assert opened.page.is_visible("#panel-ranges")
@@ -279,7 +281,7 @@ def test_a_link_shows_what_one_saw(steps: Path, open_report: Open) -> None:
     "hash_", ["#time=9-1&event=7-1e9&table=<b>", "#%E0%A4%A&&=&time=a-b", "#event=99-99"]
 )
 def test_a_link_that_is_wrong_is_ignored(hash_: str, steps: Path, open_report: Open) -> None:
-    opened = open_report(steps, hash_)
+    opened = open_report(steps, hash_=hash_)
     assert opened.errors == []
     assert opened.page.is_visible("#panel-kernels")
 

@@ -2,16 +2,19 @@
 
 import type { Cell } from "./report";
 
-/** Places of rows ordered by a column, ties as they were. */
+/** Places of rows ordered by a column, ties as they were, nothing last of all in either direction. */
 export function sorted(rows: Cell[][], places: number[], column: number, descending: boolean): number[] {
   const sign = descending ? -1 : 1;
-  return [...places].sort((a, b) => sign * compared(rows[a][column], rows[b][column]) || a - b);
+  return [...places].sort((a, b) => {
+    const [one, other] = [rows[a][column], rows[b][column]];
+    const apart = Number(one === null) - Number(other === null);
+    return apart || sign * compared(one, other) || a - b;
+  });
 }
 
-/** Numbers before texts, nothing last of all. */
+/** Numbers before texts. */
 function compared(a: Cell, b: Cell): number {
   if (typeof a === "number" && typeof b === "number") return a - b;
-  if (a === null || b === null) return Number(a === null) - Number(b === null);
   if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
   return String(a) < String(b) ? -1 : Number(String(a) > String(b));
 }

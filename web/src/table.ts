@@ -14,6 +14,8 @@ export class TableView {
   private readonly columns: number[];
   /** Which columns hold numbers. */
   private readonly numbers: boolean[];
+  /** Which columns hold numbers that are all whole. */
+  private readonly whole: boolean[];
   private readonly headings: HTMLTableCellElement[];
   private query = "";
   private column = -1;
@@ -28,6 +30,7 @@ export class TableView {
   ) {
     const { columns, rows } = table;
     this.numbers = columns.map((_, at) => rows.some((row) => typeof row[at] === "number"));
+    this.whole = columns.map((_, at) => rows.every((row) => typeof row[at] !== "number" || Number.isInteger(row[at])));
     this.columns = columns.map((_, at) => at).filter((at) => !this.empty(at) && !table.hidden?.includes(columns[at]));
     const source = columns.indexOf("source");
     const ofOperators = rows.some((row) => row[source] === "operator");
@@ -122,7 +125,7 @@ export class TableView {
     for (const i of this.columns) {
       const value = rows[at][i];
       const number = this.numbers[i];
-      const text = value === null && number ? "-" : cell(value, columns[i]);
+      const text = value === null && number ? "-" : cell(value, columns[i], this.whole[i]);
       made.append(
         element("td", { class: number ? "number" : "text", title: typeof value === "number" ? String(value) : undefined }, number ? text : element("span", {}, text)),
       );

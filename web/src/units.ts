@@ -3,8 +3,16 @@
 /** A number to four digits, without an exponent, thousands apart. */
 export function digits(value: number): string {
   const whole = String(Math.floor(Math.abs(Number(value.toPrecision(4))))).length;
-  const places = Math.max(0, 4 - whole);
-  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+  return fixed(value, Math.max(0, 4 - whole)).replace(/\B(?=(\d{3})+(?!\d))(?<!\.\d*)/g, ",");
+}
+
+/** A number to so many places, as Python rounds it: what is exactly in the middle to the even digit. */
+function fixed(value: number, places: number): string {
+  const up = value.toFixed(places);
+  const rest = value.toFixed(places + 30).split(".")[1] ?? "";
+  const middle = /^50*$/.test(rest.slice(places));
+  const odd = Number(up.at(-1)) % 2 === 1;
+  return middle && odd ? (Number(up) - Math.sign(value) * 10 ** -places).toFixed(places) : up;
 }
 
 export function time(ns: number): string {
@@ -23,7 +31,14 @@ export function scaled(value: number, unit: string): string {
   return `${Number(value.toPrecision(6))} ${unit}`.trim();
 }
 
-export const share = (value: number): string => `${(value * 100).toFixed(1)} %`;
+/** Bytes of memory with a binary prefix, as memory is sold and allocated. */
+function binary(count: number): string {
+  for (const [prefix, size] of [["Ti", 2 ** 40], ["Gi", 2 ** 30], ["Mi", 2 ** 20], ["Ki", 2 ** 10]] as const)
+    if (Math.abs(count) >= size) return `${digits(count / size)} ${prefix}B`;
+  return `${count} B`;
+}
+
+export const share = (value: number): string => `${fixed(value * 100, 1)} %`;
 export const count = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 0 });
 
 /** By the end of a column's name: what its title becomes, and how its values are shown. */
@@ -33,18 +48,19 @@ const UNITS: [name: RegExp, title: string, shown: (value: number) => string][] =
   [/^flops_per_s$/, "FLOP/s", (value) => scaled(value, "FLOP/s")],
   [/(^|_)bytes_per_s$/, "$1bytes/s", (value) => scaled(value, "B/s")],
   [/^flops$/, "FLOPs", (value) => scaled(value, "FLOP")],
-  [/(^|_)bytes$/, "$1bytes", (value) => scaled(value, "B")],
+  [/^bytes$/, "bytes", (value) => scaled(value, "B")],
+  [/_bytes$/, "", binary],
 ];
 const IDS = new Set(["device", "stream", "process", "thread", "step", "depth"]);
 
-/** A value of a table's column, as a person reads it. */
-export function cell(value: string | number | boolean | null, column: string): string {
+/** A value of a table's column, as a person reads it; `whole` where the column has no parts of one. */
+export function cell(value: string | number | boolean | null, column: string, whole = true): string {
   if (value === null) return "";
   if (typeof value !== "number") return String(value);
   const unit = UNITS.find(([name]) => name.test(column));
   if (unit) return unit[2](value);
   if (IDS.has(column)) return String(value);
-  return Number.isInteger(value) ? count(value) : digits(value);
+  return whole && Number.isInteger(value) ? count(value) : digits(value);
 }
 
 /** Headings where operators take the kernels' place. */

@@ -5,7 +5,7 @@ import { labels, lines } from "../src/labels";
 import { after, from } from "../src/search";
 import { kept, sorted } from "../src/sorting";
 import { icicle, roots, values } from "../src/tree";
-import { cell, scaled, tickStep, time } from "../src/units";
+import { cell, digits, scaled, share, tickStep, time } from "../src/units";
 import { View } from "../src/view";
 import { visible } from "../src/visible";
 import { random } from "./made";
@@ -50,7 +50,7 @@ describe("the view", () => {
 describe("tables", () => {
   const rows = [["b", 3], ["a", null], ["c", 12], ["A", 3]];
   it("sort numbers as numbers, ties as they were, nothing last", () => {
-    expect(sorted(rows, [0, 1, 2, 3], 1, true)).toEqual([1, 2, 0, 3]);
+    expect(sorted(rows, [0, 1, 2, 3], 1, true)).toEqual([2, 0, 3, 1]);
     expect(sorted(rows, [0, 1, 2, 3], 1, false)).toEqual([0, 3, 2, 1]);
     expect(sorted(rows, [0, 1, 2, 3], 0, false)).toEqual([3, 1, 0, 2]);
   });
@@ -77,6 +77,10 @@ describe("units", () => {
   it("are those of the commands", () => {
     expect([0, 999, 1500, 12345, 146_900_000, 2_345_000_000].map(time)).toEqual(["0 ns", "999 ns", "1.500 µs", "12.35 µs", "146.9 ms", "2.345 s"]);
     expect([999_949, 999_951, 9_999_900, 12_345_600_000_000, 0.5].map(time)).toEqual(["999.9 µs", "1.000 ms", "10.00 ms", "12,346 s", "0.500 ns"]);
+    expect([545_150, 12_125, 12_375, 1_234_500].map(time)).toEqual(["545.1 µs", "12.12 µs", "12.38 µs", "1.234 ms"]);
+    expect([0.1225, 0.3125, 0.0015, -0.0625].map(share)).toEqual(["12.2 %", "31.2 %", "0.1 %", "-6.2 %"]);
+    expect([12_344.5, 0.03125, 1_234_567.5, -12.125].map(digits)).toEqual(["12,344", "0.031", "1,234,568", "-12.12"]);
+    expect([12, 1536, 20 * 2 ** 20].map((bytes) => cell(bytes, "peak_bytes"))).toEqual(["12 B", "1.500 KiB", "20.00 MiB"]);
     expect(scaled(811_597_824, "FLOP")).toBe("811.6 MFLOP");
     expect(scaled(1.602e12, "FLOP")).toBe("1.602 TFLOP");
     expect(cell(0.1234, "share")).toBe("12.3 %");
