@@ -9,6 +9,9 @@ from analysis.arithmetic.arrays import Bools, Int64
 
 NONE: Final = -1
 
+MANY_THREADS: Final = 64
+"""From here on threads, or names that stand for them, are looked at together."""
+
 DEEPEST: Final = 4096
 """Up to this depth intervals are taken level by level."""
 
@@ -97,6 +100,9 @@ def nested(start: Int64, end: Int64, thread: Int64) -> Int64 | None:
         return None
     found = np.full(len(start), NONE, np.int64)
     bounds = [0, *(np.flatnonzero(np.diff(thread)) + 1).tolist(), len(start)]
+    if len(bounds) > MANY_THREADS:
+        start, end = one_after_another(start, end, np.array(bounds))
+        bounds = [0, len(start)]
     for low, high in pairwise(bounds):
         ended = np.searchsorted(np.sort(end[low:high]), start[low:high], side="right")
         level = np.arange(high - low) - ended
@@ -110,6 +116,20 @@ def nested(start: Int64, end: Int64, thread: Int64) -> Int64 | None:
             found[here] = above[np.searchsorted(above, here) - 1]
     inside = found != NONE
     return found if bool((end[found[inside]] >= end[inside]).all()) else None
+
+
+def one_after_another(start: Int64, end: Int64, bounds: Int64) -> tuple[Int64, Int64]:
+    """Return the intervals of threads moved so that each thread begins when the one before ended.
+
+    Args:
+        start: ``(N,)`` ordered as by `ordered`.
+        end: ``(N,)``.
+        bounds: ``(T + 1,)`` where the rows of each thread begin, and ``N``.
+    """
+    first, last = start[bounds[:-1]], np.maximum.reduceat(end, bounds[:-1])
+    before = np.concatenate([[0], np.cumsum(last - first)[:-1]])
+    moved = np.repeat(before - first, np.diff(bounds))
+    return start + moved, end + moved
 
 
 def previous_at_least(values: Int64) -> Int64:

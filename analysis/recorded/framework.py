@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 NAMED_BY_PYTORCH: Final = re.compile(
     r"\baten::|\bat::native\b|\bat_cuda_detail\b|2at6native|\bc10::|\bautograd::engine::"
-    r"|\bProfilerStep#|\bOptimizer\.(?:step|zero_grad)#|^triton_(?:poi|per|red|tem)_fused_"
+    r"|\bProfilerStep#|\bOptimizer\.(?:step|zero_grad)#|^triton_(?:poi|per|red|tem)_fused_",
+    re.MULTILINE,
 )
 """What only PyTorch calls its operators, ranges and kernels, those that Inductor writes too."""
+
+PARTS: Final = (
+    *("aten::", "at::native", "at_cuda_detail", "2at6native", "c10::", "autograd::engine::"),
+    *("ProfilerStep#", "Optimizer.", "triton_"),
+)
+"""Texts of which each such name has one: looking for these is far quicker."""
 
 LIBRARIES: Final = ("*libtorch*", "*libc10*", "*torch_cpu.dll", "*torch_cuda.dll")
 """File names of PyTorch, among the modules in which nsys found the host."""
@@ -34,5 +41,7 @@ def uses_pytorch(report: Report) -> bool:
 def _uses_pytorch(report: Report) -> bool:
     if not NOTED.isdisjoint(report.run) or has_operators(report):
         return True
-    names = [*device_work(report).names, *ranges.load(report).names]
-    return any(map(NAMED_BY_PYTORCH.search, names)) or tables.has_string(report, LIBRARIES)
+    names = "\n".join([*device_work(report).names, *ranges.load(report).names])
+    if any(part in names for part in PARTS) and NAMED_BY_PYTORCH.search(names):
+        return True
+    return tables.has_string(report, LIBRARIES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -19,6 +20,21 @@ from analysis.source.times import sensible
 
 if TYPE_CHECKING:
     from analysis.source.report import Report
+
+
+class Names(list[str]):
+    """Distinct names of ranges, which may be as many as there are ranges."""
+
+    @cached_property
+    def _canonical(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for place, name in enumerate(self):
+            found.setdefault(canonical(name), []).append(place)
+        return found
+
+    def spelling(self, name: str) -> list[int]:
+        """Return the positions of a name and of its other spellings."""
+        return self._canonical.get(name, [])
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,7 @@ class Ranges:
         inferred: ``(N,)`` which were not recorded but follow from what was.
     """
 
-    names: list[str]
+    names: Names
     name: Int64
     start_ns: Int64
     end_ns: Int64
@@ -69,7 +85,9 @@ class Ranges:
 
     def called(self, name: str) -> Bools:
         """Return ``(N,)`` which ranges have this name, or another spelling of it."""
-        return self.where(lambda known: known == name)
+        there = np.zeros(len(self.names), np.bool_)
+        there[self.names.spelling(name)] = True
+        return there[self.name]
 
     def take(self, kept: Bools) -> Self:
         """Return some of the ranges."""
@@ -104,7 +122,7 @@ def load(report: Report) -> Ranges:
 def _read(report: Report) -> Ranges:
     if not has_ranges(report):
         none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
-        return Ranges([], none, none, none, none, none, none, no, no, [""], none, 0, no)
+        return Ranges(Names(), none, none, none, none, none, none, no, no, [""], none, 0, no)
     condition = "".join(
         f" AND NOT (coalesce(domainId, -1) = {domain} AND "
         f"{tables.process_of(report, tables.NVTX, 'globalTid')} = {process})"
@@ -131,7 +149,7 @@ def _read(report: Report) -> Ranges:
         name = np.where(name == NONE, 0, name + shift)
     thread = found.thread[order]
     return Ranges(
-        names=names,
+        names=Names(names),
         name=name[order],
         start_ns=found.start_ns[order],
         end_ns=end[order],

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from analysis import Report, kernels
 from analysis.arithmetic.intervals import (
+    MANY_THREADS,
     NONE,
     parents,
     previous_at_least,
@@ -49,6 +50,21 @@ def test_parents_are_those_found_by_looking_at_every_interval(
 ) -> None:
     start, end, thread = arrays(drawn)
     assert parents(start, end, thread).tolist() == looked_for(start, end, thread)
+
+
+@given(bounds)
+def test_parents_of_many_threads_are_those_of_each_by_itself(
+    drawn: list[tuple[int, int, int]],
+) -> None:
+    start, end, thread = arrays(drawn)
+    count, copies = len(start), MANY_THREADS
+    threads = np.concatenate([thread + 10 * copy for copy in range(copies)])
+    moved = np.repeat(np.arange(copies), count) * 7 % 5
+    found = parents(np.tile(start, copies) + moved, np.tile(end, copies) + moved, threads)
+    alone = np.array(looked_for(start, end, thread), np.int64)
+    for copy in range(copies):
+        mine = found[copy * count : (copy + 1) * count]
+        assert np.where(mine == NONE, NONE, mine - copy * count).tolist() == alone.tolist()
 
 
 @given(st.lists(st.integers(-5, 5), max_size=70))
