@@ -1,16 +1,14 @@
-"""Columns out of SQLite, fast: ADBC reads them in batches of arrays, with no object for a cell.
+"""Columns out of the tables of a report, fast: batches of arrays, with no object for a cell.
 
-ADBC decides a column's type from its first batch. So a query written for `columns` wraps numbers
-that may be NULL in ``coalesce(x, -1)`` and text in ``cast(coalesce(x, '') as blob)``: blobs also
-keep bytes that are not UTF-8, which real reports hold. Any cell of SQLite can hold anything,
-whatever its column is declared to be: what is not said to be text must be whole numbers, and that
-is looked at here for all.
+A column has one type, decided by its first batch where the file leaves that open. So a query
+written for `columns` wraps numbers that may be NULL in ``coalesce(x, -1)`` and text in
+``cast(coalesce(x, '') as blob)``: blobs also keep bytes that are not UTF-8, which real reports
+hold. What is not said to be text must be whole numbers, and that is looked at here for all.
 """
 
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import adbc_driver_manager as adbc
-import adbc_driver_sqlite
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -28,6 +24,7 @@ from analysis.show.errors import ReportError
 from analysis.show.progress import PATIENCE_S, Bar
 from analysis.source.column_cache import Column, ColumnCache, QueryColumns
 from analysis.source.free_memory import available_bytes
+from analysis.source.table_reader import TableReader
 from analysis.source.threads import begun, interruptible
 
 BATCH_ROWS: Final = 1 << 16
@@ -50,9 +47,6 @@ KINDS: Final = {
 }
 """What a cell holds, by the name that SQLite's ``typeof`` has for it."""
 
-MISMATCH: Final = re.compile(r"Type mismatch in column (\d+)")
-"""What the driver says of a cell that is not of the kind that the first ones were."""
-
 NO_MEMORY: Final = "out of memory"
 """What SQLite says where it gets none."""
 
@@ -63,59 +57,32 @@ Columns = dict[str, Array]
 
 
 class Database:
-    """One SQLite file, open for reading.
+    """The tables of one report, open for reading.
 
     Args:
-        uri: SQLite URI, as `analysis.source.opening.opened` yields it.
+        reader: where they lie.
         path: what the user gave; every error names it.
-        before_connecting: called before every connection but the first; it raises where the file
-            is no longer what the others read.
         cache: where the columns of this report are kept; None to keep none.
+
+    Attributes:
+        schema: the columns of every table, by the table's name.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        path: Path,
-        before_connecting: Callable[[], None] = lambda: None,
-        cache: ColumnCache | None = None,
-    ) -> None:
-        self.uri = uri
+    def __init__(self, reader: TableReader, path: Path, cache: ColumnCache | None = None) -> None:
         self.path = path
-        self._before_connecting = before_connecting
-        # `adbc_driver_sqlite.connect` is the low-level way in; the package's `dbapi` module would
-        # import pandas, and with it half a second.
-        with self._failures():
-            self._database = adbc_driver_sqlite.connect(uri)
+        self._reader = reader
         self._cache = cache
         self._read_s = 0.0
-        self._own = threading.local()
-        self._connections: list[Any] = []
-        self._reading: set[Any] = set()
         self._closed = False
         with self._failures():
-            self._connection()
+            self.schema = reader.schema()
 
     def close(self) -> None:
-        """Close the file; who asks for more is told so."""
+        """Close the report; who asks for more is told so."""
         self._closed = True
-        # What a call that was left behind reads from could only be closed when that is done.
-        for connection in self._connections:
-            if connection not in self._reading:
-                connection.close()
-        if not self._reading:
-            self._database.close()
+        self._reader.close()
         if self._cache is not None:
             self._cache.close()
-
-    def _connection(self) -> Any:
-        """Return this thread's connection: one serves a single thread at a time, and one query."""
-        if getattr(self._own, "connection", None) in {None, *self._reading}:
-            if self._connections:
-                self._before_connecting()
-            self._own.connection = adbc.AdbcConnection(self._database)
-            self._connections.append(self._own.connection)
-        return self._own.connection
 
     def columns(self, sql: str, rows: int = 0, text: Collection[str] = ()) -> Columns:
         """Return the columns of a query.
@@ -161,11 +128,7 @@ class Database:
     def _read(self, sql: str, rows: int, text: Collection[str] | None) -> dict[str, Column]:
         """Return the columns of a query as they are read from the file."""
         with self._failures(), ExitStack() as used:
-            statement = used.enter_context(self._statement())
-            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
-            statement.set_sql_query(sql)
-            stream, _ = interruptible(statement.execute_query, used)
-            reader = used.enter_context(pa.RecordBatchReader.from_stream(stream))
+            reader = self._reader.execute(sql, BATCH_ROWS, used)
             collectors = {
                 field.name: Collector(rows, is_text=text is None or field.name in text)
                 for field in reader.schema
@@ -180,23 +143,12 @@ class Database:
                             bar(number * BATCH_ROWS, rows)
                         self._add(batch, collectors, sql)
                         number += 1
-            except OSError as error:
-                place = MISMATCH.search(str(error))
+            except Exception as error:
+                place = self._reader.misfit(error)
                 if place is None:
                     raise
-                raise self._not_whole(sql, list(collectors)[int(place[1])]) from None
+                raise self._not_whole(sql, list(collectors)[place]) from None
             return {name: collector.column() for name, collector in collectors.items()}
-
-    @contextmanager
-    def _statement(self) -> Iterator[Any]:
-        """Yield a statement on this thread's connection, which is in use meanwhile."""
-        connection = self._connection()
-        self._reading.add(connection)
-        try:
-            with adbc.AdbcStatement(connection) as statement:
-                yield statement
-        finally:
-            self._reading.discard(connection)
 
     def _add(self, batch: pa.RecordBatch, collectors: dict[str, Collector], sql: str) -> None:
         """Add the rows of one batch of a query to its columns."""
@@ -210,17 +162,12 @@ class Database:
         selected = expression(sql, name)
         place, what = name, "something that is no whole number"
         for table in re.findall(r'\bFROM "?(\w+)', sql):
-            fields = f"SELECT cast(name AS blob) AS name FROM pragma_table_info('{table}')"
-            there = self.columns(fields, text=("name",))["name"].tolist()
+            there = self.schema.get(table, ())
             for field in (word for word in re.findall(r"\w+", selected) if word in there):
-                accepted = "'integer', 'null'" if "coalesce" in selected else "'integer'"
-                found = self.columns(
-                    f'SELECT cast(typeof("{field}") AS blob) AS kind FROM "{table}" '
-                    f'WHERE typeof("{field}") NOT IN ({accepted}) LIMIT 1',
-                    text=("kind",),
-                )["kind"].tolist()
-                if found:
-                    problem = f"{field} of {table} holds {KINDS[found[0]]}, not a whole number"
+                fits = "coalesce" in selected
+                found = self._reader.found_instead(table, field, null_fits=fits)
+                if found is not None:
+                    problem = f"{field} of {table} holds {KINDS[found]}, not a whole number"
                     return ReportError(self.path, problem, "export or copy it again")
                 place, what = f"{field} of {table}", "numbers too large to reckon with"
         return ReportError(self.path, f"{place} holds {what}", "export or copy it again")
@@ -251,15 +198,19 @@ class Database:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Turn the driver's errors into one line; a damaged page shows only while fetching."""
+        """Turn the reader's errors into one line; a damaged page shows only while fetching."""
         try:
             yield
-        except (adbc.Error, OSError, pa.ArrowException) as error:
-            if isinstance(error, MemoryError) or reason_of(error) == NO_MEMORY:
+        except ReportError:
+            raise
+        except Exception as error:
+            reason = self._reader.failure(error)
+            if reason is None:
+                raise
+            if isinstance(error, MemoryError) or reason == NO_MEMORY:
                 raise MemoryError from error
-            raise ReportError(
-                self.path, f"damaged ({reason_of(error)})", "export or copy it again"
-            ) from error
+            problem = f"damaged ({reason})"
+            raise ReportError(self.path, problem, "export or copy it again") from error
 
 
 def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
@@ -294,18 +245,6 @@ def expression(sql: str, name: str) -> str:
         if sql[place] == "," and not depth:
             return sql[place + 1 : named.start()]
     return sql[: named.start()]
-
-
-def reason_of(error: Exception) -> str:
-    r"""Return SQLite's own words out of a driver's error.
-
-    >>> reason_of(OSError("[SQLite] Failed to prepare query: no such table: t\nquery: SELECT 1"))
-    'no such table: t'
-    """
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    # The driver puts what it was doing before what SQLite said.
-    text = re.sub(r"^.*?\bFailed to \w+ query: ", "", first)
-    return text.strip().rstrip(".").lower()
 
 
 class Collector:

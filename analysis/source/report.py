@@ -16,6 +16,7 @@ from analysis.show.sheet import visible
 from analysis.source import report_metadata, tables
 from analysis.source.database import Columns, Database
 from analysis.source.opening import opened
+from analysis.source.sqlite_reader import SqliteReader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,7 @@ class Report:
 
     Attributes:
         path: as it was given.
+        uri: SQLite URI of the file that is read.
         left_out: how many rows do not count because their times make no sense, by the table; filled
             as tables are read, and told on stderr at the end of a ``with``.
 
@@ -51,9 +53,12 @@ class Report:
         with ExitStack() as stack:
             file = stack.enter_context(opened(self.path))
             self._state = file.state
-            self.database = Database(file.uri, self.path, self.check_unchanged, file.cache)
+            reader = SqliteReader(file.uri, self.check_unchanged)
+            stack.callback(reader.close)
+            self.database = Database(reader, self.path, file.cache)
             stack.callback(self.database.close)
-            self.schema = report_metadata.schema(self.database)
+            self.uri = file.uri
+            self.schema = self.database.schema
             if not report_metadata.is_report(self.schema):
                 hint = "give one that `nsys export --type=sqlite` or `make profile` wrote"
                 raise ReportError(self.path, "a SQLite file, but not an nsys report", hint)

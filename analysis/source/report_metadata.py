@@ -16,7 +16,7 @@ from analysis.source import tables
 from analysis.source.trace.fields import UNTIMED
 
 if TYPE_CHECKING:
-    from analysis.source.database import Columns, Database
+    from analysis.source.database import Columns
     from analysis.source.open_report import OpenReport
 
 Schema = Mapping[str, tuple[str, ...]]
@@ -42,20 +42,6 @@ class Gpu:
     bandwidth_bytes_per_s: int
     clock_hz: int
     multiprocessors: int
-
-
-def schema(database: Database) -> Schema:
-    """Return the columns of every table of a report, by the table's name."""
-    found = database.columns(
-        "SELECT cast(m.name AS blob) AS name, cast(p.name AS blob) AS field "
-        "FROM sqlite_master m, pragma_table_info(m.name) p "
-        "WHERE m.type IN ('table', 'view') ORDER BY m.name, p.cid",
-        text=("name", "field"),
-    )
-    columns: dict[str, tuple[str, ...]] = {}
-    for table, field in zip(found["name"], found["field"], strict=True):
-        columns[table] = (*columns.get(table, ()), field)
-    return columns
 
 
 def is_report(schema: Schema) -> bool:

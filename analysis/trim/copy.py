@@ -118,7 +118,7 @@ class Trimmer:
         """Return a connection to a new file, with the report and the notes attached to it."""
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         connection.execute("PRAGMA temp_store = FILE")
-        for name, place in (("given", self.report.database.uri), ("cut", self.notes.as_uri())):
+        for name, place in (("given", self.report.uri), ("cut", self.notes.as_uri())):
             connection.execute(f"ATTACH ? AS {name}", (place,))
         # No file has to survive a crash: the last one is given its name when it is complete.
         for name in ("main", "cut"):

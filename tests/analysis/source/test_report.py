@@ -11,6 +11,7 @@ from analysis.recorded.device_work import device_work
 from analysis.show.progress import Bar
 from analysis.source import tables
 from analysis.source.database import Database
+from analysis.source.sqlite_reader import SqliteReader
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 
@@ -185,7 +186,7 @@ def test_a_name_that_means_something_in_an_address_is_only_a_name(small: Path) -
 
 
 def test_a_damaged_page_is_one_error_that_names_the_file(small: Path) -> None:
-    database = Database(f"{small.as_uri()}?mode=ro", small)
+    database = Database(SqliteReader(f"{small.as_uri()}?mode=ro"), small)
     with pytest.raises(ReportError, match=r"r.sqlite: damaged \(.*no such table.*\)"):
         database.columns("SELECT x FROM nowhere")
     database.close()
