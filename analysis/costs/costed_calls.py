@@ -216,7 +216,8 @@ def _together(parts: list[_Part]) -> CostedCalls:
         formats=texts["number_format"].known,
         number_format=texts["number_format"].code,
         **numbers,
-        owner=owner,
+        # Kept for long, and as long as the work: where nothing costs anything it takes no memory.
+        owner=owner if any(map(len, kept)) else np.broadcast_to(np.int64(NONE), len(owner)),
     )
 
 

@@ -27,8 +27,8 @@ def lost_times(attribution: Attribution) -> Float64:
 def _lost_times(attribution: Attribution) -> Float64:
     work = attribution.work
     peaks = DevicePeaks.of(attribution.report, work)
-    if not peaks.known:
-        return np.full(len(work), np.nan)
     calls = costed_calls(attribution)
+    if not peaks.known or not len(calls):
+        return np.broadcast_to(np.nan, len(work))
     ideal = ideal_of_work(calls, ideal_times(calls, peaks), work.duration_ns)
     return work.duration_ns - np.round(ideal)

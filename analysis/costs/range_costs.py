@@ -66,12 +66,14 @@ def range_costs(chosen: Selected, softmax_flops: int = costs.SOFTMAX_FLOPS) -> R
     outer = np.flatnonzero(has)[outermost(ranges.take(has))]
     outer = outer[chosen.ranges[outer]]
     calls = shaped_calls(chosen, softmax_flops)
+    flops, size = own.copy(), moved.copy()
+    source = np.where(own == tables.MISSING, 0, OF_SPANS)
+    if not len(outer) + len(calls):
+        return RangeCosts(flops, size, unscaled, source)
     parts_flops = np.append(own[outer], calls.flops)
     parts_bytes = np.append(moved[outer], calls.bytes)
     fused = np.array(["softmax" in name for name in calls.names], np.bool_)[calls.name]
     from_span = np.arange(len(parts_flops)) < len(outer)
-    flops, size = own.copy(), moved.copy()
-    source = np.where(own == tables.MISSING, 0, OF_SPANS)
     times = (ranges.start_ns, ranges.end_ns)
     of_call = (calls.thread, process_of(calls.thread))
     for (rows, place), call_place in zip(rows_to_sum(attribution), of_call, strict=True):

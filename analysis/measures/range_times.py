@@ -34,19 +34,17 @@ class Operations:
         start_ns: ``(N,)`` on the device.
         end_ns: ``(N,)`` on the device.
         kernel_ns: ``(N,)`` what counts as kernel time; none of a copy.
-        lost_ns: ``(N,)`` what of it is lost, 0 where that is not known.
-        modelled: ``(N,)`` where it is known.
         new_call: ``(N,)`` whether its call is another than the one before: several kernels may
             come from one launch.
+        row: ``(N,)`` its position among all device work.
     """
 
     launch: Launches
     start_ns: Int64
     end_ns: Int64
     kernel_ns: Int64
-    lost_ns: Int64
-    modelled: Bools
     new_call: Bools
+    row: Int64
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,7 @@ def operations(chosen: Selected) -> Operations:
     else:
         done = attribution.device
         start, end, correlation = done.start_ns, done.end_ns, done.correlation
-    others = len(launches) - len(work)
-    kernel_ns = np.append(work.duration_ns, np.zeros(others, np.int64))
-    lost_ns = np.append(lost_times(attribution), np.full(others, np.nan))
-    modelled = ~np.isnan(lost_ns)
+    kernel_ns = np.append(work.duration_ns, np.zeros(len(launches) - len(work), np.int64))
     rows = np.flatnonzero(launches.known & chosen.all_work)
     launch = launches.take(rows)
     order = np.lexsort((start[rows], correlation[rows], launch.start_ns, launch.thread))
@@ -95,9 +90,8 @@ def operations(chosen: Selected) -> Operations:
         start_ns=start[rows],
         end_ns=end[rows],
         kernel_ns=kernel_ns[rows],
-        lost_ns=np.where(modelled, lost_ns, 0)[rows].astype(np.int64),
-        modelled=modelled[rows],
         new_call=fresh,
+        row=rows,
     )
 
 
@@ -107,7 +101,10 @@ def range_times(chosen: Selected) -> RangeTimes:
     Args:
         chosen: the work that counts. All ranges have an entry.
     """
-    ranges, done = chosen.attribution.ranges, operations(chosen)
+    ranges = chosen.attribution.ranges
+    # First: they take much memory for a while.
+    flops, backward_ns = range_costs(chosen).flops, backward_times(chosen)
+    done = operations(chosen)
     around, launched = range_intervals(ranges), done.launch
     slices = contained(around, launched)
     first, span = np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64)
@@ -115,18 +112,39 @@ def range_times(chosen: Selected) -> RangeTimes:
     first[holders] = slices.least(done.start_ns)
     span[holders] = slices.most(done.end_ns) - first[holders]
     own = innermost(around, launched)
+    self_ns = sums(own[own != NONE], done.kernel_ns[own != NONE], len(ranges))
+    del own
+    lost_ns, modelled = lost_by_range(chosen, slices, done.row)
     return RangeTimes(
         gpu_ops=slices.sums(done.new_call.astype(np.int64)),
         first_ns=first,
         span_ns=span,
         busy_ns=busy_times(slices, done),
         kernel_ns=slices.sums(done.kernel_ns),
-        self_ns=sums(own[own != NONE], done.kernel_ns[own != NONE], len(ranges)),
-        lost_ns=slices.sums(done.lost_ns),
-        modelled=slices.sums(done.modelled.astype(np.int64)),
-        flops=range_costs(chosen).flops,
-        backward_ns=backward_times(chosen),
+        self_ns=self_ns,
+        lost_ns=lost_ns,
+        modelled=modelled,
+        flops=flops,
+        backward_ns=backward_ns,
     )
+
+
+def lost_by_range(chosen: Selected, slices: Slices, row: Int64) -> tuple[Int64, Int64]:
+    """Return what the operations of each range lost, and of how many that is known, ``(R,)`` each.
+
+    Args:
+        chosen: the work that counts.
+        slices: the operations in each range.
+        row: ``(N,)`` the position of each operation among all device work; ranked work comes first.
+    """
+    lost = lost_times(chosen.attribution)
+    known = ~np.isnan(lost)
+    if not known.any():
+        nothing = np.broadcast_to(np.int64(0), slices.owners)
+        return nothing, nothing
+    whole = np.append(np.where(known, lost, 0).astype(np.int64), 0)
+    ranked = np.minimum(row, len(lost))
+    return slices.sums(whole[ranked]), slices.sums(np.append(known, False)[ranked].astype(np.int64))
 
 
 def busy_times(slices: Slices, done: Operations) -> Int64:
@@ -167,7 +185,7 @@ def backward_times(chosen: Selected) -> Int64:
     place = origin(attribution).creator
     known = np.flatnonzero(place.known)
     if not len(known):
-        return np.full(len(attribution.ranges), tables.MISSING, np.int64)
+        return np.broadcast_to(np.int64(tables.MISSING), len(attribution.ranges))
     order = known[np.lexsort((place.start_ns[known], place.thread[known]))]
     time = np.where(chosen.work, attribution.work.duration_ns, 0)
     return contained(range_intervals(attribution.ranges), place.take(order)).sums(time[order])

@@ -73,7 +73,9 @@ def summary(
     else:
         table = rows_by_name(attribution, times, kept)
     lines: tuple[str, ...] = ()
-    if not times.gpu_ops.any() and not len(attribution.work):
+    any_work = bool(times.gpu_ops.any()) or len(attribution.work) > 0
+    del times  # of a large report they take more than all else
+    if not any_work:
         lines = (NO_WORK,)
         table = replace(table, hidden=(*table.hidden, *OF_WORK), droppable=())
     table = replace(table, notes=(*lines, *notes_on_ranges(chosen), *table.notes))

@@ -89,8 +89,10 @@ class Ranges:
         there[self.names.spelling(name)] = True
         return there[self.name]
 
-    def take(self, kept: Bools) -> Self:
-        """Return some of the ranges."""
+    def take(self, kept: Bools | Int64) -> Self:
+        """Return some of the ranges, by a mask or in an order of positions."""
+        if kept.dtype == np.bool_ and bool(kept.all()):
+            return self
         fields = (
             *("name", "start_ns", "end_ns", "thread", "process", "payload"),
             *("start_end", "elsewhere", "domain", "inferred"),
@@ -147,22 +149,23 @@ def _read(report: Report) -> Ranges:
         shift = 0 if "" in names else 1
         names = names if not shift else ["", *names]
         name = np.where(name == NONE, 0, name + shift)
-    thread = found.thread[order]
-    return Ranges(
+    result = Ranges(
         names=Names(names),
-        name=name[order],
-        start_ns=found.start_ns[order],
-        end_ns=end[order],
-        thread=thread,
-        process=process_of(thread),
-        payload=found.more["payload"][order],
-        start_end=found.start_end[order],
-        elsewhere=found.elsewhere[order],
+        name=name,
+        start_ns=found.start_ns,
+        end_ns=end,
+        thread=found.thread,
+        process=process_of(found.thread),
+        payload=found.more["payload"],
+        start_end=found.start_end,
+        elsewhere=found.elsewhere,
         domains=domains,
-        domain=domain[order],
+        domain=domain,
         unclosed=int(unclosed.sum()),
         inferred=np.zeros(len(name), np.bool_),
     )
+    # Columns that are in order stay where they are, which may be in a file.
+    return result if bool((order[1:] > order[:-1]).all()) else result.take(order)
 
 
 def domain_names(report: Report) -> dict[tuple[int, int], str]:
