@@ -123,8 +123,7 @@ class Attribution:
         if self.work.calls is not None:
             calls = self.work.calls
             return Launches(calls.thread, calls.start_ns, calls.end_ns)
-        of_call, calls_ = self.device.of_call, self.device.calls
-        return Launches(*map(of_call, (calls_.thread, calls_.start_ns, calls_.end_ns)))
+        return Launches(*self.device.launches)
 
     @cached_property
     def launches(self) -> Launches:

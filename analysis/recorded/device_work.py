@@ -6,6 +6,7 @@ Each row is tied to the CUDA call that started it by process and correlation id 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -66,6 +67,7 @@ class DeviceWork:
         kernel_names: ``(sizes[0],)`` string ids of the kernels' names.
         copied: further columns of the copies: see `device_tables.COLUMNS`.
         written: further columns of the sets.
+        whole: whether all rows of the report are there.
 
     Numbers that are missing are `tables.MISSING`.
     """
@@ -83,6 +85,7 @@ class DeviceWork:
     kernel_names: Int64
     copied: Columns
     written: Columns
+    whole: bool = True
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -99,6 +102,7 @@ class DeviceWork:
             kernel_names=self.kernel_names[parts[KERNEL]],
             copied={name: column[parts[COPY]] for name, column in self.copied.items()},
             written={name: column[parts[SET]] for name, column in self.written.items()},
+            whole=False,
         )
         vars(taken).update(calls=self.calls, call=self.call[kept])
         return taken
@@ -172,11 +176,30 @@ class DeviceWork:
     @cached_property
     def call(self) -> Int64:
         """``(N,)`` position in ``calls`` of the call that started each row, or `NONE`."""
-        return starting_calls(
+        return self._kept("calls of device work", self._calls)["call"]
+
+    def _calls(self) -> Columns:
+        found = starting_calls(
             (self.global_pid, self.correlation),
             (self.calls.thread, self.calls.correlation),
             self.calls.start_ns,
         )
+        return {"call": found}
+
+    @cached_property
+    def launches(self) -> tuple[Int64, Int64, Int64]:
+        """``(N,)`` thread, start and end of each row's call, or `tables.MISSING`."""
+        found = self._kept(
+            "launches of device work",
+            lambda: {
+                field: self.of_call(getattr(self.calls, field))
+                for field in ("thread", "start_ns", "end_ns")
+            },
+        )
+        return found["thread"], found["start_ns"], found["end_ns"]
+
+    def _kept(self, name: str, make: Callable[[], Columns]) -> Columns:
+        return self.report.database.kept(name, make) if self.whole else make()
 
     def of_call(self, column: Int64) -> Int64:
         """Return ``(N,)`` a column of the CUDA calls at each row's call, or `tables.MISSING`."""
@@ -266,7 +289,10 @@ def _read(report: Report) -> DeviceWork:
     parts = [device_tables.device_events(report, table) for table in device_tables.OF_DEVICES]
     sizes = tuple(len(part["start_ns"]) for part in parts)
     fields = ("start_ns", "end_ns", *device_tables.WORK)
-    columns = {field: joined([part.pop(field) for part in parts]) for field in fields}
+    columns = report.database.kept(
+        "device work",
+        lambda: {field: joined([part[field] for part in parts]) for field in fields},
+    )
     return DeviceWork(
         report,
         sizes,
@@ -274,6 +300,7 @@ def _read(report: Report) -> DeviceWork:
         kernel_names=parts[KERNEL]["name_id"],
         copied=parts[COPY],
         written=parts[SET],
+        whole=True,
     )
 
 

@@ -165,7 +165,25 @@ def _read(report: Report) -> Ranges:
         inferred=np.zeros(len(name), np.bool_),
     )
     # Columns that are in order stay where they are, which may be in a file.
-    return result if bool((order[1:] > order[:-1]).all()) else result.take(order)
+    if bool((order[1:] > order[:-1]).all()):
+        return result
+    fields = ("name", "start_ns", "end_ns", "thread", "payload", "domain")
+    columns = report.database.kept(
+        "ranges by thread",
+        lambda: {field: getattr(result, field)[order] for field in fields},
+    )
+    return replace(
+        result,
+        name=columns["name"],
+        start_ns=columns["start_ns"],
+        end_ns=columns["end_ns"],
+        thread=columns["thread"],
+        payload=columns["payload"],
+        domain=columns["domain"],
+        process=result.process[order],
+        start_end=result.start_end[order],
+        elsewhere=result.elsewhere[order],
+    )
 
 
 def domain_names(report: Report) -> dict[tuple[int, int], str]:

@@ -14,10 +14,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Self
 
 import numpy as np
@@ -27,6 +30,7 @@ import pyarrow as pa
 
 from analysis.show.errors import reason
 from analysis.show.sheet import say
+from analysis.source.threads import begun
 
 VARIABLE: Final = "SPANLIGHT_CACHE"
 OFF: Final = "off"
@@ -43,6 +47,9 @@ VERSION: Final = 1
 
 SETTLED_NS: Final = 2_000_000_000
 """A report that was changed within this time may change again, with the same change time."""
+
+MAPPED_BYTES: Final = 200_000_000
+"""Columns of a query from here on are written at once, so that they take no memory of their own."""
 
 FORGOTTEN_S: Final = 3600.0
 """A file that is still being written after so long belongs to a process that was killed."""
@@ -117,6 +124,8 @@ class ColumnCache:
         self._report = place
         self._written = False
         self._works = True
+        self._telling = Lock()
+        self._writing: list[Future[bool]] = []
 
     @classmethod
     def of(cls, report: Path, state: tuple[object, ...], size: int, changed_ns: int) -> Self | None:
@@ -151,27 +160,41 @@ class ColumnCache:
         }
 
     def put(self, query: str, columns: QueryColumns) -> QueryColumns:
-        """Keep the columns of a query, and return them as they are mapped from their file.
+        """Keep the columns of a query; large ones are returned as they are mapped from their file.
 
-        Where they cannot be kept, a note says so once, and they are returned as they are.
+        Smaller ones are written while the command goes on. Where columns cannot be kept, a note
+        says so once.
         """
         if not self._works:
             return columns
+        if sum(column.numbers.nbytes for column in columns.values()) >= MAPPED_BYTES:
+            return (self._write(query, columns) and self.get(query)) or columns
         try:
-            self._make_folder()
+            self._writing.append(begun(partial(self._write, query, columns)))
+        except RuntimeError:  # there is no room for another thread
             self._write(query, columns)
-        except (OSError, pa.ArrowException, UnicodeEncodeError) as error:
-            self._works = False
-            why = reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
-            say(f"note: columns are not kept in {self.folder.parent} ({why}); {VARIABLE}={OFF}")
-            return columns
-        return self.get(query) or columns
+        return columns
 
     def close(self) -> None:
-        """Throw away what is too much, where anything was added."""
+        """Wait until everything is written, and throw away what is too much."""
+        for each in self._writing:
+            each.result()
         if self._written:
             with suppress(OSError):
                 prune()
+
+    def _write(self, query: str, columns: QueryColumns) -> bool:
+        """Write the columns of a query; return whether that could be done."""
+        try:
+            self._make_folder()
+            self._write_file(query, columns)
+        except (OSError, pa.ArrowException, UnicodeEncodeError) as error:
+            with self._telling:
+                told, self._works = not self._works, False
+            if not told:
+                why = reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+                say(f"note: columns are not kept in {self.folder.parent} ({why}); {VARIABLE}={OFF}")
+        return self._works
 
     def _file(self, query: str) -> Path:
         return self.folder / f"{_short(query)}{SUFFIX}"
@@ -196,7 +219,7 @@ class ColumnCache:
             draft.write_bytes(os.fsencode(self._report))
         self._written = True
 
-    def _write(self, query: str, columns: QueryColumns) -> None:
+    def _write_file(self, query: str, columns: QueryColumns) -> None:
         arrays = {name: _arrow(column) for name, column in columns.items()}
         fields = [pa.field(name, array.type) for name, array in arrays.items()]
         schema = pa.schema(fields, metadata={KEY: self._said(query)})
@@ -207,6 +230,15 @@ class ColumnCache:
             pa.ipc.new_file(sink, schema) as writer,
         ):
             writer.write_batch(batch)
+
+
+@cache
+def code_version() -> str:
+    """Return what tells the code that makes tables of events from that of other versions."""
+    root = Path(__file__).resolve().parents[1]
+    made_by = [root / folder for folder in ("arithmetic", "recorded", "source")]
+    files = sorted(path for folder in made_by for path in folder.rglob("*.py"))
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:24]
 
 
 def cache_folder() -> Path:

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from analysis.show.errors import ReportError
 from analysis.show.progress import PATIENCE_S, Bar
-from analysis.source.column_cache import Column, ColumnCache, QueryColumns
+from analysis.source.column_cache import Column, ColumnCache, QueryColumns, code_version
 from analysis.source.free_memory import available_bytes
 from analysis.source.table_reader import TableReader
 from analysis.source.threads import begun, interruptible
@@ -115,6 +115,22 @@ class Database:
         table = self._table(sql, rows, (text,))
         others = {name: column.array() for name, column in table.items() if name != text}
         return others, table[text].coded()
+
+    def kept(self, name: str, make: Callable[[], Columns]) -> Columns:
+        """Return columns of whole numbers that are made of others; of a large report they are kept.
+
+        Args:
+            name: what they are, as nothing else of this report is called.
+            make: what makes them, of the code that `column_cache.code_version` covers.
+        """
+        if self._cache is None:
+            return make()
+        query = f"{name} by {code_version()}"
+        found = self._cache.get(query)
+        if found is None:
+            made = {key: Column(numbers) for key, numbers in make().items()}
+            found = self._cache.put(query, made)
+        return {key: column.array() for key, column in found.items()}
 
     def _table(self, sql: str, rows: int, text: Collection[str] | None) -> QueryColumns:
         """Return the columns of a query; ``text`` names those that are text, None all."""

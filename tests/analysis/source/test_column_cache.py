@@ -201,6 +201,7 @@ def test_the_command_lists_and_clears(path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == f"{head}\n"
 
 
+@pytest.mark.parametrize("mapped_bytes", [0, 1 << 40])
 @pytest.mark.parametrize(
     "column",
     [
@@ -210,11 +211,16 @@ def test_the_command_lists_and_clears(path: Path, capsys: pytest.CaptureFixture[
         Column(np.array([], np.int64), []),
     ],
 )
-def test_a_column_comes_back_as_it_was(column: Column, path: Path) -> None:
+def test_a_column_comes_back_as_it_was(
+    column: Column, mapped_bytes: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(column_cache, "MAPPED_BYTES", mapped_bytes)
     kept = ColumnCache.of(path, FileState.of(path), 1, 0)
     assert kept is not None
     assert kept.get("q") is None
-    for found in (kept.put("q", {"c": column}), kept.get("q")):
+    put = kept.put("q", {"c": column})
+    kept.close()
+    for found in (put, kept.get("q")):
         assert found is not None
         assert found["c"].numbers.tolist() == column.numbers.tolist()
         assert found["c"].texts == column.texts
