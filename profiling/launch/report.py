@@ -42,7 +42,12 @@ def make(
         warn(result)
         of = f" of rank {rank}" if launch.workload.ranks else ""
         bar.phase(f"{launch.recorder.making}{of}")
-        made = launch.recorder.report(own, result["pushed"], bar.part)
+        try:
+            made = launch.recorder.report(own, result["pushed"], bar.part)
+        except LaunchError as error:
+            if launch.workload.ranks:
+                raise LaunchError(f"rank {rank}: {error}") from None
+            raise
         told = notes(launch, rank, result, own)
         if is_finished(made):
             told.add(made)

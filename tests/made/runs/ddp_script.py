@@ -1,0 +1,38 @@
+"""Somebody's training script, which torchrun starts: gloo, DDP, a few steps, nothing of ours in it.
+
+Its text is what tests write down, with what `record` needs put in where a test wants that.
+"""
+
+from typing import Final
+
+SCRIPT: Final = """
+import os
+import sys
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+
+def main(steps):
+    dist.init_process_group("gloo")
+    rank, size = dist.get_rank(), dist.get_world_size()
+    torch.manual_seed(rank)
+    layers = [torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 8)]
+    model = DistributedDataParallel(torch.nn.Sequential(*layers))
+    optimizer = torch.optim.AdamW(model.parameters())
+    for step in range(steps):
+        inputs, targets = torch.randn(16, 32), torch.randint(8, (16,))
+        loss = torch.nn.functional.cross_entropy(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    total = torch.tensor(float(rank))
+    dist.all_reduce(total)
+    print(f"rank {rank} of {size}, of {os.environ['LOCAL_WORLD_SIZE']} here, sum {total:.0f}")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
+"""
