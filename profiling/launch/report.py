@@ -125,9 +125,8 @@ def notes(launch: Launch, rank: int, result: dict[str, Any], folder: Path) -> Ru
         memory = {"note": memory_note, "ranges": ranges}
     return RunNotes.of_run(
         launch.recorder,
-        launch.workload,
+        launch.workload.facts(rank),
         result,
         command=launch.command,
-        rank=rank,
         memory=memory,
     )
