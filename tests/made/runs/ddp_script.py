@@ -1,6 +1,7 @@
 """Somebody's training script, which torchrun starts: gloo, DDP, a few steps, nothing of ours in it.
 
-Its text is what tests write down, with what `record` needs put in where a test wants that.
+`SCRIPT` is its text. `RECORDED` is the same script where its steps but the first and the last are
+recorded from inside.
 """
 
 from typing import Final
@@ -14,6 +15,14 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 
+def step(model, optimizer):
+    inputs, targets = torch.randn(16, 32), torch.randint(8, (16,))
+    loss = torch.nn.functional.cross_entropy(model(inputs), targets)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
 def main(steps):
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
@@ -21,12 +30,8 @@ def main(steps):
     layers = [torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 8)]
     model = DistributedDataParallel(torch.nn.Sequential(*layers))
     optimizer = torch.optim.AdamW(model.parameters())
-    for step in range(steps):
-        inputs, targets = torch.randn(16, 32), torch.randint(8, (16,))
-        loss = torch.nn.functional.cross_entropy(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    for _ in range(steps):
+        step(model, optimizer)
     total = torch.tensor(float(rank))
     dist.all_reduce(total)
     print(f"rank {rank} of {size}, of {os.environ['LOCAL_WORLD_SIZE']} here, sum {total:.0f}")
@@ -36,3 +41,19 @@ def main(steps):
 if __name__ == "__main__":
     main(int(sys.argv[1]))
 """
+
+_STEPS: Final = """\
+    for _ in range(steps):
+        step(model, optimizer)
+"""
+
+_RECORDED_STEPS: Final = """\
+    from profiling.recorders import record
+
+    with record("long", steps=range(1, steps - 1)) as recording:
+        for _ in range(steps):
+            with recording.step():
+                step(model, optimizer)
+"""
+
+RECORDED: Final = SCRIPT.replace(_STEPS, _RECORDED_STEPS)
