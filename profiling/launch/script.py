@@ -134,6 +134,7 @@ def run(asked: ScriptRun, process: "RecordedProcess") -> dict[str, Any]:
     sys.path.insert(0, str(script.parent))
     if asked.ranks:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # Python's own
+        _take_gpu_of_rank(asked.device)
     with process.record() as ranges, forgotten("analysis"):
         try:
             run_as_main(script)
@@ -143,6 +144,14 @@ def run(asked: ScriptRun, process: "RecordedProcess") -> dict[str, Any]:
             raise
         process.now(process.recorder.finishing)
     return range_facts(ranges) | _facts_of_rank(asked)
+
+
+def _take_gpu_of_rank(device: str) -> None:
+    """Make the GPU of this rank the current one, before a recorder takes memory on the first."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
 
 def _facts_of_rank(asked: ScriptRun) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from profiling import names
 from profiling.common import host, machine
 from profiling.common.cli import relative_to_here, typed
 from profiling.common.errors import LaunchError, UsageError
+from profiling.common.named import named
 from profiling.processes import running
 from profiling.processes.failures import Subject
-from profiling.recorders.recorder import RECORDING
+from profiling.recorders.recorder import RECORDERS, RECORDING, Recorder
 from profiling.recorders.report_files import (
     REPORTS,
     Taken,
@@ -73,8 +74,8 @@ def record(
     --capture-range=cudaProfilerApi``) no report is made: nsys is told when to begin and to stop.
 
     Where something inside raises, what was recorded until then is kept, and the exception goes on.
-    Once something is recorded no error comes from here: the job is worth more than its report, and
-    goes on; stderr says in a line why there is none.
+    Once inside, no error comes from here: the job is worth more than its report, and goes on;
+    stderr says in a line why there is none.
 
     Args:
         report: its path, or a name for one in ``nsys_reports`` of the current folder.
@@ -107,25 +108,27 @@ class JobRecording:
         self._device = device or ""
         self._rank, self._ranks = 0, 1
         self._counted = 0
-        self._recorder: ExitStack | None = None
+        self._kind: type[Recorder]
+        self._going_on: ExitStack | None = None
         self._process = 0
-        self._is_over = False
+        self._has_begun = False
 
     def __enter__(self) -> Self:
         global _entered
         if _entered is not None:
             raise LaunchError(f"record() is open already, for {typed(_entered.report)}; leave that")
-        if self._steps is not None and (not self._steps or self._steps.step != 1):
+        if not _are_in_a_row(self._steps):
             raise UsageError(f"steps={self._steps}: give record() steps in a row: range(100, 110)")
         _check_nothing_records()
         self._rank, self._ranks = rank_and_ranks()
         self.report = path_of_report(self._given, self._rank, self._ranks)
         self._device = machine.choose_device(self._device or None)
-        if not _is_injected():
+        self._kind = named(RECORDERS["nsys" if _is_injected() else "torch"])
+        if not self._kind.talks:
             check_free(*self._files(), overwrite=self._overwrite, remedy=_OTHER_NAME)
             check_takes_reports(self.report.parent, _OTHER_FOLDER)
         self.report = self.report.absolute()  # the job may change the current folder
-        self._counted, self._is_over, self._process = 0, False, os.getpid()
+        self._counted, self._has_begun, self._process = 0, False, os.getpid()
         if self._steps is None:
             self._begin()
         _entered = self
@@ -140,7 +143,7 @@ class JobRecording:
         global _entered
         _entered = None
         self._end()
-        if self._steps is not None and not self._is_over:
+        if self._steps is not None and not self._has_begun:
             first, last = self._steps[0], self._steps[-1]
             came = plural(self._counted, "step")
             say(f"note: nothing was recorded: {came} came, and steps {first} to {last} were to be")
@@ -157,8 +160,7 @@ class JobRecording:
         from profiling.spans import span
 
         if self._steps is not None and number == self._steps[0]:
-            _check_nothing_records()
-            self._begin()
+            self._begin_in_the_middle()
         try:
             with span(names.STEP):
                 yield
@@ -166,31 +168,41 @@ class JobRecording:
             if self._steps is not None and number == self._steps[-1]:
                 self._end()
 
+    def _begin_in_the_middle(self) -> None:
+        """Begin where steps have run already: what prevents it is told, and the job goes on."""
+        self._has_begun = True
+        try:
+            _check_nothing_records()
+            self._begin()
+        except Exception as error:
+            self._tell_of(error)
+
     def _begin(self) -> None:
         with ExitStack() as stack:
-            stack.enter_context(self._under_nsys() if _is_injected() else self._by_profiler())
-            self._recorder = stack.pop_all()
+            stack.enter_context(self._under_nsys() if self._kind.talks else self._by_profiler())
+            self._going_on = stack.pop_all()
 
     def _end(self) -> None:
         """Stop recording, and make the report: what the job itself raised is no matter here."""
-        recorder, self._recorder = self._recorder, None
-        if recorder is None:
+        going_on, self._going_on = self._going_on, None
+        if going_on is None:
             return
-        self._is_over = True
         if os.getpid() != self._process:
-            # A process that the job has forked: all of it is the parent's, to be ended there alone.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(recorder))
+            # A process that the job has forked: all of it is the parent's, to be ended there alone,
+            # and kept here for good, for it would end as garbage too.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(going_on))
             return
         try:
-            recorder.close()
+            going_on.close()
         except Exception as error:
-            why = first_line(error) or type(error).__name__
-            say(f"error: no report {typed(self.report)}: {why}")
+            self._tell_of(error)
+
+    def _tell_of(self, error: Exception) -> None:
+        why = first_line(error) or type(error).__name__
+        say(f"error: no report {typed(self.report)}: {why}")
 
     @contextmanager
     def _under_nsys(self) -> Iterator[None]:
-        from profiling.recorders.nsys_recorder import NsysRecorder
-
         if self._device.startswith("cuda"):
             what = "stand around what is recorded, for --capture-range=cudaProfilerApi"
             what = f"cudaProfilerStart and cudaProfilerStop {what}"
@@ -198,24 +210,23 @@ class JobRecording:
             what = "spans and operators of what is recorded are in its report"
         if self._rank == 0:
             say(f"note: nsys listens, so record() makes no report of its own; {what}")
-        with NsysRecorder.inside(self._device, self.report.parent):
+        with self._kind.inside(self._device, self.report.parent):
             yield
 
     @contextmanager
     def _by_profiler(self) -> Iterator[None]:
-        from profiling.recorders.recorded_steps import range_facts
-        from profiling.recorders.torch_recorder import EmbeddedRecorder
+        from profiling.recorders.recorded_steps import range_facts  # here: it needs torch
 
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes its own log to stderr
         with named_folder(self.report.parent, self._choose, _OTHER_FOLDER) as scratch:
-            with EmbeddedRecorder.inside(self._device, scratch.folder) as ranges:
+            with self._kind.inside(self._device, scratch.folder) as ranges:
                 yield
             result = {**range_facts(ranges), "facts": self._facts_of_machine()}
             self._make_report(scratch.folder, result)
             scratch.check_disk()
             made = scratch.folder / f"{RECORDING}.sqlite"
             publish_all({made: self.report}, overwrite=self._overwrite, remedy=_OTHER_NAME)
-        for path in self._files():
+        for path in self._files() if self._overwrite else ():
             if path != self.report:  # of the report that was replaced
                 path.unlink(missing_ok=True)
         if self._rank == 0:
@@ -223,11 +234,11 @@ class JobRecording:
 
     def _make_report(self, folder: Path, result: dict[str, Any]) -> None:
         """Make the report in a process of its own: the job's memory is its own."""
-        from profiling.recorders.torch_recorder import EmbeddedRecorder  # as above: it needs torch
-
         command = shlex.join(sys.orig_argv)
         about = self._facts_of_job(result["pushed"])
-        notes = RunNotes.of_run(EmbeddedRecorder(), about, result, command=command)
+        recorder = self._kind.find()
+        assert recorder is not None, "the PyTorch profiler is wherever torch is"
+        notes = RunNotes.of_run(recorder, about, result, command=command)
         call = running.Call(
             subject=_CONVERSION,
             function=_MAKES_REPORT,
@@ -290,6 +301,12 @@ def path_of_report(given: Path, rank: int, ranks: int) -> Path:
         raise UsageError("give record() a name, or the path of a report")
     folder = given.parent if len(given.parts) > 1 or given.suffix == ".sqlite" else REPORTS
     return folder / (f"{name}.rank{rank}.sqlite" if ranks > 1 else f"{name}.sqlite")
+
+
+def _are_in_a_row(steps: object) -> bool:
+    if steps is None:
+        return True
+    return isinstance(steps, range) and bool(steps) and steps.step == 1 and steps[0] >= 0
 
 
 def rank_and_ranks() -> tuple[int, int]:

@@ -194,6 +194,8 @@ def test_what_cannot_be_recorded_is_refused_before_any_step(
     assert refusal("").startswith("give record() a name")
     assert refusal("a", steps=range(5, 5)).startswith("steps=range(5, 5): give record() steps in a")
     assert refusal("a", steps=range(0, 9, 2)).startswith("steps=range(0, 9, 2): give record() ste")
+    assert "give record() steps in a row" in refusal("a", steps=range(-1, 9))
+    assert "give record() steps in a row" in refusal("a", steps=(100, 110))
     assert refusal("a", device="tpu").startswith("no device is called 'tpu'")
     with recording(SilentSink()):
         assert refusal("a").startswith("this process is recorded already, by spanlight; run")
@@ -217,6 +219,19 @@ def test_what_goes_wrong_after_the_steps_does_not_end_the_job(
     said = capsys.readouterr().err
     assert said == "error: no report nsys_reports/long.sqlite: the disk was full\n"
     assert names_in(Path("nsys_reports")) == []
+
+
+def test_what_prevents_it_in_the_middle_does_not_end_the_job(
+    unmade: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with record("long", steps=range(1, 3)) as job, torch.profiler.profile():
+        for _ in range(4):
+            with job.step():
+                pass
+    said = capsys.readouterr().err
+    assert said.startswith("error: no report nsys_reports/long.sqlite: a PyTorch profiler runs")
+    assert said.count("\n") == 1
+    assert unmade == []
 
 
 def test_steps_that_never_came_are_told(
