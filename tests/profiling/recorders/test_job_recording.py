@@ -14,9 +14,9 @@ import torch
 from analysis import Report, overlap
 from profiling.common.errors import LaunchError, UsageError
 from profiling.processes.starting import child_environment
-from profiling.recorders import job_recording, record
+from profiling.recorders import job_recording, nsys_recorder, record
 from profiling.recorders.torch_recorder import EmbeddedRecorder
-from profiling.spans import is_recording, recording
+from profiling.spans import forward, is_recording, recording
 from profiling.spans.backends import SilentSink
 from tests.made.runs.ddp_script import RECORDED
 from tests.made.runs.launched import find_nsys, launch, payloads, ranking, run_facts
@@ -260,6 +260,28 @@ def test_record_is_imported_without_torch() -> None:
     program = "import sys; from profiling.recorders import record; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], env=child_environment())
     assert done.returncode == 0
+
+
+def test_under_nsys_its_capture_range_begins_and_ends_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switched: list[str] = []
+    listens = SilentSink()
+    monkeypatch.setattr(forward, "_injected", listens)
+    monkeypatch.setattr(forward, "_sink", listens)
+    monkeypatch.setattr(nsys_recorder, "_profiler_switch", switched.append)
+    monkeypatch.setattr("torch.cuda.synchronize", lambda _: switched.append("synchronized"))
+    monkeypatch.setattr("profiling.common.machine.choose_device", lambda _: "cuda")
+    seen = []
+    with record("long", steps=range(1, 3)) as job:
+        for _ in range(4):
+            with job.step():
+                seen.append(list(switched))
+    assert seen == [[], ["start"], ["start"], ["start", "synchronized", "stop"]]
+    assert switched == seen[-1]
+    said = capsys.readouterr().err
+    assert "cudaProfilerStart and cudaProfilerStop stand around what is recorded, for --cap" in said
+    assert list(Path().iterdir()) == []
 
 
 RECORDS_ITSELF = """
