@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import msgspec
 
 from analysis.show.render import plural
-from profiling.common.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,36 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """How many ranks train, and how together.
+    """How many processes run a workload together, each as one rank.
 
     Attributes:
-        strategy: one of `model.parallel.strategies.ALL_STRATEGIES`, but ``none``.
-        bucket_mb: of ``bucketed``, in 10^6 bytes; None takes torch's.
-        backend: ``gloo`` or ``nccl``.
-        timeout_s: from the start of the processes to the end of the last.
+        timeout_s: from the start of the processes to the end of the last; None waits.
     """
 
     count: int
-    strategy: str
-    bucket_mb: float | None
-    backend: str
-    timeout_s: float
+    timeout_s: float | None
 
     def describe(self) -> str:
         """Return all of it in a few words."""
-        buckets = "" if self.bucket_mb is None else f" {self.bucket_mb:g} MB"
-        return f"on each of {plural(self.count, 'rank')}, {self.strategy}{buckets}, {self.backend}"
+        return f"on each of {plural(self.count, 'rank')}"
 
-    def facts(self, rank: int, settings: Settings) -> dict[str, str]:
-        """Return what the report of a rank tells besides; its ``batch`` is that of this rank."""
-        known = {
-            "rank": str(rank),
-            "world_size": str(self.count),
-            "strategy": self.strategy,
-            "backend": self.backend,
-            "global_batch": str(self.count * settings.batch),
-        }
-        return known | ({} if self.bucket_mb is None else {"bucket_mb": f"{self.bucket_mb:g}"})
+    def facts(self, rank: int) -> dict[str, str]:
+        """Return what the report of a rank tells besides."""
+        return {"rank": str(rank), "world_size": str(self.count)}
 
 
 class Workload(ABC):

@@ -25,7 +25,8 @@ from profiling.generation.workload import GenerationSettings
 from profiling.recorders.report_files import publish_all
 from profiling.recorders.run_notes import RunNotes
 from profiling.recorders.scratch import scratch_folder
-from profiling.recorders.torch_recorder import TRACE_NAME, EmbeddedRecorder
+from profiling.recorders.torch_recorder import EmbeddedRecorder
+from profiling.recorders.trace_report import TRACE_NAME
 
 _TIMES: Final = "_timing_data"
 """Where the name of the JSONL ends in this, the other files leave it out of theirs."""
@@ -99,7 +100,7 @@ def profile(
             warmup=made.decoding.warmup,
         )
         report = recorder.report(folder, result["pushed"])
-        RunNotes.of_run(recorder, settings, result, command=command).add(report)
+        RunNotes.of_run(recorder, settings.facts(), result, command=command).add(report)
         result_file.write(files.stats, {**about, **statistics(report)})
         # The report last: with it, everything is there.
         named = {folder / TRACE_NAME: files.trace, report: files.report}

@@ -4,12 +4,14 @@
     python -m profiling.launch --size small --ranks 2 --strategy naive
     python -m profiling.launch layers --size 0.6b
     python -m profiling.launch --script train.py -- --epochs 1
+    python -m profiling.launch --script train.py --ranks 2 -- --epochs 1
 
 The report lands in nsys_reports/NAME.sqlite, its page for a browser in NAME.html beside it, whose
 path is the last line printed. It is recorded by nsys where that is installed and a
 CUDA device is there, else by the PyTorch profiler inside the process. Of
 --ranks N each is a process, by NCCL on a GPU of its own or by gloo on the CPU, and has a report,
-NAME.rank0.sqlite and so on: all of them, or none where one fails.
+NAME.rank0.sqlite and so on: all of them, or none where one fails. A script of yours is run on ranks
+as torchrun --nproc-per-node N runs it.
 
 An nsys without its importer (containers and clusters often have only the half that records) leaves
 NAME.qdstrm and NAME.qdstrm.json instead of a report. The run is recorded, so the status is 0, but
@@ -85,6 +87,7 @@ def _run(launch: Launch, scratch: Scratch, on_told: running.OnTold) -> list[dict
         launch.workload, launch.recorder, folder, memory=launch.memory, shapes=launch.shapes
     )
     recorder, chosen = launch.recorder, launch.workload.ranks
+    is_script = isinstance(launch.workload, ScriptRun)
     if chosen:
         from profiling.processes import ranks
 
@@ -99,6 +102,7 @@ def _run(launch: Launch, scratch: Scratch, on_told: running.OnTold) -> list[dict
             on_told=on_told,
             command=around if recorder.talks else None,
             folder=folder,
+            quiet=not is_script,
             check=scratch.check_disk,
         )
     call = running.Call(
@@ -110,7 +114,7 @@ def _run(launch: Launch, scratch: Scratch, on_told: running.OnTold) -> list[dict
         around=(lambda command: recorder.around(command, launch.device, folder))
         if recorder.talks
         else None,
-        quiet=recorder.talks and not isinstance(launch.workload, ScriptRun),
+        quiet=recorder.talks and not is_script,
     )
     return running.run([call], on_told=on_told, check=scratch.check_disk)
 

@@ -42,7 +42,12 @@ def make(
         warn(result)
         of = f" of rank {rank}" if launch.workload.ranks else ""
         bar.phase(f"{launch.recorder.making}{of}")
-        made = launch.recorder.report(own, result["pushed"], bar.part)
+        try:
+            made = launch.recorder.report(own, result["pushed"], bar.part)
+        except LaunchError as error:
+            if launch.workload.ranks:
+                raise LaunchError(f"rank {rank}: {error}") from None
+            raise
         told = notes(launch, rank, result, own)
         if is_finished(made):
             told.add(made)
@@ -120,9 +125,8 @@ def notes(launch: Launch, rank: int, result: dict[str, Any], folder: Path) -> Ru
         memory = {"note": memory_note, "ranges": ranges}
     return RunNotes.of_run(
         launch.recorder,
-        launch.workload,
+        launch.workload.facts(rank),
         result,
         command=launch.command,
-        rank=rank,
         memory=memory,
     )

@@ -1,4 +1,7 @@
-"""Somebody's script as a workload: run as ``python SCRIPT ARGS`` would, recorded throughout."""
+"""Somebody's script as a workload: run as ``python SCRIPT ARGS`` would, recorded throughout.
+
+On several ranks each runs it as torchrun would: with its variables, and printing line by line.
+"""
 
 import argparse
 import atexit
@@ -15,15 +18,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 
 from analysis.show.errors import CommandError
-from profiling.common.cli import Adder
+from profiling.common.cli import Adder, count, positive
 from profiling.common.errors import LaunchError, UsageError
-from profiling.common.workload import Workload
+from profiling.common.machine import facts
+from profiling.common.options import add_options, chosen, option
+from profiling.common.workload import Ranks, Workload
+from profiling.processes.failures import failure_note
+from profiling.processes.notes import FAILURE_NAME, write_note
 
 if TYPE_CHECKING:
     from profiling.recorders.recorded_steps import RecordedProcess
 
 NAMELESS: Final = "script"
 """What a report is called whose script's name has no letter or digit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptRankOptions:
+    """The options for how many ranks run a script, and for how long."""
+
+    ranks: int | None = option(
+        None, "run it on N ranks, as torchrun --nproc-per-node N would", read=count
+    )
+    timeout: float | None = option(
+        None, "of ranks, in seconds (default: none)", read=positive, metavar="S"
+    )
+
+    def chosen(self) -> Ranks | None:
+        """Return the ranks that are asked for, or nothing where there is one process.
+
+        Raises:
+            UsageError: an option of ranks was given where there are none.
+        """
+        if self.ranks is not None:
+            return Ranks(count=self.ranks, timeout_s=self.timeout)
+        if self.timeout is not None:
+            raise UsageError("--timeout is of --ranks N; give that too, or leave it out")
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +73,13 @@ class ScriptRun(Workload):
     typed: str
     arguments: tuple[str, ...]
     device: str
+    ranks: Ranks | None = None
 
     @classmethod
     def add_to(cls, parser: Adder) -> None:
-        """Add the script and its arguments."""
+        """Add the script, its ranks and its arguments."""
         parser.add_argument("--script", metavar="FILE", help="what to record")
+        add_options(parser, ScriptRankOptions)
         parser.add_argument("arguments", nargs="*", metavar="ARGS", help="of the script, after --")
 
     @classmethod
@@ -57,7 +90,13 @@ class ScriptRun(Workload):
         path = Path(typed)
         if not path.is_file():
             raise LaunchError(f"{typed}: no such file; give the script to record")
-        return cls(script=str(path.resolve()), typed=typed, arguments=tuple(own), device=device)
+        return cls(
+            script=str(path.resolve()),
+            typed=typed,
+            arguments=tuple(own),
+            device=device,
+            ranks=chosen(ScriptRankOptions, arguments).chosen(),
+        )
 
     @staticmethod
     def _typed(arguments: argparse.Namespace) -> str:
@@ -71,12 +110,12 @@ class ScriptRun(Workload):
         return Path(self.script).parent
 
     def describe(self) -> str:
-        """Return the script as it was typed."""
-        return self.typed
+        """Return the script as it was typed, and its ranks."""
+        return f"{self.typed} {self.ranks.describe()}" if self.ranks else self.typed
 
     def facts(self, rank: int = 0) -> dict[str, str]:
-        """Return the name of the script."""
-        return {"script": Path(self.script).name}
+        """Return the name of the script, and which rank ran it."""
+        return {"script": Path(self.script).name} | (self.ranks.facts(rank) if self.ranks else {})
 
     @classmethod
     def report_name(cls, arguments: argparse.Namespace) -> str:
@@ -93,10 +132,35 @@ def run(asked: ScriptRun, process: "RecordedProcess") -> dict[str, Any]:
     script = Path(asked.script)
     sys.argv = [asked.typed, *asked.arguments]
     sys.path.insert(0, str(script.parent))
+    if asked.ranks:
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # Python's own
+        _take_gpu_of_rank(asked.device)
     with process.record() as ranges, forgotten("analysis"):
-        run_as_main(script)
+        try:
+            run_as_main(script)
+        except Exception as error:
+            # Now: the recorder may take longer to end here than on a rank that fails because of it.
+            write_note(process.folder / FAILURE_NAME, failure_note(error))
+            raise
         process.now(process.recorder.finishing)
-    return range_facts(ranges)
+    return range_facts(ranges) | _facts_of_rank(asked)
+
+
+def _take_gpu_of_rank(device: str) -> None:
+    """Make the GPU of this rank the current one, before a recorder takes memory on the first."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+
+
+def _facts_of_rank(asked: ScriptRun) -> dict[str, Any]:
+    """Return the facts of the GPU that the script chose for its rank, where it runs on one."""
+    import torch
+
+    if asked.ranks is None or asked.device != "cuda":
+        return {}
+    return {"facts": facts(f"cuda:{torch.cuda.current_device()}")}
 
 
 def run_as_main(script: Path) -> None:

@@ -53,7 +53,9 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        return _leave(folder / FAILURE_NAME, failure_note(error)) or 1
+        note = folder / FAILURE_NAME
+        # One that the function has left already is of what came first, and tells when that was.
+        return 1 if note.exists() else _leave(note, failure_note(error)) or 1
     return _leave(folder / RESULT_NAME, result)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from analysis.show.called import option
 from analysis.show.errors import reason
 from profiling.common.errors import LaunchError, UsageError
 from profiling.processes import running
@@ -45,11 +46,12 @@ def run(
     ranks: int,
     arguments: Mapping[str, Any],
     *,
-    timeout_s: float,
+    timeout_s: float | None,
     port: int = 0,
     on_told: running.OnTold | None = None,
     command: Command | None = None,
     folder: Path | None = None,
+    quiet: bool = True,
     check: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Run a function on every rank, to the end of all.
@@ -58,11 +60,13 @@ def run(
         function: ``module:name`` of a `profiling.processes.notes.Function`.
         ranks: how many.
         arguments: for the function; what JSON holds.
-        timeout_s: for everything, the start of the processes too.
+        timeout_s: for everything, the start of the processes too; None waits.
         port: where the ranks meet; 0 takes a free one.
         on_told: called in order with what each rank tells, as it comes.
         command: what to run in place of each rank's own command.
         folder: in which each rank has one of its own for its notes; a temporary one otherwise.
+        quiet: whether what ranks print is kept from stderr; else that of rank 0 goes there as it
+            is, and lines of the others behind ``[rank1]:``, as PyTorch marks them.
         check: called time and again; what it raises ends all.
 
     Returns:
@@ -86,12 +90,14 @@ def run(
                 scratch=notes,
                 environment=environment(rank, ranks, meeting_port),
                 around=None if command is None else lambda own: command(rank, own),
+                quiet=quiet or rank > 0,
+                label=f"[rank{rank}]: " if rank and not quiet else "",
             )
 
         return running.run(
             [call(rank) for rank in range(ranks)],
             timeout_s=timeout_s,
-            more_time="give more time with --timeout, or less work",
+            more_time=f"give more time with {option('--timeout')}, or less work",
             on_told=on_told,
             signals=running.AT_ONCE,
             check=check,
@@ -116,13 +122,16 @@ def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
     return {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share),
         **{name: loopback for name in _INTERFACES if loopback},
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
+        **dict.fromkeys(("RANK", "LOCAL_RANK", "ROLE_RANK"), str(rank)),
+        **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "ROLE_WORLD_SIZE"), str(ranks)),
         "GROUP_RANK": "0",
-        "WORLD_SIZE": str(ranks),
-        "LOCAL_WORLD_SIZE": str(ranks),
+        "GROUP_WORLD_SIZE": "1",
+        "ROLE_NAME": "default",
         "MASTER_ADDR": HOST,
         "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": f"spanlight-{os.getpid()}",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "TORCHELASTIC_MAX_RESTARTS": "0",
         # The store is ours, as torchrun's is its own, so no port is free and then taken.
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }

@@ -63,6 +63,7 @@ class Call:
         environment: variables besides those of every process of ours.
         around: from the command line that runs it to the one to run: a recorder's.
         quiet: its output goes to a file, whose last line is told where it fails; else to stderr.
+        label: where there is one, the lines of that file go to stderr as well, each behind it.
     """
 
     subject: Subject
@@ -73,6 +74,7 @@ class Call:
     environment: Mapping[str, str] = field(default_factory=dict)
     around: Callable[[list[str]], list[str]] | None = None
     quiet: bool = True
+    label: str = ""
 
 
 def run(
@@ -114,8 +116,11 @@ def run(
                 raise _late(running, float(timeout_s or 0), more_time)
             time.sleep(_POLL_S)
         return [each.result() for each in running]
-    finally:
+    except BaseException:
         _end([each.process for each in running if each.process], signals)
+        for each in running:
+            each.pass_on_output(whole=True)
+        raise
 
 
 def status_of(command: Sequence[str], log: Path, *, timeout_s: float | None = None) -> int:
@@ -137,8 +142,9 @@ def status_of(command: Sequence[str], log: Path, *, timeout_s: float | None = No
         process = _started(command, output, child_environment())
     try:
         return process.wait(timeout_s)
-    finally:
+    except BaseException:
         _end([process], GENTLY)
+        raise
 
 
 def _started(
@@ -162,6 +168,7 @@ class _Running:
         self.call = call
         self.process: subprocess.Popen[bytes] | None = None
         self._heard = 0
+        self._passed_on_bytes = 0
 
     @property
     def status(self) -> int | None:
@@ -192,6 +199,27 @@ class _Running:
         self._heard += len(told)
         for line in told:
             yield json.loads(line)
+
+    def pass_on_output(self, *, whole: bool) -> None:
+        """Write what it printed since the last time to stderr, where its lines have a label.
+
+        Args:
+            whole: whether it has ended, so that what follows the last line end is passed on too.
+        """
+        label = self.call.label
+        if not label or self.process is None:
+            return
+        with (self.call.folder / LOG_NAME).open("rb") as log:
+            log.seek(self._passed_on_bytes)
+            printed = log.read()
+        if not whole:
+            printed = printed[: printed.rfind(b"\n") + 1]
+        self._passed_on_bytes += len(printed)
+        for line in printed.decode(errors="replace").split("\n"):
+            shown = line.rstrip("\r").rpartition("\r")[2]  # a bar, as it was drawn last
+            if shown:
+                known = shown.startswith(label)
+                print(shown if known else label + shown, file=sys.stderr, flush=True)
 
     @property
     def failed_ns(self) -> int | None:
@@ -251,6 +279,7 @@ def _statuses(running: Sequence[_Running], on_told: OnTold | None) -> list[int |
     """Return the exit status of every process, None where it runs; hear what they told before."""
     statuses = [each.status for each in running]
     for place, each in enumerate(running):
+        each.pass_on_output(whole=statuses[place] is not None)
         for told in each.messages():
             if on_told:
                 on_told(place, told)
@@ -294,7 +323,7 @@ def _end(
     started: Sequence["subprocess.Popen[bytes]"],
     signals: Sequence[tuple[signal.Signals, float]],
 ) -> None:
-    """End what still runs, and what that started; a second Ctrl-C waits until that is done."""
+    """End what still runs, and what any has started; a second Ctrl-C waits until that is done."""
     with signals_held_back():
         for number, grace_s in signals:
             left = [process for process in started if process.poll() is None]
@@ -305,3 +334,6 @@ def _end(
             for process in left:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.0, end_s - time.monotonic()))
+        for process in started:  # one that died could not end what it had started
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from analysis.show.called import words
+from analysis.show.sheet import say
 from profiling.common.cli import relative_to_here
 
 PAGE: Final = ".html"
 """After the name of a report: its page for a browser."""
 
+_ERROR: Final = "error: "
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
@@ -48,13 +50,23 @@ def show_page(reports: Sequence[Path]) -> int:
     Returns:
         The exit status of what printed it.
     """
-    pages = [python_command(*words("analysis"), relative_to_here(reports[0]))]
-    if len(reports) > 1:
-        pages.append(python_command(*words("analysis.overlap"), *map(relative_to_here, reports)))
-    for page in pages:
-        if status := subprocess.run(page, env=child_environment(), check=False).returncode:
-            return status
-    return 0
+    page = python_command(*words("analysis"), relative_to_here(reports[0]))
+    status = subprocess.run(page, env=child_environment(), check=False).returncode
+    return status or (_show_overlap(reports) if len(reports) > 1 else 0)
+
+
+def _show_overlap(reports: Sequence[Path]) -> int:
+    """Print the overlap of ranks; where that cannot be told, a note of why, which is no failure."""
+    overlap = python_command(*words("analysis.overlap"), *map(relative_to_here, reports))
+    done = subprocess.run(
+        overlap, env=child_environment(), stderr=subprocess.PIPE, text=True, check=False
+    )
+    *_, last = ["", *done.stderr.splitlines()]
+    if done.returncode == 1 and last.startswith(_ERROR):
+        say(f"note: {last.removeprefix(_ERROR)}")
+        return 0
+    sys.stderr.write(done.stderr)
+    return done.returncode
 
 
 def write_page(report: Path) -> int:

@@ -23,7 +23,6 @@ from analysis.show.sheet import say
 from analysis.source.json_files import checked, read_json
 from analysis.source.trace import schema
 from profiling.common.errors import LaunchError
-from profiling.common.workload import Workload
 from profiling.recorders.nsys import check_ranges_arrived
 from profiling.recorders.recorder import Recorder
 from profiling.recorders.report_files import NOTES
@@ -61,21 +60,19 @@ class RunNotes:
     def of_run(
         cls,
         recorder: Recorder,
-        workload: Workload,
+        about: Mapping[str, object],
         result: dict[str, Any],
         *,
         command: str,
-        rank: int = 0,
         memory: dict[str, Any] | None = None,
     ) -> "RunNotes":
-        """Return the notes of a workload that a recorder recorded.
+        """Return the notes of a run that a recorder recorded.
 
         Args:
             recorder: whose names the ranges have.
-            workload: whose facts, of a rank, are told.
+            about: what the run was.
             result: what the recorded process returned; its ``facts`` are those of its machine.
             command: as it was typed.
-            rank: whose report it is.
             memory: as `RunNotes` has it.
         """
         facts: dict[str, object] = {
@@ -83,7 +80,7 @@ class RunNotes:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": command,
             **result["facts"],
-            **workload.facts(rank),
+            **about,
             **{key: result[key] for key in _OF_STEPS if key in result},
         }
         costs = [[recorder.range_name(name), *rest] for name, *rest in result["costs"]]

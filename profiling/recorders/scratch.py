@@ -82,15 +82,8 @@ def named_folder(reports: Path, choose: Choose, elsewhere: str = "") -> Iterator
                 folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=reports.resolve()))
                 owner = _owned(folder, name)
         except OSError as error:
-            raise LaunchError(
-                f"{reports}: cannot be written to ({error.strerror}); {elsewhere}"
-            ) from None
-        free = shutil.disk_usage(folder).free
-        if free < _WANTED_BYTES:
-            raise LaunchError(
-                f"{reports}: {free // 2**20} MiB are free on its disk and a recording wants "
-                f"{_WANTED_BYTES // 2**20}; make room, or {elsewhere}"
-            )
+            raise _unwritable(reports, error, elsewhere) from None
+        _check_room(folder, reports, elsewhere)
         with _Disk(folder) as disk, _full_disk_told(disk, reports, elsewhere):
             try:
                 yield Scratch(folder, name, disk)
@@ -105,6 +98,37 @@ def named_folder(reports: Path, choose: Choose, elsewhere: str = "") -> Iterator
         for parent in made:
             with suppress(OSError):  # somebody else has put something there
                 parent.rmdir()
+
+
+def check_takes_reports(reports: Path, elsewhere: str) -> None:
+    """Make the folder of reports where it is missing, and refuse one that could take none.
+
+    Args:
+        reports: the folder.
+        elsewhere: how to name another.
+
+    Raises:
+        LaunchError: it cannot be written to, or its disk is full.
+    """
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=reports):
+            _check_room(reports, reports, elsewhere)
+    except OSError as error:
+        raise _unwritable(reports, error, elsewhere) from None
+
+
+def _unwritable(reports: Path, error: OSError, elsewhere: str) -> LaunchError:
+    return LaunchError(f"{reports}: cannot be written to ({error.strerror}); {elsewhere}")
+
+
+def _check_room(folder: Path, reports: Path, elsewhere: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < _WANTED_BYTES:
+        raise LaunchError(
+            f"{reports}: {free // 2**20} MiB are free on its disk and a recording wants "
+            f"{_WANTED_BYTES // 2**20}; make room, or {elsewhere}"
+        )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 from unittest.mock import patch
 
 import torch
@@ -12,20 +12,14 @@ from torch._C._profiler import _ExperimentalConfig
 from torch.autograd import profiler as autograd_profiler
 
 from analysis.show.called import option
-from analysis.show.render import plural
-from analysis.show.sheet import say
-from analysis.source.trace.convert import TraceError, convert
 from analysis.source.trace.source import Progress
 from profiling.common.errors import LaunchError
 from profiling.names import recordable
-from profiling.processes.running import NO_ROOM
 from profiling.recorders.memory_samples import leave_base
-from profiling.recorders.recorder import RECORDING, Recorder
+from profiling.recorders.recorder import Recorder
+from profiling.recorders.trace_report import TRACE_NAME, report_of_trace
 from profiling.spans.backends import RangeSink, TorchSink
 from profiling.spans.forward import recording
-
-TRACE_NAME: Final = "trace.json"
-"""The file the PyTorch profiler leaves in the run's folder."""
 
 
 class EmbeddedRecorder(Recorder):
@@ -95,19 +89,7 @@ class EmbeddedRecorder(Recorder):
         self, folder: Path, pushed: dict[str, int], progress: Progress | None = None
     ) -> Path:
         """Convert the trace."""
-        made, trace = folder / f"{RECORDING}.sqlite", folder / TRACE_NAME
-        if not trace.exists():
-            raise LaunchError(f"the PyTorch profiler could not write its trace; {NO_ROOM}")
-        try:
-            done = convert(trace, made, strict=False, progress=progress)
-        except TraceError as error:
-            if not pushed and "no operators" in str(error):
-                problem = "nothing was recorded: the script ran no torch operator and opened no"
-                raise LaunchError(f"{problem} span; give one that does") from None
-            raise LaunchError(str(error).replace(str(trace), "the trace")) from None
-        for what, count in done.unpaired.items():
-            say(f"note: {plural(count, 'payload')} left out: {what}")
-        return made
+        return report_of_trace(folder, pushed, progress)
 
 
 class StackRecorder(EmbeddedRecorder):

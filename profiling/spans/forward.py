@@ -75,7 +75,8 @@ _OF_ANY_PHASE: Final = frozenset((names.COMMUNICATION, *names.COLLECTIVES))
 OFF: Final = Mark()
 """What stands in for a range while nobody records."""
 
-_sink: RangeSink | None = injected_sink()
+_injected: Final = injected_sink()
+_sink: RangeSink | None = _injected
 _costs: dict[RangeCost, None] = {}
 _costs_lock = threading.Lock()
 
@@ -190,6 +191,11 @@ def recording(sink: RangeSink | None) -> Iterator[None]:
 def current_sink() -> RangeSink | None:
     """Return the sink that spans are written to, None where there is none."""
     return _sink
+
+
+def is_injected() -> bool:
+    """Return whether spans go to a profiler that listens to NVTX, as nobody chose another sink."""
+    return _sink is not None and _sink is _injected
 
 
 def is_recording() -> bool:

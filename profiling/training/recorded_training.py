@@ -12,13 +12,12 @@ from model.parallel.strategies import Strategy
 from profiling.common import memory_fit
 from profiling.common.machine import facts
 from profiling.common.settings import Settings
-from profiling.common.workload import Ranks
 from profiling.recorders.recorded_steps import RecordedProcess
 from profiling.spans import recording
 from profiling.training.parallel_training import ParallelTraining
 from profiling.training.range_memory import range_memory
 from profiling.training.training import Training
-from profiling.training.workload import TrainingRun
+from profiling.training.workload import TrainingRanks, TrainingRun
 
 
 class _Steps(Protocol):
@@ -75,7 +74,7 @@ def run(asked: TrainingRun, process: RecordedProcess) -> dict[str, Any]:
         return result
 
 
-def _made(settings: Settings, ranks: Ranks | None) -> _Steps:
+def _made(settings: Settings, ranks: TrainingRanks | None) -> _Steps:
     if ranks is None:
         return Training(settings)
     return ParallelTraining(settings, Strategy(ranks.strategy, ranks.bucket_mb))

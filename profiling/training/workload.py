@@ -41,13 +41,44 @@ class RankOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingRanks(Ranks):
+    """How many ranks train, and how together.
+
+    Attributes:
+        strategy: one of `model.parallel.strategies.ALL_STRATEGIES`, but ``none``.
+        bucket_mb: of ``bucketed``, in 10^6 bytes; None takes torch's.
+        backend: ``gloo`` or ``nccl``.
+    """
+
+    timeout_s: float
+    strategy: str
+    bucket_mb: float | None
+    backend: str
+
+    def describe(self) -> str:
+        """Return all of it in a few words."""
+        buckets = "" if self.bucket_mb is None else f" {self.bucket_mb:g} MB"
+        return f"{super().describe()}, {self.strategy}{buckets}, {self.backend}"
+
+    def facts_of_batch(self, rank: int, batch: int) -> dict[str, str]:
+        """Return what the report of a rank tells besides, where this is the batch of each."""
+        known = {
+            **self.facts(rank),
+            "strategy": self.strategy,
+            "backend": self.backend,
+            "global_batch": str(self.count * batch),
+        }
+        return known | ({} if self.bucket_mb is None else {"bucket_mb": f"{self.bucket_mb:g}"})
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingRun(Workload):
     """Steps of our own model, in one process or on several ranks."""
 
     run: ClassVar[str] = "profiling.training.recorded_training:run"
 
     settings: Settings
-    ranks: Ranks | None = None
+    ranks: TrainingRanks | None = None
 
     @property
     def device(self) -> str:  # type: ignore[override]  # read only, like the whole dataclass
@@ -93,13 +124,13 @@ class TrainingRun(Workload):
 
     def facts(self, rank: int = 0) -> dict[str, str]:
         """Return what the report of a rank must tell of the run."""
-        more = self.ranks.facts(rank, self.settings) if self.ranks else {}
+        more = self.ranks.facts_of_batch(rank, self.settings.batch) if self.ranks else {}
         return self.settings.facts() | more
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Self:
         """Return the workload that `fields` made these of."""
-        ranks = Ranks(**fields["ranks"]) if fields["ranks"] else None
+        ranks = TrainingRanks(**fields["ranks"]) if fields["ranks"] else None
         return cls(settings=Settings.from_fields(fields["settings"]), ranks=ranks)
 
     @classmethod
@@ -127,7 +158,7 @@ def _share(batch: int, ranks: int) -> int:
     return batch // ranks
 
 
-def _ranks(asked: RankOptions, settings: Settings, device: str, memory: bool) -> Ranks:
+def _ranks(asked: RankOptions, settings: Settings, device: str, memory: bool) -> TrainingRanks:
     """Return the ranks that are asked for.
 
     Raises:
@@ -152,7 +183,7 @@ def _ranks(asked: RankOptions, settings: Settings, device: str, memory: bool) ->
         raise UsageError("fsdp casts by itself; give --dtype instead of --autocast")
     if strategy == "sharded" and settings.optimizer != OPTIMIZERS[0]:
         raise UsageError("--optimizer: sharded runs AdamW as torch does by default; leave it out")
-    return Ranks(
+    return TrainingRanks(
         count=asked.ranks,
         strategy=strategy,
         bucket_mb=bucket_mb,

@@ -22,7 +22,8 @@ from profiling.generation.selection import ModelSelection
 from profiling.generation.workload import GenerationSettings
 from profiling.recorders.recorded_steps import RecordedProcess
 from profiling.recorders.run_notes import add_run_facts
-from profiling.recorders.torch_recorder import TRACE_NAME, EmbeddedRecorder
+from profiling.recorders.torch_recorder import EmbeddedRecorder
+from profiling.recorders.trace_report import TRACE_NAME
 from tests.made.models.c2c_pair import BASE_LAYERS, PROMPT, TEACHER_LAYERS, saved_pair
 
 TOKENS = 4

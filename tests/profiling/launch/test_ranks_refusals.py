@@ -8,10 +8,9 @@ import pytest
 from profiling.common import memory_fit
 from profiling.common.errors import LaunchError
 from profiling.common.settings import Settings
-from profiling.common.workload import Ranks
 from profiling.launch import __main__ as launch
 from profiling.launch import options
-from profiling.training.workload import TrainingRun
+from profiling.training.workload import TrainingRanks, TrainingRun
 from tests.profiling.launch.test_ranks import CPU
 from tests.profiling.launch.test_refusals import refused
 
@@ -43,22 +42,17 @@ def test_what_does_not_go_together_is_refused(
     assert message in line, line
 
 
-def test_a_script_and_other_workloads_have_no_ranks(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "train.py").write_text("")
-    status, line = refused(capsys, tmp_path, "--script", str(tmp_path / "train.py"), "--ranks", "2")
-    assert (status, line) == (
-        2,
-        "error: --ranks is of our own model; a script takes its own arguments after --",
-    )
+def test_other_workloads_have_no_ranks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for workload in ("layers", "generation"):
         arguments = ("--workload", workload, "--size", "tiny", "--device", "cpu", "--ranks", "2")
         status, line = refused(capsys, tmp_path, *arguments)
-        assert (status, line) == (2, f"error: --ranks is of training, not of {workload}")
+        assert (status, line) == (
+            2,
+            f"error: --ranks is of training and script, not of {workload}",
+        )
 
 
-def chosen(*arguments: str, device: str = "cpu") -> tuple[Ranks | None, Settings]:
+def chosen(*arguments: str, device: str = "cpu") -> tuple[TrainingRanks | None, Settings]:
     """Return what a command line says of ranks, and the settings of one."""
     _, given = options.parse(list(arguments))
     asked = TrainingRun.read(given, device)
@@ -70,7 +64,7 @@ def test_the_batch_is_that_of_all_ranks_and_each_has_its_part() -> None:
     assert ranks
     assert (ranks.strategy, ranks.backend, ranks.timeout_s) == ("overlapped", "gloo", 600.0)
     assert settings.batch == 2
-    assert ranks.facts(3, settings) == {
+    assert ranks.facts_of_batch(3, settings.batch) == {
         "rank": "3",
         "world_size": "4",
         "strategy": "overlapped",
@@ -84,7 +78,7 @@ def test_the_batch_is_that_of_all_ranks_and_each_has_its_part() -> None:
 def test_buckets_have_a_size_that_is_told() -> None:
     ranks, settings = chosen("--ranks", "2", "--strategy", "bucketed")
     assert ranks
-    assert ranks.facts(0, settings)["bucket_mb"] == "25"
+    assert ranks.facts_of_batch(0, settings.batch)["bucket_mb"] == "25"
 
 
 def test_a_gpu_each_or_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
