@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Final
 
 from analysis.show.errors import ReportError, reason
+from analysis.show.output import TABLE_FILES
 
-PARQUET: Final = ".parquet"
-ARROW: Final = ".arrow"
+PARQUET, ARROW = TABLE_FILES
 
 PARQUET_MAGIC: Final = b"PAR1"
 ARROW_FILE_MAGIC: Final = b"ARROW1"
