@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.html is not None:
         write_html(args)
         return 0
-    if args.format == "csv":
+    if args.format in {"csv", "parquet"}:
         parser.error("the page is several tables: use json, markdown or sqlite, or ask one command")
     with Report(args.report) as report:
         made = page(report, args.top or TOP, **selection.options_of(args))

@@ -34,12 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--show",
         choices=(ALL, *TABLES),
-        help="which table (default all; in csv, json and sqlite peaks, for they take one)",
+        help="which table (default all; in csv, json, parquet and sqlite peaks, for they take one)",
     )
     parser.add_argument("--pictures", metavar="DIR", help="write memory over time there, as PNG")
     selection.add_options(parser)
     args = cli.parse(parser, argv)
-    one = args.format in {"csv", "json", "sqlite"}
+    one = args.format in {"csv", "json", "parquet", "sqlite"}
     show = args.show or ("peaks" if one else ALL)
     if one and show == ALL:
         parser.error(f"--format {args.format} takes one table: --show {', '.join(TABLES)}")

@@ -14,6 +14,7 @@ import numpy as np
 from analysis.arithmetic.arrays import Int64, coded
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
+from analysis.arithmetic.row_order import in_order
 from analysis.show.errors import ReportError
 from analysis.source import tables
 from analysis.source.device_tables import COPY, SET
@@ -45,7 +46,7 @@ def work(report: Report, table: str) -> Columns:
         f"coalesce(globalPid, -1) AS process FROM {table}",
         tables.count(report, table),
     )
-    return times(report, table, rows)
+    return times(report, table, in_order(rows, "start_ns", "-end_ns"))
 
 
 def times(report: Report, table: str, rows: Columns) -> Columns:
@@ -78,13 +79,13 @@ def kernel_columns(report: Report, naming: str, **wanted: str) -> Columns:
         f"coalesce({column}, demangledName, -1) AS name_id{more} FROM {tables.KERNEL}",
         tables.count(report, tables.KERNEL),
     )
-    return times(report, tables.KERNEL, rows)
+    return times(report, tables.KERNEL, in_order(rows, "start_ns", "-end_ns"))
 
 
 def calls(report: Report, *, named: bool = False) -> Columns:
     """Return the CUDA calls: ``start_ns, end_ns, thread, correlation``, and ``name_id`` if asked.
 
-    They are in the order of the file.
+    They are in order of time.
     """
     fields = ("start", "end", "globalTid", "correlationId", *(("nameId",) if named else ()))
     report.require(tables.RUNTIME, *fields, remedy=ERAS)
@@ -94,7 +95,7 @@ def calls(report: Report, *, named: bool = False) -> Columns:
         f"coalesce(correlationId, -1) AS correlation{name} FROM {tables.RUNTIME}",
         tables.count(report, tables.RUNTIME),
     )
-    return times(report, tables.RUNTIME, rows)
+    return times(report, tables.RUNTIME, in_order(rows, "start_ns", "-end_ns"))
 
 
 def call_times(report: Report) -> Columns:
@@ -151,8 +152,8 @@ def memory(report: Report, value: str) -> tuple[list[str], Int64, Int64]:
         report.require(COPY, "copyKind", "bytes", remedy=ERAS)
         report.require(OPERATIONS, "id", "label", remedy="export it with an nsys of 2021 or newer")
         known = report.columns(
-            f"SELECT id, cast('[CUDA memcpy ' || coalesce(label, '') || ']' AS blob) AS label "
-            f"FROM {OPERATIONS} ORDER BY id",
+            f"SELECT id, cast('[CUDA memcpy ' || coalesce(label, '') || ']' AS text) AS label "
+            f"FROM {OPERATIONS} ORDER BY 1, 2",
             text=("label",),
         )
         labels = known["label"].tolist()
@@ -191,12 +192,16 @@ def domains(report: Report) -> list[Domain]:
     if not report.has(tables.NVTX, "domainId", "text"):
         return []
     rows = report.columns(
-        f"SELECT domainId AS number, coalesce(globalTid, -1) AS thread, (text IS NULL) AS unnamed, "
-        f"cast(coalesce(text, '') AS blob) AS text, min(start) AS first FROM {tables.NVTX} "
-        f"WHERE eventType = {tables.DOMAIN_CREATE} AND domainId IS NOT NULL "
-        f"GROUP BY domainId, globalTid",
+        "SELECT domainId AS number, coalesce(globalTid, -1) AS thread, "
+        "coalesce(start, 0) AS first, CASE WHEN text IS NULL THEN 1 ELSE 0 END AS unnamed, "
+        f"cast(coalesce(text, '') AS text) AS text FROM {tables.NVTX} "
+        f"WHERE eventType = {tables.DOMAIN_CREATE} AND domainId IS NOT NULL",
         text=("text",),
     )
+    rows = in_order(rows, "number", "thread", "first")
+    made = np.stack([rows["number"], rows["thread"]])
+    begins = np.append(True, (np.diff(made, axis=1) != 0).any(axis=0))[: made.shape[1]]
+    rows = {name: column[begins] for name, column in rows.items()}
     fields = (rows[name].tolist() for name in ("number", "thread", "unnamed", "text"))
     return [
         Domain(number, process_of(thread), None if unnamed else text)
@@ -208,13 +213,15 @@ def domains(report: Report) -> list[Domain]:
 def last_instant(report: Report) -> int:
     """Return the last start or end of any NVTX event; MISSING where none has an end."""
     found = report.columns(
-        f'SELECT coalesce(max(max(start), max("end")), -1) AS last FROM {tables.NVTX}'
+        f'SELECT coalesce(max(start), -1) AS start_ns, coalesce(max("end"), -1) AS end_ns, '
+        f'count(start) AS starts, count("end") AS ends FROM {tables.NVTX}'
     )
-    return int(found["last"][0])
+    start, end, starts, ends = (int(column[0]) for column in found.values())
+    return max(start, end) if starts and ends else tables.MISSING
 
 
 def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> RangeRows:
-    """Return the ranges, in the order of the file, as NVIDIA's reports name them.
+    """Return the ranges, in order of time, as NVIDIA's reports name them.
 
     A range of a domain is called ``domain:name``. A domain that two threads of a process made under
     one number doubles its ranges, as NVIDIA's join does.

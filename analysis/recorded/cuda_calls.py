@@ -42,7 +42,7 @@ def without_version(name: str) -> str:
 
 @dataclass(frozen=True)
 class CudaCalls:
-    """Every CUDA call of the host, in the order of the file.
+    """Every CUDA call of the host, in order of time.
 
     Attributes:
         report: what was recorded; the names are read from it when asked for.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KINDS: Final = ("kernel", "graph", "copy", "set")
 """What a row is: a kernel, the replay of a CUDA graph that was recorded as a whole, a copy, a set.
 
-Rows come in this order, those of one kind in the order of the file.
+Rows come in this order, those of one kind in order of time.
 """
 
 KERNEL, GRAPH, COPY, SET = range(4)

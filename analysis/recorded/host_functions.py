@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HostFunctions:
-    """Calls of functions, in the order of the file.
+    """Calls of functions, in order of time.
 
     Attributes:
         names: ``(K,)`` the distinct names, ascending.

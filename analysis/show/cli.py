@@ -18,7 +18,7 @@ from analysis.show.output import RUNS, SIDES, add_to_database, replacing, table_
 from analysis.show.sheet import sheet_of, visible
 from analysis.show.table import Table
 
-FORMATS: Final = ("table", "csv", "json", "markdown", "sqlite")
+FORMATS: Final = ("table", "csv", "json", "markdown", "parquet", "sqlite")
 WITH_HEADING: Final = ("table", "markdown")
 """The formats for people, in which a table has its heading."""
 
@@ -28,7 +28,7 @@ REPORTS: Final = ("report", "before", "after")
 FURTHER: Final = ("benchmark", "predicted")
 """The options that name another file that is read."""
 
-READS: Final = "an nsys export (.sqlite), an .nsys-rep or a PyTorch trace"
+READS: Final = "an nsys export (.sqlite, Parquet or Arrow folder), an .nsys-rep or a PyTorch trace"
 TOP_OF_A_TABLE: Final = 20
 
 
@@ -84,6 +84,8 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
     vars(args).pop(GIVEN, None)
     if args.format == "sqlite" and args.output is None:
         made.error("--format sqlite needs --output FILE, the database to add the table to")
+    if args.format == "parquet" and args.output is None:
+        made.error("--format parquet needs --output FILE: it is no text")
     if args.table is not None and args.format != "sqlite":
         made.error("--table goes with --format sqlite")
     if args.table is not None and args.table.lower() == RUNS:
@@ -180,6 +182,11 @@ def write_tables(
         answer = replace(shown[0], name=args.table or table_name(args.question, shown[0].name))
         compared = hasattr(args, SIDES[0])
         add_to_database([answer], Path(args.output), *read, options=args.asked, compared=compared)
+    elif args.format == "parquet":
+        from analysis.show.parquet import write_parquet  # here: no other format needs pyarrow
+
+        with replacing(Path(args.output), *read, *further_files(args)) as draft:
+            write_parquet(shown[0], draft)
     elif args.output is not None:
         with (
             replacing(Path(args.output), *read, *further_files(args)) as draft,
@@ -232,7 +239,7 @@ def no_room_notes(titles: Sequence[str], form: str = "csv") -> tuple[str, ...]:
 def write_table(
     table: Table, form: str, stream: TextIO, as_csv: Callable[[Table], str] = render.as_csv
 ) -> tuple[str, ...]:
-    """Write a table to a stream in one of `FORMATS` but sqlite.
+    """Write a table to a stream in one of `FORMATS` but parquet and sqlite.
 
     Returns:
         The titles of the columns that there was no room for.

@@ -62,6 +62,8 @@ MOST_NAMED: Final = 3
 
 SQLITE_MAGIC: Final = b"SQLite format 3\x00"
 NSYS_MAGIC: Final = b"NVIDIA Tegra Profiler Report"
+TABLE_FILES: Final = (".parquet", ".arrow")
+"""What the names of files end in that nsys exports to a folder, a table each."""
 
 
 @contextmanager
@@ -109,6 +111,8 @@ def writable_target(
         raise ReportError(output, "a link that leads back to itself", elsewhere(option))
     if target.exists() and any(each.exists() and target.samefile(each) for each in read):
         raise ReportError(output, "this is the report itself", elsewhere(option))
+    if any(each.is_dir() and target.parent.samefile(each) for each in read):
+        raise ReportError(output, "in the folder that is the report itself", elsewhere(option))
     if target.is_dir():
         raise ReportError(output, "a directory", f"name a file for {option}")
     if not over_reports and target.is_file() and is_report(target):
@@ -122,12 +126,13 @@ def elsewhere(option: str = OUTPUT) -> str:
 
 
 def is_report(path: Path) -> bool:
-    """Return whether an existing file is a report: of nsys, exported or not, or one of ours."""
+    """Return whether an existing file is a report, or part of one: of nsys, or one of ours."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
         if not head.startswith(SQLITE_MAGIC):
-            return head.startswith(NSYS_MAGIC)
+            of_folder = any((path.parent / f"StringIds{each}").exists() for each in TABLE_FILES)
+            return head.startswith(NSYS_MAGIC) or (path.suffix in TABLE_FILES and of_folder)
         if _has_report_tables(path):
             return True
         log = Path(f"{path}-wal")

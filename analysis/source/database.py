@@ -2,8 +2,9 @@
 
 A column has one type, decided by its first batch where the file leaves that open. So a query
 written for `columns` wraps numbers that may be NULL in ``coalesce(x, -1)`` and text in
-``cast(coalesce(x, '') as blob)``: blobs also keep bytes that are not UTF-8, which real reports
-hold. What is not said to be text must be whole numbers, and that is looked at here for all.
+``cast(coalesce(x, '') as text)``. Real reports hold text that is not UTF-8: its bytes come as they
+are, and are decoded here. What is not said to be text must be whole numbers, and that is looked at
+here for all. Queries are in what SQLite and DuckDB understand alike.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Database:
         self._cache = cache
         self._read_s = 0.0
         self._closed = False
-        with self._failures():
+        with self.failures():
             self.schema = reader.schema()
 
     def close(self) -> None:
@@ -88,7 +89,7 @@ class Database:
         """Return the columns of a query.
 
         Args:
-            sql: a query whose numbers are never NULL and whose text is a blob (see the module).
+            sql: a query whose numbers are never NULL and whose text is cast so (see the module).
             rows: how many rows to expect, for the progress bar; 0 if unknown.
             text: which columns are text.
 
@@ -109,12 +110,12 @@ class Database:
         return column.coded()
 
     def columns_with_text(
-        self, sql: str, text: str, rows: int = 0
-    ) -> tuple[Columns, tuple[list[str], npt.NDArray[np.int64]]]:
-        """Return the columns of a query, and of them one of text in codes: see `coded`."""
-        table = self._table(sql, rows, (text,))
-        others = {name: column.array() for name, column in table.items() if name != text}
-        return others, table[text].coded()
+        self, sql: str, text: Collection[str], rows: int = 0
+    ) -> tuple[Columns, dict[str, tuple[list[str], npt.NDArray[np.int64]]]]:
+        """Return the columns of a query, and of them those of text in codes: see `coded`."""
+        table = self._table(sql, rows, text)
+        others = {name: column.array() for name, column in table.items() if name not in text}
+        return others, {name: table[name].coded() for name in text}
 
     def kept(self, name: str, make: Callable[[], Columns]) -> Columns:
         """Return columns of whole numbers that are made of others; of a large report they are kept.
@@ -143,18 +144,17 @@ class Database:
 
     def _read(self, sql: str, rows: int, text: Collection[str] | None) -> dict[str, Column]:
         """Return the columns of a query as they are read from the file."""
-        with self._failures(), ExitStack() as used:
-            reader = self._reader.execute(sql, BATCH_ROWS, used)
+        with self.failures(), ExitStack() as used:
+            names, batches = self._reader.execute(sql, BATCH_ROWS, used)
             collectors = {
-                field.name: Collector(rows, is_text=text is None or field.name in text)
-                for field in reader.schema
+                name: Collector(rows, is_text=text is None or name in text) for name in names
             }
             # Batch by batch, so that a long read can show how far it is, and the memory of one
             # batch serves for the next.
             try:
                 with self._bar() as bar:
                     number = 0
-                    while (batch := interruptible(partial(next, reader, None), used)) is not None:
+                    while (batch := interruptible(partial(next, batches, None), used)) is not None:
                         if number:  # what comes in one batch is there at once
                             bar(number * BATCH_ROWS, rows)
                         self._add(batch, collectors, sql)
@@ -213,7 +213,7 @@ class Database:
             raise ReportError(self.path, problem, remedy)
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def failures(self) -> Iterator[None]:
         """Turn the reader's errors into one line; a damaged page shows only while fetching."""
         try:
             yield
@@ -304,6 +304,7 @@ class Collector:
 
 def codes(chunk: pa.Array, place: dict[str, int]) -> Array:
     """Return ``(N,)`` the number of each text of a batch; texts that are new get the next ones."""
+    chunk = as_bytes(chunk)
     if len(chunk) <= FEW_ROWS:
         seen: dict[bytes | str, int] = {}
         rows = [
@@ -315,6 +316,15 @@ def codes(chunk: pa.Array, place: dict[str, int]) -> Array:
     # Two that differ only in bytes that are not UTF-8 become one.
     merged = [place_of(place, word) for word in encoded.dictionary.to_pylist()]
     return np.array(merged, np.int64)[numbers(encoded.indices, np.dtype(np.int32))]
+
+
+def as_bytes(chunk: pa.Array) -> pa.Array:
+    """Return text as the bytes it is made of, no copy of them: it need not be UTF-8."""
+    if not pa.types.is_string(chunk.type):
+        return chunk
+    return pa.Array.from_buffers(
+        pa.binary(), len(chunk), chunk.buffers(), chunk.null_count, chunk.offset
+    )
 
 
 def place_of(place: dict[str, int], word: bytes | str) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis.arithmetic.row_order import in_order
 from analysis.source import tables
 from analysis.source.times import check_sum, sensible
 
@@ -105,7 +106,7 @@ OF_STREAM: Final = {
 
 
 def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> Columns:
-    """Return ``start_ns``, ``end_ns`` and some columns of a table, in the order of the file.
+    """Return ``start_ns``, ``end_ns`` and some columns of a table, in order of time.
 
     Args:
         report: where to look.
@@ -125,7 +126,7 @@ def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> C
         f'SELECT start AS start_ns, coalesce("end", start) AS end_ns{listed} FROM {table}',
         tables.count(report, table),
     )
-    rows = sensible(report, table, rows)
+    rows = sensible(report, table, in_order(rows, "start_ns", "-end_ns"))
     lacking = np.broadcast_to(np.int64(tables.MISSING), len(rows["start_ns"]))
     return {**rows, **{name: lacking for name in fields if name not in there}}
 
@@ -155,7 +156,7 @@ def kernel_grids(report: Report) -> Columns:
     if not report.has(tables.KERNEL):
         return {name: np.empty(0, np.int64) for name in fields}
     listed = ", ".join(f"{text} AS {name}" for name, text in fields.items())
-    return report.columns(f"SELECT DISTINCT {listed} FROM {tables.KERNEL}")
+    return in_order(report.columns(f"SELECT DISTINCT {listed} FROM {tables.KERNEL}"))
 
 
 def calls(report: Report) -> Columns:
@@ -196,7 +197,7 @@ def _numbers(report: Report, table: str, fields: Mapping[str, Sequence[str]]) ->
     listed = ", ".join(
         f"{tables.first(report, table, *columns)} AS {name}" for name, columns in fields.items()
     )
-    return report.columns(f"SELECT {listed} FROM {table}")
+    return in_order(report.columns(f"SELECT {listed} FROM {table}"))
 
 
 def copy_kinds(report: Report) -> dict[int, str]:
@@ -205,7 +206,8 @@ def copy_kinds(report: Report) -> dict[int, str]:
     table = "ENUM_CUDA_MEMCPY_OPER"
     if report.has(table, "id", "label"):
         found = report.columns(
-            f"SELECT id, cast(label AS blob) AS label FROM {table} WHERE label IS NOT NULL",
+            f"SELECT id, cast(label AS text) AS label FROM {table} WHERE label IS NOT NULL "
+            "ORDER BY 1, 2",
             text=("label",),
         )
         known.update(zip(found["id"].tolist(), found["label"].tolist(), strict=True))

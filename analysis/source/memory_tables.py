@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis.arithmetic.row_order import in_order
 from analysis.arithmetic.sensible_times import make_sense
 from analysis.source import tables
 from analysis.source.times import kept
@@ -57,9 +58,11 @@ def nsys_changes(report: Report) -> Columns:
         f"CASE WHEN memKind IN ({host}) THEN {HOST} ELSE deviceId END AS device, address, "
         "bytes AS delta, coalesce(memoryOperationType, 1) AS operation, "
         f"{tables.first(report, NSYS_EVENTS, 'correlationId')} AS correlation "
-        f"FROM {NSYS_EVENTS} ORDER BY start, rowid",
+        f"FROM {NSYS_EVENTS}",
         tables.count(report, NSYS_EVENTS),
     )
+    # What one process did at one instant is in the order of its calls.
+    rows = in_order(rows, "time_ns", "global_pid", "correlation")
     rows = sensible_memory(report, NSYS_EVENTS, rows, "delta")
     rows["delta"] = np.where(rows.pop("operation") == 0, rows["delta"], -rows["delta"])
     return rows
@@ -77,7 +80,7 @@ def range_memory(report: Report, *numbers: str) -> Columns:
     """Return ``range`` and some columns of bytes of what ranges keep for the backward pass."""
     listed = ", ".join(f"coalesce({name}, -1) AS {name}" for name in numbers)
     return report.columns(
-        f"SELECT cast(coalesce(name, '') AS blob) AS range, {listed} FROM {OF_RANGES} "
+        f"SELECT cast(coalesce(name, '') AS text) AS range, {listed} FROM {OF_RANGES} "
         "ORDER BY rowid",
         text=("range",),
     )

@@ -13,11 +13,12 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64, coded
 from analysis.arithmetic.global_ids import process_of
+from analysis.arithmetic.row_order import in_order
 from analysis.source import tables
 from analysis.source.tables import DOMAIN_CREATE, NVTX, first, name_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from analysis.source.database import Columns
     from analysis.source.report import Report
@@ -31,12 +32,12 @@ PAYLOAD: Final = "NVTX_PAYLOAD_"
 """How the names of the tables begin that tell what programs declared their payloads to be."""
 
 NO_TEXT: Final = "\0"
-"""Stands for NULL where text is read; no text of C can hold it."""
+"""Stands for a name that is not there; no text of C can hold it."""
 
 
 @dataclass(frozen=True)
 class RangeRows:
-    """The rows of `NVTX_EVENTS` that are ranges, in the order of the file.
+    """The rows of `NVTX_EVENTS` that are ranges, in order of time, the longer first.
 
     Attributes:
         names: ``(K,)`` distinct names, ascending.
@@ -98,7 +99,7 @@ def _domain_rows(report: Report) -> Columns:
         f"WHERE eventType = {DOMAIN_CREATE} AND domainId IS NOT NULL",
         text=("text",),
     )
-    return {"process": process_of(rows.pop("thread")), **rows}
+    return in_order({"process": process_of(rows.pop("thread")), **rows}, "start_ns")
 
 
 def range_rows(report: Report, condition: str = "", **more: str) -> RangeRows:
@@ -109,23 +110,88 @@ def range_rows(report: Report, condition: str = "", **more: str) -> RangeRows:
         condition: SQL to add to the WHERE.
         more: further columns, each as SQL that is never NULL.
     """
+    rows, texts = _ranges_and_texts(report, condition, more, {})
+    names, name = _named(report, rows, texts[OWN_TEXT])
+    return _in_order(names, {"name": name, **rows}, tuple(more))
+
+
+OWN_TEXT: Final = "text"
+"""What the column of a row's own text is called."""
+
+
+def _ranges_and_texts(
+    report: Report, condition: str, more: Mapping[str, str], texts: Mapping[str, str]
+) -> tuple[Columns, dict[str, tuple[list[str], Int64]]]:
+    """Return the columns of ranges as they are read, and those of text, their own among them.
+
+    Args:
+        report: where to look.
+        condition: SQL to add to the WHERE.
+        more: further columns of numbers, each as SQL that is never NULL.
+        texts: further columns of text.
+    """
     ended = '"endGlobalTid"' if report.has(tables.NVTX, "endGlobalTid") else "NULL"
     name_id, _ = tables.name_sql(report)
-    where = f"WHERE eventType IN ({', '.join(map(str, RANGE_TYPES))}){condition}"
-    extra = "".join(f", {sql} AS {name}" for name, sql in more.items())
-    rows, texts = report.database.columns_with_text(
-        f'SELECT start AS start_ns, coalesce("end", -1) AS end_ns, '
-        f"coalesce(globalTid, -1) AS thread, {name_id} AS name_id, {own_text(report)} AS text, "
-        f"(eventType IN ({', '.join(map(str, START_END_TYPES))})) "
-        f"+ CASE WHEN {ended} IS NULL THEN 0 WHEN {ended} IN (0, globalTid) THEN 2 ELSE 6 END "
-        f"AS flags{extra} FROM {tables.NVTX} {where} ORDER BY rowid",
-        "text",
-        tables.count(report, tables.NVTX),
-    )
-    names, name = named(report, rows["name_id"], texts, where)
+    listed = "".join(f", {sql} AS {name}" for name, sql in {**more, **texts}.items())
+
+    def read(own: str, nameless: str) -> tuple[Columns, dict[str, tuple[list[str], Int64]]]:
+        return report.database.columns_with_text(
+            f'SELECT start AS start_ns, coalesce("end", -1) AS end_ns, '
+            f"coalesce(globalTid, -1) AS thread, {name_id} AS name_id, {own} AS {OWN_TEXT}, "
+            f"CASE WHEN eventType IN ({', '.join(map(str, START_END_TYPES))}) THEN 1 ELSE 0 END "
+            f"+ CASE WHEN {ended} IS NULL THEN 0 WHEN {ended} IN (0, globalTid) THEN 2 ELSE 6 END "
+            f"+ CASE WHEN {nameless} THEN 8 ELSE 0 END AS flags{listed} FROM {tables.NVTX} "
+            f"WHERE eventType IN ({', '.join(map(str, RANGE_TYPES))}){condition}",
+            (OWN_TEXT, *texts),
+            tables.count(report, tables.NVTX),
+        )
+
+    if not report.has(tables.NVTX, "text"):
+        return read("''", "1 = 1")
+    text, nameless = "cast(coalesce(text, '') AS text)", "text IS NULL"
+    if not report.has(tables.NVTX, "textId"):
+        return read(text, nameless)
+    found = read(f"CASE WHEN textId IS NULL THEN {text} ELSE '' END", nameless)
+    registered = np.unique(found[0]["name_id"]).tolist()
+    if len(tables.known_strings(report, registered)) < len({*registered} - {tables.MISSING}):
+        # An id of no string, which no exporter writes: the text of every row is read.
+        return read(text, nameless)
+    return found
+
+
+def _named(
+    report: Report, rows: Columns, texts: tuple[list[str], Int64]
+) -> tuple[list[str], Int64]:
+    """Return the distinct names of these rows, ascending, and each row's; `NONE` where unnamed.
+
+    A registered string wins over the row's own text, as in NVIDIA's reports.
+
+    Args:
+        report: where the strings are.
+        rows: ``name_id``, the ids of registered strings or `tables.MISSING`, and ``flags``.
+        texts: distinct texts, and ``(N,)`` the position of each row's own among them.
+    """
+    ids, place = tables.compact(rows["name_id"] - tables.MISSING)
+    ids += tables.MISSING
+    known = tables.known_strings(report, ids[ids != tables.MISSING].tolist())
+    lost = np.array([number not in known for number in ids.tolist()], np.bool_)
+    words = [*(known.get(number, NO_TEXT) for number in ids.tolist()), *texts[0], NO_TEXT]
+    own = np.where(rows["flags"] & 8, len(words) - 1, texts[1] + len(ids))
+    code = np.where(lost[place], own, place)
+    used = np.zeros(len(words), np.bool_)
+    used[code] = True
+    pairs = zip(words, used.tolist(), strict=True)
+    names, position = coded((word if it_is else None for word, it_is in pairs), NO_TEXT)
+    return names, position[code]
+
+
+def _in_order(names: list[str], rows: Columns, more: Sequence[str]) -> RangeRows:
+    """Return ranges in order of time, the longer first of two that begin together."""
+    numbers = {field: column for field, column in rows.items() if field != "name_id"}
+    rows = in_order(numbers, "start_ns", "-end_ns", "thread", "name")
     return RangeRows(
         names=names,
-        name=name,
+        name=rows["name"],
         start_ns=rows["start_ns"],
         end_ns=rows["end_ns"],
         thread=rows["thread"],
@@ -134,47 +200,6 @@ def range_rows(report: Report, condition: str = "", **more: str) -> RangeRows:
         elsewhere=(rows["flags"] & 4).astype(np.bool_),
         more={column: rows[column] for column in more},
     )
-
-
-def own_text(report: Report) -> str:
-    """Return SQL for the text of a row that has no registered string: a blob, never NULL."""
-    if not report.has(tables.NVTX, "text"):
-        return "x'00'"
-    text = "cast(coalesce(text, char(0)) AS blob)"
-    if not report.has(tables.NVTX, "textId"):
-        return text
-    return f"CASE WHEN textId IS NULL THEN {text} ELSE x'00' END"
-
-
-def named(
-    report: Report, name_id: Int64, texts: tuple[list[str], Int64], where: str
-) -> tuple[list[str], Int64]:
-    """Return the distinct names of these rows, ascending, and each row's; `NONE` where unnamed.
-
-    A registered string wins over the row's own text, as in NVIDIA's reports.
-
-    Args:
-        report: where the strings are.
-        name_id: ``(N,)`` ids of registered strings, or `tables.MISSING`.
-        texts: distinct texts, and ``(N,)`` the position of each row's own among them.
-        where: SQL that selects the rows.
-    """
-    ids, place = tables.compact(name_id - tables.MISSING)
-    ids += tables.MISSING
-    known = tables.known_strings(report, ids[ids != tables.MISSING].tolist())
-    lost = np.array([number not in known for number in ids.tolist()], np.bool_)
-    if bool((ids[lost] != tables.MISSING).any()) and report.has(tables.NVTX, "text"):
-        # An id of no string, which no exporter writes: the text of every row is read.
-        sql = f"SELECT cast(coalesce(text, char(0)) AS blob) AS text FROM {tables.NVTX} {where}"
-        texts = report.coded(f"{sql} ORDER BY rowid", len(name_id))
-    words = [known.get(number, NO_TEXT) for number in ids.tolist()]
-    code = np.where(lost[place], texts[1] + len(words), place)
-    words += texts[0]
-    used = np.zeros(len(words), np.bool_)
-    used[code] = True
-    pairs = zip(words, used.tolist(), strict=True)
-    names, position = coded((word if it_is else None for word, it_is in pairs), NO_TEXT)
-    return names, position[code]
 
 
 def payload_schemas(report: Report) -> Columns:
@@ -208,9 +233,10 @@ def _declared(
         none = dict.fromkeys(fields, np.empty(0, np.int64))
         return {**none, "text": np.empty(0, object)} if text else none
     chosen = [f'coalesce("{column}", 0) AS {ours}' for ours, column in fields.items()]
-    label = ["cast(coalesce(name, '') AS blob) AS text"] if text else []
+    label = ["cast(coalesce(name, '') AS text) AS text"] if text else []
+    order = ", ".join(str(place + 1) for place in range(len(chosen) + len(label)))
     return report.columns(
-        f"SELECT DISTINCT {', '.join([*chosen, *label])} FROM {name} ORDER BY 1, 2, 3",
+        f"SELECT DISTINCT {', '.join([*chosen, *label])} FROM {name} ORDER BY {order}",
         text=("text",) if text else (),
     )
 
@@ -230,12 +256,20 @@ def payload_ranges(report: Report) -> tuple[RangeRows, list[str], Int64]:
         The ranges, ``N`` of them, the distinct payloads in hexadecimal digits, and ``(N,)`` the
         position of each range's. What a file holds as text is taken for such digits.
     """
-    condition = " AND binaryData IS NOT NULL"
-    found = range_rows(report, condition, domain="coalesce(domainId, -1)")
-    digits, code = report.coded(
-        "SELECT cast(CASE typeof(binaryData) WHEN 'blob' THEN hex(binaryData) ELSE binaryData END "
-        f"AS blob) AS digits FROM {NVTX} "
-        f"WHERE eventType IN ({', '.join(map(str, RANGE_TYPES))}){condition} ORDER BY rowid",
-        len(found),
+    rows, texts = _ranges_and_texts(
+        report,
+        " AND binaryData IS NOT NULL",
+        {
+            "domain": "coalesce(domainId, -1)",
+            "bytes": "CASE WHEN lower(typeof(binaryData)) = 'blob' THEN 1 ELSE 0 END",
+        },
+        {"digits": "hex(binaryData)"},
     )
-    return found, digits, code
+    names, name = _named(report, rows, texts[OWN_TEXT])
+    codes, code = texts["digits"]
+    # Text has been made digits once more than it was.
+    of_text = [bytes.fromhex(each).decode(errors="replace") for each in codes]
+    digits, position = coded([*codes, *of_text])
+    payload = position[np.where(rows["bytes"] > 0, code, code + len(codes))]
+    found = _in_order(names, {"name": name, **rows, "payload": payload}, ("domain", "payload"))
+    return found, digits, found.more["payload"]

@@ -1,14 +1,15 @@
 """Opening a file by its kind: an nsys export as it is, everything else after its conversion to one.
 
-A file is known by its content and not by its name. What is not yet a SQLite export (an
-``.nsys-rep``, a PyTorch trace) is converted into a temporary file; the file given is never touched.
+A file is known by its content and not by its name, a folder by the files in it. What is not yet an
+export (an ``.nsys-rep``, a PyTorch trace) is converted into a temporary file; what was given is
+never touched.
 """
 
 import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -19,6 +20,9 @@ from analysis.show.output import NSYS_MAGIC, SQLITE_MAGIC
 from analysis.show.progress import Bar
 from analysis.show.render import plural
 from analysis.source.column_cache import ColumnCache
+from analysis.source.sqlite_reader import SqliteReader
+from analysis.source.table_files import MAGIC, table_files
+from analysis.source.table_reader import TableReader
 
 SQLITE_HEADER_BYTES: Final = 100
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -42,20 +46,40 @@ class FileState(NamedTuple):
         """Return the state of a file now.
 
         Raises:
+            OSError: it is gone.
+        """
+        found = path.stat()
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+class ReportState(NamedTuple):
+    """The state of the file that a report is, or of every file with a table in its folder."""
+
+    files: tuple[tuple[str, FileState], ...]
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return the state of a report now.
+
+        Raises:
             ReportError: it is gone.
         """
         try:
-            found = path.stat()
+            files = [path]
+            if path.is_dir():
+                files = sorted(each for each in path.iterdir() if each.suffix in MAGIC)
+            return cls(tuple((each.name, FileState.of(each)) for each in files))
         except OSError:
             raise ReportError(path, "went away while it was read", WHILE_READ) from None
-        return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     def kept_columns(self, path: Path) -> ColumnCache | None:
-        """Return where the columns of the file are kept in this state; None where nowhere."""
-        return ColumnCache.of(path, self, self.size, max(self.modified_ns, self.changed_ns))
+        """Return where the columns of the report are kept in this state; None where nowhere."""
+        files = [file for _, file in self.files]
+        changed_ns = max(max(file.modified_ns, file.changed_ns) for file in files)
+        return ColumnCache.of(path, self.files, sum(file.size for file in files), changed_ns)
 
     def check(self, path: Path) -> None:
-        """Refuse a file that is not what it was: half of an answer would be of each.
+        """Refuse a report that is not what it was: half of an answer would be of each.
 
         Raises:
             ReportError: it changed, or is gone.
@@ -64,23 +88,41 @@ class FileState(NamedTuple):
             raise ReportError(path, "changed while it was read", WHILE_READ)
 
 
-class OpenedFile(NamedTuple):
-    """A file that can be read as SQLite.
+class Opened(NamedTuple):
+    """A report as it can be read.
 
     Attributes:
-        uri: the SQLite URI.
-        state: of the file that was given, before that.
+        state: of what the user gave, before anything was read.
+        uri: SQLite URI; "" of a folder.
+        files: where each table of a folder lies, by its name.
+        scratch: an empty folder for what reading these takes, None where there is no such need.
         cache: where its columns are kept; None where nowhere.
     """
 
-    uri: str
-    state: FileState
+    state: ReportState
+    uri: str = ""
+    files: Mapping[str, Path] = {}
+    scratch: Path | None = None
     cache: ColumnCache | None = None
+
+    def reader(self, before_connecting: Callable[[], None]) -> TableReader:
+        """Return what reads it; see `TableReader`.
+
+        Args:
+            before_connecting: called before every connection but the first; it raises where what
+                is read is no longer what it was.
+        """
+        if self.scratch is None:
+            return SqliteReader(self.uri, before_connecting)
+        # Here, because most reports are SQLite: the import takes as long as reading a small one.
+        from analysis.source.folder_reader import FolderReader
+
+        return FolderReader(self.files, self.scratch, before_connecting)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[OpenedFile]:
-    """Yield how ``path`` can be read.
+def opened(path: Path) -> Iterator[Opened]:
+    """Yield what can be read of ``path``: a folder of tables, or a SQLite file.
 
     Temporary files go when it ends.
 
@@ -95,29 +137,35 @@ def opened(path: Path) -> Iterator[OpenedFile]:
         ReportError: it is no report and cannot be made one.
     """
     kind = recognise(path)
-    state = FileState.of(path)
+    state = ReportState.of(path)
     if kind == "sqlite" and not has_journal(path):
         check_size(path)
         uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-        yield OpenedFile(uri, state, state.kept_columns(path))
+        yield Opened(state, uri, cache=state.kept_columns(path))
         return
     with tempfile.TemporaryDirectory(prefix="report-") as folder:
         copy = Path(folder) / "report.sqlite"
+        if kind == "folder":
+            kept = state.kept_columns(path)
+            yield Opened(state, files=table_files(path), scratch=Path(folder), cache=kept)
+            return
         if kind == "sqlite":
             copy_with_journal(path, copy)
         elif kind == "nsys":
             export(path, copy)
         else:
             convert(path, copy)
-        yield OpenedFile(f"{copy.as_uri()}?mode=rw", state)
+        yield Opened(state, f"{copy.as_uri()}?mode=rw")
 
 
 def recognise(path: Path) -> str:
-    """Return ``sqlite``, ``nsys`` or ``trace`` by the first bytes of the file.
+    """Return ``sqlite``, ``nsys`` or ``trace`` by the first bytes of the file, else ``folder``.
 
     Raises:
         ReportError: it is missing, unreadable or none of these.
     """
+    if path.is_dir() and table_files(path):
+        return "folder"
     head = first_bytes(path)
     if head.startswith(SQLITE_MAGIC):
         return "sqlite"
@@ -144,7 +192,11 @@ def first_bytes(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise ReportError(path, "a directory, not a report", "give the .sqlite file in it")
+            raise ReportError(
+                path,
+                "a directory, not a report",
+                "give the .sqlite file in it, or a folder that nsys exported to",
+            )
         if not stat.S_ISREG(mode):  # reading a pipe may wait for ever, and takes it from others
             what = "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
             hint = "write it to a file first and give that: a report is not read in one go"

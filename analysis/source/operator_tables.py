@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic import global_ids
+from analysis.arithmetic.row_order import in_order
 from analysis.source.nvtx_tables import domain_rows
 from analysis.source.tables import (
     MISSING,
@@ -45,8 +46,8 @@ def operator_ranges(report: Report) -> Columns:
     """Return the NVTX ranges that a recording without a GPU holds its CPU operators in.
 
     Returns:
-        ``start_ns, end_ns, thread, process, name_id, text`` of each range, in the order of the
-        file; ``end_ns`` is `MISSING` where a range was never closed. Empty where no domain is named
+        ``start_ns, end_ns, thread, process, name_id, text`` of each range, in order of
+        time; ``end_ns`` is `MISSING` where a range was never closed. Empty where no domain is named
         `profiling.names.OPERATOR_DOMAIN`.
     """
     domains = operator_domains(report)
@@ -62,11 +63,12 @@ def operator_ranges(report: Report) -> Columns:
     rows = report.columns(
         f'SELECT start AS start_ns, coalesce("end", -1) AS end_ns, globalTid AS thread, '
         f"{name_id} AS name_id, {text} AS text FROM {NVTX} "
-        f"WHERE eventType = {PUSH_POP} AND ({inside}) ORDER BY rowid",
+        f"WHERE eventType = {PUSH_POP} AND ({inside})",
         count(report, NVTX),
         text=("text",),
     )
     rows["process"] = global_ids.process_of(rows["thread"])
+    rows = in_order(rows, "start_ns", "-end_ns")
     return sensible(report, f"{NVTX} (operators)", rows, unclosed=True)
 
 
@@ -99,14 +101,13 @@ def _operator_rows(report: Report) -> Columns:
     there = {ours: its for ours, its in _OPTIONAL.items() if report.has(OPERATOR, its)}
     more = "".join(f", {first(report, OPERATOR, its)} AS {ours}" for ours, its in there.items())
     rows = report.columns(
-        f"SELECT start_ns, end_ns, self_ns, name_id, global_tid AS thread{more} "
-        f"FROM {OPERATOR} ORDER BY rowid",
+        f"SELECT start_ns, end_ns, self_ns, name_id, global_tid AS thread{more} FROM {OPERATOR}",
         count(report, OPERATOR),
     )
     lacking = np.broadcast_to(np.int64(MISSING), len(rows["start_ns"]))
     rows |= {ours: lacking for ours in _OPTIONAL if ours not in there}
     rows["process"] = global_ids.process_of(rows["thread"])
-    rows = sensible(report, OPERATOR, rows)
+    rows = sensible(report, OPERATOR, in_order(rows, "start_ns", "-end_ns"))
     inside = (rows["self_ns"] >= 0) & (rows["self_ns"] <= rows["end_ns"] - rows["start_ns"])
     return kept(report, f"{OPERATOR} (self times)", rows, inside)
 

@@ -1,4 +1,4 @@
-"""A report: one SQLite file in the schema of ``nsys export``, opened so that nothing changes it."""
+"""A report: the tables of ``nsys export``, opened so that nothing changes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from analysis.show.sheet import visible
 from analysis.source import report_metadata, tables
 from analysis.source.database import Columns, Database
 from analysis.source.opening import opened
-from analysis.source.sqlite_reader import SqliteReader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,12 +30,13 @@ class Report:
     `analysis.Report` adds the questions one can ask of it.
 
     Args:
-        path: a SQLite export of any nsys since 2020; an ``.nsys-rep`` or a PyTorch trace is
-            converted into a temporary file, which goes when the report is closed.
+        path: a SQLite export of any nsys since 2020, or the folder of a Parquet or Arrow export;
+            an ``.nsys-rep`` or a PyTorch trace is converted into a temporary file, which goes when
+            the report is closed.
 
     Attributes:
         path: as it was given.
-        uri: SQLite URI of the file that is read.
+        opened: what is read of it.
         left_out: how many rows do not count because their times make no sense, by the table; filled
             as tables are read, and told on stderr at the end of a ``with``.
 
@@ -51,17 +51,16 @@ class Report:
         self.left_out: dict[str, int] = {}
         self._kept: dict[object, object] = {}
         with ExitStack() as stack:
-            file = stack.enter_context(opened(self.path))
-            self._state = file.state
-            reader = SqliteReader(file.uri, self.check_unchanged)
+            self.opened = stack.enter_context(opened(self.path))
+            reader = self.opened.reader(self.check_unchanged)
             stack.callback(reader.close)
-            self.database = Database(reader, self.path, file.cache)
+            self.database = Database(reader, self.path, self.opened.cache)
             stack.callback(self.database.close)
-            self.uri = file.uri
             self.schema = self.database.schema
             if not report_metadata.is_report(self.schema):
                 hint = "give one that `nsys export --type=sqlite` or `make profile` wrote"
-                raise ReportError(self.path, "a SQLite file, but not an nsys report", hint)
+                what = "a folder of tables" if self.opened.files else "a SQLite file"
+                raise ReportError(self.path, f"{what}, but not an nsys report", hint)
             self._resources = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -83,7 +82,7 @@ class Report:
         Raises:
             ReportError: it is another file now, or another content.
         """
-        self._state.check(self.path)
+        self.opened.state.check(self.path)
 
     def notes_on_what_is_left_out(self) -> list[str]:
         """Return a note on each table with rows that do not count, and on a trace's lost events."""

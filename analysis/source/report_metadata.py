@@ -74,10 +74,13 @@ def run_metadata(report: OpenReport) -> dict[str, str]:
 
 
 def pairs(report: OpenReport, table: str, key: str) -> dict[str, str]:
-    """Return a table of names and values as a dictionary, where NULL values are empty."""
+    """Return a table of names and values as a dictionary, where NULL values are empty.
+
+    Of several values with one name the last in the order of letters counts.
+    """
     found = report.columns(
-        f"SELECT cast({key} AS blob) AS key, cast(coalesce(value, '') AS blob) AS value "
-        f"FROM {table} WHERE {key} IS NOT NULL",
+        f"SELECT cast({key} AS text) AS key, cast(coalesce(value, '') AS text) AS value "
+        f"FROM {table} WHERE {key} IS NOT NULL ORDER BY 1, 2",
         text=("key", "value"),
     )
     return dict(zip(found["key"].tolist(), found["value"].tolist(), strict=True))
@@ -117,8 +120,8 @@ def gpus(report: OpenReport) -> list[Gpu]:
             f"{tables.first(report, table, *known)} AS {name}" for name, known in wanted.items()
         ]
         found = report.columns(
-            f"SELECT cast(coalesce(name, '') AS blob) AS name, {', '.join(fields)} "
-            f"FROM {table} ORDER BY ordinal, name",
+            f"SELECT cast(coalesce(name, '') AS text) AS name, {', '.join(fields)} "
+            f"FROM {table} ORDER BY 2, 1, 3, 4, 5, 6",
             text=("name",),
         )
         return [Gpu(**row) for row in rows(found)]
@@ -130,7 +133,7 @@ def duration_ns(report: OpenReport) -> int | None:
     if not report.has("ANALYSIS_DETAILS", "duration"):
         return None
     found = report.columns(
-        "SELECT cast(coalesce(max(duration), -1) AS integer) AS d FROM ANALYSIS_DETAILS"
+        "SELECT cast(coalesce(max(duration), -1) AS bigint) AS d FROM ANALYSIS_DETAILS"
     )
     longest = int(found["d"][0])
     return longest if longest >= 0 else None
@@ -142,7 +145,7 @@ def started_ns(report: OpenReport) -> int | None:
     if not report.has(table, "utcEpochNs"):
         return None
     found = report.columns(
-        f"SELECT cast(coalesce(max(utcEpochNs), -1) AS integer) AS t FROM {table}"
+        f"SELECT cast(coalesce(max(utcEpochNs), -1) AS bigint) AS t FROM {table}"
     )
     began = int(found["t"][0])
     return began if began >= 0 else None

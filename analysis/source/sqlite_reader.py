@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
@@ -73,13 +73,16 @@ class SqliteReader:
             columns[table] = (*columns.get(table, ()), field)
         return columns
 
-    def execute(self, sql: str, batch_rows: int, used: ExitStack) -> pa.RecordBatchReader:
-        """Return the rows of a query in batches; see `TableReader.execute`."""
+    def execute(
+        self, sql: str, batch_rows: int, used: ExitStack
+    ) -> tuple[Sequence[str], Iterator[pa.RecordBatch]]:
+        """Return the columns of a query and its rows; see `TableReader.execute`."""
         statement = used.enter_context(self._statement())
         statement.set_options(**{"adbc.sqlite.query.batch_rows": str(batch_rows)})
         statement.set_sql_query(sql)
         stream, _ = interruptible(statement.execute_query, used)
-        return used.enter_context(pa.RecordBatchReader.from_stream(stream))
+        reader = used.enter_context(pa.RecordBatchReader.from_stream(stream))
+        return reader.schema.names, reader
 
     @contextmanager
     def _statement(self) -> Iterator[Any]:
@@ -95,7 +98,7 @@ class SqliteReader:
     def _few_rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query that yields few."""
         with ExitStack() as used:
-            batches = list(self.execute(sql, 1 << 16, used))
+            batches = list(self.execute(sql, 1 << 16, used)[1])
         return [
             row
             for batch in batches

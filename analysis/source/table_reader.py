@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import ExitStack
 
     import pyarrow as pa
@@ -17,8 +17,10 @@ class TableReader(Protocol):
     def schema(self) -> Mapping[str, tuple[str, ...]]:
         """Return the columns of every table, by the table's name."""
 
-    def execute(self, sql: str, batch_rows: int, used: ExitStack) -> pa.RecordBatchReader:
-        """Return the rows of a query in batches, in the order of the file where SQL asks for none.
+    def execute(
+        self, sql: str, batch_rows: int, used: ExitStack
+    ) -> tuple[Sequence[str], Iterator[pa.RecordBatch]]:
+        """Return the columns of a query and, in batches, its rows, in the order of the file.
 
         Args:
             sql: a query of what SQLite and DuckDB both understand alike.

@@ -16,6 +16,7 @@ import numpy as np
 
 from analysis.arithmetic import global_ids
 from analysis.arithmetic.arrays import Int64, coded
+from analysis.arithmetic.row_order import in_order
 from analysis.source.database import NUMBERED
 
 if TYPE_CHECKING:
@@ -65,13 +66,17 @@ def is_empty(report: OpenReport, table: str) -> bool:
 
 
 def thread_names(report: OpenReport) -> list[tuple[int, str]]:
-    """Return the global id and the name of threads, in the order in which they were named."""
+    """Return the global id and the name of threads, in the order in which they were named.
+
+    The ids of strings grow as a recording comes upon them, so the order is that of the names' ids.
+    """
     if not report.has("ThreadNames", "nameId", "globalTid"):
         return []
     rows = report.columns(
         f"SELECT {first(report, 'ThreadNames', 'nameId')} AS name_id, "
         f"{first(report, 'ThreadNames', 'globalTid')} AS thread FROM ThreadNames"
     )
+    rows = in_order(rows, "name_id", "thread")
     known = strings(report, np.unique(rows["name_id"]).tolist())
     pairs = zip(rows["thread"].tolist(), rows["name_id"].tolist(), strict=True)
     return [(thread, known[number]) for thread, number in pairs]
@@ -97,8 +102,8 @@ def _costs(report: OpenReport, what: str) -> dict[tuple[str, int], int]:
     if not report.has(RANGE_COST, "name", "flops", what):
         return {}
     found = report.columns(
-        f"SELECT cast(name AS blob) AS name, flops, {what} AS cost FROM {RANGE_COST} "
-        f"WHERE name IS NOT NULL AND flops IS NOT NULL AND {what} IS NOT NULL",
+        f"SELECT cast(name AS text) AS name, flops, {what} AS cost FROM {RANGE_COST} "
+        f"WHERE name IS NOT NULL AND flops IS NOT NULL AND {what} IS NOT NULL ORDER BY 1, 2, 3",
         text=("name",),
     )
     rows = zip(*(column.tolist() for column in found.values()), strict=True)
@@ -150,7 +155,7 @@ def known_strings(report: OpenReport, ids: Iterable[int]) -> dict[int, str]:
     ):
         listed = ", ".join(map(str, wanted[begin : begin + IDS_A_QUERY]))
         part = report.columns(
-            "SELECT id, cast(coalesce(value, '') AS blob) AS value "
+            "SELECT id, cast(coalesce(value, '') AS text) AS value "
             f"FROM StringIds WHERE id IN ({listed})",
             text=("value",),
         )
@@ -200,7 +205,7 @@ def compact(ids: Int64) -> tuple[Int64, Int64]:
 def name_sql(report: OpenReport) -> tuple[str, str]:
     """Return SQL for the string id and for the text of a row of `NVTX`; the id wins."""
     there = report.has(NVTX, "text")
-    text = "cast(coalesce(text, '') AS blob)" if there else "cast('' AS blob)"
+    text = "cast(coalesce(text, '') AS text)" if there else "cast('' AS text)"
     return first(report, NVTX, "textId"), text
 
 

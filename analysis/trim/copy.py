@@ -22,6 +22,7 @@ from analysis.show.errors import ReportError
 from analysis.show.output import quoted
 from analysis.show.progress import Bar
 from analysis.source import device_tables, memory_tables, operator_tables, tables
+from analysis.source.as_sqlite import sqlite_uri
 from analysis.source.report_metadata import RUN_TABLE
 from analysis.trim.disk_folder import disk_folder
 from analysis.trim.rules import (
@@ -88,6 +89,7 @@ class Trimmer:
     def __init__(self, report: Report, folder: Path) -> None:
         self.report = report
         self.notes = folder / "notes.sqlite"
+        self.uri = sqlite_uri(report, folder)
         self.cut = KeptRows(
             for_all=False,
             operators=operator_tables.operator_domains(report),
@@ -118,7 +120,7 @@ class Trimmer:
         """Return a connection to a new file, with the report and the notes attached to it."""
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         connection.execute("PRAGMA temp_store = FILE")
-        for name, place in (("given", self.report.uri), ("cut", self.notes.as_uri())):
+        for name, place in (("given", self.uri), ("cut", self.notes.as_uri())):
             connection.execute(f"ATTACH ? AS {name}", (place,))
         # No file has to survive a crash: the last one is given its name when it is complete.
         for name in ("main", "cut"):

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.compare import __main__ as compare
@@ -27,7 +28,7 @@ NAMES: list[str | bytes] = [
     "\u202egnp.exe",
 ]
 ATTENTION = ("attention_scores", "softmax", "final_matmul")
-FORMATS = ("table", "csv", "json", "markdown", "sqlite")
+FORMATS = ("table", "csv", "json", "markdown", "parquet", "sqlite")
 
 
 @pytest.fixture
@@ -54,10 +55,10 @@ def test_a_hostile_name_is_text(
 ) -> None:
     arguments = [*given(command, report, report, 0), "--format", form]
     output = tmp_path / "summary.db"
-    if form == "sqlite":
+    if form in {"parquet", "sqlite"}:
         arguments += ["--output", str(output)]
-    if form == "csv" and command.__name__ == "analysis.__main__":
-        pytest.skip("the page is several tables and has no csv")
+    if form in {"csv", "parquet"} and command.__name__ == "analysis.__main__":
+        pytest.skip("the page is several tables and has no csv, nor a Parquet file")
     try:
         status = command.main(arguments)
     except ReportError:
@@ -73,6 +74,8 @@ def test_a_hostile_name_is_text(
     elif form == "csv":
         rows = list(csv.reader(io.StringIO(printed.out)))
         assert command is compare or len({len(row) for row in rows if row}) == 1
+    elif form == "parquet":
+        assert pq.read_metadata(output).num_columns
     else:
         with sqlite3.connect(output) as database:
             assert database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

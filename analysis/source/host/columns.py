@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.arithmetic.row_order import in_order
 from analysis.source import tables
 from analysis.source.times import sensible
 
@@ -28,7 +29,7 @@ def instants(report: Report, table: str, fields: Mapping[str, str]) -> Columns:
         "WHERE globalTid IS NOT NULL",
         tables.count(report, table),
     )
-    return sensible(report, table, rows)
+    return sensible(report, table, in_order(rows, "start_ns"))
 
 
 def no_rows(*names: str) -> Columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analysis.arithmetic.row_order import in_order
 from analysis.source import device_tables, tables
 from analysis.source.host.columns import no_rows
 from analysis.source.times import sensible
@@ -32,4 +33,4 @@ def python_functions(report: Report) -> Columns:
         f"SELECT start_ns, end_ns, global_tid AS thread, name_id FROM {PYTHON}",
         tables.count(report, PYTHON),
     )
-    return sensible(report, PYTHON, rows)
+    return sensible(report, PYTHON, in_order(rows, "start_ns", "-end_ns"))

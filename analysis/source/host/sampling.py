@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analysis.arithmetic.row_order import in_order
 from analysis.source import tables
 from analysis.source.host.columns import instants, no_rows
 
@@ -30,7 +31,7 @@ ADDRESS: Final = "0x"
 
 
 def samples(report: Report) -> Columns:
-    """Return the CPU samples: ``id, start_ns, thread``, in the order of the file."""
+    """Return the CPU samples: ``id, start_ns, thread``, in order of time."""
     return instants(report, SAMPLES, {"id": "id"})
 
 
@@ -51,15 +52,16 @@ def frames(report: Report, globs: Iterable[str]) -> Columns:
     if report.has("StringIds", "id", "value"):
         fits = " OR ".join(f"value GLOB '{glob}'" for glob in globs)
         known = report.columns(f"SELECT id FROM StringIds WHERE {fits}")["id"].tolist()
-    wanted = f"coalesce(symbol IN ({', '.join(map(str, known))}), 0)" if known else "0"
+    wanted = f"symbol IN ({', '.join(map(str, known))})" if known else "1 = 0"
     # One look at the table, which has a row for each frame of each sample.
-    return report.columns(
+    rows = report.columns(
         f"SELECT {tables.first(report, CALL_CHAINS, 'id')} AS id, "
         f"{tables.first(report, CALL_CHAINS, 'symbol')} AS symbol, "
         f"{tables.first(report, CALL_CHAINS, 'module')} AS module, "
-        f"stackDepth AS depth, {wanted} AS fits "
+        f"stackDepth AS depth, CASE WHEN {wanted} THEN 1 ELSE 0 END AS fits "
         f"FROM {CALL_CHAINS} WHERE stackDepth = 0 OR (stackDepth > 0 AND {wanted})"
     )
+    return in_order(rows, "id", "depth")
 
 
 def switches(report: Report) -> Columns:

@@ -46,7 +46,7 @@ def test_a_range_has_what_it_launched_not_what_ran_meanwhile(tmp_path: Path) -> 
         ranges=[Range("forward", 10, 40)],
     )
     assert totals(path) == [("forward", 1, 60)]
-    assert innermost(path) == ["forward", "-"]
+    assert innermost(path) == ["-", "forward"]
 
 
 def test_a_launch_recorded_twice_counts_once_and_where_it_began_first(tmp_path: Path) -> None:
