@@ -68,6 +68,7 @@ GROUPS: Final = {
         "whatif": Command("analysis.whatif", "what a change would gain, by replaying the run"),
         "copies": Command("analysis.copies", "memory copies, and those the host waited for"),
         "overlap": Command("analysis.overlap", "collectives: hidden under compute or exposed"),
+        "collectives": Command("analysis.collectives", "bandwidth, and who kept whom waiting"),
         "streams": Command("analysis.streams", "which streams ran at the same time"),
         "memory": Command("analysis.memory", "device memory by part of the model"),
         "answers": Command("analysis.answers", "the profiling assignment's five questions"),
