@@ -32,10 +32,10 @@ from analysis.measures.alignment import (
     clock_lines,
     rank_of,
 )
-from analysis.measures.collective_rows import LateComers, collective_columns
 from analysis.measures.collectives import collectives_of_ranks
-from analysis.measures.ranges_before import ranges_before
-from analysis.measures.waiting import met_collectives, waiting_notes
+from analysis.measures.ranks.collective_rows import LateComers, collective_columns
+from analysis.measures.ranks.ranges_before import ranges_before
+from analysis.measures.ranks.waiting import met_collectives, waiting_notes
 from analysis.show import cli
 from analysis.show.render import percent, plural
 from analysis.show.table import Table
@@ -55,7 +55,7 @@ def collectives(report: Report, *others: Report, **selected: Unpack[Options]) ->
         selected: what counts of each: see `analysis.attribution.selection.Options`.
 
     Returns:
-        The columns of `analysis.measures.collective_rows.collective_columns`.
+        The columns of `analysis.measures.ranks.collective_rows.collective_columns`.
 
     Raises:
         ReportError: there is no collective, or two reports are of the same rank or of two runs.

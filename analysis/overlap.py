@@ -35,7 +35,7 @@ from analysis.measures.alignment import (
     clock_lines,
 )
 from analysis.measures.collectives import collectives_of_ranks
-from analysis.measures.waiting import waiting_notes, waiting_times
+from analysis.measures.ranks.waiting import waiting_notes, waiting_times
 from analysis.show import cli
 from analysis.show.table import Column, Table
 from analysis.source import report_metadata, tables
@@ -44,7 +44,7 @@ from analysis.source.report import Report
 if TYPE_CHECKING:
     from analysis.measures.alignment import ClockAlignment
     from analysis.measures.collectives import DeviceCollectives
-    from analysis.measures.waiting import MetCollectives
+    from analysis.measures.ranks.waiting import MetCollectives
 
 
 BY: Final = ("device", "collective")

@@ -78,7 +78,8 @@ GROUPS: Final = {
         "export": Command("analysis.export", "for Perfetto, flame graphs, Chrome's viewers"),
         "trim": Command("analysis.trim", "a smaller report, of some of the steps"),
     },
-    "Compare two reports": {
+    "Compare reports": {
+        "fleet": Command("analysis.fleet", "many ranks: who is slow, and keeps whom waiting"),
         "compare": Command("analysis.compare", "what got faster and what slower, with a gate"),
     },
 }

@@ -32,7 +32,7 @@ from analysis.recorded.payload_schemas import (
     declared_schemas,
     payload_records,
 )
-from analysis.source.message_tables import message_rows
+from analysis.source.host.message_tables import message_rows
 from analysis.source.nvtx_tables import has_payloads, payload_ranges
 from analysis.source.tables import MISSING
 

@@ -57,8 +57,14 @@ def trace(path: Path, kernels: Iterable[tuple[str, int, int, Told]], rank: int =
     """Write and convert a PyTorch trace of kernels: name, start and end in µs, what is told."""
     events = [
         {
-            "ph": "X", "cat": "kernel", "name": name, "pid": 0, "tid": 7, "ts": start,
-            "dur": end - start, "args": {"device": 0, "stream": 7, "correlation": turn, **args},
+            "ph": "X",
+            "cat": "kernel",
+            "name": name,
+            "pid": 0,
+            "tid": 7,
+            "ts": start,
+            "dur": end - start,
+            "args": {"device": 0, "stream": 7, "correlation": turn, **args},
         }
         for turn, (name, start, end, args) in enumerate(kernels, start=1)
     ]

@@ -17,7 +17,7 @@ from analysis import Report, overlap
 from analysis.arithmetic.union import IntervalUnion
 from analysis.measures.alignment import align_clocks, shared_collectives
 from analysis.measures.collectives import DeviceCollectives
-from analysis.measures.waiting import waiting_times
+from analysis.measures.ranks.waiting import waiting_times
 from analysis.show.errors import ReportError
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared as shared_files

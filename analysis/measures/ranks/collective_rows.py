@@ -13,14 +13,14 @@ from analysis.arithmetic.arrays import Float64, Int64, quotient
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
 from analysis.knowledge.collectives import bus_factor
-from analysis.measures.ranges_before import late_ranges
+from analysis.measures.ranks.ranges_before import late_ranges
 from analysis.show.render import duration, plural
 from analysis.source.tables import MISSING
 
 if TYPE_CHECKING:
     from analysis.measures.collectives import DeviceCollectives
-    from analysis.measures.ranges_before import RangesBefore
-    from analysis.measures.waiting import MetCollectives
+    from analysis.measures.ranks.ranges_before import RangesBefore
+    from analysis.measures.ranks.waiting import MetCollectives
     from analysis.recorded.messages import Message
     from analysis.show.table import Column
 
@@ -172,7 +172,7 @@ def _where(values: Int64, shared: Int64) -> Float64 | Int64:
 def _last(
     number: int, group: Sequence[Int64], met: MetCollectives, late: LateComers
 ) -> tuple[int, int, str]:
-    """Return who came last to most of the collectives of a row, to how many, and in which range."""
+    """Return whose coming last cost most in the collectives of a row, how often, and the range."""
     row = met.row[late.last, np.arange(met.row.shape[1])]
     mine = np.array(
         [
@@ -183,7 +183,6 @@ def _last(
     )
     if not mine.any():
         return NONE, 0, ""
-    times = np.bincount(late.last[mine], minlength=len(group))
-    place = int(times.argmax())
+    place = int(sums(late.last[mine], late.cost_ns[mine], len(group)).argmax())
     some = np.flatnonzero(mine & (late.last == place))
-    return place, int(times[place]), late.costliest(some)
+    return place, len(some), late.costliest(some)

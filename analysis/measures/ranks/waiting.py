@@ -73,6 +73,9 @@ def met_collectives(places: Sequence[DeviceCollectives], offset_ns: Int64) -> Me
     """
     same = shared_collectives(places)
     there = same.row != NONE
+    if not there.size:
+        none = np.empty(0, np.int64)
+        return MetCollectives(same.row, same.row, same.row, none, same.unmatched)
     start = np.full(same.row.shape, np.iinfo(np.int64).min)
     end = np.full(same.row.shape, np.iinfo(np.int64).max)
     for number, place in enumerate(places):

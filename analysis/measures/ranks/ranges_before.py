@@ -25,7 +25,7 @@ from profiling import names
 if TYPE_CHECKING:
     from analysis.attribution.launches import Attribution
     from analysis.measures.collectives import DeviceCollectives
-    from analysis.measures.waiting import MetCollectives
+    from analysis.measures.ranks.waiting import MetCollectives
     from analysis.recorded.ranges import Ranges
 
 OF_COLLECTIVES: Final = frozenset({*names.COLLECTIVES, names.COMMUNICATION})
@@ -119,6 +119,8 @@ def late_ranges(met: MetCollectives, before: Sequence[RangesBefore]) -> list[str
         met: the collectives that are shared.
         before: of each place.
     """
+    if not met.row.shape[1]:
+        return []
     known = sorted({name for each in before for name in each.names})
     position = {name: number for number, name in enumerate(known)}
     count, held = met.row.shape[1], max(len(known), 1)
