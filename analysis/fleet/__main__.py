@@ -8,7 +8,8 @@ of a Dask cluster; only summaries travel, and the answer is the same. --show cho
 all stand one under another: `ranks` has each rank's median step and what that went into, `ranges`
 what each range took the ranks on the device, `steps` who was slow in which step, `collectives` what
 the command of that name has, `stragglers` who came last to collectives, what that cost the others,
-and the range that rank was in. A folder stands for the reports in it.
+and the range that rank was in. With --html all are one file for a browser, beside a map of what
+each rank took for each step. A folder stands for the reports in it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis.attribution import selection
+from analysis.fleet.browser import as_html
 from analysis.fleet.fleet import Fleet, fleet
 from analysis.fleet.named_reports import reports_of
 from analysis.fleet.tables import TABLES
@@ -50,9 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--strict", action="store_true", help="end with status 1 where a report cannot be read"
     )
     selection.add_options(parser)
+    cli.add_html(parser)
     args = cli.parse(parser, argv)
     if args.scheduler is not None and args.scheduler_file is not None:
         parser.error("--scheduler and --scheduler-file name a scheduler each: give one")
+    if args.html is not None and args.show is not None:
+        parser.error("--show goes not with --html, which has all tables")
     if args.show is None and args.format in ("csv", "sqlite"):
         parser.error(f"--format {args.format} is of one table: choose it with --show")
     named = reports_of([args.report, *args.more])
@@ -66,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for each in made.unread:
         say(f"left out: {one_line(each.path)}: {one_line(each.why)}")
-    if args.show is not None:
+    if args.html is not None:
+        with cli.html_file(args) as draft:
+            draft.write_text(as_html(made), encoding="ascii")
+    elif args.show is not None:
         cli.write_answer(made.table(args.show), args)
     else:
         write_all(made, args)
