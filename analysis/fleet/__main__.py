@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         workers=args.workers,
         scheduler=args.scheduler,
         scheduler_file=args.scheduler_file,
+        show=args.show,
         **selection.options_of(args),
     )
     for each in made.unread:

@@ -33,6 +33,8 @@ PATIENCE_S: Final = 10
 KILLED: Final = "the process that read it was killed; use fewer --workers if memory is short"
 
 Summary = RankSummary | Unread
+Read = Callable[..., Summary]
+"""What reads a report: given its path, its place among the reports, and how the path is shown."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +51,29 @@ class Engine:
     scheduler: str | None = None
     scheduler_file: str | None = None
 
-    def summaries(self, paths: Sequence[str], selected: Mapping[str, Any]) -> list[Summary]:
+    def summaries(
+        self, paths: Sequence[str], selected: Mapping[str, Any], wanted: frozenset[str]
+    ) -> list[Summary]:
         """Return the summary of each report, or why there is none.
+
+        Args:
+            paths: of the reports.
+            selected: what counts of each: `analysis.attribution.selection.Options`.
+            wanted: what of a summary, of `PARTS_OF_IT`.
 
         Raises:
             CommandError: the scheduler does not answer, or Dask is not installed.
         """
+        read = partial(summarize, selected=dict(selected), wanted=wanted)
         on_cluster = self.scheduler is not None or self.scheduler_file is not None
         count = min(self.workers or len(os.sched_getaffinity(0)), len(paths))
         if count < 2 and not on_cluster:  # each report shows a bar of its own where it takes long
-            return [summarize(path, number, selected) for number, path in enumerate(paths)]
+            return [read(path, number) for number, path in enumerate(paths)]
         with Bar("reports") as bar:
             if not on_cluster:
-                return _by_processes(paths, selected, count, bar)
+                return _by_processes(paths, read, count, bar)
             with self._client() as client:
-                return _on_cluster(client, paths, selected, bar)
+                return _on_cluster(client, paths, read, bar)
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[Client]:
@@ -96,9 +106,7 @@ class Engine:
                 yield client
 
 
-def _by_processes(
-    paths: Sequence[str], selected: Mapping[str, Any], count: int, bar: Bar
-) -> list[Summary]:
+def _by_processes(paths: Sequence[str], read: Read, count: int, bar: Bar) -> list[Summary]:
     """Return the summaries, made by processes of this machine.
 
     When one is killed, all of its pool end. What they had not done is done anew, each report by a
@@ -111,11 +119,11 @@ def _by_processes(
         bar(len(done), len(paths))
 
     with contextlib.suppress(BrokenProcessPool):
-        _computed(dict(enumerate(paths)), selected, count, keep)
+        _computed(dict(enumerate(paths)), read, count, keep)
     for number, path in enumerate(paths):
         if number not in done:
             try:
-                _computed({number: path}, selected, 1, keep)
+                _computed({number: path}, read, 1, keep)
             except BrokenProcessPool:
                 keep(number, Unread(path, KILLED))
     return [done[number] for number in range(len(paths))]
@@ -123,7 +131,7 @@ def _by_processes(
 
 def _computed(
     paths: Mapping[int, str],
-    selected: Mapping[str, Any],
+    read: Read,
     count: int,
     keep: Callable[[int, Summary], None],
 ) -> None:
@@ -133,10 +141,7 @@ def _computed(
         from dask.callbacks import Callback
     except ModuleNotFoundError:
         raise NotInstalled("dask") from None
-    tasks = {
-        f"report-{number}": (partial(summarize, path, number, dict(selected)),)
-        for number, path in paths.items()
-    }
+    tasks = {f"report-{number}": (partial(read, path, number),) for number, path in paths.items()}
 
     def finished(key: str, result: Summary, *_: object) -> None:
         keep(int(key.rpartition("-")[2]), result)
@@ -159,16 +164,12 @@ def _begin() -> None:
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (until the end)
 
 
-def _on_cluster(
-    client: Client, paths: Sequence[str], selected: Mapping[str, Any], bar: Bar
-) -> list[Summary]:
+def _on_cluster(client: Client, paths: Sequence[str], read: Read, bar: Bar) -> list[Summary]:
     """Return the summaries, made by the workers of a cluster; each finds a report at its path."""
     from distributed import as_completed
 
     futures = [
-        client.submit(
-            summarize, os.path.abspath(path), number, dict(selected), path, pure=False, retries=2
-        )
+        client.submit(read, os.path.abspath(path), number, shown=path, pure=False, retries=2)
         for number, path in enumerate(paths)
     ]
     number_of = {future.key: number for number, future in enumerate(futures)}

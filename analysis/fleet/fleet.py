@@ -11,7 +11,14 @@ from analysis.attribution.selection import Options
 from analysis.fleet.engine import Engine
 from analysis.fleet.groups import Group, groups_of
 from analysis.fleet.named_reports import reports_of
-from analysis.fleet.summary import RankSummary, Unread
+from analysis.fleet.summary import (
+    COLLECTIVES,
+    PARTS_OF_IT,
+    RANGES,
+    STEPS,
+    RankSummary,
+    Unread,
+)
 from analysis.fleet.tables import TABLES, columns_of_groups
 from analysis.measures.ranks.waiting import waiting_notes
 from analysis.show.errors import CommandError
@@ -39,6 +46,16 @@ REMEDIES: Final = {
     "collectives": "record a parallel run: make profile RANKS=2",
 }
 """What to do about a table whose matter was not recorded."""
+
+WITHOUT_RANGES: Final = frozenset({STEPS, COLLECTIVES})
+NEEDED: Final = {
+    "ranks": WITHOUT_RANGES,
+    "ranges": frozenset({RANGES}),
+    "steps": WITHOUT_RANGES,
+    "collectives": frozenset({COLLECTIVES}),
+    "stragglers": WITHOUT_RANGES,
+}
+"""What of the summaries each table is made of."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,7 @@ def fleet(
     workers: int | None = None,
     scheduler: str | None = None,
     scheduler_file: str | None = None,
+    show: str | None = None,
     **selected: Unpack[Options],
 ) -> Fleet:
     """Return the answer on the reports of many ranks.
@@ -137,6 +155,7 @@ def fleet(
         workers: how many processes of this machine read them; None for one a processor.
         scheduler: the address of a Dask scheduler whose workers read them instead.
         scheduler_file: the file in which a Dask scheduler wrote its address.
+        show: the table that is wanted, of `TABLES`, where others are not: less is read then.
         selected: what counts of each: see `analysis.attribution.selection.Options`.
 
     Raises:
@@ -145,7 +164,7 @@ def fleet(
     """
     named = reports_of([os.fspath(path) for path in paths])
     engine = Engine(workers, scheduler, scheduler_file)
-    found = engine.summaries(named, selected)
+    found = engine.summaries(named, selected, NEEDED.get(show or "", PARTS_OF_IT))
     ranks = [each for each in found if isinstance(each, RankSummary)]
     unread = tuple(each for each in found if isinstance(each, Unread))
     if not ranks:

@@ -13,8 +13,8 @@ from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Selection
-from analysis.measures.alignment import bounds_of, rank_of
-from analysis.measures.collectives import collectives_by_device
+from analysis.measures.alignment import rank_of
+from analysis.measures.collectives import Collectives, collectives_by_device
 from analysis.measures.ranks.ranges_before import ranges_before
 from analysis.measures.step_budget import PARTS, step_budgets
 from analysis.measures.window import MeasuredWindow
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 WORK: Final = (*report_metadata.SHAPE, "mode", "strategy", "world_size")
 """What a run notes of itself that makes its work another's."""
+
+STEPS, RANGES, COLLECTIVES = "steps", "ranges", "collectives"
+PARTS_OF_IT: Final = frozenset({STEPS, RANGES, COLLECTIVES})
+"""What a summary may be asked for; what it is not asked for is empty in it."""
 
 TIMES: Final = ("wall_ns", "span_ns")
 """What of each range is compared between ranks."""
@@ -86,7 +90,11 @@ class Unread:
 
 
 def summarize(
-    path: str, place: int, selected: Mapping[str, Any], shown: str | None = None
+    path: str,
+    place: int,
+    selected: Mapping[str, Any],
+    wanted: frozenset[str] = PARTS_OF_IT,
+    shown: str | None = None,
 ) -> RankSummary | Unread:
     """Return the summary of a report, or why there is none.
 
@@ -96,13 +104,14 @@ def summarize(
         path: where it lies.
         place: among those that were given, from 0.
         selected: what counts: `analysis.attribution.selection.Options`.
+        wanted: which parts, of `PARTS_OF_IT`.
         shown: the path as it was given.
     """
     given = shown or path
     try:
         report = Report(path)
         try:
-            made = _summary(report, place, selected)
+            made = _summary(report, place, selected, wanted)
             report.check_unchanged()
         finally:
             report.close()
@@ -117,11 +126,13 @@ def summarize(
     return replace(made, path=given)
 
 
-def _summary(report: Report, place: int, selected: Mapping[str, Any]) -> RankSummary:
+def _summary(
+    report: Report, place: int, selected: Mapping[str, Any], wanted: frozenset[str]
+) -> RankSummary:
     chosen = Selected.of(report, Selection(**selected))
-    found = collectives_by_device(chosen)
-    bounds = [bounds_of(each) for each in found.places]
-    steps = _steps(chosen)
+    start, end = (times[chosen.work] for times in chosen.attribution.ran)
+    found = collectives_by_device(chosen) if COLLECTIVES in wanted else Collectives((), ())
+    steps = _steps(chosen) if STEPS in wanted else _no_steps()
     places = tuple(each for each in found.places if len(each))
     none = np.empty(0, np.int64)
     return RankSummary(
@@ -130,10 +141,10 @@ def _summary(report: Report, place: int, selected: Mapping[str, Any]) -> RankSum
         about=report.describe(),
         work={key: report.run[key] for key in WORK if report.run.get(key)},
         began_ns=report_metadata.started_ns(report),
-        first_ns=min((first for first, _ in bounds), default=0),
-        last_ns=max((last for _, last in bounds), default=0),
+        first_ns=int(start.min()) if len(start) else 0,
+        last_ns=int(end.max()) if len(end) else 0,
         **steps,
-        ranges=_ranges(report, selected),
+        ranges=_ranges(report, selected) if RANGES in wanted else {},
         places=tuple(replace(each, compute=IntervalUnion(none, none)) for each in places),
         before=tuple(ranges_before(chosen.attribution, each) for each in places),
         counted=chosen.heading_lines,
@@ -155,6 +166,13 @@ def _steps(chosen: Selected) -> dict[str, Int64]:
         "devices": sums(row, np.ones(len(row), np.int64), len(step)),
         "parts_ns": np.array(parts, np.int64).reshape(len(PARTS), len(step)).T,
     }
+
+
+def _no_steps() -> dict[str, Int64]:
+    """Return the fields of no step."""
+    none = np.empty(0, np.int64)
+    fields = dict.fromkeys(("step", "start_ns", "wall_ns", "devices"), none)
+    return {**fields, "parts_ns": none.reshape(0, len(PARTS))}
 
 
 def _ranges(report: Report, selected: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
