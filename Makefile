@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := model,inference,datasets,pictures,perfetto,notebook,test,dev
+EXTRAS := model,inference,datasets,pictures,fleet,perfetto,notebook,test,dev
 # The pages that show what commands print, and what makes that.
 SHOWN := README.md $(wildcard docs/*.md)
 COG := $(BIN)/cog -I . -p 'from docs.shown import console, goals, module_names, predictions, speed'

@@ -26,7 +26,6 @@ from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.measures import collectives
 from analysis.measures.alignment import (
     align_clocks,
     assumed_ranks,
@@ -34,11 +33,10 @@ from analysis.measures.alignment import (
     check_ranks,
     check_times,
     clock_lines,
-    waiting_times,
 )
+from analysis.measures.collectives import collectives_of_ranks
+from analysis.measures.ranks.waiting import waiting_notes, waiting_times
 from analysis.show import cli
-from analysis.show.errors import ReportError
-from analysis.show.render import are, percent, plural
 from analysis.show.table import Column, Table
 from analysis.source import report_metadata, tables
 from analysis.source.report import Report
@@ -46,6 +44,7 @@ from analysis.source.report import Report
 if TYPE_CHECKING:
     from analysis.measures.alignment import ClockAlignment
     from analysis.measures.collectives import DeviceCollectives
+    from analysis.measures.ranks.waiting import MetCollectives
 
 
 BY: Final = ("device", "collective")
@@ -59,7 +58,7 @@ class AlignedCollectives:
         report: the name of the file.
         rank: as the report says, or "".
         place: what it did.
-        waiting_ns: ``(C,)`` of each collective.
+        waiting_ns: ``(C,)`` of each collective; 0 where that is not known.
     """
 
     report: str
@@ -89,19 +88,13 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
     reports = (report, *others)
     check_ranks(reports)
     chosen = [Selected.of(each, Selection(**selected)) for each in reports]
-    found = [collectives.collectives_by_device(each) for each in chosen]
-    with_any = [
-        [place for place in each.places if len(place.kind)] or list(each.places[:1])
-        for each in found
-    ]
-    _check_any(chosen, with_any)
+    with_any, notes = collectives_of_ranks(chosen)
     check_times(reports, with_any)
     aligned = align_clocks(
         [places[0] for places in with_any],
         [report_metadata.started_ns(report) for report in reports],
     )
-    seen, unmatched = _aligned(reports, with_any, aligned)
-    notes = [note for each in found for note in each.notes]
+    seen, met = _aligned(reports, with_any, aligned)
     return Table(
         name="overlap" if by == BY[0] else "overlap_by_collective",
         columns=_columns(seen, by),
@@ -109,32 +102,9 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
             [*(report.describe() for report in reports), *clock_lines(reports, aligned)]
         ),
         counted=tuple(dict.fromkeys(line for each in chosen for line in each.heading_lines)),
-        notes=(*dict.fromkeys(notes), *assumed_ranks(reports), *_unmatched(seen, unmatched)),
+        notes=(*notes, *assumed_ranks(reports), *waiting_notes(met)),
         hidden=_constant(seen),
         spare=("span_ns", "compute_ns", "calls", "waiting_ns", "total_ns"),
-    )
-
-
-def _check_any(chosen: Sequence[Selected], places: Sequence[Sequence[DeviceCollectives]]) -> None:
-    """Refuse reports without collectives, and one of which nothing counts.
-
-    Raises:
-        ReportError: a report has no work that counts, or all have no collectives.
-    """
-    if any(len(place.kind) for mine in places for place in mine):
-        for each, mine in zip(chosen, places, strict=True):
-            if not mine:
-                raise each.without("work")
-        return
-    for each in chosen:
-        if any(
-            len(place.kind) for place in collectives.collectives_by_device(each.everything).places
-        ):
-            raise each.without("collectives")
-    raise ReportError(
-        chosen[0].attribution.report.path,
-        "no collectives in this report",
-        "record a parallel run: make profile RANKS=2",
     )
 
 
@@ -142,16 +112,16 @@ def _aligned(
     reports: Sequence[Report],
     places: Sequence[Sequence[DeviceCollectives]],
     aligned: ClockAlignment,
-) -> tuple[list[AlignedCollectives], int]:
+) -> tuple[list[AlignedCollectives], MetCollectives]:
     every = [place for group in places for place in group]
     offset = np.repeat(aligned.offset_ns, [len(group) for group in places])
-    waited, unmatched = waiting_times(every, offset)
+    waited, met = waiting_times(every, offset)
     owners = [report for report, group in zip(reports, places, strict=True) for _ in group]
     seen = [
-        AlignedCollectives(report.path.name, report.run.get("rank", ""), place, times)
+        AlignedCollectives(report.path.name, report.run.get("rank", ""), place, times.clip(0))
         for report, place, times in zip(owners, every, waited, strict=True)
     ]
-    return seen, unmatched if len(every) > 1 else 0
+    return seen, met
 
 
 def _columns(seen: Sequence[AlignedCollectives], by: str) -> dict[str, Column]:
@@ -201,19 +171,6 @@ def _who(seen: Sequence[AlignedCollectives]) -> dict[str, Column]:
 
 def _ints(values: Iterable[int]) -> Int64:
     return np.array(list(values), np.int64)
-
-
-def _unmatched(seen: Sequence[AlignedCollectives], unmatched: int) -> tuple[str, ...]:
-    if len(seen) < 2:
-        return ("of one rank only: how long collectives waited for others is not known",)
-    if not unmatched:
-        return ()
-    every = sum(len(each.place.kind) for each in seen)
-    return (
-        f"{unmatched:,} of {plural(every, 'collective')} ({percent(unmatched / every)}) "
-        f"{are(unmatched)} not shared by all ranks, or not at one time: their waiting is not known "
-        "and counts as none",
-    )
 
 
 def _constant(seen: Sequence[AlignedCollectives]) -> tuple[str, ...]:

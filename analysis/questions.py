@@ -42,6 +42,7 @@ QUESTIONS: Final = {
     "gaps": Question("analysis.gaps", "gaps"),
     "copies": Question("analysis.copies", "copies"),
     "overlap": Question("analysis.overlap", "overlap"),
+    "collectives": Question("analysis.collectives", "collectives"),
     "streams": Question("analysis.streams", "streams"),
     "whatif": Question("analysis.whatif", "whatif"),
     "memory": Question("analysis.memory.tables", "memory"),

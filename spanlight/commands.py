@@ -68,6 +68,7 @@ GROUPS: Final = {
         "whatif": Command("analysis.whatif", "what a change would gain, by replaying the run"),
         "copies": Command("analysis.copies", "memory copies, and those the host waited for"),
         "overlap": Command("analysis.overlap", "collectives: hidden under compute or exposed"),
+        "collectives": Command("analysis.collectives", "bandwidth, and who kept whom waiting"),
         "streams": Command("analysis.streams", "which streams ran at the same time"),
         "memory": Command("analysis.memory", "device memory by part of the model"),
         "answers": Command("analysis.answers", "the profiling assignment's five questions"),
@@ -80,7 +81,8 @@ GROUPS: Final = {
             "analysis.cache", "what is kept of large reports, so that it is read once"
         ),
     },
-    "Compare two reports": {
+    "Compare reports": {
+        "fleet": Command("analysis.fleet", "many ranks: who is slow, and keeps whom waiting"),
         "compare": Command("analysis.compare", "what got faster and what slower, with a gate"),
     },
 }

@@ -1,30 +1,32 @@
-"""Reports of one run, a rank each, on one clock, and what each rank waited for the others.
+"""Reports of one run, a rank each, on one clock, and which collectives they share.
 
 Each recording counts from its own start. Its UTC time brings them together as well as the clocks of
 the machines agree; collectives do better. None of them ends anywhere before all ranks have begun
 it, and all ranks end it within microseconds, so the median of the differences between the ends of
-the same collectives is the difference of the clocks. The same collectives are those of one name and
-one turn, where every rank has as many of that name; point-to-point transfers, which concern two
-ranks only, count between two and are left out among more.
+the same collectives is the difference of the clocks. The same collectives are those of one process
+group, kind, size and number; where numbers are not recorded, of one turn, if every rank has as
+many. Where neither group nor size is known, the name of what ran stands for them. Point-to-point
+transfers, which concern two ranks only, count between two and are left out among more.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.intervals import NONE
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, plural
 from analysis.source import report_metadata
 
 if TYPE_CHECKING:
-    from analysis.measures.collectives import DeviceCollectives
+    from analysis.measures.collectives import DeviceCollectives, Label
     from analysis.source.report import Report
 
 
@@ -41,33 +43,69 @@ class SharedCollectives:
     """The collectives that several devices or processes took part in together.
 
     Attributes:
-        row: ``(P, M)`` for each place, its row of each such collective.
+        row: ``(P, M)`` for each place, its row of each such collective, or `NONE` where it took no
+            part.
         unmatched: how many collectives of all places are not among them.
     """
 
     row: Int64
     unmatched: int
 
+    @property
+    def of_all(self) -> Bools:
+        """``(M,)`` which every place took part in."""
+        every: Bools = (self.row != NONE).all(axis=0)
+        return every
+
 
 def shared_collectives(places: Sequence[DeviceCollectives]) -> SharedCollectives:
-    """Return the collectives that every device has, matched by name and turn."""
-    counts = [
-        Counter(place.kinds[kind] for kind in place.kind.tolist() if len(place.kinds))
-        for place in places
-    ]
-    common = {
-        name
-        for name in (counts[0] if len(counts) > 1 else ())
-        if len({count[name] for count in counts}) == 1
-        and (len(places) == 2 or not PAIRWISE.search(name))
-    }
-    positions = [
-        {key: row for row, key in enumerate(place.keys()) if key[0] in common} for place in places
-    ]
-    keys = list(positions[0]) if common else []
-    row = np.array([[known[key] for key in keys] for known in positions], np.int64)
+    """Return the collectives that devices share: those of one label, matched by number or turn.
+
+    All devices take part that have any collective of the label's process group; where the group is
+    not known, all there are. Where each collective has a number of its own in the group that
+    counts, else the turn, and then all devices must have as many.
+    """
+    labelled = [place.labels() for place in places]
+    groups: dict[str, set[int]] = {"": set(range(len(places)))}
+    rows: dict[Label, dict[int, Int64]] = {}
+    for number, (labels, of_each) in enumerate(labelled):
+        order = np.argsort(of_each, kind="stable")
+        ends = np.cumsum(np.bincount(of_each, minlength=len(labels)))
+        for label, mine in zip(labels, np.split(order, ends[:-1]), strict=True):
+            if len(mine):
+                rows.setdefault(label, {})[number] = mine
+                groups.setdefault(label.group, set()).add(number)
+    found = [np.empty((len(places), 0), np.int64)]
+    for label, of_place in rows.items():
+        members = sorted(groups[label.group])
+        if len(members) == len(of_place) and (
+            len(members) == 2 or (len(members) > 2 and not PAIRWISE.search(label.name))
+        ):
+            matched = _matched([places[number] for number in members], list(of_place.values()))
+            some = np.full((len(places), matched.shape[1]), NONE, np.int64)
+            some[members] = matched
+            found.append(some)
+    row = np.concatenate(found, axis=1)
     every = sum(len(place.kind) for place in places)
-    return SharedCollectives(row.reshape(len(places), len(keys)), every - row.size)
+    return SharedCollectives(row, every - int((row != NONE).sum()))
+
+
+def _matched(places: Sequence[DeviceCollectives], rows: Sequence[Int64]) -> Int64:
+    """Return the rows of each place, of some of one label, that are the same collectives."""
+    numbers = [
+        np.empty(0, np.int64) if place.messages is None else place.messages.sequence[mine]
+        for place, mine in zip(places, rows, strict=True)
+    ]
+    if all(len(own) and len(np.unique(own)) == len(own) and own.min() >= 0 for own in numbers):
+        common = reduce(np.intersect1d, numbers)
+        return np.array(
+            [
+                mine[np.argsort(own)[np.searchsorted(np.sort(own), common)]]
+                for own, mine in zip(numbers, rows, strict=True)
+            ]
+        )
+    alike = len({len(mine) for mine in rows}) == 1
+    return np.array(rows) if alike else np.empty((len(rows), 0), np.int64)
 
 
 @dataclass(frozen=True)
@@ -90,6 +128,8 @@ def align_clocks(
 ) -> ClockAlignment:
     """Return by how much the clocks of reports differ from that of the first.
 
+    A report that shares nothing with the first, but with others, is brought onto their clock.
+
     Args:
         places: one place of each report.
         started_ns: when each recording began, UTC, or None where it does not say.
@@ -100,35 +140,34 @@ def align_clocks(
     same = shared_collectives(places)
     if not same.row.shape[1]:
         return ClockAlignment(offset, 0, 0)
-    ends = np.array([place.end_ns[row] for place, row in zip(places, same.row, strict=True)])
-    apart = ends[0] - ends
-    offset = np.median(apart, axis=1).astype(np.int64)
-    spread = np.median(np.abs(apart[1:] - offset[1:, None]), axis=1)
-    return ClockAlignment(offset, same.row.shape[1], int(spread.max()))
+    ends = np.zeros(same.row.shape, np.int64)
+    there = same.row != NONE
+    for of_place, place, row, mine in zip(ends, places, same.row, there, strict=True):
+        of_place[mine] = place.end_ns[row[mine]]
+    spread, by, left = [0.0], 0, set(range(1, len(places)))
+    done = [0]
+    while by < len(done):
+        for number in sorted(left):
+            both = there[done[by]] & there[number]
+            if both.any():
+                apart = ends[done[by], both] - ends[number, both]
+                offset[number] = offset[done[by]] + int(np.median(apart))
+                spread.append(float(np.median(np.abs(apart - int(np.median(apart))))))
+                done.append(number)
+                left.remove(number)
+        by += 1
+    return ClockAlignment(offset, same.row.shape[1], int(max(spread)))
 
 
-def waiting_times(places: Sequence[DeviceCollectives], offset_ns: Int64) -> tuple[list[Int64], int]:
-    """Return how long the collectives of each device waited until the last device had begun them.
+def rank_of(report: Report, place: int) -> str:
+    """Return which rank a report is of: its own word, else its name's (``rank3``), else its place.
 
     Args:
-        places: all that took part.
-        offset_ns: ``(P,)`` to bring each onto one clock.
-
-    Returns:
-        For each place ``(C,)`` times, 0 where a collective is not shared, and how many collectives
-        of all places are not: of another name or number, or apart in time.
+        report: of one rank.
+        place: where it stands among those that were given, from 0.
     """
-    result = [np.zeros(len(place.kind), np.int64) for place in places]
-    same = shared_collectives(places)
-    if not same.row.shape[1]:
-        return result, same.unmatched
-    pairs = list(zip(places, same.row, offset_ns, strict=True))
-    start = np.array([place.start_ns[row] + offset for place, row, offset in pairs])
-    end = np.array([place.end_ns[row] + offset for place, row, offset in pairs])
-    last, together = start.max(axis=0), start.max(axis=0) <= end.min(axis=0)
-    for times, row, began, ended in zip(result, same.row, start, end, strict=True):
-        times[row] = np.where(together, np.minimum(last, ended) - began, 0)
-    return result, same.unmatched + int((~together).sum()) * len(places)
+    in_name = re.search(r"rank[-_.]?(\d+)", report.path.name, re.IGNORECASE)
+    return report.run.get("rank") or (str(int(in_name[1])) if in_name else str(place))
 
 
 def check_ranks(reports: Sequence[Report]) -> None:

@@ -14,16 +14,19 @@ is said in a note and counted nowhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.union import IntervalUnion
-from analysis.attribution.launches import during_ranges
+from analysis.attribution.launches import Launches, during_ranges
+from analysis.knowledge.collectives import UNEVEN
+from analysis.recorded.messages import Messages, kernel_messages, range_messages
+from analysis.show.errors import ReportError
 from analysis.show.render import duration, plural
 from analysis.source import tables
 from profiling import names
@@ -38,6 +41,20 @@ BACKEND: Final = re.compile(r"(?:gloo|mpi|ucc|xccl|fake):\w")
 CATEGORY: Final = "collective"
 
 
+class Label(NamedTuple):
+    """What tells collectives apart that several devices take part in: those of one label match.
+
+    Attributes:
+        group: what tells the process group from others; "" where it is not known.
+        name: the kind of collective, or the name of what ran.
+        bytes: the size of the message; `tables.MISSING` where not known, or not alike on all ranks.
+    """
+
+    group: str
+    name: str
+    bytes: int = tables.MISSING
+
+
 @dataclass(frozen=True)
 class DeviceCollectives:
     """The collectives and the compute of one GPU of one process, or of one process on a CPU.
@@ -50,6 +67,8 @@ class DeviceCollectives:
         start_ns: ``(C,)`` from the start of the recording.
         end_ns: ``(C,)``.
         compute: when anything else was computed.
+        messages: what each moved; None where that was not looked for.
+        launches: ``(C,)`` what started each on the host, as far as recorded; None likewise.
     """
 
     process: int
@@ -59,20 +78,38 @@ class DeviceCollectives:
     start_ns: Int64
     end_ns: Int64
     compute: IntervalUnion
+    messages: Messages | None = None
+    launches: Launches | None = None
+
+    def __len__(self) -> int:
+        return len(self.kind)
 
     @property
     def collective(self) -> IntervalUnion:
         """The time in which any collective ran on the device."""
         return IntervalUnion.of(self.start_ns, self.end_ns)
 
-    def keys(self) -> list[tuple[str, int]]:
-        """Return a key for each collective that tells it from the others: its name and its turn."""
-        turn = np.zeros(len(self.kind), np.int64)
-        for number in np.unique(self.kind):
-            mine = self.kind == number
-            turn[mine] = np.arange(mine.sum())
-        pairs = zip(self.kind.tolist(), turn.tolist(), strict=True)
-        return [(self.kinds[kind], place) for kind, place in pairs]
+    def labels(self) -> tuple[list[Label], Int64]:
+        """Return the distinct labels of the collectives, and ``(C,)`` the position of each one's.
+
+        Of a message that was told it is the process group, the kind and, where all ranks have it
+        alike, the size; else the name alone.
+        """
+        if self.messages is None:
+            return [Label("", name) for name in self.kinds], self.kind
+        told = self.messages.told
+        count = len(told)
+        keys, place = np.unique(self.kind * count + self.messages.message, return_inverse=True)
+        made: dict[Label, int] = {}
+        positions = []
+        for key in keys.tolist():
+            message, name = told[key % count], self.kinds[key // count]
+            label = Label("", name)
+            if message.group or message.bytes != tables.MISSING:
+                size = tables.MISSING if message.kind in UNEVEN else message.bytes
+                label = Label(message.group, message.kind, size)
+            positions.append(made.setdefault(label, len(made)))
+        return list(made), np.array(positions, np.int64)[place.astype(np.int64)]
 
 
 @dataclass(frozen=True)
@@ -88,6 +125,43 @@ def collectives_by_device(chosen: Selected) -> Collectives:
     if not chosen.attribution.work.on_cpu:
         return Collectives(tuple(_on_gpus(chosen)), _graphs(chosen))
     return Collectives(*_on_cpu(chosen))
+
+
+def collectives_of_ranks(
+    chosen: Sequence[Selected],
+) -> tuple[list[list[DeviceCollectives]], tuple[str, ...]]:
+    """Return the places of each report that have collectives, else the first, and notes.
+
+    Raises:
+        ReportError: a report has no work that counts, or all have no collectives.
+    """
+    found = [collectives_by_device(each) for each in chosen]
+    places = [
+        [place for place in each.places if len(place)] or list(each.places[:1]) for each in found
+    ]
+    _check_any(chosen, places)
+    return places, tuple(dict.fromkeys(note for each in found for note in each.notes))
+
+
+def _check_any(chosen: Sequence[Selected], places: Sequence[Sequence[DeviceCollectives]]) -> None:
+    """Refuse reports without collectives, and one of which nothing counts.
+
+    Raises:
+        ReportError: a report has no work that counts, or all have no collectives.
+    """
+    if any(len(place.kind) for mine in places for place in mine):
+        for each, mine in zip(chosen, places, strict=True):
+            if not mine:
+                raise each.without("work")
+        return
+    for each in chosen:
+        if any(len(place.kind) for place in collectives_by_device(each.everything).places):
+            raise each.without("collectives")
+    raise ReportError(
+        chosen[0].attribution.report.path,
+        "no collectives in this report",
+        "record a parallel run: make profile RANKS=2",
+    )
 
 
 def _on_gpus(chosen: Selected) -> Iterator[DeviceCollectives]:
@@ -106,6 +180,8 @@ def _on_gpus(chosen: Selected) -> Iterator[DeviceCollectives]:
             names_,
             (kind[mine], start[mine], end[mine]),
             IntervalUnion.of(start[other], end[other]),
+            kernel_messages(done, np.flatnonzero(mine)),
+            attribution.launches.take(mine),
         )
 
 
@@ -139,6 +215,8 @@ def _on_cpu(chosen: Selected) -> tuple[tuple[DeviceCollectives, ...], tuple[str,
                 backend.names,
                 (backend.name[mine], backend.start_ns[mine], backend.end_ns[mine]),
                 IntervalUnion.of(calls.start_ns[working], calls.end_ns[working]),
+                range_messages(chosen.attribution.report, backend.take(mine)),
+                Launches(backend.thread[mine], backend.start_ns[mine], backend.start_ns[mine]),
             )
         )
     return tuple(found), notes
@@ -185,6 +263,8 @@ def _place(
     known: list[str],
     collectives: tuple[Int64, Int64, Int64],
     compute: IntervalUnion,
+    messages: Messages,
+    launches: Launches,
 ) -> DeviceCollectives:
     kind, start, end = collectives
     order = np.lexsort((end, start))
@@ -197,4 +277,6 @@ def _place(
         start_ns=start[order],
         end_ns=end[order],
         compute=compute,
+        messages=messages.take(order),
+        launches=launches.take(order),
     )

@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.sensible_times import make_sense
-from analysis.knowledge.nvtx_payloads import (
-    ARRAY,
-    FIRST_SCHEMA,
-    STATIC,
-    UNSIGNED,
-    Entry,
-    Record,
-    Schema,
-    read,
-)
+from analysis.knowledge.nvtx_payloads import ARRAY, FIRST_SCHEMA
 from analysis.knowledge.tensor_payloads import in_payload, speaks_of_shape
 from analysis.knowledge.vocabulary import clean
+from analysis.recorded.payload_schemas import declared_schemas, is_nccl, payload_records, rows_of
 from analysis.show.render import plural
 from analysis.source import tables
-from analysis.source.nvtx_tables import (
-    has_payloads,
-    payload_entries,
-    payload_enums,
-    payload_ranges,
-    payload_schemas,
-)
+from analysis.source.nvtx_tables import has_payloads, payload_entries, payload_ranges
 
 if TYPE_CHECKING:
-    from analysis.source.database import Columns
     from analysis.source.report import Report
-
-Schemas: TypeAlias = dict[int, dict[int, Schema]]
-"""The schemas of each domain, by number."""
-
-UNKNOWN: Final = Schema(0, ())
-"""Stands for a schema that programs declared differently: nothing can be read by it."""
-
-COMMUNICATOR: Final = "NCCL communicator ID"
-"""The label that every schema of NCCL's has: its payloads tell sizes of messages, and no shapes."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +45,7 @@ class PayloadShapes:
 
 def may_have_payload_shapes(report: Report) -> bool:
     """Return whether a report can hold shapes in payloads, without reading them."""
-    entries = _rows(payload_entries(report), ("text", "flags", "type"))
+    entries = rows_of(payload_entries(report), ("text", "flags", "type"))
     several = (text for text, flags, type_ in entries if flags & ARRAY or type_ >= FIRST_SCHEMA)
     return any(map(speaks_of_shape, several)) and has_payloads(report)
 
@@ -78,8 +53,8 @@ def may_have_payload_shapes(report: Report) -> bool:
 def payload_shapes(report: Report) -> PayloadShapes:
     """Return the ranges of operators with shapes in their payloads."""
     none = np.empty(0, np.int64)
-    declared = _declared(report)
-    told = [domain for domain, schemas in declared.items() if not _is_nccl(schemas)]
+    declared = declared_schemas(report)
+    told = [domain for domain, schemas in declared.items() if not is_nccl(schemas)]
     if not told:
         return PayloadShapes([], none, none, none, none, "")
     if not has_payloads(report):
@@ -91,7 +66,7 @@ def payload_shapes(report: Report) -> PayloadShapes:
     counts &= make_sense(found.start_ns, found.end_ns)
     names = ["", *found.names]  # of one without a name, too
     pairs, pair = np.unique((found.name + 1) * len(digits) + code, return_inverse=True)
-    payloads = [_payloads(declared, text) for text in digits]
+    payloads = [payload_records(declared, text) for text in digits]
     number: dict[tuple[str, ...], int] = {}
     key = np.full(len(pairs), NONE, np.int64)
     for turn, both in enumerate(pairs.tolist()):
@@ -112,51 +87,3 @@ def payload_shapes(report: Report) -> PayloadShapes:
         found.thread[rows],
         note if unread else "",
     )
-
-
-def _is_nccl(schemas: dict[int, Schema]) -> bool:
-    """Return whether the schemas of a domain are NCCL's, but for its enumerations."""
-    labels = [{entry.label for entry in schema.entries} - {""} for schema in schemas.values()]
-    return any(labels) and all(COMMUNICATOR in some for some in labels if some)
-
-
-def _payloads(declared: Schemas, digits: str) -> list[Record]:
-    """Return what a payload tells; nothing where it cannot be read."""
-    try:
-        return read(bytes.fromhex(digits), declared)
-    except ValueError:  # no such digits, or `Unreadable`
-        return []
-
-
-def _declared(report: Report) -> Schemas:
-    """Return the schemas of a report, `UNKNOWN` where two programs declared one differently.
-
-    An enumeration stands as a structure of one number.
-    """
-    entries: dict[tuple[int, int], list[Entry]] = {}
-    twice: set[tuple[int, int]] = set()
-    fields = ("domain", "number", "place", "text", "type", "flags", "detail", "offset")
-    for domain, number, place, *told in _rows(payload_entries(report), fields):
-        known = entries.setdefault((domain, number), [])
-        if place != len(known):
-            twice.add((domain, number))
-        known.append(Entry(*told))
-    schemas: Schemas = {}
-    for domain, number, type_, size, pack in _rows(
-        payload_schemas(report), ("domain", "number", "type", "size", "pack")
-    ):
-        inside = schemas.setdefault(domain, {})
-        if number in inside:
-            twice.add((domain, number))
-        inside[number] = Schema(type_, tuple(entries.get((domain, number), ())), size, pack)
-    for domain, number in twice:
-        schemas.setdefault(domain, {})[number] = UNKNOWN
-    for domain, number, size in _rows(payload_enums(report), ("domain", "number", "size")):
-        value = Entry("", UNSIGNED.get(size, 0))
-        schemas.setdefault(domain, {}).setdefault(number, Schema(STATIC, (value,), size))
-    return schemas
-
-
-def _rows(columns: Columns, fields: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of a small table."""
-    return zip(*(columns[field].tolist() for field in fields), strict=True)

@@ -35,7 +35,9 @@ class NotInstalled(CommandError):
     """
 
     EXTRAS: Final = {
+        "dask": "fleet",
         "datasets": "datasets",
+        "distributed": "fleet",
         "huggingface_hub": "inference",
         "matplotlib": "pictures",
         "nvtx": "model",

@@ -112,7 +112,8 @@ def meetings(count: int, found: Sequence[Participant]) -> Meetings:
     if len(found) < 2:
         return no_meetings(count)
     places = [each.place for each in found]
-    row = shared_collectives(places).row
+    same = shared_collectives(places)
+    row = same.row[:, same.of_all]
     start = np.array([place.start_ns[mine] for place, mine in zip(places, row, strict=True)])
     end = np.array([place.end_ns[mine] for place, mine in zip(places, row, strict=True)])
     together = np.flatnonzero(start.max(axis=0) <= end.min(axis=0)) if row.size else row[0]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeGuard
 
 from analysis.arithmetic.global_ids import ID_BITS, ID_MASK
-from analysis.source.trace import fields
+from analysis.source.trace import fields, messages
 from analysis.source.trace.fields import Event, Row, Unusable
 
 SCHEMA: Final[Mapping[str, str]] = {
@@ -31,6 +31,10 @@ SCHEMA: Final[Mapping[str, str]] = {
     "operator": "start, stop, thread, name, sequence, forward_thread, shapes, types, inputs",
     "memory": "start, device, thread, address, delta, allocated, reserved",
     "python": "start, stop, thread, name",
+    "message": (
+        "start, stop, thread, device, correlation, name, in_elements, out_elements, type, "
+        "group_name, ranks, size, sequence"
+    ),
 }
 """The staged tables; times are nanoseconds from the trace's own base, threads global ids."""
 
@@ -128,6 +132,11 @@ class Staging:
         except Unusable as reason:
             self.left_out[f"{category}: {reason}"] += 1
             return
+        self._stage(table, row)
+        if isinstance(args, dict) and messages.tells(event, args):
+            self._stage("message", self._message(event, args))
+
+    def _stage(self, table: str, row: Row) -> None:
         rows = self._rows[table]
         rows.append(row)
         self._staged += 1
@@ -273,6 +282,25 @@ class Staging:
         # An object's address makes a thousand names of one: `item of Tensor object at 0x7f3e5a8e`.
         name = self.name_id(OBJECT.sub("", fields.name(event)))
         return (*fields.span(event), self._thread(event), name)
+
+    def _message(self, event: Event, args: Event) -> Row:
+        told = messages.message_of(event, args)
+        on_device = event.get("cat") in ("kernel", "Kernel")
+        device, _, _, correlation, _ = fields.gpu_place(event, args)
+        place = (None, device, correlation) if on_device else (self._thread(event), None, None)
+        texts = [
+            self.name_id(text) if text else None for text in (told.dtype, told.group, told.ranks)
+        ]
+        return (
+            *fields.span(event),
+            *place,
+            self.name_id(told.name),
+            told.in_elements,
+            told.out_elements,
+            *texts,
+            told.size,
+            told.sequence,
+        )
 
     def _thread(self, event: Event) -> int:
         """Return the global id of the event's thread, giving a number to one too large for it.

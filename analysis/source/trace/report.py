@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from analysis.arithmetic.global_ids import ID_BITS, PROCESS_MASK
-from analysis.source.trace import schema
+from analysis.source.trace import messages, schema
 from analysis.source.trace.description import insert_description
 from analysis.source.trace.events import HOST, SCHEMA, Staging
 from analysis.source.trace.fields import base_name
@@ -58,6 +58,13 @@ INSERTS: Final[Mapping[str, tuple[str, str]]] = {
         "SELECT start - :origin, device, thread, address, delta, allocated, reserved, allocated "
         "FROM staging.memory s",
     ),
+    "TOOLKIT_COLLECTIVE": (
+        "start_ns, end_ns, global_tid, device, correlation, name_id, in_elements, out_elements, "
+        "type_id, group_id, ranks_id, group_size, sequence",
+        "SELECT start - :origin, stop - :origin, thread, device, correlation, name, in_elements, "
+        "out_elements, type, coalesce(group_name, :group), coalesce(ranks, :ranks), "
+        "coalesce(size, :size), sequence FROM staging.message s",
+    ),
     "TOOLKIT_PYTHON": (
         "start_ns, end_ns, name_id, global_tid",
         "SELECT start - :origin, stop - :origin, name, thread FROM staging.python s",
@@ -92,7 +99,11 @@ def write_report(
     origin = _origin(connection)
     _find_owners(connection)
     _stage_short_names(connection, staging)
-    values = {"origin": origin, "process": _main_process(connection, staging)}
+    values: dict[str, int | None] = {
+        "origin": origin,
+        "process": _main_process(connection, staging),
+    }
+    values |= _only_group(staging, metadata)
     for table, (columns, select) in INSERTS.items():
         if _any(connection, select.rsplit(" ", 2)[1]):
             schema.create(connection, table)
@@ -115,6 +126,14 @@ def write_report(
         schema.insert(connection, labels, schema.LABELS[labels])
     insert_description(connection, staging, metadata, origin)
     return converted
+
+
+def _only_group(staging: Staging, metadata: Mapping[str, object]) -> dict[str, int | None]:
+    """Return the process group of a run that has one: what a collective that names none is of."""
+    found = messages.only_group(metadata)
+    texts = {"group": found.group, "ranks": found.ranks}
+    ids = {key: staging.name_id(text) if text else None for key, text in texts.items()}
+    return {**ids, "size": found.size}
 
 
 def _origin(connection: sqlite3.Connection) -> int:

@@ -88,6 +88,17 @@ TABLES: Final[Mapping[str, str]] = {
         "sequence INTEGER, forward_thread INTEGER, shapes INTEGER REFERENCES StringIds(id), "
         "types INTEGER REFERENCES StringIds(id), inputs INTEGER REFERENCES StringIds(id)"
     ),
+    # The messages of collectives, as PyTorch told them: of a kernel (`device`, `correlation`), or
+    # of what the host did (`global_tid`): `record_param_comms`, or the range of a backend that
+    # works on threads of its own. Elements are those of all tensors of this rank; `type_id` is the
+    # name of their type, `ranks_id` the list of the ranks of the group. NULL where not told.
+    "TOOLKIT_COLLECTIVE": (
+        "start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, global_tid INTEGER, device INTEGER, "
+        "correlation INTEGER, name_id INTEGER NOT NULL REFERENCES StringIds(id), "
+        "in_elements INTEGER, out_elements INTEGER, type_id INTEGER REFERENCES StringIds(id), "
+        "group_id INTEGER REFERENCES StringIds(id), ranks_id INTEGER REFERENCES StringIds(id), "
+        "group_size INTEGER, sequence INTEGER"
+    ),
     # The calls of Python functions, of a trace that was recorded with stacks.
     "TOOLKIT_PYTHON": (
         "start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, "

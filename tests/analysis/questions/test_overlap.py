@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from analysis import Report, overlap
 from analysis.arithmetic.union import IntervalUnion
-from analysis.measures.alignment import align_clocks, shared_collectives, waiting_times
+from analysis.measures.alignment import align_clocks, shared_collectives
 from analysis.measures.collectives import DeviceCollectives
+from analysis.measures.ranks.waiting import waiting_times
 from analysis.show.errors import ReportError
 from tests.made.reports.build_report import Kernel, Operator, Range, make_report
 from tests.made.tools import shared as shared_files
@@ -113,7 +114,8 @@ def test_a_transfer_between_two_of_three_is_not_shared() -> None:
     assert shared_collectives([place, place]).row.shape == (2, 1)
     assert shared_collectives([place, place, place]).row.shape == (3, 0)
     assert align_clocks([place], [None]).offset_ns.tolist() == [0]
-    assert waiting_times([place], zero) == ([zero], 1)
+    (times,), met = waiting_times([place], zero)
+    assert (times.tolist(), met.unmatched) == ([-1], 1)
 
 
 def test_collectives_of_gloo_are_ranges_of_its_threads(tmp_path: Path) -> None:
