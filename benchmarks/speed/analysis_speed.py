@@ -31,7 +31,7 @@ from typing import Final, NamedTuple
 from analysis.show.command import Parser, run
 from benchmarks.conditions import RESULTS, Conditions, conditions, conditions_text, program_version
 from benchmarks.speed import agreement, recipe
-from benchmarks.speed.processes import Command, Runs, contest, output_of, program
+from benchmarks.speed.processes import ANEW, Command, Runs, contest, keeping, output_of, program
 from benchmarks.speed.recipe import Recipe
 from benchmarks.speed.speed_table import (
     BY_OPERATOR,
@@ -43,6 +43,7 @@ from benchmarks.speed.speed_table import (
     ReportRuns,
     compared_as,
     lines,
+    read_before,
     table,
 )
 from benchmarks.text import BenchmarkError, earlier_data, writable, write
@@ -66,6 +67,9 @@ CHECKS: Final = {
     ("ranges", "nvtx_gpu_proj_sum"): agreement.ranges,
     ("nvidia nvtx_kern_sum", "nvtx_kern_sum"): agreement.letter_for_letter,
     **{(PROJECTION, name): agreement.recipe for name in recipe.MODES},
+    (read_before("kernels"), "cuda_gpu_kern_sum"): agreement.kernels,
+    (read_before("ranges"), "nvtx_gpu_proj_sum"): agreement.ranges,
+    (read_before(PROJECTION), "nvtx_gpu_proj_sum"): agreement.letter_for_letter,
 }
 """Which answer of ours is compared with which of NVIDIA's, and how."""
 
@@ -90,9 +94,14 @@ def find_tools() -> Tools:
     return Tools(nsys, synthetic, recipe.find(nsys))
 
 
-def ours(module: str, report: Path, *arguments: str) -> Command:
-    """Return the command line of one of our commands."""
-    return [sys.executable, "-m", module, str(report), "--format", "csv", *arguments]
+def ours(module: str, report: Path, *arguments: str, keeps: bool = False) -> Command:
+    """Return the command line of one of our commands, which reads the report as if for once.
+
+    With ``keeps`` it keeps the report's columns beside the report, and maps what is kept.
+    """
+    environment = keeping(report.parent / "cache") if keeps else ANEW
+    command = [sys.executable, "-m", module, str(report), "--format", "csv", *arguments]
+    return [*environment, *command]
 
 
 def contests(
@@ -108,9 +117,17 @@ def contests(
         return {f"nvidia {name}": ours("analysis.nvidia", report, "--report", name), **theirs(name)}
 
     return [
-        {"kernels": ours("analysis.kernels", report), **theirs("cuda_gpu_kern_sum")},
+        {
+            "kernels": ours("analysis.kernels", report),
+            read_before("kernels"): ours("analysis.kernels", report, keeps=True),
+            **theirs("cuda_gpu_kern_sum"),
+        },
         {
             "ranges": ours("analysis.ranges", report),
+            read_before("ranges"): ours("analysis.ranges", report, keeps=True),
+            read_before(PROJECTION): ours(
+                "analysis.nvidia", report, "--report", recipe.NAME, keeps=True
+            ),
             "budget": ours("analysis.budget", report),
             BY_OPERATOR: ours("analysis.roofline", report, "--by", "operator"),
             **replaced(recipe.NAME),

@@ -9,11 +9,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from benchmarks.conditions import ROOT
 from benchmarks.text import BenchmarkError
 
 Command = Sequence[str]
+
+ANEW: Final = ("env", "SPANLIGHT_CACHE=off")
+"""What begins a command that reads a report as if for the first time, and keeps nothing of it."""
+
+
+def keeping(folder: Path) -> Command:
+    """Return what begins a command that keeps columns of a report in a folder, and maps them."""
+    return ("env", "SPANLIGHT_CACHE=all", f"XDG_CACHE_HOME={folder}")
 
 
 @dataclass
