@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from analysis.show.errors import ReportError
 from analysis.show.progress import PATIENCE_S, Bar
-from analysis.source.table_reader import TableReader
+from analysis.source.readers.table_reader import TableReader
 from analysis.source.threads import begun, interruptible
 
 BATCH_ROWS: Final = 1 << 16

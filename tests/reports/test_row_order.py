@@ -5,6 +5,8 @@ answers are the same to the last byte. What a report was asked in SQL is then as
 """
 
 import contextlib
+import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from analysis.source.database import Database
 from analysis.source.report import Report
 from tests.made.commands.commands import command_module
 from tests.made.reports.ask_everything import ask, questions
+from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.reports.folders import ARROW, PARQUET, exported, shuffled
 from tests.made.tools import shared
 
@@ -69,39 +72,62 @@ def answers(report: Path) -> Iterator[tuple[str, list[str], Answer | list[Answer
             yield command, arguments, answer, written
 
 
-def check_copies(name: str, tmp_path: Path, copies: dict[str, Make]) -> None:
+def check_copies(report: Path, tmp_path: Path, copies: dict[str, Make]) -> None:
     """Ask everything about a report and about copies of it."""
-    given = tmp_path / "given" / f"{name}.sqlite"
+    given = tmp_path / "given" / report.name
     given.parent.mkdir(parents=True)
-    given.symlink_to(shared.report(name))
+    given.symlink_to(report)
     expected = list(answers(given))
     for kind, make in copies.items():
         copy = tmp_path / f"copy-{kind}" / given.name  # notes name a report without its folder
         copy.parent.mkdir()
-        make(shared.report(name), copy)
+        make(report, copy)
         for known, found in zip(expected, answers(copy), strict=True):
             assert found == known, f"{kind}: {found[:2]}"
 
 
-@pytest.mark.parametrize("name", ["mpi-saxpy-2022.2", "nvtx-only-2022.4"])
+def with_ties(path: Path, seed: int) -> Path:
+    """Write a report in which much begins and ends at the same time as something else."""
+    drawn = random.Random(seed)
+
+    def instants() -> tuple[int, int]:
+        begin, end = sorted(drawn.sample(range(0, 1000, 50), 2))
+        return begin, end
+
+    kernels, ranges = [], [Range("step", 0, 1000), Range("forward", 0, 1000, thread=7)]
+    for number in range(40):
+        begin, end = instants()
+        name = drawn.choice(["sgemm", "softmax", "add"])
+        stream, thread = drawn.choice([7, 13]), drawn.choice([5, 7])
+        kernels.append(
+            Kernel(name, begin, end, stream=stream, launch=drawn.choice([begin, 0]), thread=thread)
+        )
+        label = drawn.choice(["forward", "backward", "loss", "attention"])
+        ranges.append(Range(label, *instants(), thread=thread, registered=bool(number % 2)))
+    return make_report(path, kernels=kernels, ranges=ranges)
+
+
 @pytest.mark.parametrize("kind", COPIES)
-def test_a_shuffled_copy_of_a_small_report_gives_its_answers(
-    name: str, kind: str, tmp_path: Path
-) -> None:
-    check_copies(name, tmp_path, {kind: COPIES[kind]})
+def test_what_happens_at_the_same_time_has_an_order_too(kind: str, tmp_path: Path) -> None:
+    check_copies(with_ties(tmp_path / "ties.sqlite", SEED), tmp_path, {kind: COPIES[kind]})
+
+
+@pytest.mark.parametrize("kind", [PARQUET, ARROW])
+def test_a_copy_of_a_small_report_gives_its_answers(kind: str, tmp_path: Path) -> None:
+    check_copies(shared.report("nvtx-only-2022.4"), tmp_path, {kind: COPIES[kind]})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL_COPIES)
 def test_every_copy_of_a_small_report_gives_its_answers(name: str, tmp_path: Path) -> None:
-    check_copies(name, tmp_path, IN_ORDER)
-    check_copies(name, tmp_path / "shuffled", COPIES)
+    in_order = {f"{kind} in order": make for kind, make in IN_ORDER.items()}
+    check_copies(shared.report(name), tmp_path, {**COPIES, **in_order})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_COPY)
 def test_a_shuffled_copy_of_a_report_gives_its_answers(name: str, tmp_path: Path) -> None:
-    check_copies(name, tmp_path, {ONE_COPY[name]: COPIES[ONE_COPY[name]]})
+    check_copies(shared.report(name), tmp_path, {ONE_COPY[name]: COPIES[ONE_COPY[name]]})
 
 
 def rows(report: Report, sql: str, text: Any) -> list[tuple[object, ...]]:
@@ -114,13 +140,7 @@ def rows(report: Report, sql: str, text: Any) -> list[tuple[object, ...]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        "cpu-samples-cpp",
-        "cuda-graphs-a100",
-        "fsdp-2xh100-after",
-        "mpi-saxpy-2022.2",
-        "train-step-small-a100",
-    ],
+    ["cpu-samples-cpp", "cuda-graphs-a100", "mpi-saxpy-2022.2", "registered-strings-cupy"],
 )
 def test_what_is_asked_in_sql_has_one_answer(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,4 +166,7 @@ def test_what_is_asked_in_sql_has_one_answer(
     for folder in folders:
         with Report(folder) as report:
             for query, known in zip(queries, expected, strict=True):
-                assert rows(report, *query) == known, query[0]
+                if set(re.findall(r'\bFROM "?(\w+)', query[0])) <= set(report.schema):
+                    assert rows(report, *query) == known, query[0]
+                else:  # nsys leaves a table without rows out
+                    assert known in ([], [(0,)]), query[0]
