@@ -86,7 +86,7 @@ web-check: web/node_modules/.ready
 
 bench: $(READY) ## our speed beside NVIDIA's tools, predictions beside what came, the cost of spans, timing, starting and the page: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
 	set -f; $(BIN)/python -m benchmarks.speed.analysis_speed $$BENCH
-	$(BIN)/python -m benchmarks.speed.large_reports
+	$(BIN)/python -m benchmarks.cost.large_reports
 	$(BIN)/python -m benchmarks.predictions.cpu_changes
 	$(BIN)/python -m benchmarks.cost.span_cost
 	$(BIN)/python -m benchmarks.cost.timing_cost

@@ -25,7 +25,7 @@ from analysis.show.errors import ReportError
 from analysis.show.progress import PATIENCE_S, Bar
 from analysis.source.column_cache import Column, ColumnCache, QueryColumns, code_version
 from analysis.source.free_memory import available_bytes
-from analysis.source.table_reader import TableReader
+from analysis.source.readers.table_reader import TableReader
 from analysis.source.threads import begun, interruptible
 
 BATCH_ROWS: Final = 1 << 16

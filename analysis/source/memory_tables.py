@@ -39,9 +39,12 @@ def allocator_changes(report: Report) -> Columns:
         "SELECT time_ns, device, coalesce(global_tid, -1) AS thread, "
         f"{tables.process_of(report, ALLOCATOR, 'global_tid')} AS process, "
         "coalesce(address, -1) AS address, delta_bytes AS delta, allocated_bytes AS allocated, "
-        f"peak_bytes AS peak FROM {ALLOCATOR} ORDER BY time_ns, rowid",
+        f"peak_bytes AS peak FROM {ALLOCATOR}",
         tables.count(report, ALLOCATOR),
     )
+    # The table is our own, and written in the order in which torch's allocator did it.
+    order = np.argsort(rows["time_ns"], kind="stable")
+    rows = {name: column[order] for name, column in rows.items()}
     return sensible_memory(report, ALLOCATOR, rows, "delta", "allocated", "peak")
 
 
@@ -80,7 +83,6 @@ def range_memory(report: Report, *numbers: str) -> Columns:
     """Return ``range`` and some columns of bytes of what ranges keep for the backward pass."""
     listed = ", ".join(f"coalesce({name}, -1) AS {name}" for name in numbers)
     return report.columns(
-        f"SELECT cast(coalesce(name, '') AS text) AS range, {listed} FROM {OF_RANGES} "
-        "ORDER BY rowid",
+        f"SELECT cast(coalesce(name, '') AS text) AS range, {listed} FROM {OF_RANGES}",
         text=("range",),
     )

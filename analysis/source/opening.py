@@ -20,9 +20,9 @@ from analysis.show.output import NSYS_MAGIC, SQLITE_MAGIC
 from analysis.show.progress import Bar
 from analysis.show.render import plural
 from analysis.source.column_cache import ColumnCache
-from analysis.source.sqlite_reader import SqliteReader
-from analysis.source.table_files import MAGIC, table_files
-from analysis.source.table_reader import TableReader
+from analysis.source.readers.sqlite_reader import SqliteReader
+from analysis.source.readers.table_files import MAGIC, table_files
+from analysis.source.readers.table_reader import TableReader
 
 SQLITE_HEADER_BYTES: Final = 100
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -115,7 +115,7 @@ class Opened(NamedTuple):
         if self.scratch is None:
             return SqliteReader(self.uri, before_connecting)
         # Here, because most reports are SQLite: the import takes as long as reading a small one.
-        from analysis.source.folder_reader import FolderReader
+        from analysis.source.readers.folder_reader import FolderReader
 
         return FolderReader(self.files, self.scratch, before_connecting)
 

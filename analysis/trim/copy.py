@@ -22,8 +22,8 @@ from analysis.show.errors import ReportError
 from analysis.show.output import quoted
 from analysis.show.progress import Bar
 from analysis.source import device_tables, memory_tables, operator_tables, tables
-from analysis.source.as_sqlite import sqlite_uri
 from analysis.source.report_metadata import RUN_TABLE
+from analysis.trim.as_sqlite import sqlite_uri
 from analysis.trim.disk_folder import disk_folder
 from analysis.trim.rules import (
     CALL_STACKS,

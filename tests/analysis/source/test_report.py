@@ -11,7 +11,7 @@ from analysis.recorded.device_work import device_work
 from analysis.show.progress import Bar
 from analysis.source import tables
 from analysis.source.database import Database
-from analysis.source.sqlite_reader import SqliteReader
+from analysis.source.readers.sqlite_reader import SqliteReader
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared
 

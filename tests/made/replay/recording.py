@@ -39,10 +39,10 @@ SYNC_TYPE: Final = {
 }
 
 
-def work_order(program: Sequence[Step]) -> list[int]:
+def work_order(program: Sequence[Step], ran: Machine) -> list[int]:
     """Return the positions of steps that start work, in the order of the report's device work."""
-    kernels = [place for place, step in enumerate(program) if step.does == LAUNCH]
-    return kernels + [place for place, step in enumerate(program) if step.does in WORKS - {LAUNCH}]
+    places = [place for place, step in enumerate(program) if step.does in WORKS]
+    return sorted(places, key=lambda at: (program[at].does != LAUNCH, ran.work[at]))
 
 
 def record(

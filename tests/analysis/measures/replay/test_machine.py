@@ -53,10 +53,10 @@ def known(report: Report) -> DevicePredictions:
     return found
 
 
-def work_ends(steps: Program, ran: Machine) -> list[int]:
-    """Return when each work ended, from the first call that started any."""
+def work_ends(steps: Program, ran: Machine, recorded: Machine) -> list[int]:
+    """Return when each work ended, from the first call that started any, as it was recorded."""
     origin = min(ran.calls[place][0] for place in ran.work)
-    return [ran.work[place][1] - origin for place in work_order(steps)]
+    return [ran.work[place][1] - origin for place in work_order(steps, recorded)]
 
 
 def with_names(steps: Program, change: Change) -> Change:
@@ -81,7 +81,7 @@ def test_a_replay_is_what_the_machine_does(seed: int, tmp_path: Path) -> None:
             other = Machine(after, Costs(staged=round(Costs().staged * change.host)))
             asked = edits(replayed.attribution, with_names(steps, change))
             found = replayed.predict(asked).end_ns.tolist()
-            assert found == work_ends(after, other), name
+            assert found == work_ends(after, other, ran), name
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -218,7 +218,7 @@ def test_work_of_an_unknown_launch_follows_its_stream(path: Path) -> None:
         [Launched("a", 0, 4, 10, 110), Launched("c", 130, 134, 231, 241)],
         kernels=[Kernel("b", 130, 230)],
     )
-    assert after(path, {"a": 0.5}).end_ns.tolist() == [180_000, 60_000, 191_000]
+    assert after(path, {"a": 0.5}).end_ns.tolist() == [60_000, 180_000, 191_000]
     with predicted(path) as known:
         assert known.distrust is not None
 
@@ -244,10 +244,10 @@ def test_the_legacy_default_stream_takes_turns_with_blocking_streams(path: Path)
     with predicted(path) as known:
         order = known.run.order
         assert [*zip(order.edge_to.tolist(), order.edge_from.tolist(), strict=True)] == [
-            (1, 0),
-            (3, 1),
+            (2, 0),
+            (3, 2),
         ]
-    assert after(path, {"a": 0.5}).end_ns.tolist() == [60_000, 81_000, 90_000, 102_000]
+    assert after(path, {"a": 0.5}).end_ns.tolist() == [60_000, 90_000, 81_000, 102_000]
 
 
 def test_copies_of_one_direction_take_turns(path: Path) -> None:
@@ -258,7 +258,7 @@ def test_copies_of_one_direction_take_turns(path: Path) -> None:
     ]
     make_run(path, [Launched("a", 15, 19, 25, 26, stream=15)], copies=copies)
     with predicted(path) as known:
-        assert known.run.order.edge_to.tolist() == [2]
+        assert known.run.order.edge_to.tolist() == [3]
         assert known.run.order.edge_from.tolist() == [1]
     assert whole_us(path, {"memcpy Host-to-Device": 0.5}) == 60 + 1 + 50
 

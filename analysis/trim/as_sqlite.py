@@ -13,8 +13,8 @@ from analysis.show.progress import Bar
 from analysis.source.database import as_bytes
 
 if TYPE_CHECKING:
+    from analysis.source.readers.table_reader import TableReader
     from analysis.source.report import Report
-    from analysis.source.table_reader import TableReader
 
 BATCH_ROWS: Final = 1 << 14
 PRIMARY_KEYS: Final = {("StringIds", "id"): " NOT NULL PRIMARY KEY"}
@@ -33,7 +33,7 @@ def sqlite_uri(report: Report, folder: Path) -> str:
     """
     if report.opened.scratch is None:
         return report.opened.uri
-    from analysis.source.folder_reader import FolderReader
+    from analysis.source.readers.folder_reader import FolderReader
 
     copy = folder / "report.sqlite"
     with (

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 
-from analysis.source.table_files import ARROW_FILE_MAGIC, PARQUET
+from analysis.source.readers.table_files import ARROW_FILE_MAGIC, PARQUET
 from analysis.source.threads import interruptible
 
 STREAM_END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"

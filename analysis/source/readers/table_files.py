@@ -38,6 +38,7 @@ def table_files(folder: Path) -> dict[str, Path]:
             problem = f"holds {path.stem} twice, as {PARQUET} and as {ARROW}"
             raise ReportError(folder, problem, "keep the files of one export in it")
         found[path.stem] = path
+    for path in files:
         check_kind(path)
     return found
 

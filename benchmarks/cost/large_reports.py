@@ -1,7 +1,7 @@
 """Ten million kernels beside one million: our time and memory, under a limit of 4 GB.
 
-    SYNTHETIC=synthetic-report python -m benchmarks.speed.large_reports
-    SYNTHETIC=synthetic-report python -m benchmarks.speed.large_reports --rounds 3
+    SYNTHETIC=synthetic-report python -m benchmarks.cost.large_reports
+    SYNTHETIC=synthetic-report python -m benchmarks.cost.large_reports --rounds 3
 
 SYNTHETIC= is a program called as `SYNTHETIC 10m OUT.sqlite`, which writes a report with ten million
 kernels. Each command runs on it twice: cold, where no columns of the report are kept, and warm. The
@@ -24,7 +24,7 @@ from benchmarks.speed.processes import Command, Runs, contest, keeping, output_o
 from benchmarks.text import spread, writable
 from profiling.common import cli
 
-MODULE: Final = "benchmarks.speed.large_reports"
+MODULE: Final = "benchmarks.cost.large_reports"
 WANTED: Final = "set SYNTHETIC= to the program that makes a report (SYNTHETIC 10m OUT.sqlite)"
 SIZES: Final = ("1m", "10m")
 LIMIT_KIB: Final = 4 << 20

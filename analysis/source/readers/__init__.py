@@ -1,0 +1,1 @@
+"""What reads the tables of a report: SQLite files, and folders of Parquet or Arrow files."""
