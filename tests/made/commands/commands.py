@@ -17,8 +17,8 @@ from analysis.compare import __main__ as compare
 from analysis.show.output import NSYS_MAGIC
 from tests.made.reports.build_report import Kernel, Range, make_report
 
-OF_RECORDS = ("generation", "layers")
-"""Commands that read no report but records of times; their own tests give them theirs."""
+OF_RECORDS = ("generation", "layers", "cache")
+"""Commands that read no report but records of times, or nothing; their own tests ask them."""
 
 THAT_WRITE = ("trim", "export")
 """Commands whose answer is a file; their own tests give them one to write."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from analysis.arithmetic.sensible_times import FARTHEST_NS, LONGEST_NS
 from analysis.export.__main__ import FORMATS
+from analysis.fleet.tables import TABLES
 from analysis.nvidia.__main__ import REPORTS
 from analysis.show.command import run
 from tests.made.commands.commands import command_module, commands
@@ -64,6 +65,9 @@ def questions(path: Path, output: Path) -> Iterator[tuple[str, list[str]]]:
             yield name, [report, "--format", "json"]
         elif name == "analysis.compare":
             yield name, [report, report, "--format", "csv"]
+        elif name == "analysis.fleet":
+            for table in TABLES:
+                yield name, [report, "--workers", "1", "--show", table, "--format", "csv"]
         elif name == "analysis.kernels":
             yield name, [report, "--exclude", "none", "--format", "csv"]
         elif name == "analysis.whatif":
