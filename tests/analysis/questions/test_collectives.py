@@ -163,11 +163,20 @@ def test_groups_of_one_size_and_other_ranks_are_not_paired(
     assert [(row["ranks"], row["shared_calls"], row["waiting_ns"]) for row in found] == [
         ("4", "2", "1000"),
         ("2", "0", ""),
-    ] or [(row["ranks"], row["shared_calls"], row["waiting_ns"]) for row in found] == [
-        ("2", "0", ""),
-        ("4", "2", "1000"),
     ]
     assert "2 of 4 collectives (50.0 %) are not shared by all ranks" in err
+
+
+def test_of_two_groups_of_one_size_each_is_matched_in_itself(tmp_path: Path) -> None:
+    def of_rank(rank: int) -> Path:
+        group = [rank // 2 * 2, rank // 2 * 2 + 1]
+        message = {**told("allreduce", 9, 9, size=2), "Process Group Ranks": str(group)}
+        start = {0: 0, 1: 3, 2: 0, 3: 7}[rank]
+        return trace(tmp_path / f"{rank}.json", [(REDUCE, start, 20, message)], rank)
+
+    (row,) = rows(*map(of_rank, range(4)))
+    assert (row["ranks"], row["calls"], row["shared_calls"]) == (2, 4, 4)
+    assert row["waiting_ns"] == 3000 + 7000
 
 
 def test_numbers_match_collectives_of_which_one_rank_recorded_more(tmp_path: Path) -> None:
