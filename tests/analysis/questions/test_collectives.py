@@ -12,6 +12,7 @@ import pytest
 from analysis import Report, collectives
 from analysis.knowledge.nvtx_payloads import STATIC, Entry, Schema
 from analysis.source.trace.convert import convert
+from analysis.trim import __main__ as trim
 from tests.made.reports.build_payloads import add_payloads, framed
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared as shared_files
@@ -283,3 +284,12 @@ def test_the_trace_keeps_what_it_tells_of_messages(tmp_path: Path) -> None:
             "JOIN StringIds n ON n.id = name_id JOIN StringIds t ON t.id = type_id"
         ).fetchall()
     assert row == [(0, 7000, 0, 1, "_allgather_base", 250, 1000, "BFloat16", 4)]
+
+
+@pytest.mark.slow
+def test_a_trimmed_report_keeps_what_is_told_of_messages(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.sqlite"
+    whole = shared_files.trace("gpt-8xh100-rank0")
+    assert trim.main([str(whole), "--output", str(cut), "--steps", "1:2"]) == 0
+    assert {row["dtype"] for row in rows(cut)} == {"bfloat16", "float32"}
+    assert {row["ranks"] for row in rows(cut)} == {8}
