@@ -269,6 +269,7 @@ def test_two_real_ranks(capsys: pytest.CaptureFixture[str]) -> None:
     assert (largest["ranks"], largest["calls"]) == ("8", "16")
     assert sum(int(row["calls"]) for row in found) == 152
     assert "the size of 40 of 152 collectives (26.3 %) was not recorded" in err
+    assert "2 of 8 ranks are given: waiting for the others counts as transfer" in err
     waited = sum(int(row["waiting_ns"]) for row in found)
     assert waited == pytest.approx(34.9e6, rel=0.01)
     assert collectives.main([*map(str, paths)]) == 0
