@@ -35,7 +35,7 @@ from analysis.measures.alignment import (
 from analysis.measures.collectives import collectives_of_ranks
 from analysis.measures.ranks.collective_rows import LateComers, collective_columns
 from analysis.measures.ranks.ranges_before import ranges_before
-from analysis.measures.ranks.waiting import met_collectives, waiting_notes
+from analysis.measures.ranks.waiting import absent_notes, met_collectives, waiting_notes
 from analysis.show import cli
 from analysis.show.render import percent, plural
 from analysis.show.table import Table
@@ -100,6 +100,7 @@ def collectives(report: Report, *others: Report, **selected: Unpack[Options]) ->
             *assumed_ranks(reports),
             *unsized(every),
             *waiting_notes(met),
+            *absent_notes(every),
         ),
         hidden=(
             *("shared_calls", "last_calls", "transfer_bus_bytes_per_s"),

@@ -29,7 +29,7 @@ from analysis.fleet.tables import TABLES
 from analysis.show import cli, render
 from analysis.show.command import ESCAPED, count, failed
 from analysis.show.errors import one_line
-from analysis.show.output import replacing
+from analysis.show.output import add_to_database, replacing, table_name
 from analysis.show.sheet import say
 from analysis.show.table import Table
 
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--scheduler and --scheduler-file name a scheduler each: give one")
     if args.html is not None and args.show is not None:
         parser.error("--show goes not with --html, which has all tables")
-    if args.show is None and args.format in ("csv", "sqlite"):
-        parser.error(f"--format {args.format} is of one table: choose it with --show")
+    if args.show is None and args.format == "csv":
+        parser.error("csv is of one table: choose it with --show, or use json, markdown or sqlite")
     named = reports_of([args.report, *args.more])
     args.report, *args.more = named
     made = fleet(
@@ -89,6 +89,12 @@ def write_all(made: Fleet, args: argparse.Namespace) -> None:
     tables = made.tables
     if args.format == "json":
         write_json(tables, args)
+        return
+    if args.format == "sqlite":
+        prefix = args.table or args.question
+        stored = [replace(each, name=table_name(prefix, each.name)) for each in tables]
+        add_to_database(stored, Path(args.output), *cli.report_paths(args), options=args.asked)
+        cli.print_notes(*(note for table in tables for note in table.notes))
         return
     top = args.top or (cli.TOP_OF_A_TABLE if args.format == "table" else None)
     shown, notes = [], []

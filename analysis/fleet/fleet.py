@@ -20,7 +20,7 @@ from analysis.fleet.summary import (
     Unread,
 )
 from analysis.fleet.tables import TABLES, columns_of_groups
-from analysis.measures.ranks.waiting import waiting_notes
+from analysis.measures.ranks.waiting import absent_notes, waiting_notes
 from analysis.show.errors import CommandError
 from analysis.show.render import duration, plural
 from analysis.show.table import Table
@@ -120,7 +120,10 @@ class Fleet:
     def _of_collectives(self) -> tuple[str, ...]:
         return tuple(
             dict.fromkeys(
-                note for group in self.groups if group.places for note in waiting_notes(group.met)
+                note
+                for group in self.groups
+                if group.places
+                for note in (*waiting_notes(group.met), *absent_notes(group.places))
             )
         )
 

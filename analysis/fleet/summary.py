@@ -107,7 +107,7 @@ def summarize(
         wanted: which parts, of `PARTS_OF_IT`.
         shown: the path as it was given.
     """
-    given = shown or path
+    given = shown or path or "''"
     try:
         report = Report(path)
         try:

@@ -129,6 +129,7 @@ def align_clocks(
     """Return by how much the clocks of reports differ from that of the first.
 
     A report that shares nothing with the first, but with others, is brought onto their clock.
+    What shares nothing with any of those before it is taken by its UTC time.
 
     Args:
         places: one place of each report.
@@ -146,7 +147,10 @@ def align_clocks(
         of_place[mine] = place.end_ns[row[mine]]
     spread, by, left = [0.0], 0, set(range(1, len(places)))
     done = [0]
-    while by < len(done):
+    while by < len(done) or left:
+        if by == len(done):  # what shares nothing with those stays where its UTC time puts it
+            done.append(min(left))
+            left.remove(done[-1])
         for number in sorted(left):
             both = there[done[by]] & there[number]
             if both.any():

@@ -48,7 +48,7 @@ CALL_STACKS: Final[Mapping[str, tuple[str, str]]] = {
 STRING_COLUMNS: Final = re.compile(
     r"(?:demangled|short|mangled|func|kernel|var|provider|task)Name|.*name_?id|.*text_?id"
     r"|.*string_?id|symbol|module|srcFile|CpuInstruction|contentId|description"
-    r"|shapes|types|inputs",
+    r"|shapes|types|inputs|(?:type|group|ranks)_id",
     re.IGNORECASE,
 )
 """Columns of numbers that refer to strings, by their names in all schemas up to 2026."""

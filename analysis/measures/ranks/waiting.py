@@ -115,6 +115,22 @@ def waiting_notes(met: MetCollectives) -> tuple[str, ...]:
     )
 
 
+def absent_notes(places: Sequence[DeviceCollectives]) -> tuple[str, ...]:
+    """Return a line where a process group has more ranks than were given; none where it has not."""
+    ranks = [
+        message.ranks
+        for place in places
+        if place.messages is not None
+        for message in place.messages.told
+    ]
+    largest = max(ranks, default=MISSING)
+    if not 1 < len(places) < largest:
+        return ()
+    return (
+        f"{len(places)} of {largest} ranks are given: waiting for the others counts as transfer",
+    )
+
+
 def waiting_times(
     places: Sequence[DeviceCollectives], offset_ns: Int64
 ) -> tuple[list[Int64], MetCollectives]:

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import sqlite3
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -108,6 +110,16 @@ def test_all_tables_stand_on_a_page(
     assert list(json.loads(capsys.readouterr().out)) == list(TABLES)
     with pytest.raises(SystemExit, match="2"):
         run(*straggling, "--format", "csv")
+
+
+def test_all_tables_go_into_a_database(straggling: list[Path], tmp_path: Path) -> None:
+    database = tmp_path / "summary.db"
+    assert run(*straggling, "--format", "sqlite", "--output", database) == 0
+    with closing(sqlite3.connect(database)) as connection:
+        worst = connection.execute(
+            'SELECT rank, step, "range" FROM fleet_stragglers ORDER BY cost_ns DESC'
+        ).fetchone()
+    assert worst == ("5", 3, "load batch")
 
 
 def answers(paths: Iterable[Path], **how: str | int) -> str:

@@ -12,6 +12,7 @@ import pytest
 from analysis import Report, collectives
 from analysis.knowledge.nvtx_payloads import STATIC, Entry, Schema
 from analysis.source.trace.convert import convert
+from analysis.trim import __main__ as trim
 from tests.made.reports.build_payloads import add_payloads, framed
 from tests.made.reports.build_report import Kernel, Range, make_report
 from tests.made.tools import shared as shared_files
@@ -163,11 +164,20 @@ def test_groups_of_one_size_and_other_ranks_are_not_paired(
     assert [(row["ranks"], row["shared_calls"], row["waiting_ns"]) for row in found] == [
         ("4", "2", "1000"),
         ("2", "0", ""),
-    ] or [(row["ranks"], row["shared_calls"], row["waiting_ns"]) for row in found] == [
-        ("2", "0", ""),
-        ("4", "2", "1000"),
     ]
     assert "2 of 4 collectives (50.0 %) are not shared by all ranks" in err
+
+
+def test_of_two_groups_of_one_size_each_is_matched_in_itself(tmp_path: Path) -> None:
+    def of_rank(rank: int) -> Path:
+        group = [rank // 2 * 2, rank // 2 * 2 + 1]
+        message = {**told("allreduce", 9, 9, size=2), "Process Group Ranks": str(group)}
+        start = {0: 0, 1: 3, 2: 0, 3: 7}[rank]
+        return trace(tmp_path / f"{rank}.json", [(REDUCE, start, 20, message)], rank)
+
+    (row,) = rows(*map(of_rank, range(4)))
+    assert (row["ranks"], row["calls"], row["shared_calls"]) == (2, 4, 4)
+    assert row["waiting_ns"] == 3000 + 7000
 
 
 def test_numbers_match_collectives_of_which_one_rank_recorded_more(tmp_path: Path) -> None:
@@ -259,6 +269,7 @@ def test_two_real_ranks(capsys: pytest.CaptureFixture[str]) -> None:
     assert (largest["ranks"], largest["calls"]) == ("8", "16")
     assert sum(int(row["calls"]) for row in found) == 152
     assert "the size of 40 of 152 collectives (26.3 %) was not recorded" in err
+    assert "2 of 8 ranks are given: waiting for the others counts as transfer" in err
     waited = sum(int(row["waiting_ns"]) for row in found)
     assert waited == pytest.approx(34.9e6, rel=0.01)
     assert collectives.main([*map(str, paths)]) == 0
@@ -274,3 +285,12 @@ def test_the_trace_keeps_what_it_tells_of_messages(tmp_path: Path) -> None:
             "JOIN StringIds n ON n.id = name_id JOIN StringIds t ON t.id = type_id"
         ).fetchall()
     assert row == [(0, 7000, 0, 1, "_allgather_base", 250, 1000, "BFloat16", 4)]
+
+
+@pytest.mark.slow
+def test_a_trimmed_report_keeps_what_is_told_of_messages(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.sqlite"
+    whole = shared_files.trace("gpt-8xh100-rank0")
+    assert trim.main([str(whole), "--output", str(cut), "--steps", "1:2"]) == 0
+    assert {row["dtype"] for row in rows(cut)} == {"bfloat16", "float32"}
+    assert {row["ranks"] for row in rows(cut)} == {8}
