@@ -48,15 +48,20 @@ def row_order(rows: Mapping[str, npt.NDArray[Any]], *by: str) -> Int64 | None:
     key = _key(rows, first)
     if bool((key[1:] > key[:-1]).all()):
         return None
-    order = np.argsort(key, kind="stable")
-    key = key[order]
+    order: Int64 | None = None
+    if bool((key[1:] < key[:-1]).any()):
+        order = np.argsort(key, kind="stable")
+        key = key[order]
     alike = key[1:] == key[:-1]
-    if not alike.any():
-        return order
     tied = np.flatnonzero(np.append(alike, False) | np.append(False, alike))
-    some = {name: column[order[tied]] for name, column in rows.items()}
+    place = tied if order is None else order[tied]
+    some = {name: column[place] for name, column in rows.items()}
     within = np.lexsort([*(_key(some, name) for name in reversed(others)), key[tied]])
-    order[tied] = order[tied][within]
+    if order is None:
+        if bool((within[1:] > within[:-1]).all()):
+            return None
+        order = np.arange(len(key))
+    order[tied] = place[within]
     return order
 
 

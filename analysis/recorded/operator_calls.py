@@ -55,8 +55,9 @@ class OperatorCalls:
         return replace(self, **{field: getattr(self, field)[rows] for field in fields})
 
 
-LOOKED_AT: Final = 50_000
-"""Of the ranges about so many are looked at for shapes: with `emit_nvtx` nearly every one has some.
+MANY: Final = 50_000
+LOOKED_AT: Final = 41
+"""Of more ranges than that one in so many is looked at: with `emit_nvtx` nearly every has shapes.
 
 Their start decides which, and not their place in the file.
 """
@@ -71,7 +72,8 @@ def may_have_shapes(report: Report) -> bool:
         return True
     if not report.has(tables.NVTX, "text"):
         return False
-    one_in = tables.count(report, tables.NVTX) // LOOKED_AT * 2 + 1  # odd: times may be even
+    more = report.columns(f"SELECT 1 AS there FROM {tables.NVTX} LIMIT 1 OFFSET {MANY}")
+    one_in = LOOKED_AT if len(more["there"]) else 1
     found = report.columns(
         f"SELECT 1 AS there FROM {tables.NVTX} WHERE start % {one_in} = 0 "
         "AND instr(text, ', sizes = [') > 0 LIMIT 1"

@@ -107,12 +107,12 @@ def with_ties(path: Path, seed: int) -> Path:
     return make_report(path, kernels=kernels, ranges=ranges)
 
 
-@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("kind", ["sqlite", PARQUET, pytest.param(ARROW, marks=pytest.mark.slow)])
 def test_what_happens_at_the_same_time_has_an_order_too(kind: str, tmp_path: Path) -> None:
     check_copies(with_ties(tmp_path / "ties.sqlite", SEED), tmp_path, {kind: COPIES[kind]})
 
 
-@pytest.mark.parametrize("kind", [PARQUET, ARROW])
+@pytest.mark.parametrize("kind", [pytest.param(PARQUET, marks=pytest.mark.slow), ARROW])
 def test_a_copy_of_a_small_report_gives_its_answers(kind: str, tmp_path: Path) -> None:
     check_copies(shared.report("nvtx-only-2022.4"), tmp_path, {kind: COPIES[kind]})
 
