@@ -105,7 +105,6 @@ def attention_parts(chosen: Selected, *, softmax_flops: int = costs.SOFTMAX_FLOP
     """Return the table of attention's parts in what counts; None without parts or fused kernels."""
     attribution = chosen.attribution
     ranges, time = attribution.ranges, np.where(chosen.work, attribution.work.duration_ns, 0)
-    _, time_ns = launched_totals(ranges, attribution.launches, time)
     whole_ns = int(time.sum())
     forward = {
         part: outermost_of_part(ranges, chosen.ranges & ranges.called(part)) for part in PARTS
@@ -114,7 +113,9 @@ def attention_parts(chosen: Selected, *, softmax_flops: int = costs.SOFTMAX_FLOP
     if not there:
         return fused_kernels(attribution, chosen.work, whole_ns)
     cost = range_costs(chosen, softmax_flops)
-    kernel = np.array([time_ns[forward[part]].sum() for part in there], np.int64)
+    some: Bools = np.logical_or.reduce([forward[part] for part in there])
+    _, time_ns = launched_totals(ranges.take(some), attribution.launches, time)
+    kernel = np.array([time_ns[forward[part][some]].sum() for part in there], np.int64)
     flops = np.array([sum_or_nan(cost.flops[forward[part]]) for part in there])
     table = parts_table(
         attribution,

@@ -23,7 +23,9 @@ from analysis.advice.on_idle import (
     waiting_stream,
 )
 from analysis.advice.on_model import products_without_tf32, unfused_attention, unfused_optimizer
-from analysis.costs.range_sums import launched_by_ranges
+from analysis.arithmetic.intervals import NONE
+from analysis.attribution.launches import during_ranges
+from analysis.costs.range_costs import WAITING
 from analysis.measures.step_times import slowdown, step_times
 from analysis.show.render import duration, percent
 
@@ -113,9 +115,11 @@ def missing_ranges(measured: MeasuredWindow) -> Finding | None:
             f"put {MARK.of(measured).format('the parts')}",
             more(measured, "analysis.kernels"),
         )
-    inside = np.zeros(len(attribution.work), np.bool_)
-    for _, slices, order in launched_by_ranges(measured.chosen):
-        inside[order] |= slices.covered(len(order))
+    ranges, launches = attribution.ranges, attribution.launches
+    # Those that wait for other threads have what is launched on these too.
+    waiting = ranges.take(ranges.where(lambda name: name in WAITING) & ~ranges.elsewhere)
+    inside = attribution.own != NONE
+    inside |= during_ranges(launches.start_ns, launches.process, waiting)
     share = int(attribution.work.duration_ns[inside & measured.work].sum()) / measured.kernel_ns
     if share >= ATTRIBUTED:
         return None

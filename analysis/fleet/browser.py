@@ -31,7 +31,7 @@ MOST_CELLS: Final = 20_000
 """Where there are more, those of one colour that follow on one another are drawn as one."""
 
 STYLE: Final = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1c1c1c; --faint: #777; --line: #ddd; }
+:root { color-scheme: light dark; --paper: #fff; --ink: #1c1c1c; --faint: #666; --line: #ddd; }
 @media (prefers-color-scheme: dark) {
   :root { --paper: #16181c; --ink: #e6e6e6; --faint: #999; --line: #333; }
 }

@@ -14,8 +14,10 @@ import numpy as np
 from analysis.arithmetic.arrays import Bools, Int64, coded
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.row_order import in_order
+from analysis.knowledge.vocabulary import canonical
 from analysis.source import tables
 from analysis.source.tables import DOMAIN_CREATE, NVTX, first, name_sql
+from profiling import names as range_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -188,7 +190,8 @@ def _named(
 def _in_order(names: list[str], rows: Columns, more: Sequence[str]) -> RangeRows:
     """Return ranges in order of time, the longer first of two that begin together."""
     numbers = {field: column for field, column in rows.items() if field != "name_id"}
-    rows = in_order(numbers, "start_ns", "-end_ns", "thread", "name")
+    ranks = {"name": lambda: _outer_first(names)}
+    rows = in_order(numbers, "start_ns", "-end_ns", "thread", "name", ranks=ranks)
     return RangeRows(
         names=names,
         name=rows["name"],
@@ -200,6 +203,18 @@ def _in_order(names: list[str], rows: Columns, more: Sequence[str]) -> RangeRows
         elsewhere=(rows["flags"] & 4).astype(np.bool_),
         more={column: rows[column] for column in more},
     )
+
+
+def _outer_first(names: list[str]) -> Int64:
+    """Return ``(K + 1,)`` the rank of each name among ranges of the same time, and of no name.
+
+    A step or phase has the other ranges in it; the rest go by their letters.
+    """
+    outer = (range_names.WARMUP, range_names.STEP, *range_names.PHASES)
+    place = {name: number for number, name in enumerate(outer)}
+    depth = np.array([place.get(canonical(name), len(outer)) for name in names], np.int64)
+    width = len(names) + 1
+    return np.append(depth * width + np.arange(1, width), len(outer) * width)
 
 
 def payload_schemas(report: Report) -> Columns:

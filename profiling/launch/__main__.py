@@ -136,6 +136,9 @@ def show(launch: Launch, made: list[Path]) -> int:
         say(launch.recorder.how_to_complete(made))
         return 0
     status = show_page(made)
+    if not status and len(made) > 1:
+        reports = (str(relative_to_here(path)) for path in made)
+        say("who keeps whom waiting: ", command=called("analysis.fleet", *reports))
     if not status and (before := naming.earlier_alike(launch, made[0])):
         both = (str(relative_to_here(path)) for path in (before, made[0]))
         say("to compare it with the run before: ", command=called("analysis.compare", *both))
