@@ -30,6 +30,16 @@ LEVEL: Final = 0.05
 MOST_CELLS: Final = 20_000
 """Where there are more, those of one colour that follow on one another are drawn as one."""
 
+MAP_WIDTH: Final = 1100
+WIDEST: Final = 56
+"""Of the map, and of a cell at most, in pixels."""
+
+LABEL_WIDTH: Final = 64
+"""What the number of a step takes below the map."""
+
+FEW_RANKS: Final = 40
+"""Up to so many have room for higher rows."""
+
 STYLE: Final = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c1c1c; --faint: #666; --line: #ddd; }
 @media (prefers-color-scheme: dark) {
@@ -90,12 +100,14 @@ def _of_group(group: Group, groups: int) -> Iterator[str]:
 def _heat_map(group: Group) -> Iterator[str]:
     times = heat(group)
     levels = levels_of(times)
-    wide = 10 if len(group.steps) <= 120 else max(1, 1200 // len(group.steps))
+    wide = max(1, min(WIDEST, MAP_WIDTH // max(len(group.steps), 1)))
+    high = 22 if len(group.ranks) <= FEW_RANKS else 14
     merged = levels.size > MOST_CELLS
-    left, size = 90, (len(group.steps) * wide + 100, len(group.ranks) * 14 + 4)
+    left, below = 90, len(group.ranks) * high
+    size = (max(len(group.steps) * wide, 2 * WIDEST) + 100, below + 18)
     yield f'<figure><svg width="{size[0]}" height="{size[1]}" role="img">'
     for row, rank in enumerate(group.ranks):
-        yield f'<text x="0" y="{row * 14 + 11}">rank {escape(rank.rank)}</text>'
+        yield f'<text x="0" y="{row * high + high - 6}">rank {escape(rank.rank)}</text>'
         for first, last in _runs(levels[row], merged):
             level = int(levels[row, first])
             kind = "none" if level < 0 else f"l{level}"
@@ -104,10 +116,14 @@ def _heat_map(group: Group) -> Iterator[str]:
                 steps += f" to {group.steps[last]}"
             told = "not there" if level < 0 else duration(float(times[row, first : last + 1].max()))
             yield (
-                f'<rect class="{kind}" x="{left + first * wide}" y="{row * 14}" '
-                f'width="{(last - first + 1) * wide}" height="13">'
+                f'<rect class="{kind}" x="{left + first * wide}" y="{row * high}" '
+                f'width="{(last - first + 1) * wide}" height="{high - 1}">'
                 f"<title>rank {escape(rank.rank)}, {steps}: {told}</title></rect>"
             )
+    apart = max(1, -(-LABEL_WIDTH // wide))
+    for column in range(0, len(group.steps), apart):
+        x = left + column * wide
+        yield f'<text x="{x}" y="{below + 13}">step {group.steps[column]}</text>'
     yield (
         "</svg><figcaption>each colour from blue to red: 5 % more than the median rank took for "
         "the step</figcaption></figure>"
