@@ -1,4 +1,4 @@
-"""The place of a row in its file decides nothing, nor does the kind of the file.
+"""The place of a row in its file decides nothing, nor the kind of the file, nor what is kept of it.
 
 Every question is asked of real reports as they are and of copies with their rows shuffled, and the
 answers are the same to the last byte. What a report was asked in SQL is then asked of each reader.
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from analysis.source import column_cache
 from analysis.source.database import Database
 from analysis.source.report import Report
 from tests.made.commands.commands import command_module
@@ -128,6 +129,29 @@ def test_every_copy_of_a_small_report_gives_its_answers(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", ONE_COPY)
 def test_a_shuffled_copy_of_a_report_gives_its_answers(name: str, tmp_path: Path) -> None:
     check_copies(shared.report(name), tmp_path, {ONE_COPY[name]: COPIES[ONE_COPY[name]]})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("train-step-small-a100", ""), ("no-meta-2021", PARQUET)],
+)
+def test_columns_that_are_kept_give_the_same_answers(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = tmp_path / f"{name}.sqlite"
+    report.symlink_to(shared.report(name))
+    if kind:
+        report = COPIES[kind](report, tmp_path / "folder")
+    expected = list(answers(report))
+    monkeypatch.setenv(column_cache.VARIABLE, column_cache.ALL)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(column_cache, "SETTLED_NS", 0)
+    for mapped_bytes in (0, column_cache.MAPPED_BYTES):
+        monkeypatch.setattr(column_cache, "MAPPED_BYTES", mapped_bytes)
+        for known, found in zip(expected, answers(report), strict=True):
+            assert found == known, found[:2]
+    assert len(column_cache.kept_reports()) == 1
 
 
 def rows(report: Report, sql: str, text: Any) -> list[tuple[object, ...]]:
