@@ -28,7 +28,7 @@ import numpy.typing as npt
 import platformdirs
 import pyarrow as pa
 
-from analysis.show.errors import reason
+from analysis.show.errors import ReportError, reason
 from analysis.show.sheet import say
 from analysis.source.threads import begun
 
@@ -136,8 +136,13 @@ class ColumnCache:
             state: what tells this content of the file from any other.
             size: of the report, in bytes.
             changed_ns: when it was last changed, since 1970.
+
+        Raises:
+            ReportError: `VARIABLE` says something else than `OFF` and `ALL`.
         """
         asked = os.environ.get(VARIABLE, "")
+        if asked not in ("", OFF, ALL):
+            raise ReportError(VARIABLE, f"{asked!r} is no choice", f"give {OFF} or {ALL}, or none")
         settled = time.time_ns() - changed_ns > SETTLED_NS
         if asked == OFF or not settled or (size < LARGE_BYTES and asked != ALL):
             return None
@@ -188,11 +193,11 @@ class ColumnCache:
         try:
             self._make_folder()
             self._write_file(query, columns)
-        except (OSError, pa.ArrowException, UnicodeEncodeError) as error:
+        except (OSError, MemoryError, pa.ArrowException, UnicodeEncodeError) as error:
             with self._telling:
                 told, self._works = not self._works, False
             if not told:
-                why = reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+                why = reason(error) if isinstance(error, OSError) else type(error).__name__
                 say(f"note: columns are not kept in {self.folder.parent} ({why}); {VARIABLE}={OFF}")
         return self._works
 

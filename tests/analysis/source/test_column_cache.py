@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import Report, cache, kernels
+from analysis import Report, ReportError, cache, kernels
 from analysis.source import column_cache
 from analysis.source.column_cache import Column, ColumnCache, cache_folder, kept_reports, prune
 from analysis.source.database import Database
@@ -84,6 +84,12 @@ def test_nothing_is_kept_where_it_is_off_or_the_report_is_small(
     reads.clear()
     answers(path)
     assert reads == []
+
+
+def test_what_is_no_choice_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(column_cache.VARIABLE, "of")
+    with pytest.raises(ReportError, match="SPANLIGHT_CACHE: 'of' is no choice; give off or all"):
+        Report(path)
 
 
 def test_a_file_of_the_same_size_in_its_place_is_read_anew(path: Path, tmp_path: Path) -> None:
