@@ -57,7 +57,7 @@ def ranks_columns(group: Group) -> Columns:
                 row[name] = sum(
                     int(group.parts_ns(PARTS.index(part))[number, middle]) for part in parts
                 )
-            waited = group.met.waiting_ns[group.rank_of_place == number] if group.places else None
+        waited = group.met.waiting_ns[group.rank_of_place == number] if group.places else None
         row["waiting_ns"] = int(waited.sum()) if waited is not None and waited.size else None
         row["cost_ns"] = int(group.cost_ns[number].sum()) if group.places else None
         rows.append(row)

@@ -46,7 +46,15 @@ def work(report: Report, table: str) -> Columns:
         f"coalesce(globalPid, -1) AS process FROM {table}",
         tables.count(report, table),
     )
-    return times(report, table, in_order(rows, "start_ns", "-end_ns"))
+    return times(report, table, as_they_lie(report, rows))
+
+
+def as_they_lie(report: Report, rows: Columns) -> Columns:
+    """Return rows in the order of their file, of which NVIDIA's SQL takes the first among equals.
+
+    A folder has none that its SQLite export would have too; there they are in order of time.
+    """
+    return rows if report.database.keeps_order else in_order(rows, "start_ns", "-end_ns")
 
 
 def times(report: Report, table: str, rows: Columns) -> Columns:
@@ -79,13 +87,13 @@ def kernel_columns(report: Report, naming: str, **wanted: str) -> Columns:
         f"coalesce({column}, demangledName, -1) AS name_id{more} FROM {tables.KERNEL}",
         tables.count(report, tables.KERNEL),
     )
-    return times(report, tables.KERNEL, in_order(rows, "start_ns", "-end_ns"))
+    return times(report, tables.KERNEL, as_they_lie(report, rows))
 
 
 def calls(report: Report, *, named: bool = False) -> Columns:
     """Return the CUDA calls: ``start_ns, end_ns, thread, correlation``, and ``name_id`` if asked.
 
-    They are in order of time.
+    They are in the order of the file, of a folder's in order of time.
     """
     fields = ("start", "end", "globalTid", "correlationId", *(("nameId",) if named else ()))
     report.require(tables.RUNTIME, *fields, remedy=ERAS)
@@ -95,7 +103,7 @@ def calls(report: Report, *, named: bool = False) -> Columns:
         f"coalesce(correlationId, -1) AS correlation{name} FROM {tables.RUNTIME}",
         tables.count(report, tables.RUNTIME),
     )
-    return times(report, tables.RUNTIME, in_order(rows, "start_ns", "-end_ns"))
+    return times(report, tables.RUNTIME, as_they_lie(report, rows))
 
 
 def call_times(report: Report) -> Columns:
@@ -221,7 +229,7 @@ def last_instant(report: Report) -> int:
 
 
 def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> RangeRows:
-    """Return the ranges, in order of time, as NVIDIA's reports name them.
+    """Return the ranges as NVIDIA's reports name them, ordered as `as_they_lie` says.
 
     A range of a domain is called ``domain:name``. A domain that two threads of a process made under
     one number doubles its ranges, as NVIDIA's join does.
@@ -239,8 +247,9 @@ def ranges(report: Report, *, prefix: bool = True, once: bool = False) -> RangeR
     if not any(domain.name is not None for domain in made) and len(
         {(domain.number, domain.process) for domain in made}
     ) == len(made):
-        return checked_ranges(report, range_rows(report))
-    found = checked_ranges(report, range_rows(report, domain="coalesce(domainId, -1)"))
+        return checked_ranges(report, range_rows(report, as_they_lie=True))
+    rows_read = range_rows(report, as_they_lie=True, domain="coalesce(domainId, -1)")
+    found = checked_ranges(report, rows_read)
     process = process_of(found.thread)
     rows, codes = [], []
     names = [*found.names]

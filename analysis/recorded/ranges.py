@@ -133,7 +133,7 @@ def _read(report: Report) -> Ranges:
     payload = tables.first(report, tables.NVTX, "int64Value", "uint64Value")
     known = domain_names(report)
     more = {"domain": "coalesce(domainId, -1)"} if known else {}
-    found = range_rows(report, condition, payload=payload, **more)
+    found = range_rows(report, condition, as_they_lie=False, payload=payload, **more)
     rows = {"start_ns": found.start_ns, "end_ns": found.end_ns, "row": np.arange(len(found))}
     good = sensible(report, tables.NVTX, rows, unclosed=True)["row"]
     found = found if len(good) == len(found) else found.take(good)

@@ -85,6 +85,11 @@ class Database:
         if self._cache is not None:
             self._cache.close()
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether rows come in the order in which NVIDIA's own tools read them."""
+        return self._reader.keeps_order
+
     def columns(self, sql: str, rows: int = 0, text: Collection[str] = ()) -> Columns:
         """Return the columns of a query.
 

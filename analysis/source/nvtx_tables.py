@@ -104,17 +104,21 @@ def _domain_rows(report: Report) -> Columns:
     return in_order({"process": process_of(rows.pop("thread")), **rows}, "start_ns")
 
 
-def range_rows(report: Report, condition: str = "", **more: str) -> RangeRows:
+def range_rows(
+    report: Report, condition: str = "", *, as_they_lie: bool = False, **more: str
+) -> RangeRows:
     """Return the ranges of `NVTX_EVENTS`, names found.
 
     Args:
         report: where to look; `has_ranges`.
         condition: SQL to add to the WHERE.
+        as_they_lie: whether they are in the order of the file, where that has one that counts.
         more: further columns, each as SQL that is never NULL.
     """
     rows, texts = _ranges_and_texts(report, condition, more, {})
     names, name = _named(report, rows, texts[OWN_TEXT])
-    return _in_order(names, {"name": name, **rows}, tuple(more))
+    by_time = not (as_they_lie and report.database.keeps_order)
+    return _in_order(names, {"name": name, **rows}, tuple(more), by_time=by_time)
 
 
 OWN_TEXT: Final = "text"
@@ -187,11 +191,15 @@ def _named(
     return names, position[code]
 
 
-def _in_order(names: list[str], rows: Columns, more: Sequence[str]) -> RangeRows:
-    """Return ranges in order of time, the longer first of two that begin together."""
+def _in_order(
+    names: list[str], rows: Columns, more: Sequence[str], *, by_time: bool = True
+) -> RangeRows:
+    """Return ranges in order of time, the longer first of two that begin together; or as read."""
     numbers = {field: column for field, column in rows.items() if field != "name_id"}
     ranks = {"name": lambda: _outer_first(names)}
-    rows = in_order(numbers, "start_ns", "-end_ns", "thread", "name", ranks=ranks)
+    rows = numbers
+    if by_time:
+        rows = in_order(numbers, "start_ns", "-end_ns", "thread", "name", ranks=ranks)
     return RangeRows(
         names=names,
         name=rows["name"],

@@ -73,8 +73,10 @@ def answers(report: Path) -> Iterator[tuple[str, list[str], Answer | list[Answer
             yield command, arguments, answer, written
 
 
-def check_copies(report: Path, tmp_path: Path, copies: dict[str, Make]) -> None:
-    """Ask everything about a report and about copies of it."""
+def check_copies(
+    report: Path, tmp_path: Path, copies: dict[str, Make], but: tuple[str, ...] = ()
+) -> None:
+    """Ask everything, but for some commands, about a report and about copies of it."""
     given = tmp_path / "given" / report.name
     given.parent.mkdir(parents=True)
     given.symlink_to(report)
@@ -84,7 +86,7 @@ def check_copies(report: Path, tmp_path: Path, copies: dict[str, Make]) -> None:
         copy.parent.mkdir()
         make(report, copy)
         for known, found in zip(expected, answers(copy), strict=True):
-            assert found == known, f"{kind}: {found[:2]}"
+            assert found == known or found[0] in but, f"{kind}: {found[:2]}"
 
 
 def with_ties(path: Path, seed: int) -> Path:
@@ -110,7 +112,9 @@ def with_ties(path: Path, seed: int) -> Path:
 
 @pytest.mark.parametrize("kind", ["sqlite", PARQUET, pytest.param(ARROW, marks=pytest.mark.slow)])
 def test_what_happens_at_the_same_time_has_an_order_too(kind: str, tmp_path: Path) -> None:
-    check_copies(with_ties(tmp_path / "ties.sqlite", SEED), tmp_path, {kind: COPIES[kind]})
+    # NVIDIA's SQL takes what lies first in the file, and ours with it.
+    ties = with_ties(tmp_path / "ties.sqlite", SEED)
+    check_copies(ties, tmp_path, {kind: COPIES[kind]}, but=("analysis.nvidia",))
 
 
 @pytest.mark.parametrize("kind", [pytest.param(PARQUET, marks=pytest.mark.slow), ARROW])

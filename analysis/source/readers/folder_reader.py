@@ -159,6 +159,8 @@ class FolderReader:
         self._cursors.append(self._database.cursor())
         return self._cursors[-1]
 
+    keeps_order = False
+
     def schema(self) -> Mapping[str, tuple[str, ...]]:
         """Return the columns of every table, by the table's name."""
         return {table: tuple(self._table(table).schema.names) for table in sorted(self._files)}

@@ -61,6 +61,8 @@ class SqliteReader:
             self._connections.append(self._own.connection)
         return self._own.connection
 
+    keeps_order = True
+
     def schema(self) -> Mapping[str, tuple[str, ...]]:
         """Return the columns of every table and view, by its name."""
         rows = self._few_rows(

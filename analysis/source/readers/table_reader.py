@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 class TableReader(Protocol):
-    """Tables that lie somewhere, and how they are asked in SQL; several threads may ask at once."""
+    """Tables that lie somewhere, and how they are asked in SQL; several threads may ask at once.
+
+    Attributes:
+        keeps_order: whether rows come in the order in which NVIDIA's own tools read them.
+    """
+
+    keeps_order: bool
 
     def schema(self) -> Mapping[str, tuple[str, ...]]:
         """Return the columns of every table, by the table's name."""

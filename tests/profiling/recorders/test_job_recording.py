@@ -78,7 +78,8 @@ def test_the_report_says_what_the_job_was(recorded: Recorded) -> None:
     facts = run_facts(recorded.report)
     known = {"recorder": "torch", "steps": "3", "device": "cpu", "torch": torch.__version__}
     assert {key: facts[key] for key in known} == known
-    assert facts["script"] == Path(sys.argv[0]).name
+    script = Path(sys.argv[0])  # which a worker of the tests has not
+    assert facts.get("script") == (script.name if script.is_file() else None)
     assert float(facts["peak_flops_per_s"]) > 0
     assert "rank" not in facts
 
