@@ -17,6 +17,12 @@ _SIGNS_OF_MEMORY: Final = re.compile(
 )
 """How a process says that memory was wanting when it can no longer leave a note."""
 
+LOST_A_PEER: Final = re.compile(
+    r"connection (?:was )?(?:closed|reset)|closed by peer|broken pipe|remote process exited",
+    re.IGNORECASE,
+)
+"""What a rank says that fails because another one is gone."""
+
 _PARALLEL_ERROR: Final = ("model.parallel.group", "ParallelError")
 """Its message too says what is wrong and what to do; by name, for its module needs torch."""
 

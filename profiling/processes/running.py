@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from profiling.common.errors import LaunchError
-from profiling.processes.failures import Subject
+from profiling.processes.failures import LOST_A_PEER, Subject
 from profiling.processes.notes import (
     FAILURE_NAME,
     LOG_NAME,
@@ -35,6 +35,9 @@ NO_ROOM: Final = "see that its disk is not full, nor a quota used up"
 _POLL_S: Final = 0.05
 _SETTLE_S: Final = 0.3
 """How long after the first failure others are waited for: the first seen need not be the cause."""
+
+_CAUSE_S: Final = 5.0
+"""How much longer, where those that failed only lost another: that one may be tidying up."""
 
 GENTLY: Final = ((signal.SIGINT, 10.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
 """How a run is ended, and how long each signal is waited for: a script may tidy up."""
@@ -227,6 +230,12 @@ class _Running:
         note = self.call.folder / FAILURE_NAME
         return note.stat().st_mtime_ns if note.exists() else None
 
+    @property
+    def lost_a_peer(self) -> bool:
+        """Whether it noted that another process was gone, whose failure came first then."""
+        note = read_note(self.call.folder / FAILURE_NAME)
+        return note is not None and LOST_A_PEER.search(note["message"]) is not None
+
     def failure(self, after: str = "") -> Exception:
         """Return the error of this process, which has failed."""
         subject, log = self.call.subject, self.call.folder / LOG_NAME
@@ -271,8 +280,20 @@ def _watch(running: Sequence[_Running], on_told: OnTold | None) -> bool:
     if any(statuses):
         if len(running) > 1:
             time.sleep(_SETTLE_S)
+            _wait_for_cause(running)
         raise _blame(running, _statuses(running, on_told))
     return None in statuses
+
+
+def _wait_for_cause(running: Sequence[_Running]) -> None:
+    """Wait a while where all that failed did so because another process was gone."""
+    until = time.monotonic() + _CAUSE_S
+    while time.monotonic() < until:
+        statuses = [each.status for each in running]
+        failed = [each for each, status in zip(running, statuses, strict=True) if status]
+        if None not in statuses or not all(each.lost_a_peer for each in failed):
+            return
+        time.sleep(_POLL_S)
 
 
 def _statuses(running: Sequence[_Running], on_told: OnTold | None) -> list[int | None]:
@@ -296,7 +317,8 @@ def _blame(running: Sequence[_Running], statuses: Sequence[int | None]) -> Excep
     if dead:  # it did not get to see an exception, so it is not one of those that waited
         return dead[0].failure()
     noted = [(failed_ns, each) for each in running if (failed_ns := each.failed_ns) is not None]
-    first = min(noted, key=lambda one: one[0])[1]
+    causes = [one for one in noted if not one[1].lost_a_peer]
+    first = min(causes or noted, key=lambda one: one[0])[1]
     gone = [each.call.subject.name for each in running if each.is_done]
     return first.failure(f", after {gone[0]} had ended" if gone else "")
 
