@@ -22,24 +22,15 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from analysis.attribution import selection
-from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.measures.alignment import (
-    align_clocks,
-    assumed_ranks,
-    check_ranks,
-    check_times,
-    clock_lines,
-    rank_of,
-)
-from analysis.measures.collectives import collectives_of_ranks
+from analysis.measures.alignment import assumed_ranks, rank_of
 from analysis.measures.ranks.collective_rows import LateComers, collective_columns
+from analysis.measures.ranks.one_clock import RanksOnOneClock
 from analysis.measures.ranks.ranges_before import ranges_before
 from analysis.measures.ranks.waiting import absent_notes, met_collectives, waiting_notes
 from analysis.show import cli
 from analysis.show.render import percent, plural
 from analysis.show.table import Table
-from analysis.source import report_metadata
 from analysis.source.report import Report
 
 if TYPE_CHECKING:
@@ -61,24 +52,17 @@ def collectives(report: Report, *others: Report, **selected: Unpack[Options]) ->
         ReportError: there is no collective, or two reports are of the same rank or of two runs.
     """
     reports = (report, *others)
-    check_ranks(reports)
-    chosen = [Selected.of(each, Selection(**selected)) for each in reports]
-    places, notes = collectives_of_ranks(chosen)
-    check_times(reports, places)
-    aligned = align_clocks(
-        [mine[0] for mine in places], [report_metadata.started_ns(each) for each in reports]
-    )
-    every = [place for mine in places for place in mine]
-    offset = np.repeat(aligned.offset_ns, [len(mine) for mine in places])
-    met = met_collectives(every, offset)
+    ranks = RanksOnOneClock.of(reports, Selection(**selected))
+    every = ranks.every
+    met = met_collectives(every, ranks.offset_ns)
     before = [
         ranges_before(each.attribution, place)
-        for each, mine in zip(chosen, places, strict=True)
+        for each, mine in zip(ranks.chosen, ranks.places, strict=True)
         for place in mine
     ]
     labels = [
         label
-        for number, (each, mine) in enumerate(zip(reports, places, strict=True))
+        for number, (each, mine) in enumerate(zip(reports, ranks.places, strict=True))
         for label in _labels(rank_of(each, number), mine)
     ]
     late = LateComers.of(met, before)
@@ -87,16 +71,10 @@ def collectives(report: Report, *others: Report, **selected: Unpack[Options]) ->
     return Table(
         name="collectives",
         columns=columns,
-        heading="\n".join(
-            [
-                *(each.describe() for each in reports),
-                *clock_lines(reports, aligned),
-                *late.lines(labels),
-            ]
-        ),
-        counted=tuple(dict.fromkeys(line for each in chosen for line in each.heading_lines)),
+        heading="\n".join([*ranks.lines, *late.lines(labels)]),
+        counted=ranks.counted,
         notes=(
-            *notes,
+            *ranks.notes,
             *assumed_ranks(reports),
             *unsized(every),
             *waiting_notes(met),

@@ -24,25 +24,16 @@ import numpy as np
 from analysis.arithmetic.arrays import Int64
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution import selection
-from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Options, Selection
-from analysis.measures.alignment import (
-    align_clocks,
-    assumed_ranks,
-    bounds_of,
-    check_ranks,
-    check_times,
-    clock_lines,
-)
-from analysis.measures.collectives import collectives_of_ranks
+from analysis.measures.alignment import assumed_ranks, bounds_of
+from analysis.measures.ranks.one_clock import RanksOnOneClock
 from analysis.measures.ranks.waiting import waiting_notes, waiting_times
 from analysis.show import cli
 from analysis.show.table import Column, Table
-from analysis.source import report_metadata, tables
+from analysis.source import tables
 from analysis.source.report import Report
 
 if TYPE_CHECKING:
-    from analysis.measures.alignment import ClockAlignment
     from analysis.measures.collectives import DeviceCollectives
     from analysis.measures.ranks.waiting import MetCollectives
 
@@ -86,40 +77,29 @@ def overlap(report: Report, *others: Report, by: str = BY[0], **selected: Unpack
         ReportError: there is no collective, or two reports are of the same rank or of two runs.
     """
     reports = (report, *others)
-    check_ranks(reports)
-    chosen = [Selected.of(each, Selection(**selected)) for each in reports]
-    with_any, notes = collectives_of_ranks(chosen)
-    check_times(reports, with_any)
-    aligned = align_clocks(
-        [places[0] for places in with_any],
-        [report_metadata.started_ns(report) for report in reports],
-    )
-    seen, met = _aligned(reports, with_any, aligned)
+    ranks = RanksOnOneClock.of(reports, Selection(**selected))
+    seen, met = _aligned(ranks)
     return Table(
         name="overlap" if by == BY[0] else "overlap_by_collective",
         columns=_columns(seen, by),
-        heading="\n".join(
-            [*(report.describe() for report in reports), *clock_lines(reports, aligned)]
-        ),
-        counted=tuple(dict.fromkeys(line for each in chosen for line in each.heading_lines)),
-        notes=(*notes, *assumed_ranks(reports), *waiting_notes(met)),
+        heading="\n".join(ranks.lines),
+        counted=ranks.counted,
+        notes=(*ranks.notes, *assumed_ranks(reports), *waiting_notes(met)),
         hidden=_constant(seen),
         spare=("span_ns", "compute_ns", "calls", "waiting_ns", "total_ns"),
     )
 
 
-def _aligned(
-    reports: Sequence[Report],
-    places: Sequence[Sequence[DeviceCollectives]],
-    aligned: ClockAlignment,
-) -> tuple[list[AlignedCollectives], MetCollectives]:
-    every = [place for group in places for place in group]
-    offset = np.repeat(aligned.offset_ns, [len(group) for group in places])
-    waited, met = waiting_times(every, offset)
-    owners = [report for report, group in zip(reports, places, strict=True) for _ in group]
+def _aligned(ranks: RanksOnOneClock) -> tuple[list[AlignedCollectives], MetCollectives]:
+    waited, met = waiting_times(ranks.every, ranks.offset_ns)
+    owners = [
+        each.attribution.report
+        for each, mine in zip(ranks.chosen, ranks.places, strict=True)
+        for _ in mine
+    ]
     seen = [
         AlignedCollectives(report.path.name, report.run.get("rank", ""), place, times.clip(0))
-        for report, place, times in zip(owners, every, waited, strict=True)
+        for report, place, times in zip(owners, ranks.every, waited, strict=True)
     ]
     return seen, met
 

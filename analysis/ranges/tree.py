@@ -66,10 +66,7 @@ def rows_by_place(
         sums(path[rows], of[rows], count) for of in (times.lost_ns, times.modelled)
     )
     lost = whole_numbers(np.where(modelled > 0, lost_ns, np.nan)[order])
-    texts: list[str] = []
-    for place in range(count):
-        above = texts[parent_path[place]] + "/" if parent_path[place] != NONE else ""
-        texts.append(above + names[own[place]])
+    texts = path_texts(parent_path, [names[label] for label in own.tolist()])
     style = np.zeros(count, np.int64)
     style[path] = styles(ranges)
     answer = table_of_ranges(
@@ -87,6 +84,18 @@ def rows_by_place(
     return replace(
         answer, notes=notes_on_cut(columns, used, shallow, wanted, attribution.work.source)
     )
+
+
+def path_texts(parent: Int64, names: list[str]) -> list[str]:
+    """Return the names from the outermost range down to each place, with slashes between.
+
+    >>> path_texts(np.array([NONE, 0]), ["step", "forward"])
+    ['step', 'step/forward']
+    """
+    texts: list[str] = []
+    for above, name in zip(parent.tolist(), names, strict=True):
+        texts.append(f"{texts[above]}/{name}" if above != NONE else name)
+    return texts
 
 
 def weightiest(columns: dict[str, Int64], depth: Int64, used: Bools, most: int | None) -> Bools:

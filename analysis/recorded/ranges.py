@@ -164,25 +164,29 @@ def _read(report: Report) -> Ranges:
         unclosed=int(unclosed.sum()),
         inferred=np.zeros(len(name), np.bool_),
     )
-    # Columns that are in order stay where they are, which may be in a file.
+    return _by_thread(report, result, order)
+
+
+def _by_thread(report: Report, ranges: Ranges, order: Int64) -> Ranges:
+    """Return the ranges of a report in an order; columns that are in it stay where they are."""
     if bool((order[1:] > order[:-1]).all()):
-        return result
+        return ranges
     fields = ("name", "start_ns", "end_ns", "thread", "payload", "domain")
     columns = report.database.kept(
         "ranges by thread",
-        lambda: {field: getattr(result, field)[order] for field in fields},
+        lambda: {field: getattr(ranges, field)[order] for field in fields},
     )
     return replace(
-        result,
+        ranges,
         name=columns["name"],
         start_ns=columns["start_ns"],
         end_ns=columns["end_ns"],
         thread=columns["thread"],
         payload=columns["payload"],
         domain=columns["domain"],
-        process=result.process[order],
-        start_end=result.start_end[order],
-        elsewhere=result.elsewhere[order],
+        process=ranges.process[order],
+        start_end=ranges.start_end[order],
+        elsewhere=ranges.elsewhere[order],
     )
 
 

@@ -31,6 +31,7 @@ import pyarrow as pa
 from analysis.show.errors import ReportError, reason
 from analysis.show.sheet import say
 from analysis.source.threads import begun
+from profiling import names
 
 VARIABLE: Final = "SPANLIGHT_CACHE"
 OFF: Final = "off"
@@ -41,9 +42,6 @@ LARGE_BYTES: Final = 50_000_000
 
 MOST_BYTES: Final = 10_000_000_000
 """What all reports together may take; those that were not used for longest go."""
-
-VERSION: Final = 1
-"""Of what is kept, and how; with another one everything is read anew."""
 
 SETTLED_NS: Final = 2_000_000_000
 """A report that was changed within this time may change again, with the same change time."""
@@ -118,7 +116,7 @@ class ColumnCache:
 
     def __init__(self, report: Path, state: tuple[object, ...]) -> None:
         place = str(report.resolve())
-        self._key = json.dumps([VERSION, place, *state])
+        self._key = json.dumps([code_version(), place, *state])
         self._of_path = _short(place)
         self.folder = cache_folder() / f"{self._of_path}-{_short(self._key)}"
         self._report = place
@@ -239,10 +237,14 @@ class ColumnCache:
 
 @cache
 def code_version() -> str:
-    """Return what tells the code that makes tables of events from that of other versions."""
+    """Return what tells the code that makes columns from that of other versions.
+
+    What another version kept is read anew, so that no answer is of two.
+    """
     root = Path(__file__).resolve().parents[1]
-    made_by = [root / folder for folder in ("arithmetic", "recorded", "source")]
+    made_by = [root / folder for folder in ("arithmetic", "knowledge", "recorded", "source")]
     files = sorted(path for folder in made_by for path in folder.rglob("*.py"))
+    files.append(Path(names.__file__))
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:24]
 
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from analysis.show.errors import ReportError
 from analysis.show.progress import PATIENCE_S, Bar
-from analysis.source.column_cache import Column, ColumnCache, QueryColumns, code_version
+from analysis.source.column_cache import Column, ColumnCache, QueryColumns
 from analysis.source.free_memory import available_bytes
 from analysis.source.readers.table_reader import TableReader
 from analysis.source.threads import begun, interruptible
@@ -127,15 +127,14 @@ class Database:
 
         Args:
             name: what they are, as nothing else of this report is called.
-            make: what makes them, of the code that `column_cache.code_version` covers.
+            make: what makes them; `column_cache.code_version` covers its code.
         """
         if self._cache is None:
             return make()
-        query = f"{name} by {code_version()}"
-        found = self._cache.get(query)
+        found = self._cache.get(name)
         if found is None:
             made = {key: Column(numbers) for key, numbers in make().items()}
-            found = self._cache.put(query, made)
+            found = self._cache.put(name, made)
         return {key: column.array() for key, column in found.items()}
 
     def _table(self, sql: str, rows: int, text: Collection[str] | None) -> QueryColumns:
