@@ -34,7 +34,7 @@ from analysis.knowledge import vocabulary
 from analysis.recorded import ranges as nvtx
 from analysis.recorded.device_work import device_work
 from analysis.recorded.operators import cpu_operators, has_operators
-from analysis.recorded.ranges import Names, outermost
+from analysis.recorded.ranges import RangeNames, outermost
 from analysis.recorded.work import has_device_work
 from analysis.source import tables
 from analysis.source.operator_tables import operator_nodes
@@ -542,7 +542,7 @@ def with_spans(recorded: Ranges, spans: Sequence[Span]) -> Ranges:
     )
     return replace(
         recorded,
-        names=Names(known),
+        names=RangeNames(known),
         name=name[order],
         start_ns=start[order],
         end_ns=end[order],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analysis.source.report import Report
 
 
-class Names(list[str]):
+class RangeNames(list[str]):
     """Distinct names of ranges, which may be as many as there are ranges."""
 
     @cached_property
@@ -57,7 +57,7 @@ class Ranges:
         inferred: ``(N,)`` which were not recorded but follow from what was.
     """
 
-    names: Names
+    names: RangeNames
     name: Int64
     start_ns: Int64
     end_ns: Int64
@@ -124,7 +124,7 @@ def load(report: Report) -> Ranges:
 def _read(report: Report) -> Ranges:
     if not has_ranges(report):
         none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
-        return Ranges(Names(), none, none, none, none, none, none, no, no, [""], none, 0, no)
+        return Ranges(RangeNames(), none, none, none, none, none, none, no, no, [""], none, 0, no)
     condition = "".join(
         f" AND NOT (coalesce(domainId, -1) = {domain} AND "
         f"{tables.process_of(report, tables.NVTX, 'globalTid')} = {process})"
@@ -150,7 +150,7 @@ def _read(report: Report) -> Ranges:
         names = names if not shift else ["", *names]
         name = np.where(name == NONE, 0, name + shift)
     result = Ranges(
-        names=Names(names),
+        names=RangeNames(names),
         name=name,
         start_ns=found.start_ns,
         end_ns=end,

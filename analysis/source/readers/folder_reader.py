@@ -114,6 +114,8 @@ class FolderReader:
             longer what the others read.
     """
 
+    keeps_order = False
+
     def __init__(
         self,
         files: Mapping[str, Path],
@@ -158,8 +160,6 @@ class FolderReader:
             self._before_connecting()
         self._cursors.append(self._database.cursor())
         return self._cursors[-1]
-
-    keeps_order = False
 
     def schema(self) -> Mapping[str, tuple[str, ...]]:
         """Return the columns of every table, by the table's name."""

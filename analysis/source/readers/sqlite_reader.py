@@ -31,6 +31,8 @@ class SqliteReader:
             is no longer what the others read.
     """
 
+    keeps_order = True
+
     def __init__(self, uri: str, before_connecting: Callable[[], None] = lambda: None) -> None:
         self.uri = uri
         self._before_connecting = before_connecting
@@ -60,8 +62,6 @@ class SqliteReader:
             self._own.connection = adbc.AdbcConnection(self._database)
             self._connections.append(self._own.connection)
         return self._own.connection
-
-    keeps_order = True
 
     def schema(self) -> Mapping[str, tuple[str, ...]]:
         """Return the columns of every table and view, by its name."""
