@@ -24,7 +24,7 @@ import numpy as np
 from analysis.attribution import selection
 from analysis.attribution.selection import Options, Selection
 from analysis.measures.alignment import assumed_ranks, rank_of
-from analysis.measures.ranks.collective_rows import LateComers, collective_columns
+from analysis.measures.ranks.collective_rows import LateComers, collective_columns, place_labels
 from analysis.measures.ranks.one_clock import RanksOnOneClock
 from analysis.measures.ranks.ranges_before import ranges_before
 from analysis.measures.ranks.waiting import absent_notes, met_collectives, waiting_notes
@@ -63,7 +63,7 @@ def collectives(report: Report, *others: Report, **selected: Unpack[Options]) ->
     labels = [
         label
         for number, (each, mine) in enumerate(zip(reports, ranks.places, strict=True))
-        for label in _labels(rank_of(each, number), mine)
+        for label in place_labels(rank_of(each, number), mine, alone=not others)
     ]
     late = LateComers.of(met, before)
     columns = collective_columns(every, met, late, labels)
@@ -86,14 +86,6 @@ def collectives(report: Report, *others: Report, **selected: Unpack[Options]) ->
         ),
         spare=("last_range", "algorithm_bytes_per_s", "dtype", "mean_ns"),
     )
-
-
-def _labels(rank: str, places: Sequence[DeviceCollectives]) -> list[str]:
-    """Return what the places of a report are called: its rank, and of several their devices."""
-    if len(places) == 1:
-        return [rank]
-    alone = len({place.process for place in places}) == 1
-    return [f"device {place.device}" if alone else f"process {place.process}" for place in places]
 
 
 def unsized(places: Sequence[DeviceCollectives]) -> tuple[str, ...]:

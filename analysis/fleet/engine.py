@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -146,7 +147,7 @@ def _computed(
     def finished(key: str, result: Summary, *_: object) -> None:
         keep(int(key.rpartition("-")[2]), result)
 
-    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(count, get_context(_start()), initializer=_begin)
     try:
         with Callback(posttask=finished):
             multiprocessing.get(tasks, list(tasks), pool=pool, chunksize=1)
@@ -156,6 +157,16 @@ def _computed(
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def _start() -> str:
+    """Return how a process is started that reads reports.
+
+    A copy of this one has imported everything already, which takes as long as reading a small
+    report. A process with other threads is not copied: what they held would stay held.
+    """
+    alone = sys.platform == "linux" and threading.active_count() == 1
+    return "fork" if alone else "spawn"
 
 
 def _begin() -> None:

@@ -14,7 +14,7 @@ from analysis.arithmetic.intervals import NONE
 from analysis.arithmetic.statistics import sums
 from analysis.fleet.summary import WORK, RankSummary
 from analysis.measures.alignment import CLOCKS_APART_NS, ONE_RUN, ClockAlignment, align_clocks
-from analysis.measures.ranks.collective_rows import LateComers
+from analysis.measures.ranks.collective_rows import LateComers, place_labels
 from analysis.measures.ranks.waiting import MetCollectives, met_collectives
 from analysis.measures.step_budget import PARTS
 from analysis.show.errors import ReportError
@@ -51,12 +51,8 @@ class Group:
 
     @cached_property
     def labels(self) -> list[str]:
-        """``(P,)`` what each place is called: its rank, and the device where there are several."""
-        return [
-            rank.rank if len(rank.places) == 1 else f"{rank.rank}:{place.device}"
-            for rank in self.ranks
-            for place in rank.places
-        ]
+        """``(P,)`` what each place is called: see `place_labels`."""
+        return [label for rank in self.ranks for label in place_labels(rank.rank, rank.places)]
 
     @cached_property
     def clocks(self) -> ClockAlignment:

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.arithmetic.arrays import Int64
+from analysis.arithmetic.arrays import Int64, coded
 from analysis.arithmetic.statistics import sums
 from analysis.arithmetic.union import IntervalUnion
 from analysis.attribution.selected import Selected
 from analysis.attribution.selection import Selection
+from analysis.knowledge.vocabulary import clean
 from analysis.measures.alignment import rank_of
 from analysis.measures.collectives import Collectives, collectives_by_device
+from analysis.measures.range_times import range_spans
 from analysis.measures.ranks.ranges_before import ranges_before
 from analysis.measures.step_budget import PARTS, step_budgets
 from analysis.measures.window import MeasuredWindow
-from analysis.ranges.summary import summary
 from analysis.show.errors import CommandError, ReportError, first_line
 from analysis.source import report_metadata
 from analysis.source.report import Report
@@ -144,7 +145,7 @@ def _summary(
         first_ns=int(start.min()) if len(start) else 0,
         last_ns=int(end.max()) if len(end) else 0,
         **steps,
-        ranges=_ranges(report, selected) if RANGES in wanted else {},
+        ranges=_ranges(chosen) if RANGES in wanted else {},
         places=tuple(replace(each, compute=IntervalUnion(none, none)) for each in places),
         before=tuple(ranges_before(chosen.attribution, each) for each in places),
         counted=chosen.heading_lines,
@@ -175,14 +176,13 @@ def _no_steps() -> dict[str, Int64]:
     return {**fields, "parts_ns": none.reshape(0, len(PARTS))}
 
 
-def _ranges(report: Report, selected: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    try:
-        table = summary(report, **selected)
-    except ReportError:
-        return {}
-    found: dict[str, tuple[int, ...]] = {}
-    columns = [np.asarray(table.columns[name]).tolist() for name in TIMES]
-    for name, *times in zip(table.columns["range"], *columns, strict=True):
-        earlier = found.get(str(name), (0,) * len(TIMES))
-        found[str(name)] = tuple(int(a) + int(b) for a, b in zip(earlier, times, strict=True))
-    return found
+def _ranges(chosen: Selected) -> dict[str, tuple[int, ...]]:
+    """Return the `TIMES` of the ranges that count, those of one name added up."""
+    ranges = chosen.attribution.ranges
+    rows = np.flatnonzero(chosen.ranges)
+    texts, code = coded(map(clean, ranges.names))
+    name = code[ranges.name[rows]]
+    times = (ranges.wall_ns, range_spans(chosen))
+    columns = [sums(name, column[rows], len(texts)).tolist() for column in times]
+    every = list(zip(*columns, strict=True))
+    return {texts[place]: every[place] for place in np.unique(name).tolist()}

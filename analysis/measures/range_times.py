@@ -107,10 +107,7 @@ def range_times(chosen: Selected) -> RangeTimes:
     done = operations(chosen)
     around, launched = range_intervals(ranges), done.launch
     slices = contained(around, launched)
-    first, span = np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64)
-    holders = slices.holders()
-    first[holders] = slices.least(done.start_ns)
-    span[holders] = slices.most(done.end_ns) - first[holders]
+    first, span = first_and_span(slices, done)
     own = innermost(around, launched)
     self_ns = sums(own[own != NONE], done.kernel_ns[own != NONE], len(ranges))
     del own
@@ -127,6 +124,23 @@ def range_times(chosen: Selected) -> RangeTimes:
         flops=flops,
         backward_ns=backward_ns,
     )
+
+
+def range_spans(chosen: Selected) -> Int64:
+    """Return the ``span_ns`` of `range_times` alone, ``(R,)``, in half of its time."""
+    done = operations(chosen)
+    return first_and_span(contained(range_intervals(chosen.attribution.ranges), done.launch), done)[
+        1
+    ]
+
+
+def first_and_span(slices: Slices, done: Operations) -> tuple[Int64, Int64]:
+    """Return when the first operation of each range began, and until the last ended: ``(R,)``."""
+    first, span = np.zeros(slices.owners, np.int64), np.zeros(slices.owners, np.int64)
+    holders = slices.holders()
+    first[holders] = slices.least(done.start_ns)
+    span[holders] = slices.most(done.end_ns) - first[holders]
+    return first, span
 
 
 def lost_by_range(chosen: Selected, slices: Slices, row: Int64) -> tuple[Int64, Int64]:

@@ -5,9 +5,10 @@
 
 One report stands for every rank, a file of its own each. NVIDIA answers with two recipes: kernels
 (cuda_gpu_kern_sum) and ranges (nvtx_gpu_proj_sum), each with --mode dask-futures, which starts a
-cluster of this machine. Ours has the ranges alone, which is the second recipe's question, and all
-tables. What both say of the ranges is compared. The tables that the recipes read are ready, and are
-not timed. CPU seconds, of all processes, say more where other work runs on the machine.
+cluster of this machine. They read tables in Parquet, which are ready and whose making is not timed.
+Ours has the ranges alone, which is the second recipe's question, and all tables, each from the same
+Parquet and from SQLite. What both say of the ranges is compared. CPU seconds, of all processes, say
+more where other work runs on the machine.
 """
 
 from __future__ import annotations
@@ -25,19 +26,26 @@ from typing import Final
 
 from analysis.show.command import Parser, count, run
 from benchmarks.conditions import RESULTS, conditions, conditions_text
-from benchmarks.samples import median_and_range
+from benchmarks.samples import Goal, Sample, median_and_range, ratios
 from benchmarks.speed import recipe
 from benchmarks.speed.analysis_speed import Tools, find_tools, say
-from benchmarks.speed.processes import Command, Runs, contest, output_of
+from benchmarks.speed.processes import ANEW, Command, Runs, contest, output_of
+from benchmarks.speed.recipe_tables import WHOLE
 from benchmarks.text import BenchmarkError, aligned, spread, writable, write
 
 RECIPES: Final = ("cuda_gpu_kern_sum", "nvtx_gpu_proj_sum")
-RANGES, EVERYTHING = "fleet --show ranges", "fleet, all tables"
+KINDS: Final = {"Parquet": "_pqtdir", "SQLite": ".sqlite"}
+"""What ours reads, and how the name of such a report ends."""
+
+RANGES: Final = {f"fleet --show ranges, {kind}": kind for kind in KINDS}
+EVERYTHING: Final = {f"fleet, all tables, {kind}": kind for kind in KINDS}
 AGAINST: Final = {
-    RANGES: ("nvtx_gpu_proj_sum",),
-    EVERYTHING: RECIPES,
+    **dict.fromkeys(RANGES, ("nvtx_gpu_proj_sum",)),
+    **dict.fromkeys(EVERYTHING, RECIPES),
 }
 """What of NVIDIA's each of ours is held against: the sum of these."""
+
+GOAL: Final = Goal(">= 4x faster", 4.0, at_least=True)
 
 PACKAGES: Final = ("numpy", "pyarrow", "adbc-driver-sqlite", "dask", "distributed")
 
@@ -47,7 +55,7 @@ def reports(tools: Tools, size: str, ranks: int, folder: Path) -> None:
     say(f"{ranks} ranks of {size}: making the reports")
     first = folder / "run.rank0.sqlite"
     output_of([tools.synthetic, size, str(first)], f"SYNTHETIC {size}", "see --help")
-    recipe.tables(first, folder)
+    recipe.tables(first, folder, WHOLE)
     for rank in range(1, ranks):
         (folder / f"run.rank{rank}.nsys-rep").touch()
     time.sleep(recipe.CLOCK_TICK_S)  # the exports must be newer
@@ -63,14 +71,19 @@ def reports(tools: Tools, size: str, ranks: int, folder: Path) -> None:
 def commands(tools: Tools, ranks: int, inputs: Path, folder: Path) -> dict[str, Command]:
     """Return ours and NVIDIA's, by name."""
     assert tools.recipe is not None, "who calls this has looked for it"
-    named = [str(inputs / f"run.rank{rank}.sqlite") for rank in range(ranks)]
-    ours = [sys.executable, "-m", "analysis.fleet", *named]
+
+    def ours(kind: str, *options: str) -> Command:
+        named = [str(inputs / f"run.rank{rank}{KINDS[kind]}") for rank in range(ranks)]
+        return [*ANEW, sys.executable, "-m", "analysis.fleet", *named, *options]
+
     variables = [f"{key}={value}" for key, value in tools.recipe.environment(folder).items()]
     start = ["env", *variables, tools.recipe.python, "-m", "nsys_recipe", "--log-stream=stdout"]
     mode = ["--input", str(inputs), "--csv", "--force-overwrite", "--mode", "dask-futures"]
     return {
-        RANGES: [*ours, "--show", "ranges", "--format", "csv"],
-        EVERYTHING: [*ours, "--format", "json"],
+        **{
+            name: ours(kind, "--show", "ranges", "--format", "csv") for name, kind in RANGES.items()
+        },
+        **{name: ours(kind, "--format", "json") for name, kind in EVERYTHING.items()},
         **{name: [*start, name, *mode, "--output", str(folder / name)] for name in RECIPES},
     }
 
@@ -88,16 +101,23 @@ def lines(runs: Mapping[str, Runs]) -> list[dict[str, str]]:
     """Return the lines of the table: times, and ratios taken round by round."""
     made = []
     for name, one in runs.items():
-        cells = {"command": name}
-        for what, field in (("wall", "seconds"), ("CPU", "cpu_seconds")):
-            own = getattr(one, field)
-            cells[what] = spread(median_and_range(own), "s")
-            if name in AGAINST:
-                theirs = zip(*(getattr(runs[other], field) for other in AGAINST[name]), strict=True)
-                ratios = [sum(each) / mine for each, mine in zip(theirs, own, strict=True)]
-                cells[f"NVIDIA's {what} by ours"] = spread(median_and_range(ratios), "x", 1)
+        cells = {
+            "command": name,
+            "wall": spread(median_and_range(one.seconds), "s"),
+            "CPU": spread(median_and_range(one.cpu_seconds), "s"),
+        }
+        if name in AGAINST:
+            wall, cpu = (ratio(name, runs, field) for field in ("seconds", "cpu_seconds"))
+            cells |= {"NVIDIA's wall by ours": spread(wall, "x", 1), "goal": GOAL.words}
+            cells |= {"verdict": GOAL.verdict(wall), "NVIDIA's CPU by ours": spread(cpu, "x", 1)}
         made.append(cells)
     return made
+
+
+def ratio(name: str, runs: Mapping[str, Runs], field: str) -> Sample:
+    """Return what of time NVIDIA's take of what one of ours takes, round by round."""
+    theirs = zip(*(getattr(runs[other], field) for other in AGAINST[name]), strict=True)
+    return median_and_range(ratios([sum(each) for each in theirs], getattr(runs[name], field)))
 
 
 def compare(ranks: int, size: str, rounds: int, path: Path) -> int:
@@ -113,7 +133,7 @@ def compare(ranks: int, size: str, rounds: int, path: Path) -> int:
         reports(tools, size, ranks, inputs)
         runs, outputs = contest(commands(tools, ranks, inputs, folder), folder, rounds)
         theirs = folder / "nvtx_gpu_proj_sum" / "rank_stats.csv"
-        difference = disagreement(outputs[RANGES], theirs)
+        told = [disagreement(outputs[name], theirs) for name in RANGES]
     found["load_average_after"] = round(os.getloadavg()[0], 2)
     table = lines(runs)
     header = list(dict.fromkeys(name for line in table for name in line))
@@ -121,9 +141,10 @@ def compare(ranks: int, size: str, rounds: int, path: Path) -> int:
     print("\n".join([*conditions_text(found), "", aligned(header, rows)]))
     data = {name: asdict(one) for name, one in runs.items()}
     write(path, {"conditions": found, "lines": table, "runs": data})
-    if difference:
+    differences = [difference for difference in told if difference]
+    for difference in differences:
         say(f"error: {difference}")
-    return 1 if difference else 0
+    return 1 if differences else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -148,11 +148,16 @@ def package(nsys: str) -> Path:
     raise BenchmarkError(f"{where} no recipe {NAME}; {wanted}")
 
 
-def tables(report: Path, folder: Path) -> Path:
+def tables(report: Path, folder: Path, *options: str) -> Path:
     """Write the tables of a report where the recipe finds them, and return the path it is given.
 
     It reads NAME_pqtdir/TABLE.parquet when those are newer than NAME.nsys-rep, and would otherwise
     have nsys export them. That file is empty here: an export of it fails, and so would the run.
+
+    Args:
+        report: SQLite.
+        folder: where the recipe finds them.
+        options: `recipe_tables.WHOLE`, or none for what the recipe reads alone.
 
     Raises:
         BenchmarkError: the report cannot be read.
@@ -162,7 +167,8 @@ def tables(report: Path, folder: Path) -> Path:
     time.sleep(CLOCK_TICK_S)
     # In a process of its own: this one stays small, or its children would seem large.
     target = folder / f"{report.stem}_pqtdir"
-    command = [sys.executable, "-m", "benchmarks.speed.recipe_tables", str(report), str(target)]
+    module = "benchmarks.speed.recipe_tables"
+    command = [sys.executable, "-m", module, str(report), str(target), *options]
     output_of(command, "the tables for NVIDIA's recipe", f"run {command} by hand")
     return capture
 

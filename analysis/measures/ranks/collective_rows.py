@@ -25,6 +25,22 @@ if TYPE_CHECKING:
     from analysis.show.table import Column
 
 
+def place_labels(rank: str, places: Sequence[DeviceCollectives], alone: bool = False) -> list[str]:
+    """Return what the places of a rank are called: the rank, and of several their devices.
+
+    Args:
+        rank: of the report.
+        places: its devices, or processes on a CPU.
+        alone: whether there is no other rank: then the device says all.
+    """
+    if len(places) == 1:
+        return [rank]
+    of_devices = len({place.process for place in places}) == 1
+    numbers = [place.device if of_devices else place.process for place in places]
+    what = "device" if of_devices else "process"
+    return [f"{what} {number}" if alone else f"{rank}:{number}" for number in numbers]
+
+
 class MessageKey(NamedTuple):
     """What the collectives of a row of the table have alike."""
 

@@ -144,6 +144,19 @@ def test_who_came_last_was_in_the_range_that_took_longer_than_in_the_others(
     assert row["waiting_ns"] == "89"
 
 
+def test_of_ranks_with_several_devices_each_is_called_by_rank_and_device(tmp_path: Path) -> None:
+    for rank in range(2):
+        kernels = [
+            Kernel(REDUCE, 50 if (rank, device) == (1, 1) else 0, 100, device, launch=0)
+            for device in range(2)
+        ]
+        make_report(tmp_path / f"rank{rank}.sqlite", kernels=kernels)
+    (row,) = rows(tmp_path / "rank0.sqlite", tmp_path / "rank1.sqlite")
+    assert row["last_rank"] == "1:1"
+    (row,) = rows(tmp_path / "rank1.sqlite")
+    assert row["last_rank"] == "device 1"
+
+
 def test_groups_of_one_size_and_other_ranks_are_not_paired(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

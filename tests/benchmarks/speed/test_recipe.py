@@ -129,7 +129,9 @@ def test_a_folder_without_the_recipe_is_told(
         recipe.package("nsys")
 
 
-def test_the_tables_hold_what_the_report_does_in_unsigned_numbers(tmp_path: Path) -> None:
+def test_the_tables_hold_what_the_report_does_in_unsigned_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = make_report(
         tmp_path / "r.sqlite",
         kernels=[Kernel("f", 100, 110, launch=20)],
@@ -145,6 +147,13 @@ def test_the_tables_hold_what_the_report_does_in_unsigned_numbers(tmp_path: Path
         2**64 - 1,
         None,
     ]
+
+    assert recipe_tables.main([str(report), str(tmp_path / "all"), recipe_tables.WHOLE]) == 0
+    whole = [str(tmp_path / "all"), "--report", "nvtx_gpu_proj_sum"]
+    assert nvidia.main(whole) == 0
+    from_columns = capsys.readouterr().out
+    assert nvidia.main([str(report), *whole[1:]]) == 0
+    assert capsys.readouterr().out == from_columns
 
 
 def test_what_the_recipe_alone_shows_is_added_to_an_earlier_run(tmp_path: Path) -> None:
