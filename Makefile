@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 EXTRAS := model,inference,datasets,pictures,fleet,perfetto,notebook,test,dev
 # The pages that show what commands print, and what makes that.
 SHOWN := README.md $(wildcard docs/*.md)
-COG := $(BIN)/cog -I . -p 'from docs.shown import console, goals, module_names, predictions, speed'
+COG := $(BIN)/cog -I . -p 'from docs.shown import console, fleet_speed, goals, module_names, predictions, speed'
 
 # The variables of `make profile`, and the options that they are. What is not given is not passed on:
 # the defaults are those of the options themselves.
@@ -86,6 +86,8 @@ web-check: web/node_modules/.ready
 
 bench: $(READY) ## our speed beside NVIDIA's tools, predictions beside what came, the cost of spans, timing, starting and the page: NSYS= SYNTHETIC= RECIPE_PYTHON= name the tools
 	set -f; $(BIN)/python -m benchmarks.speed.analysis_speed $$BENCH
+	@if [ -n "$$RECIPE_PYTHON" ]; then set -x; $(BIN)/python -m benchmarks.speed.fleet_speed; \
+		else echo "skipped: many ranks beside NVIDIA's recipes: RECIPE_PYTHON= names no Python"; fi
 	$(BIN)/python -m benchmarks.cost.large_reports
 	$(BIN)/python -m benchmarks.predictions.cpu_changes
 	$(BIN)/python -m benchmarks.cost.span_cost

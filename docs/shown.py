@@ -63,6 +63,28 @@ def speed() -> str:
     )
 
 
+def fleet_speed() -> str:
+    """Return how fast many ranks are answered beside NVIDIA's recipes, in markdown."""
+    path = ROOT / "benchmarks" / "results" / "fleet_speed.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    about = found["conditions"]
+    columns = ("command", "wall", "CPU", "NVIDIA's wall by ours", "NVIDIA's CPU by ours")
+    return "\n".join(
+        [
+            "| command | wall | CPU | NVIDIA's wall by ours | NVIDIA's CPU by ours |",
+            "|---|---|---|---|---|",
+            *(
+                "| " + " | ".join(line.get(column, "") for column in columns) + " |"
+                for line in found["lines"]
+            ),
+            "",
+            f"{about['ranks']} ranks of {about['size']} kernels. {about['processor']}, "
+            f"{about['cores']} cores, Python {about['python']}, {about['date'][:10]}; median and "
+            f"range of {about['rounds']} rounds.",
+        ]
+    )
+
+
 def predictions() -> str:
     """Return predictions beside what came when a run was really changed so, in markdown."""
     path = ROOT / "benchmarks" / "results" / "predictions.json"
