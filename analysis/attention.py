@@ -88,7 +88,7 @@ def attention(
     Raises:
         ReportError: there is no work, or no range of attention's parts and no fused kernel.
     """
-    chosen = Selected.of(report, Selection(**selected))
+    chosen = Selected.of_work(report, Selection(**selected))
     table = attention_parts(chosen, softmax_flops=softmax_flops)
     if table is None:
         if attention_parts(chosen.everything) is not None:

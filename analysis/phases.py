@@ -62,7 +62,7 @@ def by_category(report: Report, *, most: int | None = None, **selected: Unpack[O
         ReportError: there are neither kernels nor operators, or no such range, step, device or
             process.
     """
-    chosen = Selected.of(report, Selection(**selected))
+    chosen = Selected.of_work(report, Selection(**selected))
     attribution, kept = chosen.attribution, chosen.work
     phases = work_phases.phases_of_work(attribution, warmup_counts=chosen.warmup_counts)
     phases = phases if most is None else phases.folded(most)
@@ -227,7 +227,7 @@ def coverage(report: Report, **selected: Unpack[Options]) -> Table:
         ``no_launch`` has no recorded launch, ``unplaced`` is launched outside all that. The calls
         add up to all there are, the shares (of time) to 1.
     """
-    chosen = Selected.of(report, Selection(**selected))
+    chosen = Selected.of_work(report, Selection(**selected))
     attribution, kept = chosen.attribution, chosen.work
     known = attribution.launches.known
     place, caller = work_phases.ranges_around(attribution.launches, attribution.recorded)

@@ -92,7 +92,7 @@ class Marked:
     @classmethod
     def of(cls, report: Report) -> Marked:
         """Return the ranges of a report; made once."""
-        return report.once(_marked)
+        return report.once(marked_ranges)
 
 
 @dataclass(frozen=True)
@@ -419,7 +419,8 @@ def inside(some: Intervals, windows: Intervals) -> Bools:
     return result
 
 
-def _marked(report: Report) -> Marked:
+def marked_ranges(report: Report) -> Marked:
+    """Return the ranges of a report, recorded and inferred; `Marked.of` makes them once."""
     recorded = nvtx.load(report)
     phases = recorded.where(lambda name: name in names.PHASES)
     if phases.any():

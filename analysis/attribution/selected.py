@@ -15,13 +15,17 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.attribution import named_ranges, steps, work_phases
-from analysis.attribution.inferred import STEP_GLOBS, Marked
+from analysis.attribution.inferred import STEP_GLOBS, Marked, marked_ranges
 from analysis.attribution.launches import Attribution, during_ranges
 from analysis.attribution.selection import EXCLUDE_NOTHING, Selection
-from analysis.recorded.work import check_known, ranked_work_quickly
+from analysis.recorded.device_work import device_work, is_read
+from analysis.recorded.ranges import all_ranges
+from analysis.recorded.work import NO_WORK, check_known, has_device_work, ranked_work_quickly
 from analysis.show.errors import ReportError
 from analysis.show.render import duration, percent
 from analysis.source import tables
+from analysis.source.column_cache import LARGE_BYTES
+from analysis.source.readers.stretch import Stretch
 from profiling import names
 
 if TYPE_CHECKING:
@@ -52,6 +56,17 @@ class Selected:
                 process.
         """
         return cls(Attribution.of(report), asked)._checked()
+
+    @classmethod
+    def of_work(cls, report: Report, asked: Selection) -> Selected:
+        """Return the same for an answer that depends on what counts alone, not on what is around.
+
+        Of a large report only the steps that are asked for are read.
+
+        Raises:
+            ReportError: as `of`.
+        """
+        return cls.of(narrowed(report, asked), asked)
 
     @classmethod
     def of_any(cls, report: Report, asked: Selection) -> Selected:
@@ -363,6 +378,24 @@ class Selected:
         return duration(time), f"{percent(time / max(whole, 1))} of the {what}"
 
 
+def narrowed(report: Report, asked: Selection) -> Report:
+    """Return a large report with the calls and the device work of the steps alone it is asked for.
+
+    The whole report is returned where nothing is to be gained: no steps are asked for, or what
+    steps there are was inferred from all of its work.
+    """
+    by_place = asked.device is not None or asked.process is not None  # which look at all work
+    small = report.opened.state.size < LARGE_BYTES
+    if asked.steps is None or by_place or small or not has_device_work(report):
+        return report
+    steps_asked = Selected(Attribution(report, NO_WORK), asked).steps
+    if steps_asked is None or is_read(report):
+        return report
+    start, end = int(steps_asked.start_ns.min()), int(steps_asked.end_ns.max())
+    narrow = report.narrowed(Stretch(start, end), marked_ranges, all_ranges)
+    return narrow if len(device_work(narrow)) else report
+
+
 def distinct_known(numbers: Int64) -> set[int]:
     """Return the distinct numbers that are not `tables.MISSING`."""
     return set(np.unique(numbers).tolist()) - {tables.MISSING}
@@ -397,7 +430,7 @@ def selected_rows(
 
     Args and errors are those of `selected_work`.
     """
-    chosen = Selected.of(report, asked)
+    chosen = Selected.of_work(report, asked)
     kept = chosen.work
     lines: tuple[str, ...] = ()
     if within_range is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 
 from analysis.attribution.launches import Attribution
-from analysis.attribution.selected import Selected
+from analysis.attribution.selected import Selected, narrowed
 from analysis.attribution.selection import Options, Selection
 from analysis.measures.range_times import range_times
 from analysis.ranges.rows import notes_on_ranges, rows_by_instance, rows_by_name
@@ -58,7 +58,8 @@ def summary(
     Raises:
         ReportError: there is no range and no work, or no such range, step, device or process.
     """
-    chosen = Selected.of_any(report, Selection(**selected))
+    asked = Selection(**selected)
+    chosen = Selected.of_any(narrowed(report, asked), asked)
     attribution, kept = chosen.attribution, chosen.ranges
     if not len(attribution.ranges):
         Attribution.of(report)  # which says so where there is no work either

@@ -103,7 +103,7 @@ def cuda_calls(report: Report) -> CudaCalls:
 
 
 def _read(report: Report) -> CudaCalls:
-    return CudaCalls(report, **device_tables.calls(report))
+    return CudaCalls(report, **report.once(device_tables.calls))
 
 
 def starting_calls(

@@ -285,14 +285,21 @@ def device_work(report: Report) -> DeviceWork:
     return report.once(_read)
 
 
+def is_read(report: Report) -> bool:
+    """Return whether the device work of a report was read already."""
+    return report.has_made(_read)
+
+
 def _read(report: Report) -> DeviceWork:
     parts = [device_tables.device_events(report, table) for table in device_tables.OF_DEVICES]
     sizes = tuple(len(part["start_ns"]) for part in parts)
     fields = ("start_ns", "end_ns", *device_tables.WORK)
-    columns = report.database.kept(
-        "device work",
-        lambda: {field: joined([part[field] for part in parts]) for field in fields},
-    )
+
+    def together() -> Columns:
+        return {field: joined([part[field] for part in parts]) for field in fields}
+
+    whole = report.stretch is None
+    columns = report.database.kept("device work", together) if whole else together()
     return DeviceWork(
         report,
         sizes,
@@ -300,7 +307,7 @@ def _read(report: Report) -> DeviceWork:
         kernel_names=parts[KERNEL]["name_id"],
         copied=parts[COPY],
         written=parts[SET],
-        whole=True,
+        whole=whole,
     )
 
 

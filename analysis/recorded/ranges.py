@@ -118,10 +118,11 @@ def outermost(ranges: Ranges, group: Int64 | None = None, place: Int64 | None = 
 
 def load(report: Report) -> Ranges:
     """Return the NVTX ranges of a report, read once, without those that stand for operators."""
-    return report.once(_read)
+    return report.once(all_ranges)
 
 
-def _read(report: Report) -> Ranges:
+def all_ranges(report: Report) -> Ranges:
+    """Return what `load` does, read anew."""
     if not has_ranges(report):
         none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
         return Ranges(RangeNames(), none, none, none, none, none, none, no, no, [""], none, 0, no)

@@ -25,6 +25,7 @@ from analysis.show.errors import ReportError
 from analysis.show.progress import PATIENCE_S, Bar
 from analysis.source.column_cache import Column, ColumnCache, QueryColumns
 from analysis.source.free_memory import available_bytes
+from analysis.source.readers.stretch import Stretch, taken
 from analysis.source.readers.table_reader import TableReader
 from analysis.source.threads import begun, interruptible
 
@@ -90,13 +91,20 @@ class Database:
         """Whether rows come in the order in which NVIDIA's own tools read them."""
         return self._reader.keeps_order
 
-    def columns(self, sql: str, rows: int = 0, text: Collection[str] = ()) -> Columns:
+    def columns(
+        self,
+        sql: str,
+        rows: int = 0,
+        text: Collection[str] = (),
+        stretch: Stretch | None = None,
+    ) -> Columns:
         """Return the columns of a query.
 
         Args:
             sql: a query whose numbers are never NULL and whose text is cast so (see the module).
             rows: how many rows to expect, for the progress bar; 0 if unknown.
             text: which columns are text.
+            stretch: of which alone rows are wanted of a table with times; a query without WHERE.
 
         Returns:
             For each column an array: int64, or for text objects of type str.
@@ -104,7 +112,22 @@ class Database:
         Raises:
             ReportError: the file is damaged, or closed, or a number is none.
         """
+        if stretch is not None:
+            return self._of_stretch(sql, text, stretch)
         return {name: column.array() for name, column in self._table(sql, rows, text).items()}
+
+    def _of_stretch(self, sql: str, text: Collection[str], stretch: Stretch) -> Columns:
+        """Return the rows of a stretch: of all rows where those are kept, else read by themselves.
+
+        What is read for one stretch is not kept: the next question has another.
+        """
+        self._check_open()
+        whole = None if self._cache is None else self._cache.get(key_of(sql, text))
+        if whole is not None:
+            every = {name: column.array() for name, column in whole.items()}
+            return taken(every, stretch.rows(every))
+        read = self._read(f"{sql} WHERE {stretch.condition}", 0, text, stretch)
+        return {name: column.array() for name, column in read.items()}
 
     def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Return the distinct texts of a query's only column, and for each row its text's position.
@@ -139,17 +162,26 @@ class Database:
 
     def _table(self, sql: str, rows: int, text: Collection[str] | None) -> QueryColumns:
         """Return the columns of a query; ``text`` names those that are text, None all."""
-        if self._closed:
-            raise ReportError(self.path, "this report is closed", "open it again: Report(path)")
+        self._check_open()
         if self._cache is None:
             return self._read(sql, rows, text)
-        query = f"{sql}; text: {'all' if text is None else sorted(text)}"
+        query = key_of(sql, text)
         return self._cache.get(query) or self._cache.put(query, self._read(sql, rows, text))
 
-    def _read(self, sql: str, rows: int, text: Collection[str] | None) -> dict[str, Column]:
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ReportError(self.path, "this report is closed", "open it again: Report(path)")
+
+    def _read(
+        self,
+        sql: str,
+        rows: int,
+        text: Collection[str] | None,
+        stretch: Stretch | None = None,
+    ) -> dict[str, Column]:
         """Return the columns of a query as they are read from the file."""
         with self.failures(), ExitStack() as used:
-            names, batches = self._reader.execute(sql, BATCH_ROWS, used)
+            names, batches = self._reader.execute(sql, BATCH_ROWS, used, stretch)
             collectors = {
                 name: Collector(rows, is_text=text is None or name in text) for name in names
             }
@@ -248,6 +280,11 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
         other.exception()  # it must be done before anything is closed; Ctrl-C does not wait for it
         raise
     return other.result(), mine
+
+
+def key_of(sql: str, text: Collection[str] | None) -> str:
+    """Return what the columns of a query are kept under; ``text`` are those of text, None all."""
+    return f"{sql}; text: {'all' if text is None else sorted(text)}"
 
 
 def expression(sql: str, name: str) -> str:

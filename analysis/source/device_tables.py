@@ -7,6 +7,7 @@ As in `analysis.source.tables`, tables and columns may be missing, missing numbe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from analysis.source.times import check_sum, sensible
 
 if TYPE_CHECKING:
     from analysis.source.database import Columns
+    from analysis.source.readers.stretch import Stretch
     from analysis.source.report import Report
 
 COPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
@@ -122,13 +124,30 @@ def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> C
     sql = {name: tables.first(report, table, *columns) for name, columns in fields.items()}
     there = {name: text for name, text in sql.items() if text != str(tables.MISSING)}
     listed = "".join(f", {text} AS {name}" for name, text in there.items())
+    stretch = stretch_of(report, table)
     rows = report.columns(
         f'SELECT start AS start_ns, coalesce("end", start) AS end_ns{listed} FROM {table}',
-        tables.count(report, table),
+        tables.count(report, table) if stretch is None else 0,
+        stretch=stretch,
     )
     rows = sensible(report, table, in_order(rows, "start_ns", "-end_ns"))
     lacking = np.broadcast_to(np.int64(tables.MISSING), len(rows["start_ns"]))
     return {**rows, **{name: lacking for name in fields if name not in there}}
+
+
+def stretch_of(report: Report, table: str) -> Stretch | None:
+    """Return the stretch of which alone the rows of a table are read; None for all rows.
+
+    A report is narrowed to what ran in a stretch of time, and what calls in it started.
+    """
+    if report.stretch is None or table not in (*OF_DEVICES, tables.RUNTIME):
+        return None
+    if table == tables.RUNTIME or not report.has(table, "correlationId"):
+        return report.stretch
+    number = report.once(calls)["correlation"]
+    number = number[number != tables.MISSING]
+    found = (int(number.min()), int(number.max())) if len(number) else None
+    return replace(report.stretch, correlation=found)
 
 
 def device_events(report: Report, table: str) -> Columns:

@@ -76,7 +76,12 @@ class ReportState(NamedTuple):
         """Return where the columns of the report are kept in this state; None where nowhere."""
         files = [file for _, file in self.files]
         changed_ns = max(max(file.modified_ns, file.changed_ns) for file in files)
-        return ColumnCache.of(path, self.files, sum(file.size for file in files), changed_ns)
+        return ColumnCache.of(path, self.files, self.size, changed_ns)
+
+    @property
+    def size(self) -> int:
+        """How large the report is, in bytes."""
+        return sum(file.size for _, file in self.files)
 
     def check(self, path: Path) -> None:
         """Refuse a report that is not what it was: half of an answer would be of each.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar, cast
@@ -20,6 +21,8 @@ from analysis.source.opening import opened
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from analysis.source.readers.stretch import Stretch
 
 T = TypeVar("T")
 
@@ -39,6 +42,7 @@ class Report:
         opened: what is read of it.
         left_out: how many rows do not count because their times make no sense, by the table; filled
             as tables are read, and told on stderr at the end of a ``with``.
+        stretch: of which alone calls and device work are read; None for all: see `narrowed`.
 
     Raises:
         ReportError: it is none of these, or damaged.
@@ -49,6 +53,7 @@ class Report:
             raise ReportError("''", "an empty name, not a report", "give the path of a report")
         self.path = Path(path)
         self.left_out: dict[str, int] = {}
+        self.stretch: Stretch | None = None
         self._kept: dict[object, object] = {}
         with ExitStack() as stack:
             self.opened = stack.enter_context(opened(self.path))
@@ -113,9 +118,29 @@ class Report:
             if not self.has(table, column):
                 raise ReportError(self.path, f"{table} has no column {column}", remedy)
 
-    def columns(self, sql: str, rows: int = 0, text: Collection[str] = ()) -> Columns:
+    def narrowed(self, stretch: Stretch, *made: Callable[[Self], object]) -> Self:
+        """Return this report with the calls and the device work of a stretch of time alone.
+
+        It is open as long as this one is.
+
+        Args:
+            stretch: that time.
+            made: what was made `once` of the whole report and is as true of the stretch.
+        """
+        narrow = copy(self)
+        narrow.stretch = stretch
+        narrow._kept = {make: self._kept[make] for make in made if make in self._kept}
+        return narrow
+
+    def columns(
+        self,
+        sql: str,
+        rows: int = 0,
+        text: Collection[str] = (),
+        stretch: Stretch | None = None,
+    ) -> Columns:
         """Return the columns of a query as arrays; see `Database.columns`."""
-        return self.database.columns(sql, rows, text)
+        return self.database.columns(sql, rows, text, stretch)
 
     def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Return a column of text in codes; see `analysis.source.database.Database.coded`."""
@@ -133,6 +158,10 @@ class Report:
         if make not in self._kept:
             self._kept[make] = make(self)
         return cast(T, self._kept[make])
+
+    def has_made(self, make: Callable[[Report], object]) -> bool:
+        """Return whether something is kept already that a function makes `once` of this report."""
+        return make in self._kept
 
     @cached_property
     def metadata(self) -> dict[str, str]:

@@ -44,7 +44,10 @@ WHOLE: Final = "whole"
 def columns_of(connection: sqlite3.Connection, table: str) -> dict[str, pa.DataType]:
     """Return all columns that a report has of a table, and their types."""
     declared = connection.execute(f'PRAGMA table_info("{table}")').fetchall()
-    return {name: DECLARED[kind] for _, name, kind, *_ in declared} | TABLES.get(table, {})
+    return {
+        **{name: DECLARED[kind] for _, name, kind, *_ in declared},
+        **TABLES.get(table, {}),
+    }
 
 
 def read(

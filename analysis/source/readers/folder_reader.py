@@ -14,8 +14,9 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -24,6 +25,9 @@ import pyarrow.parquet
 
 from analysis.source.readers.table_files import ARROW_FILE_MAGIC, PARQUET
 from analysis.source.threads import interruptible
+
+if TYPE_CHECKING:
+    from analysis.source.readers.stretch import Stretch
 
 STREAM_END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """What a stream of Arrow ends with; pyarrow takes the end of the file for it, wherever that is."""
@@ -65,12 +69,28 @@ class ParquetTable:
         self._metadata = pyarrow.parquet.read_metadata(path)
         self.schema: pa.Schema = self._metadata.schema.to_arrow_schema()
 
-    def batches(self, columns: Sequence[str], rows: int) -> pa.RecordBatchReader:
-        """Return some columns in batches of so many rows."""
+    def batches(
+        self, columns: Sequence[str], rows: int, stretch: Stretch | None = None
+    ) -> pa.RecordBatchReader:
+        """Return some columns in batches of so many rows, of a stretch the row groups with some."""
         file = pyarrow.parquet.ParquetFile(self._path, metadata=self._metadata)
-        batches = file.iter_batches(rows, columns=list(columns), use_threads=False)
+        groups = self.row_groups(stretch) if stretch else range(file.num_row_groups)
+        batches = file.iter_batches(rows, list(groups), list(columns), use_threads=False)
         schema = pa.schema([self.schema.field(name) for name in columns])
         return pa.RecordBatchReader.from_batches(schema, batches)
+
+    def row_groups(self, stretch: Stretch) -> list[int]:
+        """Return the row groups that may hold rows of a stretch, by the bounds of their columns."""
+        places = {name: place for place, name in enumerate(self._metadata.schema.names)}
+
+        def bounds(group: int, column: str) -> tuple[int, int] | None:
+            if column not in places:
+                return None
+            found = self._metadata.row_group(group).column(places[column]).statistics
+            return (found.min, found.max) if found is not None and found.has_min_max else None
+
+        every = range(self._metadata.num_row_groups)
+        return [group for group in every if stretch.may_have_rows(partial(bounds, group))]
 
 
 class ArrowTable:
@@ -88,8 +108,10 @@ class ArrowTable:
             self._table = pa.ipc.open_stream(file).read_all()
         self.schema: pa.Schema = self._table.schema
 
-    def batches(self, columns: Sequence[str], rows: int) -> pa.RecordBatchReader:
-        """Return some columns in batches of so many rows."""
+    def batches(
+        self, columns: Sequence[str], rows: int, stretch: Stretch | None = None
+    ) -> pa.RecordBatchReader:
+        """Return some columns in batches of so many rows; all rows, for they are mapped anyway."""
         return self._table.select(list(columns)).to_reader(rows)
 
 
@@ -181,12 +203,12 @@ class FolderReader:
         return {field.name: kind_in_sqlite(field.type) for field in self._table(table).schema}
 
     def execute(
-        self, sql: str, batch_rows: int, used: ExitStack
+        self, sql: str, batch_rows: int, used: ExitStack, stretch: Stretch | None = None
     ) -> tuple[Sequence[str], Iterator[pa.RecordBatch]]:
         """Return the columns of a query and its rows; see `TableReader.execute`."""
         cursor = used.enter_context(self._free_cursor())
         for table in set(re.findall(r'\bFROM "?(\w+)', sql)) & set(self._files):
-            self._make_view(cursor, table, sql, batch_rows)
+            self._make_view(cursor, table, sql, batch_rows, stretch)
         reader = interruptible(lambda: cursor.sql(sql).to_arrow_reader(batch_rows), used)
         used.callback(reader.close)
         return reader.schema.names, map(with_whole_numbers, reader)
@@ -201,7 +223,9 @@ class FolderReader:
         finally:
             self._reading.discard(cursor)
 
-    def _make_view(self, cursor: Any, table: str, sql: str, batch_rows: int) -> None:
+    def _make_view(
+        self, cursor: Any, table: str, sql: str, batch_rows: int, stretch: Stretch | None
+    ) -> None:
         """Let a cursor know the columns of a table that a query names, as SQLite would have them.
 
         A table without a column has no rows to be counted: then the first column is there.
@@ -211,7 +235,7 @@ class FolderReader:
         named = [field for field in source.schema if field.name.lower() in words]
         fields = named or list(source.schema)[:1]
         raw = name_in_sql(RAW + table)
-        reader = source.batches([field.name for field in fields], batch_rows)
+        reader = source.batches([field.name for field in fields], batch_rows, stretch)
         cursor.register(RAW + table, Stream(reader))
         listed = ", ".join(
             f"{as_in_sqlite(field)} AS {name_in_sql(field.name)}" for field in fields

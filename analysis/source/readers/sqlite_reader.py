@@ -10,13 +10,16 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import adbc_driver_manager as adbc
 import adbc_driver_sqlite
 import pyarrow as pa
 
 from analysis.source.threads import interruptible
+
+if TYPE_CHECKING:
+    from analysis.source.readers.stretch import Stretch
 
 MISMATCH: Final = re.compile(r"Type mismatch in column (\d+)")
 """What the driver says of a cell that is not of the kind that the first ones were."""
@@ -76,9 +79,12 @@ class SqliteReader:
         return columns
 
     def execute(
-        self, sql: str, batch_rows: int, used: ExitStack
+        self, sql: str, batch_rows: int, used: ExitStack, stretch: Stretch | None = None
     ) -> tuple[Sequence[str], Iterator[pa.RecordBatch]]:
-        """Return the columns of a query and its rows; see `TableReader.execute`."""
+        """Return the columns of a query and its rows; see `TableReader.execute`.
+
+        SQLite looks at every row itself, which costs little beside handing it over.
+        """
         statement = used.enter_context(self._statement())
         statement.set_options(**{"adbc.sqlite.query.batch_rows": str(batch_rows)})
         statement.set_sql_query(sql)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from analysis.source.readers.stretch import Stretch
+
 
 class TableReader(Protocol):
     """Tables that lie somewhere, and how they are asked in SQL; several threads may ask at once.
@@ -24,7 +26,7 @@ class TableReader(Protocol):
         """Return the columns of every table, by the table's name."""
 
     def execute(
-        self, sql: str, batch_rows: int, used: ExitStack
+        self, sql: str, batch_rows: int, used: ExitStack, stretch: Stretch | None = None
     ) -> tuple[Sequence[str], Iterator[pa.RecordBatch]]:
         """Return the columns of a query and, in batches, its rows, in the order of the file.
 
@@ -32,6 +34,7 @@ class TableReader(Protocol):
             sql: a query of what SQLite and DuckDB both understand alike.
             batch_rows: how many rows a batch has at most.
             used: what has to be closed when the last batch has been read is put onto it.
+            stretch: of which the query's condition is, so that other rows need not be read.
         """
 
     def failure(self, error: Exception) -> str | None:

@@ -1,0 +1,75 @@
+"""A stretch of time of a recording, of which alone an answer is: what of large tables is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from analysis.arithmetic.arrays import Bools, Int64
+
+Bounds = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of time, and the numbers of the calls that were made in it.
+
+    What a call started in it may run long after, so a row of device work is read where it ran in
+    the stretch or has the number of such a call. More may be read than that, never less: whoever
+    asks still looks at which rows count.
+
+    Attributes:
+        start_ns: when it begins.
+        end_ns: when it ends; both are part of it.
+        correlation: the lowest and the highest number of its calls; None where those do not matter.
+    """
+
+    start_ns: int
+    end_ns: int
+    correlation: Bounds | None = None
+
+    @property
+    def condition(self) -> str:
+        """The rows that are read, in SQL, by nsys's names of the columns."""
+        ran = f'(start <= {self.end_ns} AND coalesce("end", start) >= {self.start_ns})'
+        if self.correlation is None:
+            return ran
+        lowest, highest = self.correlation
+        return f'({ran} OR "correlationId" BETWEEN {lowest} AND {highest})'
+
+    def rows(self, columns: Mapping[str, Int64]) -> Bools:
+        """Return ``(N,)`` which rows of columns already read that is, by our names of them."""
+        found: Bools = (columns["start_ns"] <= self.end_ns) & (columns["end_ns"] >= self.start_ns)
+        if self.correlation is not None and "correlation" in columns:
+            lowest, highest = self.correlation
+            number = columns["correlation"]
+            found = found | ((number >= lowest) & (number <= highest))
+        return found
+
+    def may_have_rows(self, bounds: Callable[[str], Bounds | None]) -> bool:
+        """Return whether some rows that lie together may be among those that are read.
+
+        Args:
+            bounds: gives the least and the greatest value of a column in them; None if not known.
+        """
+        starts, ends = bounds("start"), bounds("end")
+        if starts is None or ends is None:
+            return True
+        # A row without an end ends where it starts, and is in no bounds of the ends.
+        if starts[0] <= self.end_ns and max(starts[1], ends[1]) >= self.start_ns:
+            return True
+        if self.correlation is None:
+            return False
+        numbers = bounds("correlationId")
+        lowest, highest = self.correlation
+        return numbers is None or (numbers[0] <= highest and numbers[1] >= lowest)
+
+
+def taken(columns: Mapping[str, Any], rows: Bools) -> dict[str, Any]:
+    """Return some rows of columns, as arrays of their own."""
+    places = np.flatnonzero(rows)
+    return {name: column[places] for name, column in columns.items()}

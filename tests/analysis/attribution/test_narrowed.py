@@ -1,0 +1,148 @@
+"""Of a large report the steps alone are read that are asked for, and the answer is the same."""
+
+import random
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from analysis import Report
+from analysis.attribution import selected
+from analysis.attribution.selection import Selection
+from analysis.recorded.device_work import device_work
+from analysis.source import column_cache
+from analysis.source.readers.folder_reader import ParquetTable
+from analysis.source.readers.stretch import Stretch
+from tests.made.commands.commands import command_module
+from tests.made.reports import folders
+from tests.made.reports.ask_everything import ask
+from tests.made.reports.build_report import Call, Kernel, Memory, Range, make_report
+
+STEPS = ("0:1", "1:3", "3:")
+QUESTIONS = (
+    ("analysis.kernels", "--by", "category"),
+    ("analysis.kernels", "--within", "forward"),
+    ("analysis.ranges", "--format", "csv"),
+    ("analysis.ranges", "--tree"),
+    ("analysis.ranges", "--instances", "--format", "csv"),
+    ("analysis.phases",),
+    ("analysis.attention",),
+)
+"""Every answer that depends on what counts alone, and not on what is around it."""
+
+Answer = tuple[int, str, str]
+
+
+def random_run(path: Path, seed: int) -> Path:
+    """Write a report of five steps, of which much of the work runs long after it was launched."""
+    drawn = random.Random(seed)
+    ranges, kernels, memory, calls = [Range("warmup", 0, 900)], [], [], []
+    for step in range(5):
+        begin = 1000 * (step + 1)
+        ranges.append(Range("step", begin, begin + drawn.randrange(800, 1000)))
+        for phase in range(drawn.randrange(1, 4)):
+            name, first = drawn.choice(["forward", "backward", "optimizer"]), begin + 250 * phase
+            label = drawn.choice(["attention.scores", "ffn", "attention.softmax"])
+            flops = drawn.choice([None, 2000])
+            thread = drawn.choice([7, 7, 8])
+            ranges.append(Range(name, first, first + 240, thread=thread))
+            ranges.append(Range(label, first + 5, first + 200, thread=thread, payload=flops))
+    for number in range(1, 200):
+        launch, lag = 32 * number + drawn.randrange(0, 40), drawn.choice([1, 20, 300, 2500])
+        length = drawn.randrange(1, 200)
+        if drawn.random() < 0.1:
+            calls.append(Call("cudaMemcpyAsync", launch, launch + 3, 1000 + number))
+            memory.append(Memory(launch + lag, launch + lag + length, 64, 1000 + number))
+            continue
+        kernels.append(
+            Kernel(
+                drawn.choice(["sgemm", "softmax_kernel", "vectorized_add"]),
+                launch + lag,
+                launch + lag + length,
+                stream=drawn.choice([7, 9]),
+                launch=drawn.choice([launch, launch, launch, None]),
+                thread=drawn.choice([7, 7, 8]),
+            )
+        )
+    return make_report(path, kernels=kernels, ranges=ranges, memory=memory, calls=calls)
+
+
+def answers(report: Path) -> list[Answer]:
+    """Return what every question about every choice of steps is answered."""
+    return [
+        ask(command_module(module).main, [str(report), *options, "--steps", steps])
+        for steps in STEPS
+        for module, *options in QUESTIONS
+    ]
+
+
+def narrows(report: Path, steps: tuple[int | None, int | None]) -> int | None:
+    """Return how much device work is read for some steps; None where all is."""
+    with Report(report) as whole:
+        narrow = selected.narrowed(whole, Selection(steps=steps))
+        return None if narrow is whole else len(device_work(narrow))
+
+
+@pytest.mark.parametrize(
+    ("seed", "kind"),
+    [*((seed, "sqlite") for seed in range(4)), (4, folders.PARQUET), (5, folders.ARROW)],
+)
+def test_the_answer_is_that_of_the_whole_report(
+    seed: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = random_run(tmp_path / "run.sqlite", seed)
+    expected = answers(run)
+    copy = run
+    if kind != "sqlite":
+        monkeypatch.setattr(folders, "ROWS_A_GROUP", 10)
+        copy = folders.exported(run, kind, tmp_path / "copy" / "run.sqlite")
+    monkeypatch.setattr(selected, "LARGE_BYTES", 0)
+    assert (narrows(copy, (1, 3)) or 10**9) < 190
+    assert answers(copy) == [
+        (status, out, err.replace(str(run), str(copy))) for status, out, err in expected
+    ]
+
+
+def test_what_is_kept_of_all_steps_serves_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = random_run(tmp_path / "run.sqlite", 7)
+    expected = answers(run)
+    monkeypatch.setattr(selected, "LARGE_BYTES", 0)
+    monkeypatch.setenv(column_cache.VARIABLE, column_cache.ALL)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(column_cache, "SETTLED_NS", 0)
+    assert answers(run) == expected
+    assert ask(command_module("analysis.ranges").main, [str(run)])[0] == 0
+    assert answers(run) == expected
+
+
+def test_a_small_report_a_place_and_what_is_inferred_are_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = random_run(tmp_path / "run.sqlite", 3)
+    assert narrows(run, (1, 3)) is None
+    monkeypatch.setattr(selected, "LARGE_BYTES", 0)
+    with Report(run) as whole:
+        for asked in (Selection(), Selection(steps=(1, 3), device=0)):
+            assert selected.narrowed(whole, asked) is whole
+    work = [Kernel("f", 100 * turn, 100 * turn + 20, launch=100 * turn) for turn in range(9)]
+    ends = [Range("Optimizer.step#SGD.step", 200, 290), Range("Optimizer.step#SGD.step", 500, 590)]
+    inferred = make_report(tmp_path / "inferred.sqlite", kernels=work, ranges=ends)
+    assert narrows(inferred, (0, 1)) is None
+
+
+def test_row_groups_that_hold_nothing_of_a_stretch_are_not_read(tmp_path: Path) -> None:
+    kernels = [Kernel("f", 100 * turn, 100 * turn + 20, launch=0) for turn in range(50)]
+    run = make_report(tmp_path / "run.sqlite", kernels=kernels)
+    folder = folders.exported(run, folders.PARQUET, tmp_path / "folder")
+    path = folder / "CUPTI_ACTIVITY_KIND_KERNEL.parquet"
+    rows = pq.read_table(path)
+    pq.write_table(rows, path, row_group_size=10)
+    table = ParquetTable(path)
+    assert table.row_groups(Stretch(1000, 1119)) == [1]
+    assert table.row_groups(Stretch(1000, 1119, (45, 46))) == [1, 4]
+    assert table.row_groups(Stretch(20, 20, (0, 0))) == [0]
+    assert table.row_groups(Stretch(9000, 9001)) == []
+    pq.write_table(rows, path, row_group_size=10, write_statistics=False)
+    assert ParquetTable(path).row_groups(Stretch(1000, 1119)) == [0, 1, 2, 3, 4]
