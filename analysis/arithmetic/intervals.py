@@ -167,9 +167,16 @@ def last_at_least(levels: list[Int64], before: Int64, least: Int64) -> Int64:
     [2, 0, -1]
     """
     found = np.full(len(before), NONE, np.int64)
+    if not len(levels[0]):
+        return found
+    # Most questions need no tree: the value just before is large enough, or none before is.
+    last = before.astype(np.int64) - 1
+    there = (last >= 0) & (np.maximum.accumulate(levels[0])[last] >= least)
+    at_once = there & (levels[0][last] >= least)
+    found[at_once] = last[at_once]
     level = np.zeros(len(before), np.int64)
-    climbing = np.arange(len(before))
-    block = before.astype(np.int64)
+    climbing = np.flatnonzero(there & ~at_once)
+    block = before.astype(np.int64)[climbing]
     for height, most in enumerate(levels):
         left = block - 1
         enough = (block % 2 == 1) & (most[left] >= least[climbing])

@@ -101,6 +101,10 @@ def phases_of_work(attribution: Attribution, *, warmup_counts: bool = False) -> 
         attribution: the work, that in warm-up too.
         warmup_counts: whether warm-up ranges can stand in for phases, where there are none.
     """
+    return attribution.once(_phases_of_work, warmup_counts)
+
+
+def _phases_of_work(attribution: Attribution, warmup_counts: bool) -> WorkPhases:
     taken, notes = phase_ranges(attribution, warmup_counts=warmup_counts)
     if not warmup_counts and (rare := phases_of_warmup(attribution)):
         notes = (*notes, f"{' and '.join(rare)} ran in the warm-up only, which is left out")
