@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 EXTRAS := model,inference,datasets,pictures,fleet,perfetto,notebook,test,dev
 # The pages that show what commands print, and what makes that.
 SHOWN := README.md $(wildcard docs/*.md)
-COG := $(BIN)/cog -I . -p 'from docs.shown import console, fleet_speed, goals, module_names, predictions, speed'
+COG := $(BIN)/cog -I . -p 'from docs.shown import console, fleet_speed, goals, large_reports, module_names, predictions, speed'
 
 # The variables of `make profile`, and the options that they are. What is not given is not passed on:
 # the defaults are those of the options themselves.

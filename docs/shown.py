@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,24 +66,33 @@ def speed() -> str:
 
 def fleet_speed() -> str:
     """Return how fast many ranks are answered beside NVIDIA's recipes, in markdown."""
-    path = ROOT / "benchmarks" / "results" / "fleet_speed.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    about = found["conditions"]
     columns = ("command", "wall", "CPU", "NVIDIA's wall by ours", "NVIDIA's CPU by ours")
-    return "\n".join(
-        [
-            "| command | wall | CPU | NVIDIA's wall by ours | NVIDIA's CPU by ours |",
-            "|---|---|---|---|---|",
-            *(
-                "| " + " | ".join(line.get(column, "") for column in columns) + " |"
-                for line in found["lines"]
-            ),
-            "",
-            f"{about['ranks']} ranks of {about['size']} kernels. {about['processor']}, "
-            f"{about['cores']} cores, Python {about['python']}, {about['date'][:10]}; median and "
-            f"range of {about['rounds']} rounds.",
-        ]
+    lines, about = measured("fleet_speed", columns)
+    return (
+        f"{lines}\n\n{about['ranks']} ranks of {about['size']} kernels. {machine(about)}; median "
+        f"and range of {about['rounds']} rounds."
     )
+
+
+def large_reports() -> str:
+    """Return what ten million kernels take beside one million, in markdown."""
+    lines, about = measured("large_reports", ("work", "1m", "10m", "ratio of CPU", "MiB resident"))
+    return f"{lines}\n\n{machine(about)}; under a limit of 4 GB on memory that is no file's."
+
+
+def measured(name: str, columns: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return some columns of what a benchmark kept, in markdown, and on what it was measured."""
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    rows = [columns, ["---"] * len(columns)]
+    rows += [[line.get(column, "") for column in columns] for line in found["lines"]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows), found["conditions"]
+
+
+def machine(about: dict[str, Any]) -> str:
+    """Return on what something was measured, and when."""
+    processor = f"{about['processor']}, {about['cores']} cores"
+    return f"{processor}, Python {about['python']}, {about['date'][:10]}"
 
 
 def predictions() -> str:
