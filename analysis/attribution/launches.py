@@ -52,13 +52,6 @@ class Launches(Intervals):
         """``(N,)`` the process of each launch, or `tables.MISSING`."""
         return np.where(self.known, process_of(self.thread), tables.MISSING)
 
-    @cached_property
-    def order(self) -> Int64:
-        """``(L,)`` the launches that are known, by thread, then start."""
-        known = np.flatnonzero(self.known)
-        some = self.take(known)
-        return known[ordered(some.start_ns, some.end_ns, some.thread)]
-
 
 @dataclass(frozen=True)
 class Attribution:
@@ -195,7 +188,9 @@ def range_intervals(ranges: Ranges) -> Intervals:
 
 def launches_in_ranges(ranges: Ranges, launches: Launches) -> tuple[Slices, Int64]:
     """Return slices of the launches that each range contains, and ``(L,)`` the launches' order."""
-    order = launches.order
+    known = np.flatnonzero(launches.known)
+    some = launches.take(known)
+    order = known[ordered(some.start_ns, some.end_ns, some.thread)]
     return contained(range_intervals(ranges), launches.take(order)), order
 
 

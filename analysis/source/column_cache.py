@@ -46,7 +46,7 @@ MOST_BYTES: Final = 10_000_000_000
 SETTLED_NS: Final = 2_000_000_000
 """A report that was changed within this time may change again, with the same change time."""
 
-MAPPED_BYTES: Final = 200_000_000
+MAPPED_BYTES: Final = 50_000_000
 """Columns of a query from here on are written at once, so that they take no memory of their own."""
 
 FORGOTTEN_S: Final = 3600.0
