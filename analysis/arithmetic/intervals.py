@@ -170,13 +170,16 @@ def last_at_least(levels: list[Int64], before: Int64, least: Int64) -> Int64:
     if not len(levels[0]):
         return found
     # Most questions need no tree: the value just before is large enough, or none before is.
-    last = before.astype(np.int64) - 1
-    there = (last >= 0) & (np.maximum.accumulate(levels[0])[last] >= least)
-    at_once = there & (levels[0][last] >= least)
-    found[at_once] = last[at_once]
-    level = np.zeros(len(before), np.int64)
+    last = before - 1
+    there = np.maximum.accumulate(levels[0])[last] >= least
+    there &= last >= 0
+    at_once = levels[0][last] >= least
+    at_once &= there
+    np.copyto(found, last, where=at_once)
+    del last  # of large reports each such array takes as much as a column
     climbing = np.flatnonzero(there & ~at_once)
-    block = before.astype(np.int64)[climbing]
+    block = before[climbing].astype(np.int64)
+    level = np.zeros(len(before), np.int8)
     for height, most in enumerate(levels):
         left = block - 1
         enough = (block % 2 == 1) & (most[left] >= least[climbing])
