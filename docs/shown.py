@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,24 +43,11 @@ def module_names() -> str:
 
 def speed() -> str:
     """Return how fast the answers are beside NVIDIA's, as last measured, in markdown."""
-    path = ROOT / "benchmarks" / "results" / "analysis_speed.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    lines = [line for line in found["lines"] if line["size"] == "1m" and line["answer"]]
-    about = found["conditions"]
     columns = ("work", "ours", "NVIDIA's", "ratio", "MiB")
-    return "\n".join(
-        [
-            "| work | ours | NVIDIA's | ratio | peak memory, MiB |",
-            "|---|---|---|---|---|",
-            *(
-                "| " + " | ".join(line[column] for column in columns) + " |"
-                for line in [*lines, *found["recipe"]["lines"][:1]]
-            ),
-            "",
-            f"{about['processor']}, {about['cores']} cores, Python {about['python']}, "
-            f"nsys {about['nsys']}, {about['date'][:10]}; median and range of "
-            f"{about['rounds']} rounds.",
-        ]
+    lines, about = measured("analysis_speed", columns, lambda line: bool(line["answer"]))
+    return (
+        f"{lines}\n\n{machine(about)}, nsys {about['nsys']}; median and range of "
+        f"{about['rounds']} rounds; MiB: peak memory."
     )
 
 
@@ -80,12 +67,20 @@ def large_reports() -> str:
     return f"{lines}\n\n{machine(about)}; under a limit of 4 GB on memory that is no file's."
 
 
-def measured(name: str, columns: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return some columns of what a benchmark kept, in markdown, and on what it was measured."""
+def measured(
+    name: str, columns: Sequence[str], shows: Callable[[dict[str, str]], bool] = bool
+) -> tuple[str, dict[str, Any]]:
+    """Return some columns of what a benchmark kept, in markdown, and on what it was measured.
+
+    Args:
+        name: of its file, without the suffix.
+        columns: which are shown.
+        shows: which lines are.
+    """
     path = ROOT / "benchmarks" / "results" / f"{name}.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     rows = [columns, ["---"] * len(columns)]
-    rows += [[line.get(column, "") for column in columns] for line in found["lines"]]
+    rows += [[line.get(column, "") for column in columns] for line in filter(shows, found["lines"])]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows), found["conditions"]
 
 
