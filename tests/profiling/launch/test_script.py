@@ -325,7 +325,7 @@ def test_an_error_of_a_script_that_is_called_as_one_of_ours_is_its_own(tmp_path:
 def beside_python(script: Path, folder: Path, *words: str, status: int = 1) -> list[str]:
     """Run a script alone and recorded; return what only the recording says on stderr."""
     alone = subprocess.run(
-        [sys.executable, str(script)], cwd=folder, capture_output=True, text=True, timeout=60
+        [sys.executable, str(script)], cwd=folder, capture_output=True, text=True, timeout=300
     )
     done = launch("--script", script, *words, reports=folder / "reports", cwd=folder)
     assert done.returncode == status, done.stderr
