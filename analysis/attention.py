@@ -88,10 +88,11 @@ def attention(
     Raises:
         ReportError: there is no work, or no range of attention's parts and no fused kernel.
     """
-    chosen = Selected.of_work(report, Selection(**selected))
+    asked = Selection(**selected)
+    chosen = Selected.of_work(report, asked)
     table = attention_parts(chosen, softmax_flops=softmax_flops)
     if table is None:
-        if attention_parts(chosen.everything) is not None:
+        if attention_parts(Selected.of(report, asked).everything) is not None:
             raise chosen.without("part of attention")
         raise ReportError(
             report.path,

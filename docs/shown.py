@@ -44,7 +44,9 @@ def module_names() -> str:
 def speed() -> str:
     """Return how fast the answers are beside NVIDIA's, as last measured, in markdown."""
     columns = ("work", "ours", "NVIDIA's", "ratio", "MiB")
-    lines, about = measured("analysis_speed", columns, lambda line: bool(line["answer"]))
+    lines, about = measured(
+        "analysis_speed", columns, lambda line: line["size"] == "1m" and bool(line["answer"])
+    )
     return (
         f"{lines}\n\n{machine(about)}, nsys {about['nsys']}; median and range of "
         f"{about['rounds']} rounds; MiB: peak memory."

@@ -18,7 +18,7 @@ from analysis.attribution import named_ranges, steps, work_phases
 from analysis.attribution.inferred import STEP_GLOBS, Marked, marked_ranges
 from analysis.attribution.launches import Attribution, during_ranges
 from analysis.attribution.selection import EXCLUDE_NOTHING, Selection
-from analysis.recorded.device_work import device_work, is_read
+from analysis.recorded.device_work import device_work, has_read_device_work
 from analysis.recorded.ranges import all_ranges
 from analysis.recorded.work import NO_WORK, check_known, has_device_work, ranked_work_quickly
 from analysis.show.errors import ReportError
@@ -381,15 +381,15 @@ class Selected:
 def narrowed(report: Report, asked: Selection) -> Report:
     """Return a large report with the calls and the device work of the steps alone it is asked for.
 
-    The whole report is returned where nothing is to be gained: no steps are asked for, or what
-    steps there are was inferred from all of its work.
+    The whole report is returned where nothing is to be gained: no steps are asked for, it is small,
+    or its work was read already, perhaps to infer from it which steps there are.
     """
     by_place = asked.device is not None or asked.process is not None  # which look at all work
     small = report.opened.state.size < LARGE_BYTES
     if asked.steps is None or by_place or small or not has_device_work(report):
         return report
     steps_asked = Selected(Attribution(report, NO_WORK), asked).steps
-    if steps_asked is None or is_read(report):
+    if steps_asked is None or has_read_device_work(report):
         return report
     start, end = int(steps_asked.start_ns.min()), int(steps_asked.end_ns.max())
     narrow = report.narrowed(Stretch(start, end), marked_ranges, all_ranges)

@@ -285,7 +285,7 @@ def device_work(report: Report) -> DeviceWork:
     return report.once(_read)
 
 
-def is_read(report: Report) -> bool:
+def has_read_device_work(report: Report) -> bool:
     """Return whether the device work of a report was read already."""
     return report.has_made(_read)
 

@@ -25,7 +25,7 @@ from analysis.show.errors import ReportError
 from analysis.show.progress import PATIENCE_S, Bar
 from analysis.source.column_cache import Column, ColumnCache, QueryColumns
 from analysis.source.free_memory import available_bytes
-from analysis.source.readers.stretch import Stretch, taken
+from analysis.source.readers.stretch import Stretch
 from analysis.source.readers.table_reader import TableReader
 from analysis.source.threads import begun, interruptible
 
@@ -124,8 +124,7 @@ class Database:
         self._check_open()
         whole = None if self._cache is None else self._cache.get(key_of(sql, text))
         if whole is not None:
-            every = {name: column.array() for name, column in whole.items()}
-            return taken(every, stretch.rows(every))
+            return stretch.rows_of({name: column.array() for name, column in whole.items()})
         read = self._read(f"{sql} WHERE {stretch.condition}", 0, text, stretch)
         return {name: column.array() for name, column in read.items()}
 

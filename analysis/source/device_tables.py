@@ -125,7 +125,7 @@ def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> C
     there = {name: text for name, text in sql.items() if text != str(tables.MISSING)}
     listed = "".join(f", {text} AS {name}" for name, text in there.items())
     stretch = stretch_of(report, table)
-    rows = report.columns(
+    rows = report.database.columns(
         f'SELECT start AS start_ns, coalesce("end", start) AS end_ns{listed} FROM {table}',
         tables.count(report, table) if stretch is None else 0,
         stretch=stretch,

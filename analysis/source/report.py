@@ -132,15 +132,9 @@ class Report:
         narrow._kept = {make: self._kept[make] for make in made if make in self._kept}
         return narrow
 
-    def columns(
-        self,
-        sql: str,
-        rows: int = 0,
-        text: Collection[str] = (),
-        stretch: Stretch | None = None,
-    ) -> Columns:
+    def columns(self, sql: str, rows: int = 0, text: Collection[str] = ()) -> Columns:
         """Return the columns of a query as arrays; see `Database.columns`."""
-        return self.database.columns(sql, rows, text, stretch)
+        return self.database.columns(sql, rows, text)
 
     def coded(self, sql: str, rows: int = 0) -> tuple[list[str], npt.NDArray[np.int64]]:
         """Return a column of text in codes; see `analysis.source.database.Database.coded`."""

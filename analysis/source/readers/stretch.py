@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,14 +41,15 @@ class Stretch:
         lowest, highest = self.correlation
         return f'({ran} OR "correlationId" BETWEEN {lowest} AND {highest})'
 
-    def rows(self, columns: Mapping[str, Int64]) -> Bools:
-        """Return ``(N,)`` which rows of columns already read that is, by our names of them."""
-        found: Bools = (columns["start_ns"] <= self.end_ns) & (columns["end_ns"] >= self.start_ns)
+    def rows_of(self, columns: Mapping[str, Int64]) -> dict[str, Int64]:
+        """Return the rows that are read of columns that are there, by our names of them."""
+        kept: Bools = (columns["start_ns"] <= self.end_ns) & (columns["end_ns"] >= self.start_ns)
         if self.correlation is not None and "correlation" in columns:
             lowest, highest = self.correlation
             number = columns["correlation"]
-            found = found | ((number >= lowest) & (number <= highest))
-        return found
+            kept = kept | ((number >= lowest) & (number <= highest))
+        places = np.flatnonzero(kept)
+        return {name: column[places] for name, column in columns.items()}
 
     def may_have_rows(self, bounds: Callable[[str], Bounds | None]) -> bool:
         """Return whether some rows that lie together may be among those that are read.
@@ -67,9 +68,3 @@ class Stretch:
         numbers = bounds("correlationId")
         lowest, highest = self.correlation
         return numbers is None or (numbers[0] <= highest and numbers[1] >= lowest)
-
-
-def taken(columns: Mapping[str, Any], rows: Bools) -> dict[str, Any]:
-    """Return some rows of columns, as arrays of their own."""
-    places = np.flatnonzero(rows)
-    return {name: column[places] for name, column in columns.items()}

@@ -132,6 +132,19 @@ def test_a_small_report_a_place_and_what_is_inferred_are_read_whole(
     assert narrows(inferred, (0, 1)) is None
 
 
+def test_what_only_other_steps_have_is_not_said_to_be_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranges = [Range("step", 0, 90), Range("step", 100, 190)]
+    kernels = [Kernel("flash_fwd_kernel", 10, 20, launch=5), Kernel("f", 110, 120, launch=105)]
+    run = make_report(tmp_path / "run.sqlite", kernels=kernels, ranges=ranges)
+    asked = [str(run), "--steps", "1:2"]
+    expected = ask(command_module("analysis.attention").main, asked)
+    assert "in the part that counts" in expected[2]
+    monkeypatch.setattr(selected, "LARGE_BYTES", 0)
+    assert ask(command_module("analysis.attention").main, asked) == expected
+
+
 def test_row_groups_that_hold_nothing_of_a_stretch_are_not_read(tmp_path: Path) -> None:
     kernels = [Kernel("f", 100 * turn, 100 * turn + 20, launch=0) for turn in range(50)]
     run = make_report(tmp_path / "run.sqlite", kernels=kernels)
