@@ -3,7 +3,7 @@
 Autograd numbers its nodes on each forward thread. ``torch.autograd.profiler.emit_nvtx`` writes the
 number into range names (``aten::mm, seq = 7``), the PyTorch profiler into its operators; the node's
 own run in the backward pass carries the same number. So a kernel launched there leads to a number,
-and the number to the operator that made the node: the creator. Three things to know:
+and the number to the operator of its process that made the node: the creator. Three things to know:
 
 * An operator that creates no node carries the number of the next node to come. The last operator
   to start with a number is its creator.
@@ -26,6 +26,7 @@ import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
 from analysis.arithmetic.containment import Intervals, innermost_of_any
+from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE
 from analysis.attribution.launches import Launches
 from analysis.knowledge.vocabulary import EVALUATE
@@ -120,7 +121,11 @@ def _by_number(nodes: AutogradNodes, launches: Launches) -> tuple[Launches, Bool
     number = _numbers_of(nodes, engine, inside)
     made = np.flatnonzero((nodes.number != NONE) & (inside == NONE) & ~nodes.evaluates)
     creator = np.full(len(nodes.number), NONE, np.int64)
-    creator[engine] = _creators(nodes, made, number[engine], spans.start_ns[engine])
+    makes, runs = process_of(spans.thread[made]), process_of(spans.thread[engine])
+    for process in np.unique(runs):
+        ran = engine[runs == process]
+        of_it = made[makes == process]
+        creator[ran] = _creators(nodes, of_it, number[ran], spans.start_ns[ran])
     return _at(spans, np.where(around != NONE, creator[around], NONE)), around != NONE
 
 
@@ -155,8 +160,8 @@ def _numbers_of(nodes: AutogradNodes, engine: Int64, inside: Int64) -> Int64:
 def _creators(nodes: AutogradNodes, made: Int64, number: Int64, before_ns: Int64) -> Int64:
     """Return the last operator to start with each number, before the backward pass ran it.
 
-    Numbers are given per forward thread. One thread makes the graph of a pass; where several have
-    the number, the one that used it last counts.
+    Numbers are given per forward thread. One thread makes the graph of a pass; where several of a
+    process have the number, the one that used it last counts.
     """
     order = made[np.lexsort((nodes.spans.start_ns[made], nodes.number[made]))]
     keys = nodes.number[order]

@@ -1,5 +1,6 @@
 """A kernel of the backward pass is led back to the forward range it serves."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,21 @@ def test_an_operator_that_starts_after_the_backward_pass_created_nothing_of_it(
         kernels=[Kernel("mm", 100, 110, launch=52, thread=ENGINE)],
     )
     assert (of_range(path, "first"), of_range(path, "second")) == (10, 0)
+
+
+def test_processes_number_their_nodes_alike_and_share_none(tmp_path: Path) -> None:
+    ranges, kernels = [], []
+    for process, start in ((1, 0), (2, 5), (3, 8)):
+        made = Range("aten::mm, seq = 3, op_id = 1", start, start + 2)
+        ran = engine("MmBackward0", start + 50, start + 60, 3)
+        # The last was recorded from the middle of its step on.
+        own = ran if process == 3 else [Range(f"of {process}", start, start + 4), made, *ran]
+        ranges += [replace(each, process=process) for each in own]
+        took = (100 * process, 101 * process)
+        kernels.append(Kernel("mm", *took, launch=start + 52, thread=ENGINE, process=process))
+    path = make_report(tmp_path / "r.sqlite", ranges=ranges, kernels=kernels)
+    assert (of_range(path, "of 1"), of_range(path, "of 2")) == (1, 2)
+    assert found(path)[1].known.tolist() == [True, True, False]
 
 
 def test_kernels_launched_elsewhere_have_no_origin(tmp_path: Path) -> None:
