@@ -7,7 +7,7 @@ range of its process, on whichever thread, is warm-up, and so is a range that be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ class Selected:
     def of_work(cls, report: Report, asked: Selection) -> Selected:
         """Return the same for an answer that depends on what counts alone, not on what is around.
 
-        Of a large report only the steps that are asked for are read.
+        Of a large report only the steps and the process that are asked for are read.
 
         Raises:
             ReportError: as `of`.
@@ -379,20 +379,27 @@ class Selected:
 
 
 def narrowed(report: Report, asked: Selection) -> Report:
-    """Return a large report with the calls and the device work of the steps alone it is asked for.
+    """Return a large report with the calls and the device work alone of what it is asked for.
 
-    The whole report is returned where nothing is to be gained: no steps are asked for, it is small,
-    or its work was read already, perhaps to infer from it which steps there are.
+    That is some steps, a process, or both. The whole report is returned where nothing is to be
+    gained: none of these is asked for, it is small, or its work was read already, perhaps to infer
+    from it which steps there are.
     """
-    by_place = asked.device is not None or asked.process is not None  # which look at all work
+    everything = asked.steps is None and asked.process is None
+    by_device = asked.device is not None  # which looks at all work
     small = report.opened.state.size < LARGE_BYTES
-    if asked.steps is None or by_place or small or not has_device_work(report):
+    if everything or by_device or small or not has_device_work(report):
         return report
-    steps_asked = Selected(Attribution(report, NO_WORK), asked).steps
-    if steps_asked is None or has_read_device_work(report):
+    marked = Selected(Attribution(report, NO_WORK), asked)
+    steps_asked = marked.steps
+    lacks_steps = steps_asked is None and asked.steps is not None
+    if lacks_steps or has_read_device_work(report):
         return report
-    start, end = int(steps_asked.start_ns.min()), int(steps_asked.end_ns.max())
-    narrow = report.narrowed(Stretch(start, end), marked_ranges, all_ranges)
+    stretch = Stretch(process=asked.process)
+    if steps_asked is not None and asked.steps is not None:
+        begins, ends = int(steps_asked.start_ns.min()), int(steps_asked.end_ns.max())
+        stretch = replace(stretch, start_ns=begins, end_ns=ends)
+    narrow = report.narrowed(stretch, marked_ranges, all_ranges)
     return narrow if len(device_work(narrow)) else report
 
 

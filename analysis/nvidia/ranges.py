@@ -145,7 +145,11 @@ def ranges_and_calls(report: Report, *, prefix: bool = True) -> RangesAndCalls:
     Args:
         report: what was recorded.
         prefix: whether to put the domain in front of a range's name.
+
+    Raises:
+        ReportError: they surely do not fit into memory.
     """
+    device_tables.check_room(report)
     calls, (ranges, spans, row) = both(
         lambda: read.calls(report), lambda: ordered_ranges(report, prefix)
     )

@@ -291,6 +291,7 @@ def has_read_device_work(report: Report) -> bool:
 
 
 def _read(report: Report) -> DeviceWork:
+    device_tables.check_room(report)
     parts = [device_tables.device_events(report, table) for table in device_tables.OF_DEVICES]
     sizes = tuple(len(part["start_ns"]) for part in parts)
     fields = ("start_ns", "end_ns", *device_tables.WORK)

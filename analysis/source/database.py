@@ -231,10 +231,14 @@ class Database:
             yield bar
         self._read_s += time.monotonic() - begun
 
-    def check_held(self, count: int, what: str, remedy: str) -> None:
-        """Raise an error where so many Python objects do not fit into memory.
+    def check_held(self, count: int, what: str, remedy: str, bytes_each: int = BYTES_HELD) -> None:
+        """Raise an error where so many things that cannot lie in a file do not fit into memory.
 
-        They cannot lie in a file as columns can.
+        Args:
+            count: how many there are.
+            what: what they are called.
+            remedy: what to do about it.
+            bytes_each: what one takes; as a rule it is a Python object.
 
         Raises:
             ReportError: ``count`` of ``what`` do not fit; it says ``remedy``.
@@ -242,8 +246,8 @@ class Database:
         if count < MANY_HELD:
             return
         free = available_bytes()
-        if count * BYTES_HELD > free:
-            needed, there = (f"{size / 1e6:,.0f} MB" for size in (count * BYTES_HELD, free))
+        if count * bytes_each > free:
+            needed, there = (f"{size / 1e6:,.0f} MB" for size in (count * bytes_each, free))
             problem = f"{count:,} {what} need {needed} of memory, {there} is free"
             raise ReportError(self.path, problem, remedy)
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.arithmetic.row_order import in_order
+from analysis.show.called import called
 from analysis.source import tables
+from analysis.source.column_cache import LARGE_BYTES
 from analysis.source.times import check_sum, sensible
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ COPY_KINDS: Final[Mapping[int, str]] = {
     13: "Unified Device-to-Device",
 }
 """The labels of `ENUM_CUDA_MEMCPY_OPER`, for files without that table (up to schema 2.9)."""
+
+BYTES_A_ROW: Final = 60
+"""What a question about a large report needs at least for each row, as measured (85 to 100)."""
 
 _NAME: Final = ("demangledName", "shortName", "mangledName")
 
@@ -135,6 +140,23 @@ def events(report: Report, table: str, fields: Mapping[str, Sequence[str]]) -> C
     return {**rows, **{name: lacking for name in fields if name not in there}}
 
 
+def check_room(report: Report) -> None:
+    """Refuse a report whose calls, work and ranges surely do not fit into memory.
+
+    Columns lie in files, but what is reckoned with them does not. Nothing is counted of a small
+    report, nor of a stretch of one.
+
+    Raises:
+        ReportError: there are too many rows; it says how to get by with fewer.
+    """
+    if report.stretch is not None or report.opened.state.size < LARGE_BYTES:
+        return
+    rows = sum(tables.count(report, each) for each in (*OF_DEVICES, tables.RUNTIME, tables.NVTX))
+    fewer = f"cut some steps out of it with {called('analysis.trim')}"
+    remedy = f"{fewer}, or ask kernels, ranges or phases about some (--steps)"
+    report.database.check_held(rows, "rows of work, calls and ranges", remedy, BYTES_A_ROW)
+
+
 def stretch_of(report: Report, table: str) -> Stretch | None:
     """Return the stretch of which alone the rows of a table are read; None for all rows.
 
@@ -142,12 +164,15 @@ def stretch_of(report: Report, table: str) -> Stretch | None:
     """
     if report.stretch is None or table not in (*OF_DEVICES, tables.RUNTIME):
         return None
-    if table == tables.RUNTIME or not report.has(table, "correlationId"):
-        return report.stretch
+    of_calls = table == tables.RUNTIME
+    column = "globalTid" if of_calls else "globalPid"
+    stretch = replace(report.stretch, process_sql=tables.process_of(report, table, column))
+    if of_calls or not report.has(table, "correlationId"):
+        return stretch
     number = report.once(calls)["correlation"]
     number = number[number != tables.MISSING]
     found = (int(number.min()), int(number.max())) if len(number) else None
-    return replace(report.stretch, correlation=found)
+    return replace(stretch, correlation=found)
 
 
 def device_events(report: Report, table: str) -> Columns:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
+from analysis.show.called import called
 from analysis.show.cli import print_notes
 from analysis.show.errors import ReportError
 from analysis.show.render import plural
@@ -75,7 +76,9 @@ class Report:
         notes = self.notes_on_what_is_left_out() if error is None else []
         self.close()
         if isinstance(error, MemoryError):
-            remedy = "use a machine with more, or raise the limit on it (ulimit -v, -d)"
+            remedy = (
+                f"cut a part out of it with {called('analysis.trim')}, or use a machine with more"
+            )
             raise ReportError(self.path, "not enough memory for this report", remedy) from None
         if error is None or isinstance(error, ReportError):
             self.check_unchanged()
