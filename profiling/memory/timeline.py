@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch._C._profiler import _EventType
 
+from profiling.common.torch_profiler import TraceProfiler
 from profiling.spans import recording
 from profiling.spans.backends import TorchSink
 
@@ -90,9 +91,8 @@ def recorded(device: str) -> Iterator[Timeline]:
     """
     timeline = Timeline()
     # Without CUDA's own activities: they would take memory of the device.
-    profiler = torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
-    )
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    profiler = TraceProfiler(activities=activities, profile_memory=True)
     ranges = TorchSink()
     with profiler, recording(ranges):
         yield timeline

@@ -14,6 +14,7 @@ from torch.autograd import profiler as autograd_profiler
 from analysis.show.called import option
 from analysis.source.trace.source import Progress
 from profiling.common.errors import LaunchError
+from profiling.common.torch_profiler import TraceProfiler
 from profiling.names import recordable
 from profiling.recorders.memory_samples import leave_base
 from profiling.recorders.recorder import Recorder
@@ -68,9 +69,8 @@ class EmbeddedRecorder(Recorder):
         if device.startswith("cuda"):
             activities.append(torch.profiler.ProfilerActivity.CUDA)
         sink = TorchSink()
-        profiler = torch.profiler.profile(
+        profiler = TraceProfiler(
             activities=activities,
-            acc_events=True,
             record_shapes=True,
             profile_memory=memory,
             with_stack=cls.stacks,
