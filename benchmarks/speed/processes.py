@@ -20,6 +20,10 @@ ANEW: Final = ("env", "SPANLIGHT_CACHE=off")
 """What begins a command that reads a report as if for the first time, and keeps nothing of it."""
 
 
+UNCOMPILED: Final = "PYTHONDONTWRITEBYTECODE"
+"""The variable that has Python compile modules anew in every process; those installed are not."""
+
+
 def keeping(folder: Path) -> Command:
     """Return what begins a command that keeps columns of a report in a folder, and maps them."""
     return ("env", "SPANLIGHT_CACHE=all", f"XDG_CACHE_HOME={folder}")
@@ -58,6 +62,7 @@ def measure(command: Command, folder: Path, output: Path) -> tuple[float, int, f
     """
     complaints = folder / "stderr.txt"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop(UNCOMPILED, None)
     with output.open("wb") as out, complaints.open("wb") as err:
         began = time.perf_counter()
         process = subprocess.Popen(

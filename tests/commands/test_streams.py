@@ -18,8 +18,8 @@ STEPS = f"{SHAPE} --num-steps 1 --warmup-steps 0 --batch-size 1 --context-length
 MEASURING = {
     "profiling.benchmark": f"{STEPS} --json out.json",
     "profiling.precision": f"{STEPS} --precisions float32 --json out.json",
-    "profiling.attention_benchmark": "--device cpu --widths 16 --lengths 16 --steps 1 --warmup 0 "
-    "--json out.json",
+    "profiling.attention_benchmark": "--implementations eager --device cpu --widths 16 "
+    "--lengths 16 --steps 1 --warmup 0 --json out.json",
     "profiling.sweep": "--sizes tiny --contexts 4 --batches 1 --warmups 0 --num-steps 1 "
     "--device cpu --modes forward --results out.json",
     "profiling.model_timing": "--random-init tiny --device cpu --input-len 4 --num-runs 1 "

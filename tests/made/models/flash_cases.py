@@ -60,8 +60,7 @@ def inputs(case: Case, device: str, *leading: int) -> list[Tensor]:
     torch.manual_seed(sum(case[:4]))
     dtype = getattr(torch, case.dtype)
     lengths = (case.queries, case.keys, case.keys, case.queries)
-    batches = leading or ((6,) if case.queries < 64 else (2,))  # 6: two by three heads
-    shapes = [(*batches, length, case.width) for length in lengths]
+    shapes = [(*(leading or (2,)), length, case.width) for length in lengths]
     return [torch.randn(shape).to(device, dtype) for shape in shapes]
 
 
