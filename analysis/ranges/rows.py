@@ -60,12 +60,12 @@ def rows_by_name(attribution: Attribution, times: RangeTimes, kept: Bools) -> Ta
 def labels(ranges: Ranges) -> tuple[list[str], list[str], Int64]:
     """Return names and domains of ranges, ``(L,)`` each, and ``(R,)`` which pair each range has."""
     texts, name = coded(map(clean, ranges.names))
-    used, label = np.unique(ranges.domain * len(texts) + name[ranges.name], return_inverse=True)
+    used, label = tables.compact(ranges.domain * len(texts) + name[ranges.name])
     pairs = [divmod(number, len(texts)) for number in used.tolist()]
     return (
         [texts[place] for _, place in pairs],
         [ranges.domains[domain] for domain, _ in pairs],
-        label.astype(np.int64),
+        label,
     )
 
 

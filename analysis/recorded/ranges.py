@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from analysis.arithmetic.arrays import Bools, Int64
+from analysis.arithmetic.containment import distinct
 from analysis.arithmetic.global_ids import process_of
 from analysis.arithmetic.intervals import NONE, ordered, parents
 from analysis.knowledge.vocabulary import canonical
@@ -110,8 +111,8 @@ def outermost(ranges: Ranges, group: Int64 | None = None, place: Int64 | None = 
     """
     where = ranges.thread if place is None else place
     if group is not None:
-        _, number = np.unique(where, return_inverse=True)
-        where = number.astype(np.int64) * (int(group.max(initial=0)) + 1) + group
+        number = np.searchsorted(distinct(where), where)
+        where = number * (int(group.max(initial=0)) + 1) + group
     result: Bools = parents(ranges.start_ns, ranges.end_ns, where) == NONE
     return result
 
