@@ -17,6 +17,7 @@ from analysis.arithmetic.arrays import Bools, Int64
 from analysis.attribution import named_ranges, steps, work_phases
 from analysis.attribution.inferred import STEP_GLOBS, Marked, marked_ranges
 from analysis.attribution.launches import Attribution, during_ranges
+from analysis.attribution.nearby import ranges_near
 from analysis.attribution.selection import EXCLUDE_NOTHING, Selection
 from analysis.recorded.device_work import device_work, has_read_device_work
 from analysis.recorded.ranges import all_ranges
@@ -123,6 +124,14 @@ class Selected:
             for name in dict.fromkeys(self.selection.exclude)
             if name != EXCLUDE_NOTHING
         )
+
+    @property
+    def any_excluded(self) -> Bools:
+        """``(R,)`` which ranges are left out by name, besides warm-up."""
+        found = np.zeros(len(self.attribution.ranges), np.bool_)
+        for _, chosen in self.excluded:
+            found |= chosen
+        return found
 
     @cached_property
     def excluded_names(self) -> tuple[str, ...]:
@@ -379,7 +388,7 @@ class Selected:
 
 
 def narrowed(report: Report, asked: Selection) -> Report:
-    """Return a large report with the calls and the device work alone of what it is asked for.
+    """Return a large report with the calls, the work and the ranges alone of what it is asked for.
 
     That is some steps, a process, or both. The whole report is returned where nothing is to be
     gained: none of these is asked for, it is small, or its work was read already, perhaps to infer
@@ -391,7 +400,10 @@ def narrowed(report: Report, asked: Selection) -> Report:
     if everything or by_device or small or not has_device_work(report):
         return report
     marked = Selected(Attribution(report, NO_WORK), asked)
-    steps_asked = marked.steps
+    try:
+        more, steps_asked = marked.any_excluded, marked.steps
+    except ReportError:
+        return report  # of which it is said what is wrong first
     lacks_steps = steps_asked is None and asked.steps is not None
     if lacks_steps or has_read_device_work(report):
         return report
@@ -399,7 +411,8 @@ def narrowed(report: Report, asked: Selection) -> Report:
     if steps_asked is not None and asked.steps is not None:
         begins, ends = int(steps_asked.start_ns.min()), int(steps_asked.end_ns.max())
         stretch = replace(stretch, start_ns=begins, end_ns=ends)
-    narrow = report.narrowed(stretch, marked_ranges, all_ranges)
+    near = ranges_near(Marked.of(report), stretch, more)
+    narrow = report.narrowed(stretch, {marked_ranges: near, all_ranges: near.ranges})
     return narrow if len(device_work(narrow)) else report
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from copy import copy
 from functools import cached_property
@@ -121,18 +121,18 @@ class Report:
             if not self.has(table, column):
                 raise ReportError(self.path, f"{table} has no column {column}", remedy)
 
-    def narrowed(self, stretch: Stretch, *made: Callable[[Self], object]) -> Self:
-        """Return this report with the calls and the device work of a stretch of time alone.
+    def narrowed(self, stretch: Stretch, made: Mapping[object, object]) -> Self:
+        """Return this report with the calls and the device work of a stretch of it alone.
 
         It is open as long as this one is.
 
         Args:
-            stretch: that time.
-            made: what was made `once` of the whole report and is as true of the stretch.
+            stretch: when, and of what process.
+            made: by functions that make something `once`, what they would make of it.
         """
         narrow = copy(self)
         narrow.stretch = stretch
-        narrow._kept = {make: self._kept[make] for make in made if make in self._kept}
+        narrow._kept = {**made}
         return narrow
 
     def columns(self, sql: str, rows: int = 0, text: Collection[str] = ()) -> Columns:
