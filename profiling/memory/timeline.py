@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch._C._profiler import _EventType
 
-from profiling.common.torch_profiler import TraceProfiler
 from profiling.spans import recording
 from profiling.spans.backends import TorchSink
+from profiling.spans.torch_profiler import TraceProfiler
 
 if TYPE_CHECKING:
     from torch._C._profiler import _ProfilerEvent

@@ -14,13 +14,13 @@ from torch.autograd import profiler as autograd_profiler
 from analysis.show.called import option
 from analysis.source.trace.source import Progress
 from profiling.common.errors import LaunchError
-from profiling.common.torch_profiler import TraceProfiler
 from profiling.names import recordable
 from profiling.recorders.memory_samples import leave_base
 from profiling.recorders.recorder import Recorder
 from profiling.recorders.trace_report import TRACE_NAME, report_of_trace
 from profiling.spans.backends import RangeSink, TorchSink
 from profiling.spans.forward import recording
+from profiling.spans.torch_profiler import TraceProfiler
 
 
 class EmbeddedRecorder(Recorder):
