@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from analysis.arithmetic.intervals import NONE
+from analysis.attribution.origin import autograd_number
 from analysis.source import tables
 from profiling import names
 
@@ -45,5 +47,8 @@ def ranges_near(marked: Marked, stretch: Stretch, more: Bools) -> Marked:
 
 def tell_of_each_other(ranges: Ranges) -> bool:
     """Return whether ranges carry FLOPs, or lead to others by autograd's numbers or their names."""
-    leads = (", seq = " in name or name.endswith(names.BACKWARD_SUFFIX) for name in ranges.names)
+    leads = (
+        name.endswith(names.BACKWARD_SUFFIX) or autograd_number(name) != NONE
+        for name in ranges.names
+    )
     return any(leads) or bool((ranges.payload != tables.MISSING).any())

@@ -94,7 +94,7 @@ def origin(attribution: Attribution) -> Origin:
 
 def _nodes(attribution: Attribution) -> AutogradNodes:
     ranges = attribution.ranges
-    numbers = np.array([_number(name) for name in ranges.names], np.int64)
+    numbers = np.array([autograd_number(name) for name in ranges.names], np.int64)
     engine = np.array([name.startswith(EVALUATE) for name in ranges.names], np.bool_)
     if (numbers != NONE).any():
         spans = Intervals(ranges.thread, ranges.start_ns, ranges.end_ns)
@@ -105,7 +105,12 @@ def _nodes(attribution: Attribution) -> AutogradNodes:
     return AutogradNodes(spans, rows["number"], evaluates)
 
 
-def _number(name: str) -> int:
+def autograd_number(name: str) -> int:
+    """Return the number that ``emit_nvtx`` wrote into the name of a range, or `NONE`.
+
+    >>> autograd_number("aten::mm, seq = 7, op_id = 9"), autograd_number("forward")
+    (7, -1)
+    """
     found = _SEQUENCE.search(name)
     return int(found[1]) if found else NONE
 

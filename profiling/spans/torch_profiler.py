@@ -23,7 +23,9 @@ class TraceProfiler(torch.profiler.profile):
             # of earlier ones, and of those that are it makes objects at once.
             warnings.filterwarnings("ignore", "Warning: Profiler clears events")
             # The base asks whether torch has Inductor, and asking imports that, which takes
-            # seconds. What is not imported yet has none of the settings that are looked for.
-            stack.enter_context(patch.object(torch, "_lazy_modules", frozenset(), create=True))
+            # seconds. What is not imported yet has none of the settings that are looked for. Other
+            # threads go on meanwhile: nothing else that torch imports when asked is hidden.
+            others = set(getattr(torch, "_lazy_modules", ())) - {"_inductor"}
+            stack.enter_context(patch.object(torch, "_lazy_modules", others, create=True))
             super().__enter__()  # type: ignore[no-untyped-call]
         return self

@@ -58,9 +58,8 @@ class Stretch:
             number = columns["correlation"]
             kept = kept | ((number >= lowest) & (number <= highest))
         if self.process is not None:
-            unknown = np.full(len(kept), -1)
-            of_it = columns.get("thread", columns.get("global_pid", unknown))
-            kept = kept & (process_of(of_it) == self.process)
+            of_it = columns.get("thread", columns.get("global_pid"))
+            kept = kept & (of_it is not None and process_of(of_it) == self.process)
         places = np.flatnonzero(kept)
         return {name: column[places] for name, column in columns.items()}
 

@@ -157,7 +157,7 @@ def test_float32_compiles_in_seconds(which: Pass, width: int, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [16, 80])
+@pytest.mark.parametrize("width", [16, 32, 80])
 def test_other_widths_compile(width: int, tmp_path: Path) -> None:
     for which in ("forward", "dq", "dkdv", "one_pass"):
         first = candidates(which, width, 2, "tf32")[0]
